@@ -1,0 +1,75 @@
+"""The errors a user can meet, named for what the user can do about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class Fx2pyError(Exception):
+    """A fault that the user can act on: one sentence that says what is wrong, and a hint with the next step."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UnknownFormatError(Fx2pyError):
+    """The file is not a saved graph, is damaged, or is of a format that no reader knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing of a graph that cannot be translated: the node it belongs to and the reason."""
+
+    node: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.reason}"
+
+
+class UnsupportedGraphError(Fx2pyError):
+    """The graph holds things that cannot be generated exactly; carries every finding, not only the first."""
+
+    def __init__(self, findings: tuple[Finding, ...], where: str = "the graph") -> None:
+        self.findings = findings
+        shown = "".join(f"\n  {finding}" for finding in findings[:20])
+        rest = f"\n  ... and {len(findings) - 20} more" if len(findings) > 20 else ""
+        super().__init__(f"{where} cannot be generated exactly:{shown}{rest}")
+
+
+class UntrustedTargetError(Fx2pyError):
+    """A name from a file may not become a callable or class; the hint names the exact option that admits it."""
+
+    def __init__(
+        self, name: str, option: str, reason: str = "is not among the names that fx2py admits"
+    ) -> None:
+        self.name = name
+        self.option = option
+        super().__init__(f"{name} {reason}", f"Read the code first; to admit it, pass {option}.")
+
+
+class ArtifactError(Fx2pyError):
+    """A generated folder is incomplete, damaged, edited beyond what the audit admits, or cannot be written."""
+
+
+class ReplayError(Fx2pyError):
+    """The generated code or the reference cannot be run as asked: inputs, submodules or device do not fit."""
+
+
+class InternalError(Fx2pyError):
+    """fx2py itself is at fault; nothing was written."""
+
+    exit_code = 70
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            f"internal error: {message}",
+            "This is a fault of fx2py, not of your graph. Please report it with the graph or the command that led here.",
+        )

@@ -1,0 +1,1 @@
+"""Graphs as inert data: the value language and GraphData, shared by every room."""

@@ -1,0 +1,245 @@
+"""GraphData: a graph with its modules, tensors and origin, as inert data.
+
+Nothing here was executed, imported or resolved: unknown functions, operators and classes stay names. Tensors are real
+``torch.Tensor`` objects (data); two places that hold the same tensor object share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import torch
+
+from fx2py.graph.values import Live, Name, OpName, Opaque, Value
+
+Opcode: TypeAlias = Literal[
+    "placeholder", "get_attr", "call_function", "call_method", "call_module", "output"
+]
+Target: TypeAlias = "str | Name | OpName | Live | Opaque"
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMeta:
+    """What is recorded of a tensor; a dimension is an int or the text of a symbolic expression."""
+
+    dtype: torch.dtype
+    shape: tuple[int | str, ...]
+    device: torch.device | None = None
+    stride: tuple[int | str, ...] | None = None
+    requires_grad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SymMeta:
+    """What is recorded of a symbolic number: its kind and the text of its expression."""
+
+    kind: Literal["int", "float", "bool"]
+    expression: str
+
+
+ValueMeta: TypeAlias = "TensorMeta | SymMeta | tuple[ValueMeta, ...] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """The line of the model that a node comes from."""
+
+    file: str
+    line: int
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMeta:
+    """What leads a node back to the model: recorded value, source line, module path, annotation text."""
+
+    value: ValueMeta = None
+    source: SourceLine | None = None
+    module: str = ""
+    annotation: str = ""
+
+
+NO_META = NodeMeta()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One FX node.
+
+    ``target`` is a parameter name for a placeholder (``*args`` / ``**kwargs`` with their stars; a default is
+    ``args[0]``), a dotted path for get_attr and call_module, a method name for call_method, and a ``Name``,
+    ``OpName``, ``Live`` or ``Opaque`` for call_function. The output node's only argument is the result.
+    """
+
+    name: str
+    op: Opcode
+    target: Target
+    args: tuple[Value, ...] = ()
+    kwargs: tuple[tuple[str, Value], ...] = ()
+    meta: NodeMeta = NO_META
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Nodes in execution order; placeholders may stand anywhere, the output node is last."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def placeholders(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.op == "placeholder")
+
+    @property
+    def output(self) -> Value:
+        last = self.nodes[-1] if self.nodes else None
+        return last.args[0] if last is not None and last.op == "output" and last.args else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModuleRecord:
+    """A module as data; two places that hold the same record object share the module.
+
+    ``graph`` is set for a GraphModule. ``attributes`` holds the other instance attributes as values. ``hooks`` names
+    hooks found (a file's hooks are dropped and reported). ``live`` is the module itself when the source was live.
+    """
+
+    cls: Name
+    graph: Graph | None = None
+    training: bool = True
+    parameters: Mapping[str, torch.Tensor | None] = field(default_factory=dict)
+    buffers: Mapping[str, torch.Tensor | None] = field(default_factory=dict)
+    non_persistent: frozenset[str] = frozenset()
+    children: Mapping[str, ModuleRecord | None] = field(default_factory=dict)
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    hooks: tuple[str, ...] = ()
+    live: torch.nn.Module | None = None
+
+    def find(self, path: str) -> Any:
+        """The ModuleRecord, tensor or value at a dotted path; raises KeyError with the part that is missing."""
+        current: Any = self
+        for part in path.split(".") if path else ():
+            if not isinstance(current, ModuleRecord):
+                raise KeyError(part)
+            for table in (current.children, current.parameters, current.buffers, current.attributes):
+                if part in table:
+                    current = table[part]
+                    break
+            else:
+                raise KeyError(part)
+        return current
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, ModuleRecord]]:
+        """Every module below and including this one with its path, each record once, parents first."""
+        seen: set[int] = set()
+        stack: list[tuple[str, ModuleRecord]] = [(prefix, self)]
+        while stack:
+            path, record = stack.pop()
+            if id(record) in seen:
+                continue
+            seen.add(id(record))
+            yield path, record
+            for name, child in reversed(tuple(record.children.items())):
+                if child is not None:
+                    stack.append((f"{path}.{name}" if path else name, child))
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The structure of nested containers, one leaf for each ``kind == "leaf"``.
+
+    ``keys`` are the dict keys or field names, in order, where the kind has them; ``cls`` is the class of a
+    namedtuple, dataclass or other registered container (kind ``"record"``).
+    """
+
+    kind: Literal[
+        "leaf", "tuple", "list", "dict", "ordereddict", "defaultdict", "deque", "namedtuple", "record"
+    ]
+    children: tuple[Tree, ...] = ()
+    keys: tuple[Value, ...] = ()
+    cls: Name | None = None
+
+    @property
+    def leaf_count(self) -> int:
+        return 1 if self.kind == "leaf" else sum(child.leaf_count for child in self.children)
+
+
+@dataclass(frozen=True, slots=True)
+class CallingConvention:
+    """How a caller's arguments become the placeholders, and how the flat results become what the caller gets.
+
+    ``args`` and ``kwargs`` name the caller's parameters with the structure of each; their leaves, in order, are the
+    graph's placeholders. ``output`` is the structure of the result; the output node then holds a flat tuple.
+    """
+
+    args: tuple[tuple[str, Tree], ...]
+    kwargs: tuple[tuple[str, Tree], ...]
+    output: Tree | None
+
+
+@dataclass(frozen=True, slots=True)
+class InputCheck:
+    """What an exported program demands of the input that the placeholder receives.
+
+    ``shape`` (None: not a tensor) holds ints and symbol expressions; ``value`` is demanded when ``constant`` is set;
+    ``symbol`` is set for an int input that is itself symbolic.
+    """
+
+    placeholder: str
+    shape: tuple[int | str, ...] | None = None
+    constant: bool = False
+    value: Value = None
+    symbol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputContract:
+    """All input checks of an exported program, the range of each symbol, and the guards it recorded as text."""
+
+    checks: tuple[InputCheck, ...] = ()
+    ranges: tuple[tuple[str, int | None, int | None], ...] = ()
+    guards: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a graph comes from; ``path`` and ``sha256`` are None for a live object."""
+
+    format: str
+    path: str | None = None
+    sha256: str | None = None
+    torch_version: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleInputs:
+    """Example inputs that were stored beside the graph (as the caller passes them)."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GraphData:
+    """A whole saved or live graph, inert; ``root.graph`` is always set.
+
+    An exported program is stored in its unlifted form: parameters, buffers and constants are get_attr nodes, and
+    mutations are trailing ``copy_`` calls, as ``ep.module()`` has them.
+    """
+
+    root: ModuleRecord
+    provenance: Provenance
+    convention: CallingConvention | None = None
+    contract: InputContract | None = None
+    sample_inputs: SampleInputs | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def graph(self) -> Graph:
+        if self.root.graph is None:
+            raise ValueError("the root module of a GraphData has no graph")
+        return self.root.graph

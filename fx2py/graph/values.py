@@ -1,0 +1,234 @@
+"""The value language: what may stand as an argument in a graph, as inert data.
+
+Leaves are plain Python and torch data (see ``PLAIN``) and the reference types below. Containers are ``tuple`` and
+the frozen types ``List``, ``Dict``, ``Set``, ``Slice``, ``Range``, ``Size`` and ``Record``; nothing else is a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import EllipsisType
+from typing import Any, TypeAlias
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The result of another node (in a Graph) or a local variable (in a Program)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """An importable object by its dotted path: ``Name("torch.nn.functional", "relu")``; never resolved here."""
+
+    module: str
+    qualname: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.module}.{self.qualname}"
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class OpName:
+    """An operator of ``torch.ops``; ``overload`` is None for a packet and for a higher-order operator."""
+
+    namespace: str
+    name: str
+    overload: str | None = None
+
+    @property
+    def path(self) -> str:
+        tail = "" if self.overload is None else f".{self.overload}"
+        return f"torch.ops.{self.namespace}.{self.name}{tail}"
+
+    @property
+    def is_higher_order(self) -> bool:
+        return self.namespace == "higher_order"
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A dotted path below the root module: a parameter, buffer, constant, submodule or nested graph."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnumMember:
+    """A member of an enum class (Python or pybind)."""
+
+    cls: Name
+    member: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Live:
+    """A live Python object that no importable name leads to; only live sources hold it. Equal by identity."""
+
+    value: Any
+    description: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Live) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """An object that a file describes but that is no data: ``cls`` names its class; it cannot be printed."""
+
+    cls: Name
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SymExpr:
+    """A symbolic size that stands directly in an argument, as the text of its expression."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    items: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dict:
+    """A dict in its own order; ``cls`` is set for OrderedDict and defaultdict."""
+
+    items: tuple[tuple[Value, Value], ...] = ()
+    cls: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    items: tuple[Value, ...] = ()
+    frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    start: Value = None
+    stop: Value = None
+    step: Value = None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    start: Value
+    stop: Value
+    step: Value = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A ``torch.Size``."""
+
+    items: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A container of a class of its own (namedtuple, dataclass, ModelOutput, ...): its class and fields in order."""
+
+    cls: Name
+    fields: tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TensorValue:
+    """A tensor that stands directly in an argument or attribute; equal by identity of the tensor."""
+
+    tensor: torch.Tensor = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TensorValue) and self.tensor is other.tensor
+
+    def __hash__(self) -> int:
+        return id(self.tensor)
+
+
+Plain: TypeAlias = (
+    "None | bool | int | float | complex | str | bytes | EllipsisType"
+    " | torch.dtype | torch.device | torch.layout | torch.memory_format | torch.qscheme"
+)
+Value: TypeAlias = (
+    "Plain | Ref | Name | OpName | Attribute | EnumMember | Live | Opaque | SymExpr | TensorValue"
+    " | tuple[Value, ...] | List | Dict | Set | Slice | Range | Size | Record"
+)
+
+PLAIN: frozenset[type] = frozenset(
+    {
+        *(type(None), bool, int, float, complex, str, bytes, EllipsisType),
+        *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.qscheme),
+    }
+)
+"""The exact types of the leaves that are Python or torch data themselves."""
+
+
+def children(value: Any) -> tuple[Any, ...]:
+    """The values directly inside a container value, in evaluation order; empty for a leaf."""
+    kind = type(value)
+    if kind is tuple:
+        return tuple(value)
+    if kind in (List, Set, Size):
+        return tuple(value.items)
+    if kind is Dict:
+        return tuple(part for item in value.items for part in item)
+    if kind is Record:
+        return tuple(part for _, part in value.fields)
+    if kind in (Slice, Range):
+        return (value.start, value.stop, value.step)
+    return ()
+
+
+def rebuild(value: Any, parts: tuple[Any, ...]) -> Any:
+    """The container ``value`` with its children replaced by ``parts`` (as ``children`` orders them)."""
+    kind = type(value)
+    if kind is tuple:
+        return parts
+    if kind is Set:
+        return Set(parts, value.frozen)
+    if kind is Dict:
+        return Dict(tuple(zip(parts[::2], parts[1::2], strict=True)), value.cls)
+    if kind is Record:
+        names = (name for name, _ in value.fields)
+        return Record(value.cls, tuple(zip(names, parts, strict=True)))
+    return kind(parts) if kind in (List, Size) else kind(*parts)
+
+
+def walk(value: Any) -> Iterator[Any]:
+    """``value`` and every value inside it, outermost first."""
+    stack = [value]
+    while stack:
+        current = stack.pop()
+        yield current
+        stack.extend(reversed(children(current)))
+
+
+def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
+    """``value`` with ``change`` applied to each leaf (anything that is not a container)."""
+    kind = type(value)
+    if kind is Ref or kind in PLAIN:
+        return change(value)
+    if kind is tuple:
+        return tuple([map_leaves(part, change) for part in value])
+    if kind is List:
+        return List(tuple([map_leaves(part, change) for part in value.items]))
+    if kind in (Set, Dict, Record, Slice, Range, Size):
+        return rebuild(value, tuple([map_leaves(part, change) for part in children(value)]))
+    return change(value)

@@ -1,0 +1,160 @@
+"""Program: straight-line functions over slots, the form between a graph and its text.
+
+Values are those of ``fx2py.graph.values`` with ``Ref`` naming a local variable, plus ``Slot`` and ``Local`` below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import torch
+
+from fx2py.graph.data import (
+    CallingConvention,
+    InputContract,
+    ModuleRecord,
+    Node,
+    Provenance,
+)
+from fx2py.graph.values import Name, OpName, Value
+
+TableName: TypeAlias = Literal["weights", "submods", "consts"]
+ENTRY = "execution_fn"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Entry ``index`` of one of the tables that are bound to the code: ``weights[3]``."""
+
+    table: TableName
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Another function of the same Program."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method looked up on the call's first argument."""
+
+    name: str
+
+
+Callee: TypeAlias = "Name | OpName | Method | Slot | Local | Value"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    callee: Callee
+    args: tuple[Any, ...] = ()
+    kwargs: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """``target = call``; ``target`` None evaluates the call and drops the result at once."""
+
+    target: str | None
+    call: Call
+    origin: Node | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """``target = weights[3]``: names a slot for the statements that follow; the table keeps owning the value."""
+
+    target: str
+    slot: Slot
+    origin: Node | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Ends the life of variables whose last use has passed."""
+
+    names: tuple[str, ...]
+
+
+Statement: TypeAlias = "Assign | Load | Delete"
+
+
+class _Required:
+    """The default of a parameter that has none."""
+
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED: Any = _Required()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter: its variable, the name callers use for it, ``kind`` as in a Python signature, its default."""
+
+    name: str
+    public_name: str
+    kind: Literal["positional", "var_positional", "keyword_only", "var_keyword"] = "positional"
+    default: Value = REQUIRED
+    origin: Node | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One generated function; ``tables`` are its keyword-only parameters, in this order: submods, weights, consts."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    tables: tuple[TableName, ...]
+    body: tuple[Statement, ...]
+    result: Any
+    path: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weight:
+    """One entry of the weights table: the first dotted path that leads to the tensor, and the tensor."""
+
+    path: str
+    tensor: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Submodule:
+    """One entry of the submodule table; ``record`` None when the path leads to nothing that can be rebuilt."""
+
+    path: str
+    record: ModuleRecord | None
+    calls: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """One entry of the constants table: a readable name and a value that has no exact text, or a device."""
+
+    name: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A whole translation: functions (callees before callers, the entry last) and what is bound to them."""
+
+    functions: tuple[Function, ...]
+    weights: tuple[Weight, ...] = ()
+    submods: tuple[Submodule, ...] = ()
+    consts: tuple[Constant, ...] = ()
+    convention: CallingConvention | None = None
+    contract: InputContract | None = None
+    provenance: Provenance = Provenance("live")
+    inlined: tuple[tuple[str, ModuleRecord], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def entry(self) -> Function:
+        return self.functions[-1]
