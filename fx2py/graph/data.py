@@ -152,7 +152,8 @@ class Tree:
     """The structure of nested containers, one leaf for each ``kind == "leaf"``.
 
     ``keys`` are the dict keys or field names, in order, where the kind has them; ``cls`` is the class of a
-    namedtuple, dataclass or other registered container (kind ``"record"``).
+    namedtuple, dataclass or other registered container (kind ``"record"``), and of a defaultdict its default factory.
+    A deque's only key is its maximal length, where it has one.
     """
 
     kind: Literal[
