@@ -1,0 +1,123 @@
+"""Zip archives as torch writes them: bounded reads of members, and tensor bytes mapped without a copy."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from fx2py.errors import UnknownFormatError
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_ALIGNMENT = 16
+_ZIP_FAULTS = (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError, struct.error)
+
+
+class Archive:
+    """A zip file open for reading; member names are without the folder that all members share.
+
+    Raises UnknownFormatError naming the file and the member wherever the file is damaged, repeats a member or is
+    larger than the caller's limit.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        try:
+            self._zip = zipfile.ZipFile(self.path)
+        except _ZIP_FAULTS as error:
+            raise UnknownFormatError(f"{self.path} is not a zip archive, or is damaged: {error}") from None
+        self._members = self._index()
+        self._mapped: mmap.mmap | None = None
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._members)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def size(self, name: str) -> int:
+        """The size of a member in bytes, uncompressed."""
+        return self._member(name).file_size
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The bytes of a member of at most ``limit`` bytes; its checksum is verified."""
+        member = self._member(name)
+        if member.file_size > limit:
+            raise self.fault(name, f"has {member.file_size} bytes, more than the {limit} that it may have")
+        try:
+            with self._zip.open(member) as stream:
+                return stream.read(limit + 1)
+        except (*_ZIP_FAULTS, RuntimeError) as error:
+            raise self.fault(name, f"is damaged: {error}") from None
+
+    def storage(self, name: str) -> torch.UntypedStorage:
+        """The bytes of a stored (not compressed) member as a storage that maps the file; writes stay in memory."""
+        member = self._member(name)
+        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+            raise self.fault(name, "holds tensor bytes in compressed or encrypted form")
+        if member.file_size == 0:
+            return torch.UntypedStorage(0)
+        data = self._map()
+        start = self._data_offset(member, data)
+        if member.file_size != member.compress_size or start + member.file_size > len(data):
+            raise self.fault(name, "reaches beyond the end of the file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            view = torch.frombuffer(data, dtype=torch.uint8, count=member.file_size, offset=start)
+        if zlib.crc32(memoryview(data)[start : start + member.file_size]) != member.CRC:
+            raise self.fault(name, "is damaged: its checksum does not match")
+        return view.untyped_storage() if view.data_ptr() % _ALIGNMENT == 0 else view.clone().untyped_storage()
+
+    def fault(self, name: str, reason: str) -> UnknownFormatError:
+        return UnknownFormatError(
+            f"{self.path}: member {name} {reason}", "Save the graph again; the file is damaged."
+        )
+
+    def _index(self) -> dict[str, zipfile.ZipInfo]:
+        members = self._zip.infolist()
+        folder = members[0].filename.partition("/")[0] + "/" if members else ""
+        if not all(member.filename.startswith(folder) for member in members):
+            folder = ""
+        index: dict[str, zipfile.ZipInfo] = {}
+        for member in members:
+            name = member.filename[len(folder) :]
+            if name in index:
+                raise self.fault(name, "is there twice")
+            index[name] = member
+        return index
+
+    def _member(self, name: str) -> zipfile.ZipInfo:
+        if name not in self._members:
+            raise self.fault(name, "is missing")
+        return self._members[name]
+
+    def _map(self) -> mmap.mmap:
+        if self._mapped is None:
+            with Path(self.path).open("rb") as file:
+                self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        return self._mapped
+
+    def _data_offset(self, member: zipfile.ZipInfo, data: mmap.mmap) -> int:
+        """Where a member's bytes begin: behind its local header, whose name and extra field have their own lengths."""
+        start = member.header_offset
+        if start < 0 or start + _LOCAL_HEADER.size > len(data):
+            raise self.fault(member.filename, "begins beyond the end of the file")
+        magic, name_length, extra_length = _LOCAL_HEADER.unpack_from(data, start)
+        if magic != b"PK\x03\x04":
+            raise self.fault(member.filename, "has no header of its own")
+        return int(start + _LOCAL_HEADER.size + name_length + extra_length)
