@@ -1,0 +1,59 @@
+# `make demo` and `make test` need nothing but Python 3.10+ and make: the first call sets up .venv, later calls reuse it.
+# On Linux the default package index has a CUDA build of torch; to choose another build, say which:
+#   make test TORCH="torch==2.13.0 --index-url <the CPU index that pytorch.org names>"
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+PYTEST_FLAGS ?= -n auto
+
+BIN := $(VENV)/bin
+FX2PY := $(abspath $(BIN))/fx2py
+INSTALLED := $(VENV)/.installed
+
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format-check lint types clean
+
+help:
+	@echo "make demo    export a small BERT, generate its Python, run it, check it"
+	@echo "make test    run the test suite"
+	@echo "make check   formatting, lint, types and the test suite"
+	@echo "make clean   remove .venv and everything that was generated"
+
+# torch comes first and alone: once it is there, nothing that follows asks for another build of it.
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+demo: $(INSTALLED)
+	@mkdir -p demo
+	$(BIN)/python examples/export_model.py demo
+	cd demo && $(FX2PY) gen tiny_bert.pt2
+	cd demo && $(FX2PY) run
+	cd demo && $(FX2PY) diff
+	@echo
+	@echo "The files are in demo/tiny_bert_fx2py:"
+	@ls -l demo/tiny_bert_fx2py
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+check: format-check lint types test
+
+format-check: $(INSTALLED)
+	$(BIN)/black --check --quiet fx2py tests examples
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check fx2py tests examples
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,32 @@
+"""Runs a generated folder with torch alone: fx2py is not imported, nor is the model's own package.
+
+    python examples/run_without_fx2py.py FOLDER
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+
+def import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    execute = import_file(folder / "execution_fn.py").load(device="cpu")
+    result = execute(
+        input_ids=torch.randint(0, 1000, (1, 16)), attention_mask=torch.ones(1, 16, dtype=torch.int64)
+    )
+    print("pooler_output", tuple(result.pooler_output.shape), "without fx2py:", "fx2py" not in sys.modules)
+
+
+if __name__ == "__main__":
+    main()
