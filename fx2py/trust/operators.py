@@ -1,0 +1,88 @@
+"""The operators of ``torch.ops`` that a graph from a file may call: torch's own, without those that reach outside."""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+import torch
+import torch._higher_order_ops
+
+from fx2py.graph.values import OpName
+
+NAMESPACES = frozenset(
+    {
+        *("aten", "prims", "quantized", "_quantized", "quantization", "mkl", "mkldnn", "mkldnn_prepacked"),
+        *("onednn", "sparse", "inductor", "inductor_prims", "rngprims", "profiler", "export", "_native"),
+        *("_dtensor", "_c10d_functional", "_c10d_functional_autograd", "debug_mode_ops"),
+    }
+)
+_WITHHELD = frozenset(
+    {
+        *("aten::save", "aten::set_", "aten::set", "aten::set_data", "aten::resize", "aten::resize_"),
+        *("aten::resize_as", "aten::resize_as_", "aten::resize_as_sparse", "aten::resize_as_sparse_"),
+        *("aten::sparse_resize", "aten::sparse_resize_", "aten::sparse_resize_and_clear"),
+        *("aten::sparse_resize_and_clear_", "aten::_resize_output", "aten::_resize_output_"),
+        *("aten::_sparse_coo_tensor_unsafe", "aten::_sparse_compressed_tensor_unsafe"),
+        *("aten::_sparse_csr_tensor_unsafe", "aten::_sparse_csc_tensor_unsafe"),
+        *("aten::_sparse_bsr_tensor_unsafe", "aten::_sparse_bsc_tensor_unsafe", "mkldnn::data_ptr"),
+        *("inductor::_reinterpret_tensor", "inductor::_alloc_from_pool", "inductor::resize_storage_bytes_"),
+        *("prims::resize", "prims::_backward_call"),
+    }
+)
+_ADMITTED_ELSEWHERE = frozenset({"prim::device", "prim::dtype", "prim::layout"})
+_WITHHELD_HIGHER_ORDER = frozenset(
+    {
+        *("aoti_call_delegate", "executorch_call_delegate", "call_torchbind", "custom_function_call"),
+        *("dynamo_bypassing_wrapper", "inductor_compiled_code", "inline_asm_elementwise"),
+        *("invoke_leaf_function", "triton_kernel_wrapper_functional", "triton_kernel_wrapper_mutation"),
+        *("triton_kernel_wrapper_functional_dense",),
+    }
+)
+"""Higher-order operators that run compiled binaries, kernels by number, scripted objects or any Python callable."""
+
+
+def is_registered(op: OpName) -> bool:
+    """Whether the process knows the operator; imports nothing outside torch."""
+    if op.is_higher_order:
+        return op.overload is None and op.name in higher_order()
+    overloads = {schema.overload_name or "default" for schema in _schemas(op)}
+    return bool(overloads) if op.overload is None else op.overload in overloads
+
+
+def admits(op: OpName) -> bool:
+    """Whether torch itself registered the operator and no form of it reaches files, raw memory or foreign code."""
+    if not is_registered(op):
+        return False
+    if op.is_higher_order:
+        return op.name not in _WITHHELD_HIGHER_ORDER
+    name = f"{op.namespace}::{op.name}"
+    if name in _WITHHELD or (op.namespace not in NAMESPACES and name not in _ADMITTED_ELSEWHERE):
+        return False
+    return not any("file" in argument.name for schema in _schemas(op) for argument in schema.arguments)
+
+
+def find(op: OpName) -> Any:
+    """The registered operator, packet or overload; the caller has checked ``is_registered``."""
+    if op.is_higher_order:
+        return higher_order()[op.name]
+    packet = getattr(getattr(torch.ops, op.namespace), op.name)
+    return packet if op.overload is None else getattr(packet, op.overload)
+
+
+@lru_cache(maxsize=1)
+def higher_order() -> dict[str, Any]:
+    """Every higher-order operator that torch defines, by name."""
+    for module in pkgutil.iter_modules(torch._higher_order_ops.__path__):
+        if module.name not in {"triton_kernel_wrap", "cudagraph_conditional_nodes"}:
+            import_module(f"torch._higher_order_ops.{module.name}")
+    return torch._ops._higher_order_ops
+
+
+def _schemas(op: OpName) -> list[Any]:
+    if not (op.namespace.isidentifier() and op.name.isidentifier()):
+        return []
+    schemas: list[Any] = torch._C._jit_get_schemas_for_operator(f"{op.namespace}::{op.name}")
+    return schemas

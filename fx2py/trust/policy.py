@@ -1,0 +1,121 @@
+"""Policy: the one gate between a name in a file and a Python object."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, TypeAlias
+
+from fx2py.errors import ReplayError, UntrustedTargetError
+from fx2py.graph.values import EnumMember, Name, OpName
+from fx2py.trust import classes, functions, operators
+
+Use: TypeAlias = Literal["call", "value", "module"]
+"""What a name is used as: the function of a call, an argument, or the class of a module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What names from a file may become: torch's harmless public names, and what the user admits beyond them.
+
+    ``functions`` and ``classes`` hold dotted paths, ``ops`` operator namespaces; ``trust_all`` turns the gate off.
+    """
+
+    functions: frozenset[str] = frozenset()
+    ops: frozenset[str] = frozenset()
+    classes: frozenset[str] = frozenset()
+    trust_all: bool = False
+
+    def check(self, target: Name | OpName | EnumMember, use: Use = "call") -> None:
+        """Raise UntrustedTargetError unless the name is admitted for this use; imports nothing outside torch."""
+        if self.trust_all:
+            return
+        if isinstance(target, OpName):
+            self._check_op(target)
+        elif isinstance(target, EnumMember):
+            if target.cls.path not in self.classes and target.member not in classes.enums().get(
+                target.cls.path, ()
+            ):
+                raise UntrustedTargetError(f"{target.cls}.{target.member}", f"--allow-class {target.cls}")
+        else:
+            self._check_name(target, use)
+
+    def check_method(self, name: str) -> None:
+        """Raise UntrustedTargetError unless ``call_method`` may name this method."""
+        path = f"torch.Tensor.{name}"
+        if not self.trust_all and name not in functions.methods() and path not in self.functions:
+            raise UntrustedTargetError(f"the method {name!r}", f"--allow {path}")
+
+    def check_attribute(self, name: object) -> None:
+        """Raise UntrustedTargetError unless ``getattr`` may read this attribute; a computed name is never admitted."""
+        if self.trust_all or "builtins.getattr" in self.functions:
+            return
+        if type(name) is not str or name not in functions.attributes():
+            raise UntrustedTargetError(f"getattr(..., {name!r})", "--allow builtins.getattr")
+
+    def resolve(self, target: Name | OpName | EnumMember, use: Use = "call") -> Any:
+        """The object that an admitted name stands for; a module outside torch is imported only here.
+
+        Raises UntrustedTargetError as ``check`` does, and ReplayError when the name leads to nothing.
+        """
+        self.check(target, use)
+        if isinstance(target, OpName):
+            return _operator(target)
+        if isinstance(target, EnumMember):
+            known = classes.enums().get(target.cls.path)
+            return (
+                known[target.member] if known is not None else getattr(_imported(target.cls), target.member)
+            )
+        table = _table(use)
+        by_user = self.trust_all or target.path in self.functions | self.classes
+        return table[target.path] if target.path in table and not by_user else _imported(target)
+
+    def _check_op(self, op: OpName) -> None:
+        if op.namespace in self.ops or operators.admits(op):
+            return
+        own = op.namespace in operators.NAMESPACES or op.is_higher_order
+        reason = (
+            "is not among the operators that fx2py admits"
+            if own or operators.is_registered(op)
+            else f"belongs to the operator library {op.namespace!r}, which is not part of torch"
+        )
+        raise UntrustedTargetError(op.path, f"--allow-op {op.namespace}", reason)
+
+    def _check_name(self, name: Name, use: Use) -> None:
+        admitted = name.path in _table(use) or name.path in self.classes
+        if not admitted and not (use != "module" and name.path in self.functions):
+            option = "--allow-class" if use == "module" else "--allow"
+            raise UntrustedTargetError(name.path, f"{option} {name.path}")
+
+
+def _table(use: Use) -> Any:
+    tables = {"call": functions.functions, "value": classes.types, "module": classes.module_classes}
+    return tables[use]()
+
+
+def _imported(name: Name) -> Any:
+    """The object at an admitted dotted path."""
+    try:
+        found = import_module(name.module)
+        for part in name.qualname.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ReplayError(
+            f"{name.path} cannot be imported: {error}.",
+            f"Install or import the package of {name.module} first.",
+        ) from error
+    return found
+
+
+def _operator(op: OpName) -> Any:
+    """An admitted operator; a library that is not loaded is looked for in the package of the namespace's name."""
+    if not operators.is_registered(op) and not op.is_higher_order:
+        with contextlib.suppress(ImportError):
+            import_module(op.namespace)
+    if not operators.is_registered(op):
+        raise ReplayError(
+            f"no loaded library registers {op.path}.",
+            f"Import the package that defines the {op.namespace!r} operators before running the graph.",
+        )
+    return operators.find(op)
