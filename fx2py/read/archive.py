@@ -71,7 +71,7 @@ class Archive:
         if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
             raise self.fault(name, "holds tensor bytes in compressed or encrypted form")
         if member.file_size == 0:
-            return torch.UntypedStorage(0)
+            return torch.empty(0, dtype=torch.uint8).untyped_storage()
         data = self._map()
         start = self._data_offset(member, data)
         if member.file_size != member.compress_size or start + member.file_size > len(data):

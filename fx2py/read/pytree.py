@@ -14,6 +14,7 @@ from typing import Any
 from torch.utils import _pytree as pytree
 
 from fx2py.graph.data import Tree
+from fx2py.graph.names import dotted_name
 from fx2py.graph.values import EnumMember, Name, Value
 
 LEAF = Tree("leaf")
@@ -29,6 +30,12 @@ _KINDS = {
     "collections.namedtuple": "namedtuple",
 }
 _PLAIN_KEYS = (str, int, float, bool, type(None))
+
+
+def class_name(path: str) -> Name:
+    """The canonical name of the class at a dotted path."""
+    name = dotted_name(path)
+    return name if isinstance(name, Name) else Name(*path.rsplit(".", 1))
 
 
 def tree_of_spec(spec: pytree.TreeSpec) -> Tree:
@@ -67,10 +74,10 @@ def _tree_of_schema(schema: Any, fields: Mapping[str, Sequence[str]]) -> Tree:
     children = tuple(_tree_of_schema(child, fields) for child in schema["children_spec"])
     if kind == "collections.namedtuple":
         names = tuple(fields.get(str(context), ())) or _ordinals(len(children))
-        return Tree("namedtuple", children, names, _dotted(str(context)))
+        return Tree("namedtuple", children, names, class_name(str(context)))
     if kind == "collections.defaultdict" and type(context) is dict:
         factory = f"{context.get('default_factory_module')}.{context.get('default_factory_name')}"
-        return _tree(kind, _dotted(factory), context.get("dict_context"), children)
+        return _tree(kind, class_name(factory), context.get("dict_context"), children)
     return _tree(kind, None, _context(context), children)
 
 
@@ -94,7 +101,7 @@ def _tree(registered: str, cls: Name | None, context: Any, children: tuple[Tree,
         if len(keys) != len(children):
             raise ValueError(f"a {kind} of the inputs or outputs has not as many keys as values")
         return Tree(kind, children, keys, cls)  # type: ignore[arg-type]
-    return Tree("record", children, _field_names(context, len(children)), _dotted(registered))
+    return Tree("record", children, _field_names(context, len(children)), class_name(registered))
 
 
 def _field_names(context: Any, count: int) -> tuple[Value, ...]:
@@ -113,7 +120,7 @@ def _key(key: Any) -> Value:
     if isinstance(key, Enum):
         return EnumMember(_class_name(type(key)), key.name)
     if type(key) is dict and "__enum__" in key:
-        return EnumMember(_dotted(str(key.get("fqn")).replace(":", ".")), str(key.get("name")))
+        return EnumMember(class_name(str(key.get("fqn")).replace(":", ".")), str(key.get("name")))
     if not isinstance(key, _PLAIN_KEYS):
         raise ValueError(f"a dict of the inputs or outputs has a key of type {type(key).__name__}")
     return key
@@ -123,13 +130,8 @@ def _registered_name(cls: type) -> Name:
     """The name under which a class is registered as a container, else its own."""
     definition = pytree.SUPPORTED_SERIALIZED_TYPES.get(cls)
     name = definition.serialized_type_name if definition else pytree.NO_SERIALIZED_TYPE_NAME_FOUND
-    return _class_name(cls) if name == pytree.NO_SERIALIZED_TYPE_NAME_FOUND else _dotted(name)
+    return _class_name(cls) if name == pytree.NO_SERIALIZED_TYPE_NAME_FOUND else class_name(name)
 
 
 def _class_name(cls: Any) -> Name:
-    return _dotted(f"{cls.__module__}.{cls.__qualname__}")
-
-
-def _dotted(path: str) -> Name:
-    module, _, qualname = path.rpartition(".")
-    return Name(module, qualname)
+    return class_name(f"{cls.__module__}.{cls.__qualname__}")
