@@ -1,0 +1,65 @@
+"""The file formats in which torch saves a graph, one writer a format."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import fx
+from torch.export import ExportedProgram
+from torch.fx._graph_pickler import GraphPickler
+from torch.package import PackageExporter
+
+from tests.corpus.captures import Graph
+
+
+def write_torch(graph: Graph, folder: Path) -> Path:
+    path = folder / "graph.pt"
+    torch.save(graph, path)
+    return path
+
+
+def write_pickle(graph: Graph, folder: Path) -> Path:
+    path = folder / "graph.pickle"
+    path.write_bytes(pickle.dumps(graph))
+    return path
+
+
+def write_graph_pickler(graph: Graph, folder: Path) -> Path:
+    path = folder / "graph.graphpickle"
+    path.write_bytes(GraphPickler.dumps(graph))
+    return path
+
+
+def write_to_folder(graph: Graph, folder: Path) -> Path:
+    assert isinstance(graph, fx.GraphModule)
+    path = folder / "graph_folder"
+    graph.to_folder(path, "SavedGraph")
+    return path
+
+
+def write_package(graph: Graph, folder: Path) -> Path:
+    path = folder / "graph_package.pt"
+    with PackageExporter(path) as exporter:
+        exporter.extern(["torch.**", "tests.**", "math", "_operator", "operator", "collections"])
+        exporter.save_pickle("model", "model.pkl", graph)
+    return path
+
+
+def write_pt2(graph: Graph, folder: Path) -> Path:
+    assert isinstance(graph, ExportedProgram)
+    path = folder / "graph.pt2"
+    torch.export.save(graph, path)
+    return path
+
+
+DOORS: dict[str, Callable[[Graph, Path], Path]] = {
+    "pt": write_torch,
+    "pickle": write_pickle,
+    "graph_pickler": write_graph_pickler,
+    "to_folder": write_to_folder,
+    "package": write_package,
+    "pt2": write_pt2,
+}

@@ -1,0 +1,41 @@
+"""Which graphs of the corpus a plain test run takes, and which wait for ``-m slow``."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from tests.corpus import CASES, Case
+
+
+def representative() -> set[str]:
+    """The first quick graph of each kind in each family."""
+    first: dict[tuple[str, str], str] = {}
+    for name, case in CASES.items():
+        if not case.slow:
+            first.setdefault((case.kind, case.definition.__module__), name)
+    return set(first.values())
+
+
+def parameters(quick: Iterable[str]) -> list[Any]:
+    """Every case as a test parameter; those not named in ``quick`` are marked slow."""
+    chosen = set(quick)
+    return [
+        pytest.param(case, id=name, marks=[] if name in chosen else [pytest.mark.slow])
+        for name, case in CASES.items()
+    ]
+
+
+def savable_parameters(quick: Iterable[str]) -> list[Any]:
+    """Every case with each file format it can be saved in, as two test parameters."""
+    chosen = set(quick)
+    return [
+        pytest.param(case, door, id=f"{name}-{door}", marks=[] if name in chosen else [pytest.mark.slow])
+        for name, case in CASES.items()
+        for door in sorted(case.savable_as)
+    ]
+
+
+def needed_by(case: Case, kind: str) -> frozenset[str]:
+    """The names of one kind that a reader must admit to run the case from a file."""
+    return frozenset(case.needs.get(kind, ()))
