@@ -105,6 +105,7 @@ class ModuleRecord:
 
     ``graph`` is set for a GraphModule. ``attributes`` holds the other instance attributes as values. ``hooks`` names
     hooks found (a file's hooks are dropped and reported). ``live`` is the module itself when the source was live.
+    ``convention`` is set for a GraphModule whose caller does not pass the placeholders one by one.
     """
 
     cls: Name
@@ -117,6 +118,7 @@ class ModuleRecord:
     attributes: Mapping[str, Value] = field(default_factory=dict)
     hooks: tuple[str, ...] = ()
     live: torch.nn.Module | None = None
+    convention: CallingConvention | None = None
 
     def find(self, path: str) -> Any:
         """The ModuleRecord, tensor or value at a dotted path; raises KeyError with the part that is missing."""

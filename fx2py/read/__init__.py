@@ -1,0 +1,49 @@
+"""Saved and live graphs as data: ``open_graph`` is the one door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import torch.fx as fx
+from torch.export import ExportedProgram
+
+from fx2py.graph.data import GraphData
+from fx2py.read.live import read_graph_module
+from fx2py.read.sniff import Format, sniff
+
+__all__ = ["open_graph"]
+
+Source: TypeAlias = "str | Path | fx.GraphModule | ExportedProgram"
+
+
+def open_graph(source: Source, *, model: str | None = None) -> GraphData:
+    """The graph of a file, folder or live object as inert data; nothing that a file holds is executed or imported.
+
+    ``model`` chooses among several graphs in one file. Raises UnknownFormatError, naming the file, when it holds no
+    graph or is damaged; UnsupportedGraphError when it holds what GraphData cannot say.
+    """
+    if isinstance(source, fx.GraphModule):
+        return read_graph_module(source)
+    if isinstance(source, ExportedProgram):
+        return _read_exported_program(source)
+    path = Path(source)
+    return _READERS[sniff(path)](path, model)
+
+
+def _read_exported_program(program: ExportedProgram) -> GraphData:
+    from fx2py.read.exported import read_exported_program
+
+    return read_exported_program(program)
+
+
+def _read_archive(path: Path, model: str | None) -> GraphData:
+    from fx2py.read.pt2 import read_pt2
+
+    return read_pt2(path, model=model)
+
+
+_READERS: dict[Format, Callable[[Path, str | None], GraphData]] = {
+    "archive": _read_archive,
+}

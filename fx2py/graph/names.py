@@ -1,0 +1,195 @@
+"""Canonical names of functions, classes and operators: every door gives the same name to the same object.
+
+Names that a file holds are compared with tables made from torch and the standard library; nothing is imported or
+looked up because a file names it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import math
+import operator
+import sys
+from collections.abc import Collection, Iterator
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from fx2py.graph.values import Name, OpName
+
+_HOMES: tuple[tuple[str, Any], ...] = (
+    ("torch", torch),
+    ("torch.nn.functional", torch.nn.functional),
+    ("torch.linalg", torch.linalg),
+    ("torch.fft", torch.fft),
+    ("torch.special", torch.special),
+    ("torch.sparse", torch.sparse),
+    ("torch.amp", torch.amp),
+    ("operator", operator),
+    ("math", math),
+    ("builtins", builtins),
+)
+"""The namespaces whose names are canonical, the preferred one first."""
+
+_NATIVE_NAMESPACES = ("_VariableFunctions", "_nn", "_linalg", "_fft", "_special", "_sparse", "_nested")
+
+_ALIASES: tuple[tuple[str, Any], ...] = (
+    ("_operator", operator),
+    ("torch._VF", torch._C._VariableFunctions),
+    *((f"torch._C.{word}", getattr(torch._C, word)) for word in _NATIVE_NAMESPACES),
+    ("torch.functional", torch.functional),
+    ("torch._lobpcg", torch._lobpcg),
+    ("torch._lowrank", torch._lowrank),
+    ("torch.amp.autocast_mode", torch.amp.autocast_mode),
+)
+"""Other namespaces that hold objects of the canonical ones, under the same or another name."""
+
+_NATIVE = "torch._C"
+_OPS = ("torch.ops.", "torch._ops.")
+_OVERLOAD_PARTS = 3
+
+
+def callable_name(obj: Any) -> Name | OpName | None:
+    """The canonical name that leads back to exactly ``obj``, a live function or class; None when none does.
+
+    Lambdas, closures, partials, bound methods and objects whose ``__name__`` names something else have none.
+    """
+    if isinstance(obj, torch._ops.OperatorBase | torch._ops.OpOverloadPacket):
+        return _operator_name(obj)
+    canonical = _canonical_names().get(id(obj))
+    if canonical is not None:
+        return canonical
+    module = getattr(obj, "__module__", None)
+    if type(module) is not str:
+        return None
+    for qualname in (getattr(obj, "__qualname__", None), getattr(obj, "__name__", None)):
+        if type(qualname) is str and _resolve(module, qualname) is obj:
+            return Name(module, qualname)
+    return None
+
+
+def imported_name(module: str, qualname: str) -> Name:
+    """The canonical name of what ``from module import qualname`` would give."""
+    return _canonical_texts().get(f"{module}.{qualname}") or Name(module, qualname)
+
+
+def dotted_name(path: str, modules: Collection[str] = ()) -> Name | OpName:
+    """The canonical name that dotted text stands for: ``"torch.ops.aten.add.Tensor"``, ``"torch.Tensor.add"``, ``"len"``.
+
+    ``modules`` are known to be modules; otherwise the module part ends before the first class-like word or, without
+    one, before the last dot.
+    """
+    for prefix in _OPS:
+        if path.startswith(prefix):
+            return _operator_text(path, path[len(prefix) :].split("."))
+    canonical = _canonical_texts().get(path)
+    if canonical is not None:
+        return canonical
+    if "." not in path:
+        return Name("builtins", path)
+    return Name(*_split(path, modules))
+
+
+def _operator_text(path: str, parts: list[str]) -> Name | OpName:
+    if 2 <= len(parts) <= _OVERLOAD_PARTS and all(parts):
+        return OpName(*parts)
+    return Name("torch.ops", path.partition("ops.")[2])
+
+
+def _split(path: str, modules: Collection[str]) -> tuple[str, str]:
+    words = path.split(".")
+    for end in range(len(words) - 1, 0, -1):
+        module = ".".join(words[:end])
+        if module in modules:
+            return module, ".".join(words[end:])
+    start = 2 if path.startswith(f"{_NATIVE}.") else 1
+    for end in range(start, len(words) - 1):
+        if words[end].lstrip("_")[:1].isupper():
+            return ".".join(words[:end]), ".".join(words[end:])
+    return ".".join(words[:-1]), words[-1]
+
+
+def _operator_name(op: Any) -> OpName | None:
+    if isinstance(op, torch._ops.OpOverload):
+        name = OpName(op.namespace, op._opname, op._overloadname)
+    elif isinstance(op, torch._ops.OpOverloadPacket):
+        namespace, _, base = op._qualified_op_name.partition("::")
+        name = OpName(namespace, base)
+    elif isinstance(op, torch._ops.HigherOrderOperator):
+        name = OpName("higher_order", op._name)
+    else:
+        return None
+    return name if _resolve_operator(name) is op else None
+
+
+def _resolve_operator(name: OpName) -> Any:
+    try:
+        packet = getattr(getattr(torch.ops, name.namespace), name.name)
+        return packet if name.overload is None else getattr(packet, name.overload)
+    except AttributeError:
+        return None
+
+
+def _resolve(module: str, qualname: str) -> Any:
+    """What a module that is already imported holds at ``qualname``; None where nothing is."""
+    current: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        current = getattr(current, part, None)
+    return current
+
+
+@functools.cache
+def _canonical_names() -> dict[int, Name]:
+    """The canonical name by identity; the objects live as long as their modules."""
+    names: dict[int, Name] = {}
+    for home, namespace in _HOMES:
+        for word, obj in _callables(namespace):
+            if _belongs(obj, home):
+                names.setdefault(id(obj), Name(home, word))
+    for word, obj in _tensor_methods():
+        names.setdefault(id(obj), Name("torch", f"Tensor.{word}"))
+    return names
+
+
+@functools.cache
+def _canonical_texts() -> dict[str, Name]:
+    """The canonical name by every dotted path that leads to a canonical object."""
+    names = _canonical_names()
+    texts: dict[str, Name] = {}
+    for home, namespace in (*_HOMES, *_ALIASES):
+        for word, obj in _callables(namespace):
+            if id(obj) in names:
+                texts[f"{home}.{word}"] = names[id(obj)]
+    for word, obj in _tensor_methods():
+        for home in ("torch.Tensor", "torch._tensor.Tensor", "torch._C.TensorBase"):
+            texts[f"{home}.{word}"] = names[id(obj)]
+    return texts
+
+
+def _callables(namespace: Any) -> Iterator[tuple[str, Any]]:
+    """Name and object of each callable; an object's own public name comes before its other names."""
+    found = [(word, getattr(namespace, word, None)) for word in dir(namespace)]
+    pairs = [(word, obj) for word, obj in found if callable(obj) and not isinstance(obj, ModuleType)]
+    yield from sorted(pairs, key=lambda pair: _preference(*pair))
+
+
+def _preference(word: str, obj: Any) -> tuple[bool, bool, str]:
+    return word.startswith("_"), word != getattr(obj, "__name__", ""), word
+
+
+def _belongs(obj: Any, home: str) -> bool:
+    """Whether ``home`` is the namespace of ``obj``, and does not only import it for its own use."""
+    owner = getattr(obj, "__module__", None)
+    if type(owner) is not str:
+        return True
+    return owner.lstrip("_").partition(".")[0] == home.partition(".")[0]
+
+
+def _tensor_methods() -> Iterator[tuple[str, Any]]:
+    for word, method in _callables(torch.Tensor):
+        inherited = getattr(object, word, None)
+        is_bound = getattr(method, "__self__", None) is not None
+        if method is not inherited and not is_bound and not isinstance(method, type):
+            yield word, method

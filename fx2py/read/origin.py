@@ -1,0 +1,56 @@
+"""What a recorded stack trace and module stack say about where a node comes from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from fx2py.graph.data import SourceLine
+
+_FRAME = re.compile(r'^[ \t]*File "([^"\n]+)", line (\d{1,9}), in [^\n]*\n?([^\n]*)', re.MULTILINE)
+_IN_TORCH = re.compile(r"[\\/](?:site|dist)-packages[\\/]torch[\\/]")
+_MODULE_STEP = re.compile(r"\.?(?:_modules)?\[['\"]?([^'\"\]]+)['\"]?\]")
+_ROOT = re.compile(r"^(?:L\[['\"]self['\"]\]|L__self__|self)\.?")
+_MODULES = ";"
+
+
+def source_line(stack_trace: str) -> SourceLine | None:
+    """The innermost frame outside the torch package, else the innermost frame; None when the text holds no frame."""
+    innermost: SourceLine | None = None
+    for frame in _frames(stack_trace):
+        if not _IN_TORCH.search(frame.file):
+            return frame
+        innermost = innermost or frame
+    return innermost
+
+
+def _frames(stack_trace: str) -> Iterator[SourceLine]:
+    """The frames of a traceback's text, innermost first."""
+    for match in reversed(list(_FRAME.finditer(stack_trace))):
+        file, line, code = match.groups()
+        is_code = not code.lstrip().startswith('File "')
+        yield SourceLine(file, int(line), code.strip() if is_code else "")
+
+
+def module_path(recorded: str) -> str:
+    """The dotted path below the root of a module as a tracer records it: ``"L['self'].layers[0].mlp"``, ``"layers.0"``."""
+    path = _ROOT.sub("", recorded)
+    return _MODULE_STEP.sub(r".\1", path).strip(".")
+
+
+def innermost_module(stack: str) -> str:
+    """The module path in a module stack's text, as archives hold it: ``key,path,class`` entries joined by ``;``."""
+    last = stack.rsplit(_MODULES, 1)[-1]
+    return module_path(_second_part(last))
+
+
+def _second_part(entry: str) -> str:
+    """The text between the first two commas that stand outside brackets."""
+    depth, start = 0, None
+    for position, sign in enumerate(entry):
+        depth += (sign in "[(") - (sign in "])")
+        if sign == "," and depth == 0:
+            if start is not None:
+                return entry[start:position]
+            start = position + 1
+    return "" if start is None else entry[start:]

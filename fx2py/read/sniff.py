@@ -1,0 +1,80 @@
+"""Which reader a file is for, by its content; the file's name says nothing."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from fx2py.errors import UnknownFormatError
+
+Format: TypeAlias = Literal["archive", "package", "checkpoint", "pickle", "folder"]
+
+_ZIP_MAGIC = b"PK\x03\x04"
+_PICKLE_MARK = b"\x80"
+_NEXT_STEP = "Give a file that torch.save, torch.export.save or GraphPickler wrote of a graph."
+
+
+def _is_archive(names: Collection[str]) -> bool:
+    return any(
+        (name.startswith("models/") and name.endswith(".json")) or name == "archive_format" for name in names
+    )
+
+
+def _is_package(names: Collection[str]) -> bool:
+    return ".data/extern_modules" in names
+
+
+def _is_checkpoint(names: Collection[str]) -> bool:
+    return "data.pkl" in names
+
+
+_ZIP_FORMATS: tuple[tuple[Format, Callable[[Collection[str]], bool]], ...] = (
+    ("archive", _is_archive),
+    ("package", _is_package),
+    ("checkpoint", _is_checkpoint),
+)
+
+
+def sniff(path: Path) -> Format:
+    """The format of a file or folder; UnknownFormatError, with the next step, when no reader knows it."""
+    if not path.exists():
+        raise UnknownFormatError(f"{path} does not exist.", "Check the path.")
+    if path.is_dir():
+        return _folder(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_ZIP_MAGIC))
+    except OSError as error:
+        raise UnknownFormatError(
+            f"{path} cannot be read: {error.strerror}.", "Check its permissions."
+        ) from None
+    if not head:
+        raise UnknownFormatError(f"{path} is empty.", _NEXT_STEP)
+    if head == _ZIP_MAGIC:
+        return _zip(path)
+    if head[:1] == _PICKLE_MARK:
+        return "pickle"
+    raise UnknownFormatError(f"{path} is no saved graph: its content is of no known format.", _NEXT_STEP)
+
+
+def _folder(path: Path) -> Format:
+    if (path / "module.py").is_file():
+        return "folder"
+    raise UnknownFormatError(f"{path} is a folder without a saved graph (it has no module.py).", _NEXT_STEP)
+
+
+def _zip(path: Path) -> Format:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        raise UnknownFormatError(
+            f"{path} is a damaged zip archive: {error}.", "Save the graph again."
+        ) from None
+    inner = {name.partition("/")[2] for name in names} | set(names)
+    for format_, matches in _ZIP_FORMATS:
+        if matches(inner):
+            return format_
+    raise UnknownFormatError(f"{path} is a zip archive without a saved graph.", _NEXT_STEP)
