@@ -21,6 +21,7 @@ from fx2py.graph.data import (
     Tree,
 )
 from fx2py.graph.values import OpName, Ref, Value, children, map_leaves
+from fx2py.read.convention import pytree_convention
 from fx2py.read.exported_contract import contract_of
 from fx2py.read.exported_program import LiftedInput, LiftedOutput, LiftedProgram
 from fx2py.read.exported_state import with_state
@@ -53,17 +54,15 @@ def graph_data(
 
 def calling_convention(in_tree: Tree, out_tree: Tree | None, names: Sequence[str] = ()) -> CallingConvention:
     """How the caller's arguments become placeholders; arguments without recorded names are ``arg_0``, ``arg_1``, ..."""
-    if in_tree.kind == "tuple" and [child.kind for child in in_tree.children] == ["tuple", "dict"]:
-        args, kwargs = in_tree.children
-    else:
-        args, kwargs = in_tree, Tree("dict")
-    count = len(args.children)
-    words = [*names[:count]] if len(names) >= count else [f"arg_{index}" for index in range(count)]
-    return CallingConvention(
-        args=tuple(zip(words, args.children, strict=True)),
-        kwargs=tuple((str(key), child) for key, child in zip(kwargs.keys, kwargs.children, strict=True)),
-        output=out_tree,
+    kinds = [child.kind for child in in_tree.children]
+    args, keys = (
+        (in_tree.children[0].children, in_tree.children[1].keys)
+        if kinds == ["tuple", "dict"]
+        else (in_tree.children, ())
     )
+    known = len(names) >= len(args)
+    words = [names[index] if known else f"arg_{index}" for index in range(len(args))]
+    return pytree_convention([*words, *map(str, keys)], in_tree, out_tree, in_tree.leaf_count)
 
 
 def _unlifted(graph: Graph, inputs: Sequence[LiftedInput], outputs: Sequence[LiftedOutput]) -> Graph:

@@ -65,7 +65,7 @@ def with_state(root: ModuleRecord, program: LiftedProgram) -> ModuleRecord:
 def _stored(program: LiftedProgram, entry: LiftedInput) -> Any:
     in_state = entry.kind == "parameter" or (entry.kind == "buffer" and entry.persistent)
     table: Mapping[str, Any] = program.state if in_state else program.constants
-    if entry.path not in table:
+    if entry.path is None or entry.path not in table:
         raise ValueError(f"the {entry.kind} {entry.path!r} of the signature is not stored")
     return table[entry.path]
 

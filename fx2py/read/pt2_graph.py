@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from fx2py.graph.data import Graph, ModuleRecord, Node, NodeMeta, SourceLine, SymMeta, TensorMeta, ValueMeta
+from fx2py.graph.names import dotted_name
 from fx2py.graph.values import Name, Ref, Value
+from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.node_names import NodeNames
 from fx2py.read.origin import innermost_module, source_line
 from fx2py.read.pt2_arguments import argument
@@ -17,7 +19,6 @@ from fx2py.read.pt2_json import Damaged, exactly, field, optional, union
 from fx2py.read.pt2_types import DTYPES, coded, device_of
 from fx2py.read.symbols import expression_text
 
-GRAPH_MODULE = Name("torch.fx.graph_module", "GraphModule")
 GETITEM = Name("operator", "getitem")
 POSITIONAL, KEYWORD = 1, 2
 
