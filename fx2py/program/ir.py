@@ -16,6 +16,7 @@ from fx2py.graph.data import (
     ModuleRecord,
     Node,
     Provenance,
+    ValueMeta,
 )
 from fx2py.graph.values import Name, OpName, Value
 
@@ -74,13 +75,22 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Bind:
+    """``target = value``: builds a container (or names a value) that later statements share."""
+
+    target: str
+    value: Any
+    origin: Node | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Ends the life of variables whose last use has passed."""
 
     names: tuple[str, ...]
 
 
-Statement: TypeAlias = "Assign | Load | Delete"
+Statement: TypeAlias = "Assign | Load | Bind | Delete"
 
 
 class _Required:
@@ -116,6 +126,14 @@ class Function:
     path: str = field(default="", compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A class whose instances the code builds: ``Point(x=a, y=b)``."""
+
+    cls: Name
+    fields: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Weight:
     """One entry of the weights table: the first dotted path that leads to the tensor, and the tensor."""
@@ -126,11 +144,19 @@ class Weight:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Submodule:
-    """One entry of the submodule table; ``record`` None when the path leads to nothing that can be rebuilt."""
+    """One entry of the submodule table.
+
+    ``record`` is None when the path leads to nothing that can be rebuilt. ``function`` names the generated function
+    that stands in the slot when the submodule is a GraphModule that was kept. ``inputs`` and ``output`` are what the
+    first call recorded.
+    """
 
     path: str
     record: ModuleRecord | None
-    calls: int = 1
+    calls: int = 0
+    function: str | None = None
+    inputs: tuple[ValueMeta, ...] = ()
+    output: ValueMeta = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,17 +167,25 @@ class Constant:
     value: Value
 
 
+LIVE = Provenance("live")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A whole translation: functions (callees before callers, the entry last) and what is bound to them."""
+    """A whole translation: functions (callees before callers, the entry last) and what is bound to them.
+
+    ``op_aliases`` and ``containers`` are the module-level names of operators and container classes.
+    """
 
     functions: tuple[Function, ...]
+    op_aliases: tuple[tuple[str, OpName], ...] = ()
+    containers: tuple[tuple[str, Container], ...] = ()
     weights: tuple[Weight, ...] = ()
     submods: tuple[Submodule, ...] = ()
     consts: tuple[Constant, ...] = ()
     convention: CallingConvention | None = None
     contract: InputContract | None = None
-    provenance: Provenance = Provenance("live")
+    provenance: Provenance = LIVE
     inlined: tuple[tuple[str, ModuleRecord], ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -1,0 +1,257 @@
+"""Values and calls as expressions. Every form here has its inverse in ``fx2py.emit.parse``."""
+
+from __future__ import annotations
+
+import cmath
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fx2py.emit import text
+from fx2py.errors import InternalError
+from fx2py.graph.values import Dict, EnumMember, List, Name, OpName, Range, Record, Ref, Set, Size, Slice
+from fx2py.program.ir import Call, Local, Method, Program, Slot, TableName
+from fx2py.program.scope import MODULE_ALIASES, is_plain_identifier
+
+BINARY_OPERATORS = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "matmul": "@",
+    "pow": "**",
+    "lshift": "<<",
+    "rshift": ">>",
+    "and_": "&",
+    "or_": "|",
+    "xor": "^",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "eq": "==",
+    "ne": "!=",
+}
+UNARY_OPERATORS = {"neg": "-", "invert": "~", "pos": "+"}
+GETATTR = Name("builtins", "getattr")
+GETITEM = Name("operator", "getitem")
+SETITEM = Name("operator", "setitem")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The module-level names that expressions use: operator aliases, container classes, local functions' tables.
+
+    ``modules`` collects the modules that the text has named so far; the file imports these.
+    """
+
+    op_aliases: Mapping[OpName, str]
+    containers: Mapping[tuple[Name, tuple[str, ...]], str]
+    tables: Mapping[str, tuple[TableName, ...]]
+    modules: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, program: Program) -> Scope:
+        return cls(
+            {op: alias for alias, op in program.op_aliases},
+            {(container.cls, container.fields): alias for alias, container in program.containers},
+            {function.name: function.tables for function in program.functions},
+        )
+
+
+def name_text(name: Name, scope: Scope) -> str:
+    """A dotted name through the aliases of the file's imports; a builtin stands alone."""
+    if name.module == "builtins":
+        return text.dotted(name.qualname)
+    scope.modules.add(name.module)
+    alias = MODULE_ALIASES.get(name.module)
+    return f"{alias}.{text.dotted(name.qualname)}" if alias else text.dotted(name.path)
+
+
+def value_text(value: Any, scope: Scope) -> str:
+    """The expression that evaluates back to ``value``."""
+    kind = type(value)
+    if kind is Ref:
+        return text.identifier(value.name)
+    if text.has_plain_text(value):
+        if kind in (float, complex) and not cmath.isfinite(value):
+            scope.modules.add("math")
+        return text.plain(value)
+    writer = _VALUES.get(kind)
+    if writer is None:
+        raise InternalError(f"a {kind.__name__} reached the text as a value")
+    return writer(value, scope)
+
+
+def _joined(items: tuple[Any, ...], scope: Scope) -> str:
+    return ", ".join([value_text(item, scope) for item in items])
+
+
+def _tuple(value: tuple[Any, ...], scope: Scope) -> str:
+    return f"({value_text(value[0], scope)},)" if len(value) == 1 else f"({_joined(value, scope)})"
+
+
+def _dict(value: Dict, scope: Scope) -> str:
+    if value.cls is None:
+        items = [f"{value_text(key, scope)}: {value_text(item, scope)}" for key, item in value.items]
+        return f"{{{', '.join(items)}}}"
+    return f"{name_text(value.cls, scope)}([{', '.join([_tuple(item, scope) for item in value.items])}])"
+
+
+def _set(value: Set, scope: Scope) -> str:
+    """Items in the order of their text: the order of a set depends on the process."""
+    items = sorted([value_text(item, scope) for item in value.items])
+    if value.frozen:
+        return f"frozenset({{{', '.join(items)}}})" if value.items else "frozenset()"
+    return f"{{{', '.join(items)}}}" if value.items else "set()"
+
+
+def _record(value: Record, scope: Scope) -> str:
+    names = tuple(name for name, _ in value.fields)
+    alias = scope.containers[value.cls, names]
+    if all(is_plain_identifier(name) for name in names):
+        items = [f"{name}={value_text(part, scope)}" for name, part in value.fields]
+    else:
+        items = [value_text(part, scope) for _, part in value.fields]
+    return f"{alias}({', '.join(items)})"
+
+
+def _local(value: Local, scope: Scope) -> str:
+    tables = scope.tables.get(value.name, ())
+    if not tables:
+        return text.identifier(value.name)
+    scope.modules.add("functools")
+    bound = ", ".join([f"{table}={table}" for table in tables])
+    return f"functools.partial({text.identifier(value.name)}, {bound})"
+
+
+_VALUES: dict[type, Callable[[Any, Scope], str]] = {
+    tuple: _tuple,
+    List: lambda value, scope: f"[{_joined(value.items, scope)}]",
+    Dict: _dict,
+    Set: _set,
+    Slice: lambda value, scope: f"slice({_joined((value.start, value.stop, value.step), scope)})",
+    Range: lambda value, scope: f"range({_joined((value.start, value.stop, value.step), scope)})",
+    Size: lambda value, scope: f"torch.Size([{_joined(value.items, scope)}])",
+    Record: _record,
+    Name: lambda value, scope: name_text(value, scope),
+    OpName: lambda value, scope: scope.op_aliases[value],
+    EnumMember: lambda value, scope: f"{name_text(value.cls, scope)}.{text.identifier(value.member)}",
+    Slot: lambda value, scope: f"{value.table}[{value.index}]",
+    Local: _local,
+}
+
+
+def call_text(call: Call, scope: Scope) -> str:
+    """A call in its most readable exact form: an operator, an item, an attribute, a method, or a plain call."""
+    callee = call.callee
+    if type(callee) is Name:
+        special = _SPECIAL.get(callee)
+        if special is not None and not call.kwargs:
+            found = special(call, scope)
+            if found:
+                return found
+        return f"{name_text(callee, scope)}({arguments_text(call.args, call.kwargs, scope)})"
+    if type(callee) is Method:
+        return _method(callee.name, call, scope)
+    function = callee.name if type(callee) is Local else value_text(callee, scope)
+    return f"{function}({arguments_text(call.args, call.kwargs, scope)})"
+
+
+def arguments_text(args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...], scope: Scope) -> str:
+    """The arguments of a call; a keyword that is no identifier travels as ``**{"from": x}``."""
+    parts = [value_text(value, scope) for value in args]
+    for name, value in kwargs:
+        item = value_text(value, scope)
+        parts.append(f"{name}={item}" if is_plain_identifier(name) else f"**{{{text.quoted(name)}: {item}}}")
+    return ", ".join(parts)
+
+
+def _method(name: str, call: Call, scope: Scope) -> str:
+    receiver, rest = call.args[0], call.args[1:]
+    arguments = arguments_text(rest, call.kwargs, scope)
+    if not is_plain_identifier(name) or type(receiver) not in _RECEIVERS:
+        return f"getattr({value_text(receiver, scope)}, {text.quoted(name)})({arguments})"
+    return f"{value_text(receiver, scope)}.{name}({arguments})"
+
+
+_RECEIVERS = (Ref, str, tuple, List, Dict)
+"""What a method can follow in the text and be read back as the receiver of that method."""
+
+
+def _is_operand(value: Any) -> bool:
+    """A variable or an unsigned number: the operands that bind tighter than every operator."""
+    return type(value) is Ref or (type(value) in (int, float) and math.copysign(1, value) > 0)
+
+
+def _binary(symbol: str) -> Callable[[Call, Scope], str]:
+    def write(call: Call, scope: Scope) -> str:
+        if len(call.args) != 2 or not any(type(value) is Ref for value in call.args):
+            return ""
+        left, right = call.args
+        if not (_is_operand(left) and _is_operand(right)):
+            return ""
+        space = "" if symbol == "**" else " "
+        return f"{value_text(left, scope)}{space}{symbol}{space}{value_text(right, scope)}"
+
+    return write
+
+
+def _unary(symbol: str) -> Callable[[Call, Scope], str]:
+    def write(call: Call, scope: Scope) -> str:
+        if len(call.args) != 1 or type(call.args[0]) is not Ref:
+            return ""
+        return f"{symbol}{value_text(call.args[0], scope)}"
+
+    return write
+
+
+def _getattr(call: Call, scope: Scope) -> str:
+    if len(call.args) != 2 or type(call.args[0]) is not Ref or type(call.args[1]) is not str:
+        return ""
+    return f"{value_text(call.args[0], scope)}.{call.args[1]}" if is_plain_identifier(call.args[1]) else ""
+
+
+def _getitem(call: Call, scope: Scope) -> str:
+    if len(call.args) != 2 or type(call.args[0]) is not Ref:
+        return ""
+    return f"{call.args[0].name}[{index_text(call.args[1], scope)}]"
+
+
+def index_text(index: Any, scope: Scope) -> str:
+    """What stands between the brackets of a subscript."""
+    if type(index) is tuple and len(index) > 1:
+        return ", ".join([_index_item(part, scope) for part in index])
+    return _index_item(index, scope)
+
+
+def _index_item(part: Any, scope: Scope) -> str:
+    if type(part) is not Slice or not all(_is_bound(bound) for bound in (part.start, part.stop, part.step)):
+        return value_text(part, scope)
+    start, stop, step = (
+        "" if bound is None else value_text(bound, scope) for bound in (part.start, part.stop, part.step)
+    )
+    return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
+
+
+def _is_bound(value: Any) -> bool:
+    return value is None or type(value) in (Ref, int)
+
+
+_SPECIAL: dict[Name, Callable[[Call, Scope], str]] = {
+    **{Name("operator", name): _binary(symbol) for name, symbol in BINARY_OPERATORS.items()},
+    **{Name("operator", name): _unary(symbol) for name, symbol in UNARY_OPERATORS.items()},
+    GETATTR: _getattr,
+    GETITEM: _getitem,
+}
+
+
+def setitem_text(call: Call, scope: Scope) -> str:
+    """``x[i] = v`` for an ``operator.setitem`` whose result nobody takes, or '' when that form does not fit."""
+    if call.callee != SETITEM or call.kwargs or len(call.args) != 3 or type(call.args[0]) is not Ref:
+        return ""
+    target, index, value = call.args
+    return f"{target.name}[{index_text(index, scope)}] = {value_text(value, scope)}"

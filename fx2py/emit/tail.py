@@ -1,0 +1,139 @@
+"""The second half of a generated file: ``load`` and ``bind``, which hold everything that the code is bound to."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from fx2py.emit import text
+from fx2py.emit.expressions import Scope, value_text
+from fx2py.graph.data import ModuleRecord
+from fx2py.graph.values import DeviceType, Live, Opaque, Ref, Set, TensorValue, children, rebuild, walk
+from fx2py.program.bound import bound_tensors, modules_to_rebuild
+from fx2py.program.ir import Program
+from fx2py.program.literals import needs_slot
+from fx2py.program.scope import Scope as Names
+
+LOAD = '''def load(device="cpu", submods=None):
+    """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
+
+    `submods` replaces submodules by name, each with any callable.
+    """
+    return bind(read_weights(__file__, device), device, submods)
+'''
+
+
+class _BoundText:
+    """Writes bound values: unlike code, they may be devices, bits of numbers, tensors and other bound modules."""
+
+    def __init__(self, program: Program, scope: Scope) -> None:
+        self.scope = scope
+        self.tensors = {id(tensor): name for name, tensor in bound_tensors(program).items()}
+
+    def tensor(self, tensor: torch.Tensor | None) -> str:
+        return "None" if tensor is None else f"tensors[{text.quoted(self.tensors[id(tensor)])}]"
+
+    def value(self, value: Any) -> str:
+        """The expression that builds ``value``; a Live value becomes a Missing that says what it was."""
+        kind = type(value)
+        if kind is torch.device:
+            return f"retarget(device, {text.quoted(str(value))})"
+        if kind is DeviceType:
+            return f"retarget(device, {text.quoted(value.type)}).type"
+        if kind is TensorValue:
+            return self.tensor(value.tensor)
+        if kind is Live:
+            return f'Missing("constant", {text.quoted(text.comment(value.description))})'
+        if needs_slot(value):
+            parts = (value.real, value.imag) if kind is complex else (value,)
+            layout = "<" + "d" * len(parts)
+            return f'from_bits("{layout}", "{struct.pack(layout, *parts).hex()}")'
+        return value_text(value, self.scope)
+
+    def attribute(self, value: Any) -> str:
+        """A module's attribute: any nesting of values, with bound values at the leaves."""
+        replaced: dict[str, str] = {}
+
+        def mark(part: Any) -> Any:
+            inner = children(part)
+            if inner:
+                return rebuild(part, tuple([mark(child) for child in inner]))
+            if type(part) is TensorValue or needs_slot(part):
+                name = f"_bound_{len(replaced)}"
+                replaced[name] = self.value(part)
+                return Ref(name)
+            return part
+
+        written = value_text(mark(value), self.scope)
+        for name, expression in replaced.items():
+            written = written.replace(name, expression)
+        return written
+
+    def mapping(self, items: Iterator[tuple[str, str]]) -> str:
+        return f"{{{', '.join([f'{text.quoted(name)}: {written}' for name, written in items])}}}"
+
+
+def _unwritable(record: ModuleRecord) -> str:
+    """Why a module cannot be written as data, or ''."""
+    if record.graph is not None:
+        return "is a graph inside a module that is called as a whole"
+    for name, value in record.attributes.items():
+        for part in walk(value):
+            if isinstance(part, Live | Opaque):
+                return f"is a {record.cls} whose attribute {name!r} is no data"
+    return ""
+
+
+def _build(path: str, record: ModuleRecord, variables: Mapping[int, str], bound: _BoundText) -> str:
+    reason = _unwritable(record)
+    if reason:
+        return f"Missing({text.quoted(path)}, {text.quoted(text.comment(reason))})"
+    attributes = bound.mapping((name, bound.attribute(value)) for name, value in record.attributes.items())
+    parameters = bound.mapping((name, bound.tensor(tensor)) for name, tensor in record.parameters.items())
+    buffers = bound.mapping((name, bound.tensor(tensor)) for name, tensor in record.buffers.items())
+    parts = [
+        text.quoted(path),
+        text.quoted(record.cls.path),
+        str(record.training),
+        attributes,
+        parameters,
+        buffers,
+    ]
+    if record.non_persistent or record.children:
+        parts.append(value_text(Set(tuple(record.non_persistent)), bound.scope))
+    if record.children:
+        below = ((name, variables[id(child)] if child else "None") for name, child in record.children.items())
+        parts.append(bound.mapping(below))
+    return f"build({', '.join(parts)})"
+
+
+def tail_source(program: Program, scope: Scope) -> str:
+    """The source of ``load`` and ``bind``, not yet formatted."""
+    bound = _BoundText(program, scope)
+    names = Names(["tensors", "device", "modules"])
+    variables: dict[int, str] = {}
+    lines: list[str] = []
+    for path, record in modules_to_rebuild(program):
+        variables[id(record)] = names.fresh(path.replace(".", "_"))
+        lines.append(f"    {variables[id(record)]} = {_build(path, record, variables, bound)}\n")
+    modules: list[tuple[str, str]] = []
+    for entry in program.submods:
+        missing = f'Missing({text.quoted(entry.path)}, "is not in the file")'
+        modules.append((entry.path, entry.function or variables.get(id(entry.record), missing)))
+    consts = ", ".join([bound.value(constant.value) for constant in program.consts])
+    renamed = (
+        (p.public_name, text.quoted(p.name)) for p in program.entry.parameters if p.public_name != p.name
+    )
+    return (
+        f"{LOAD}\n\ndef bind(tensors, device=None, submods=None):\n"
+        '    """The graph as a callable over these tensors; every table of the code is filled here."""\n'
+        f"{''.join(lines)}"
+        f"    modules = {bound.mapping(iter(modules))}\n"
+        f"    consts = [{consts}]\n"
+        f"    renamed = {bound.mapping(renamed)}\n"
+        f"    weights = list(tensors.values())[:{len(program.weights)}]\n"
+        f"    return assemble({text.identifier(program.entry.name)}, modules, weights, consts, submods, renamed)\n"
+    )

@@ -1,0 +1,100 @@
+"""The only gateway from data to text: every value, name, path and comment of a file becomes source here or nowhere.
+
+It works by an allow-list of exact types; there is no ``repr()`` fallback. Identifiers are validated; a name that is
+none travels as a quoted string.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from fx2py.errors import InternalError
+from fx2py.program.scope import is_plain_identifier
+
+_ESCAPED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]")
+_PRAGMA = re.compile(r"\b(fmt|type|noqa|pylint|pragma|yapf|isort|mypy|ruff|nosec)(\s*):", re.IGNORECASE)
+_LONGEST_DECIMAL = 2**13000
+_LONGEST_COMMENT = 160
+
+
+def identifier(name: str) -> str:
+    """``name`` itself, after checking that Python reads it as one identifier."""
+    if not is_plain_identifier(name):
+        raise InternalError(f"{name!r} reached the text as an identifier")
+    return name
+
+
+def dotted(path: str) -> str:
+    """A dotted path whose every part was checked to be an identifier."""
+    return ".".join([identifier(part) for part in path.split(".")])
+
+
+def quoted(text: str) -> str:
+    """A string literal, in the quotes that black chooses."""
+    literal = repr(text)
+    if literal[0] == "'" and '"' not in literal:
+        return f'"{literal[1:-1]}"'
+    return literal
+
+
+def comment(text: str) -> str:
+    """One printable line that no tool reads as an instruction; at most 160 characters."""
+    line = _PRAGMA.sub(r"\1 ;", _ESCAPED.sub(" ", text)).strip()
+    line = "".join(char if char.isprintable() else " " for char in line)
+    return line if len(line) <= _LONGEST_COMMENT else f"{line[:_LONGEST_COMMENT - 3]}..."
+
+
+def _number(value: int) -> str:
+    return str(value) if -_LONGEST_DECIMAL < value < _LONGEST_DECIMAL else _hexadecimal(value)
+
+
+def _hexadecimal(value: int) -> str:
+    """Python refuses decimal text of huge ints; black writes hex digits in upper case."""
+    digits = f"{abs(value):X}"
+    return f"-0x{digits}" if value < 0 else f"0x{digits}"
+
+
+def _real(value: float) -> str:
+    if math.isnan(value):
+        return "math.nan"
+    if math.isinf(value):
+        return "math.inf" if value > 0 else "-math.inf"
+    return repr(value)
+
+
+def _torch_name(value: Any) -> str:
+    return dotted(str(value))
+
+
+_PLAIN: dict[type, Callable[[Any], str]] = {
+    type(None): str,
+    bool: str,
+    int: _number,
+    float: _real,
+    complex: lambda value: f"complex({_real(value.real)}, {_real(value.imag)})",
+    str: quoted,
+    bytes: lambda value: "b" + quoted(value.decode("latin-1")) if value.isascii() else repr(value),
+    type(...): lambda value: "...",
+    torch.dtype: _torch_name,
+    torch.layout: _torch_name,
+    torch.memory_format: _torch_name,
+    torch.qscheme: _torch_name,
+}
+
+
+def has_plain_text(value: Any) -> bool:
+    """Whether ``value`` is a leaf that ``plain`` writes."""
+    return type(value) in _PLAIN
+
+
+def plain(value: Any) -> str:
+    """The text of a leaf that is Python or torch data; raises InternalError for any other type."""
+    writer = _PLAIN.get(type(value))
+    if writer is None:
+        raise InternalError(f"a {type(value).__name__} reached the text as a literal")
+    return writer(value)

@@ -1,0 +1,128 @@
+"""Translation validation: the emitted text, read back, must be the Program that it was emitted from."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from fx2py.emit.grammar import GrammarError, path_name
+from fx2py.emit.parse import Parsed, parse
+from fx2py.errors import InternalError
+from fx2py.graph.values import Dict, EnumMember, Name, OpName, Record, Ref, Set, children
+from fx2py.program.ir import Assign, Bind, Call, Function, Program, Statement
+
+_DOTTED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
+
+
+def validate(program: Program, source: str) -> None:
+    """Raise InternalError unless ``source`` reads back as ``program``, statement by statement."""
+    try:
+        parsed = parse(source)
+    except GrammarError as error:
+        raise InternalError(f"the generated text leaves its grammar at line {error.line}: {error}") from None
+    for difference in differences(program, parsed):
+        raise InternalError(f"the generated text differs from the program: {difference}")
+
+
+def differences(program: Program, parsed: Parsed) -> Iterator[str]:
+    """What differs between a Program and a text that was read back, in order; nothing when they are the same."""
+    if len(program.functions) != len(parsed.functions):
+        yield f"{len(program.functions)} functions became {len(parsed.functions)}"
+        return
+    for meant, read in zip(program.functions, parsed.functions, strict=True):
+        yield from (f"{meant.name}: {difference}" for difference in _function_differences(meant, read))
+    used = {op: alias for alias, op in program.op_aliases}
+    if used != {op: alias for alias, op in parsed.names.ops.items()}:
+        yield "the operator aliases"
+    containers = {alias: (_normal(made.cls), made.fields) for alias, made in program.containers}
+    if containers != parsed.names.containers:
+        yield "the container classes"
+
+
+def _function_differences(meant: Function, read: Function) -> Iterator[str]:
+    if meant.name != read.name or meant.tables != read.tables:
+        yield f"its name or tables are {read.name}, {read.tables}"
+    if len(meant.parameters) != len(read.parameters):
+        yield f"{len(meant.parameters)} parameters became {len(read.parameters)}"
+        return
+    for ours, theirs in zip(meant.parameters, read.parameters, strict=True):
+        if (ours.name, ours.kind) != (theirs.name, theirs.kind) or not same(ours.default, theirs.default):
+            yield f"the parameter {ours.name}"
+    if len(meant.body) != len(read.body):
+        yield f"{len(meant.body)} statements became {len(read.body)}"
+    for number, (one, other) in enumerate(zip(meant.body, read.body, strict=False)):
+        if not same_statement(one, other):
+            yield f"statement {number} is {other} for {one}"
+    if not same(meant.result, read.result):
+        yield f"the result is {read.result} for {meant.result}"
+
+
+def same_statement(one: Statement, other: Statement) -> bool:
+    """Whether two statements are the same, to the last bit of each literal."""
+    if type(one) is not type(other):
+        return False
+    if type(one) is Assign and type(other) is Assign:
+        return one.target == other.target and _same_call(one.call, other.call)
+    if type(one) is Bind and type(other) is Bind:
+        return one.target == other.target and same(one.value, other.value)
+    return one == other
+
+
+def _same_call(one: Call, other: Call) -> bool:
+    return (
+        same(one.callee, other.callee)
+        and same(one.args, other.args)
+        and [name for name, _ in one.kwargs] == [name for name, _ in other.kwargs]
+        and all(same(ours, theirs) for (_, ours), (_, theirs) in zip(one.kwargs, other.kwargs, strict=True))
+    )
+
+
+def _normal(value: Any) -> Any:
+    """Names as text gives them: a dotted path without a border between module and name."""
+    kind = type(value)
+    if kind is Name:
+        return path_name(value.path)
+    if kind is EnumMember:
+        return Name(value.cls.path, value.member)
+    return path_name(str(value)) if isinstance(value, _DOTTED) else value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are of the same type and bits (0.0 is not -0.0, True is not 1, nan is nan)."""
+    kind = type(one)
+    if kind is Ref or kind is OpName:
+        return bool(one == other)
+    one, other = _normal(one), _normal(other)
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if kind is float:
+        return struct.pack("<d", one) == struct.pack("<d", other)
+    if kind is complex:
+        return same((one.real, one.imag), (other.real, other.imag))
+    if kind is Set:
+        return bool(one.frozen == other.frozen) and _same_members(one.items, other.items)
+    inner, theirs = children(one), children(other)
+    if not inner and not theirs:
+        return bool(one == other)
+    if kind is Dict and _normal(one.cls) != _normal(other.cls):
+        return False
+    if kind is Record and (_normal(one.cls), [n for n, _ in one.fields]) != (
+        _normal(other.cls),
+        [n for n, _ in other.fields],
+    ):
+        return False
+    return len(inner) == len(theirs) and all(map(same, inner, theirs))
+
+
+def _same_members(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:
+    left = list(theirs)
+    for item in ours:
+        match = next((other for other in left if same(item, other)), None)
+        if match is None and not any(same(item, other) for other in left):
+            return False
+        left = [other for other in left if other is not match]
+    return not left

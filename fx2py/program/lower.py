@@ -1,0 +1,414 @@
+"""Lowering: GraphData to a Program of straight-line functions; nested graphs are flattened into their callers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from fx2py.errors import Finding, UnsupportedGraphError
+from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node, SymMeta, ValueMeta
+from fx2py.graph.devices import explicit_devices
+from fx2py.graph.values import (
+    Attribute,
+    Dict,
+    List,
+    Live,
+    Name,
+    Opaque,
+    OpName,
+    Record,
+    Ref,
+    Set,
+    SymExpr,
+    TensorValue,
+    children,
+    map_leaves,
+    walk,
+)
+from fx2py.program.calling import bind_arguments, pack_result, parameters_of, unpack_inputs
+from fx2py.program.ir import (
+    ENTRY,
+    Assign,
+    Bind,
+    Call,
+    Container,
+    Function,
+    Load,
+    Local,
+    Method,
+    Program,
+    Slot,
+    Statement,
+)
+from fx2py.program.literals import constant_name, needs_slot
+from fx2py.program.liveness import finish
+from fx2py.program.options import DEFAULT, GenerateOptions
+from fx2py.program.scope import Scope
+from fx2py.program.tables import Tables
+
+_GETITEM = Name("operator", "getitem")
+_FROZENSET = Name("builtins", "frozenset")
+_DEEPEST = 100
+
+
+def lower(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
+    """Translate a graph into a Program; raises UnsupportedGraphError with every finding, not only the first."""
+    lowering = _Lowering(data, options)
+    entry = lowering.function(data.root, "", ENTRY)
+    if lowering.findings:
+        raise UnsupportedGraphError(tuple(lowering.findings), data.provenance.path or "the graph")
+    return Program(
+        functions=(*lowering.functions, entry),
+        op_aliases=lowering.used_aliases(),
+        containers=tuple((alias, container) for container, alias in lowering.containers.items()),
+        weights=tuple(lowering.tables.weights),
+        submods=tuple(lowering.tables.submods),
+        consts=tuple(lowering.tables.consts),
+        convention=data.convention,
+        contract=data.contract,
+        provenance=data.provenance,
+        inlined=tuple(lowering.inlined.items()),
+        notes=data.notes,
+    )
+
+
+def _names_in(graph: Graph) -> Iterator[Any]:
+    """Every Name, OpName and Record class that a graph mentions, in order of appearance."""
+    for node in graph.nodes:
+        if node.op == "call_function":
+            yield node.target
+        for value in (*node.args, *(value for _, value in node.kwargs)):
+            kind = type(value)
+            if kind is Ref:
+                continue
+            for part in walk(value):
+                if isinstance(part, Name | OpName | Record):
+                    yield part
+
+
+class _Lowering:
+    """What all functions of one Program share: tables, module-level names, findings."""
+
+    def __init__(self, data: GraphData, options: GenerateOptions) -> None:
+        self.data = data
+        self.options = options
+        self.tables = Tables()
+        self.findings: list[Finding] = []
+        self.functions: list[Function] = []
+        self.inlined: dict[str, ModuleRecord] = {}
+        self.containers: dict[Container, str] = {}
+        self.op_aliases: dict[OpName, str] = {}
+        self._used_ops: set[OpName] = set()
+        self._module_scope = Scope([ENTRY])
+        self._function_names: dict[int, str] = {}
+        self._built: dict[int, Local] = {}
+        self._reserve_module_names(data)
+
+    def _reserve_module_names(self, data: GraphData) -> None:
+        """Settle every module-level name first, so that no variable of any function can hide one."""
+        for path, record in data.root.walk():
+            if record.graph is None:
+                continue
+            if record is not data.root:
+                self._function_names[id(record)] = self._module_scope.fresh(path.replace(".", "_"))
+            for found in _names_in(record.graph):
+                if isinstance(found, OpName) and found not in self.op_aliases:
+                    wish = "_".join(filter(None, (found.namespace, found.name, found.overload)))
+                    self.op_aliases[found] = self._module_scope.fresh(wish.removesuffix("_default"))
+                elif isinstance(found, Name):
+                    self._module_scope.reserve(found.module.partition(".")[0])
+                elif isinstance(found, Record):
+                    self.container(found.cls, tuple(name for name, _ in found.fields))
+        tree = data.convention.output if data.convention else None
+        stack = [tree] if tree else []
+        while stack:
+            part = stack.pop()
+            if part.cls is not None:
+                self.container(part.cls, tuple(str(key) for key in part.keys))
+            stack.extend(reversed(part.children))
+
+    def container(self, cls: Name, fields: tuple[str, ...]) -> None:
+        container = Container(cls, fields)
+        if container not in self.containers:
+            self.containers[container] = self._module_scope.fresh(cls.qualname.rpartition(".")[2])
+
+    def new_scope(self) -> Scope:
+        return Scope(self._module_scope.taken)
+
+    def use_op(self, op: OpName) -> OpName:
+        self._used_ops.add(op)
+        return op
+
+    def used_aliases(self) -> tuple[tuple[str, OpName], ...]:
+        return tuple((alias, op) for op, alias in self.op_aliases.items() if op in self._used_ops)
+
+    def refuse(self, node: str, reason: str) -> None:
+        self.findings.append(Finding(node, reason))
+
+    def function(self, record: ModuleRecord, path: str, name: str) -> Function:
+        return _FunctionLowering(self, record, path).run(name)
+
+    def local(self, record: ModuleRecord, path: str) -> Local:
+        """The generated function of a nested graph, lowered on first use."""
+        if id(record) not in self._built:
+            name = self._function_names[id(record)]
+            self._built[id(record)] = Local(name)
+            self.functions.append(self.function(record, path, name))
+        return self._built[id(record)]
+
+
+class _Frame:
+    """One graph that is being flattened into a function: its module, path, and the value of each node so far."""
+
+    __slots__ = ("depth", "env", "metas", "path", "record")
+
+    def __init__(self, record: ModuleRecord, path: str, depth: int) -> None:
+        self.record = record
+        self.path = path
+        self.depth = depth
+        self.env: dict[str, Any] = {}
+        self.metas: dict[str, ValueMeta] = {}
+
+    def metas_of(self, values: tuple[Any, ...]) -> tuple[ValueMeta, ...]:
+        return tuple(self.metas.get(value.name) if type(value) is Ref else None for value in values)
+
+    def full_path(self, path: str) -> str:
+        return f"{self.path}.{path}" if self.path else path
+
+
+class _FunctionLowering:
+    """Lowers one function: its own graph and every graph that is flattened into it."""
+
+    def __init__(self, program: _Lowering, record: ModuleRecord, path: str) -> None:
+        self.program = program
+        self.record = record
+        self.path = path
+        self.scope = program.new_scope()
+        self.statements: list[Statement] = []
+        self.symbols: dict[str, Any] = {}
+        self._loaded: dict[Slot, Ref] = {}
+
+    def run(self, name: str) -> Function:
+        graph = self.record.graph
+        if graph is None:
+            raise ValueError(f"{self.path} has no graph")
+        frame = _Frame(self.record, self.path, 0)
+        convention = self.program.data.convention if self.record is self.program.data.root else None
+        parameters = parameters_of(graph, convention, self.scope, frame.env, self.program.refuse)
+        if convention is not None:
+            self.statements += unpack_inputs(
+                graph, convention, parameters, self.scope, frame.env, self.program.refuse
+            )
+        self._nodes(graph, frame)
+        result = self.convert(graph.output, frame, "output")
+        if convention is not None and convention.output is not None:
+            result = pack_result(convention.output, result, self.program.refuse)
+        return finish(name, parameters, self.statements, result, self.path, self.program.functions)
+
+    def _nodes(self, graph: Graph, frame: _Frame) -> None:
+        for node in graph.nodes:
+            frame.metas[node.name] = node.meta.value
+            handler = _HANDLERS.get(node.op)
+            if handler is not None:
+                handler(self, node, frame)
+
+    # -- values ----------------------------------------------------------------------------------------------
+
+    def convert(self, value: Any, frame: _Frame, where: str, keep_tuples: bool = False) -> Any:
+        """A graph's value as a Program's value; what has no exact text becomes a slot, the rest a finding."""
+
+        def leaf(part: Any) -> Any:
+            if type(part) is Ref:
+                return self._reference(part.name, frame, where, keep_tuples)
+            handler = _LEAVES.get(type(part))
+            if handler is not None:
+                return handler(self, part, frame, where)
+            return self._constant(part) if needs_slot(part) else part
+
+        return map_leaves(value, leaf)
+
+    def _reference(self, name: str, frame: _Frame, where: str, keep_tuples: bool) -> Any:
+        if name not in frame.env:
+            self.program.refuse(where, f"uses {name!r}, which no earlier node defines")
+            return None
+        value = frame.env[name]
+        if type(value) is Ref or (keep_tuples and type(value) is tuple):
+            return value
+        if type(value) in (tuple, List, Dict, Set, Record) and any(children(value)):
+            value = frame.env[name] = self._shared(name, value)
+        return value
+
+    def _shared(self, name: str, value: Any) -> Ref:
+        """A variable for a container that is used as a whole, so that all its uses see one object."""
+        target = self.scope.fresh(name)
+        if isinstance(value, Dict) and value.cls is not None:
+            self.statements.append(Assign(target, Call(value.cls, (List(value.items),))))
+        elif isinstance(value, Set) and value.frozen:
+            self.statements.append(Assign(target, Call(_FROZENSET, (Set(value.items),))))
+        else:
+            self.statements.append(Bind(target, value))
+        return Ref(target)
+
+    def _load(self, slot: Slot, wish: str, node: Node | None = None) -> Ref:
+        if slot not in self._loaded:
+            self._loaded[slot] = Ref(self.scope.fresh(wish))
+            self.statements.append(Load(self._loaded[slot].name, slot, node))
+        return self._loaded[slot]
+
+    def _constant(self, value: Any) -> Ref:
+        wish = constant_name(value)
+        return self._load(self.program.tables.constant(wish, value), wish)
+
+    def _tensor(self, tensor: torch.Tensor, path: str, node: Node | None = None) -> Ref:
+        return self._load(self.program.tables.weight(path, tensor), path.replace(".", "_"), node)
+
+    def _tensor_value(self, part: TensorValue, frame: _Frame, where: str) -> Any:
+        return self._tensor(part.tensor, f"{frame.full_path(where)}.tensor")
+
+    def _attribute(self, part: Attribute, frame: _Frame, where: str) -> Any:
+        return self._at_path(part.path, frame, where, None)
+
+    def _op(self, part: OpName, frame: _Frame, where: str) -> Any:
+        return self.program.use_op(part)
+
+    def _symbol(self, part: SymExpr, frame: _Frame, where: str) -> Any:
+        if part.text in self.symbols:
+            return self.symbols[part.text]
+        self.program.refuse(where, f"the symbolic size {part.text} is no node's result")
+        return None
+
+    def _opaque(self, part: Opaque, frame: _Frame, where: str) -> Any:
+        self.program.refuse(
+            where, f"an argument is an object of {part.cls}, which is not data {part.description}".strip()
+        )
+        return None
+
+    def _at_path(self, path: str, frame: _Frame, where: str, node: Node | None) -> Any:
+        try:
+            found = frame.record.find(path)
+        except KeyError as error:
+            self.program.refuse(where, f"the module has no attribute {path!r} (no {error.args[0]!r})")
+            return None
+        full = frame.full_path(path)
+        if isinstance(found, torch.Tensor):
+            return self._tensor(found, full, node)
+        if isinstance(found, ModuleRecord):
+            if found.graph is not None:
+                return self.program.local(found, full)
+            return self._load(self.program.tables.submodule(full, found), full.replace(".", "_"), node)
+        return self.convert(found, frame, where)
+
+    # -- nodes -----------------------------------------------------------------------------------------------
+
+    def _assign(self, node: Node, frame: _Frame, call: Call) -> None:
+        target = self.scope.fresh(node.name)
+        self.statements.append(Assign(target, call, node))
+        frame.env[node.name] = result = Ref(target)
+        if isinstance(node.meta.value, SymMeta):
+            self.symbols.setdefault(node.meta.value.expression, result)
+
+    def _arguments(self, node: Node, frame: _Frame) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
+        args = tuple([self.convert(value, frame, node.name) for value in node.args])
+        kwargs = tuple([(name, self.convert(value, frame, node.name)) for name, value in node.kwargs])
+        return args, kwargs
+
+    def get_attr(self, node: Node, frame: _Frame) -> None:
+        frame.env[node.name] = self._at_path(str(node.target), frame, node.name, node)
+
+    def call_function(self, node: Node, frame: _Frame) -> None:
+        node = explicit_devices(node)
+        if node.target == _GETITEM and self._known_item(node, frame):
+            return
+        target = node.target
+        if isinstance(target, Opaque | str):
+            self.program.refuse(node.name, f"calls {target}, which has no importable name")
+            return
+        args, kwargs = self._arguments(node, frame)
+        callee: Any = target
+        if isinstance(target, OpName):
+            self.program.use_op(target)
+        elif isinstance(target, Live):
+            callee = self._load(self.program.tables.constant(node.name, target), node.name)
+        self._assign(node, frame, Call(callee, args, kwargs))
+
+    def _known_item(self, node: Node, frame: _Frame) -> bool:
+        """Take an item of a tuple that was built here and never escaped, without building the tuple."""
+        if (
+            len(node.args) != 2
+            or node.kwargs
+            or type(node.args[0]) is not Ref
+            or type(node.args[1]) is not int
+        ):
+            return False
+        source, index = frame.env.get(node.args[0].name), node.args[1]
+        if type(source) is not tuple or not -len(source) <= index < len(source):
+            return False
+        frame.env[node.name] = source[index]
+        return True
+
+    def call_method(self, node: Node, frame: _Frame) -> None:
+        node = explicit_devices(node)
+        args, kwargs = self._arguments(node, frame)
+        if not args:
+            self.program.refuse(node.name, f"calls the method {node.target!r} without a receiver")
+            return
+        self._assign(node, frame, Call(Method(str(node.target)), args, kwargs))
+
+    def call_module(self, node: Node, frame: _Frame) -> None:
+        path = str(node.target)
+        full = frame.full_path(path)
+        try:
+            record = frame.record.find(path)
+        except KeyError:
+            record = None
+        if record is not None and not isinstance(record, ModuleRecord):
+            self.program.refuse(node.name, f"calls {path!r}, which is no module")
+            return
+        if record is not None and record.graph is not None and not record.hooks:
+            if not self.program.options.keep_submodules:
+                self._inline(node, frame, record, full)
+                return
+            function = self.program.local(record, full).name
+            slot = self.program.tables.submodule(full, record, function)
+        else:
+            slot = self.program.tables.submodule(full, record)
+        self.program.tables.record_call(slot, frame.metas_of(node.args), node.meta.value)
+        args, kwargs = self._arguments(node, frame)
+        self._assign(node, frame, Call(slot, args, kwargs))
+
+    def _inline(self, node: Node, frame: _Frame, record: ModuleRecord, path: str) -> None:
+        graph = record.graph
+        if graph is None or frame.depth >= _DEEPEST:
+            self.program.refuse(node.name, f"modules are nested more than {_DEEPEST} deep")
+            return
+        self.program.inlined.setdefault(path, record)
+        args = tuple([self.convert(value, frame, node.name, keep_tuples=True) for value in node.args])
+        kwargs = {
+            name: self.convert(value, frame, node.name, keep_tuples=True) for name, value in node.kwargs
+        }
+        inner = _Frame(record, path, frame.depth + 1)
+        problem = bind_arguments(
+            graph, args, kwargs, inner.env, lambda value: self.convert(value, inner, node.name)
+        )
+        if problem:
+            self.program.refuse(node.name, f"the call of {path!r} does not fit: {problem}")
+            return
+        self._nodes(graph, inner)
+        frame.env[node.name] = self.convert(graph.output, inner, node.name, keep_tuples=True)
+
+
+_HANDLERS: dict[str, Callable[[_FunctionLowering, Node, _Frame], None]] = {
+    "get_attr": _FunctionLowering.get_attr,
+    "call_function": _FunctionLowering.call_function,
+    "call_method": _FunctionLowering.call_method,
+    "call_module": _FunctionLowering.call_module,
+}
+_LEAVES: dict[type, Callable[[_FunctionLowering, Any, _Frame, str], Any]] = {
+    TensorValue: _FunctionLowering._tensor_value,
+    Attribute: _FunctionLowering._attribute,
+    OpName: _FunctionLowering._op,
+    SymExpr: _FunctionLowering._symbol,
+    Opaque: _FunctionLowering._opaque,
+}

@@ -1,0 +1,74 @@
+"""Variable names: every name of a generated function is settled here, before any text is written."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+import unicodedata
+from collections.abc import Iterable
+
+TABLES = ("submods", "weights", "consts")
+MODULE_ALIASES = {"torch.nn.functional": "F"}
+RESERVED = frozenset(
+    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *TABLES, *MODULE_ALIASES.values()}
+    | {
+        "torch",
+        "operator",
+        "math",
+        "functools",
+        "pathlib",
+        "sys",
+        "types",
+        "importlib",
+        "struct",
+        "collections",
+    }
+)
+_SUFFIX = re.compile(r"_(\d+)$")
+_LONGEST = 80
+
+
+def is_plain_identifier(text: str) -> bool:
+    """Whether Python reads ``text`` as one identifier that is spelled the way Python stores it."""
+    return text.isidentifier() and not keyword.iskeyword(text) and unicodedata.normalize("NFKC", text) == text
+
+
+def identifier_for(text: str) -> str:
+    """An identifier as close to ``text`` as Python allows; never a keyword."""
+    if len(text) <= _LONGEST and is_plain_identifier(text):
+        return text
+    cleaned = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", text)).strip("_")[:_LONGEST]
+    if not cleaned.isidentifier():
+        cleaned = f"_{cleaned}"
+    return f"{cleaned}_" if keyword.iskeyword(cleaned) or not cleaned.isidentifier() else cleaned
+
+
+class Scope:
+    """The names taken in one function; ``fresh`` hands out each name once, in amortised constant time."""
+
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
+        self._taken = set(RESERVED)
+        self._taken.update(reserved)
+        self._next: dict[str, int] = {}
+
+    @property
+    def taken(self) -> frozenset[str]:
+        return frozenset(self._taken)
+
+    def reserve(self, name: str) -> None:
+        """Take ``name`` as it is."""
+        self._taken.add(name)
+
+    def fresh(self, wish: str) -> str:
+        """``wish`` as an identifier if it is free, else with the first free numeric suffix."""
+        name = identifier_for(wish)
+        if name in self._taken:
+            stem = _SUFFIX.sub("", name) or name
+            number = self._next.get(stem, 1)
+            while f"{stem}_{number}" in self._taken:
+                number += 1
+            self._next[stem] = number + 1
+            name = f"{stem}_{number}"
+        self._taken.add(name)
+        return name

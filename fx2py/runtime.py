@@ -1,0 +1,190 @@
+"""What every generated file carries along, so that it runs with torch alone: loading, binding, rebuilding modules.
+
+The imports and everything below the marker are copied into each ``execution_fn.py`` as they stand; fx2py itself uses
+the same functions.
+"""
+
+from __future__ import annotations
+
+import collections
+import importlib
+import pathlib
+import struct
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+# --- what is copied starts here ---
+
+
+class Missing:
+    """Stands where a submodule or constant could not be rebuilt; ``str`` says what is needed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path!r} {self.reason}"
+
+
+def find_class(path: str) -> Any:
+    """The class at a dotted path; None when its package is not installed."""
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+
+
+def build(
+    path: str,
+    cls_path: str,
+    training: bool,
+    attributes: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    buffers: Mapping[str, Any],
+    non_persistent: Iterable[str] = (),
+    children: Mapping[str, Any] = types.MappingProxyType({}),
+) -> Any:
+    """A module in the state it was saved in, without running its constructor."""
+    cls = find_class(cls_path)
+    if not (isinstance(cls, type) and issubclass(cls, torch.nn.Module)):
+        return Missing(
+            path, f"is a {cls_path}, which is not installed: pass submods={{{path!r}: a callable}}"
+        )
+    broken = [str(child) for child in children.values() if isinstance(child, Missing)]
+    if broken:
+        return Missing(path, "cannot be rebuilt: " + "; ".join(broken))
+    module = cls.__new__(cls)
+    torch.nn.Module.__init__(module)
+    module.__dict__.update(attributes)
+    module.training = training
+    module._parameters.update(parameters)
+    module._buffers.update(buffers)
+    module._non_persistent_buffers_set.update(non_persistent)
+    module._modules.update(children)
+    return module
+
+
+def container(path: str, fields: tuple[str, ...]) -> Callable[..., Any]:
+    """A maker of records: of the class at ``path`` when its module is loaded, else plain ones with the same fields."""
+    module, _, name = path.rpartition(".")
+    cls: Any = getattr(sys.modules.get(module), name, None)
+    if cls is collections.deque or (
+        isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
+    ):
+        return cls
+    if isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "n_sequence_fields"):
+        return lambda *items, **named: cls((*items, *named.values()))
+    if cls in pytree.SUPPORTED_NODES and hasattr(cls, "__dataclass_fields__"):
+        absent = {name: None for name in cls.__dataclass_fields__ if name not in fields}
+        return lambda **items: cls(**items, **absent)
+    if cls in pytree.SUPPORTED_NODES:
+        unflatten = pytree.SUPPORTED_NODES[cls].unflatten_fn
+        return lambda *items, **named: unflatten([*items, *named.values()], list(fields))
+    plain = collections.namedtuple(name, fields, rename=True)
+    return lambda *items, **named: plain(*items, *named.values())
+
+
+def fields_of(value: Any, fields: tuple[str, ...]) -> list[Any]:
+    """The fields of a record that a caller passes, in order."""
+    if type(value) in pytree.SUPPORTED_NODES:
+        return list(pytree.SUPPORTED_NODES[type(value)].flatten_fn(value)[0])
+    if isinstance(value, Mapping):
+        return [value[name] for name in fields]
+    return [getattr(value, name) for name in fields]
+
+
+def retarget(device: Any, recorded: str) -> torch.device:
+    """The device that stands for a recorded one: itself, unless another was asked for."""
+    return torch.device(recorded if device is None else device)
+
+
+def from_bits(layout: str, digits: str) -> Any:
+    """A number from the hexadecimal digits of its bits."""
+    values = struct.unpack(layout, bytes.fromhex(digits))
+    return values[0] if len(values) == 1 else complex(*values)
+
+
+def fast_call(module: Any) -> Any:
+    """The cheapest callable that is the same as calling ``module``: its ``forward`` when no hook or wrapper would run."""
+    if not isinstance(module, torch.nn.Module) or type(module).__call__ is not torch.nn.Module.__call__:
+        return module
+    hooks = (
+        *(
+            module._forward_hooks,
+            module._forward_pre_hooks,
+            module._backward_hooks,
+            module._backward_pre_hooks,
+        ),
+        *(torch.nn.modules.module._global_forward_hooks, torch.nn.modules.module._global_forward_pre_hooks),
+        *(torch.nn.modules.module._global_backward_hooks, torch.nn.modules.module._global_backward_pre_hooks),
+    )
+    return module if any(hooks) or module._compiled_call_impl is not None else module.forward
+
+
+def bind_function(function: Any, tables: Mapping[str, Any]) -> Any:
+    """``function`` with its tables bound as defaults: a call costs nothing more than a call of plain Python."""
+    bound = types.FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    names = function.__code__.co_varnames[function.__code__.co_argcount :][
+        : function.__code__.co_kwonlyargcount
+    ]
+    defaults = function.__kwdefaults__ or {}
+    bound.__kwdefaults__ = {**defaults, **{name: tables[name] for name in names if name in tables}}
+    bound.__doc__ = function.__doc__
+    return bound
+
+
+def assemble(
+    entry: Any,
+    modules: Mapping[str, Any],
+    weights: list[torch.Tensor],
+    consts: list[Any],
+    submods: Mapping[str, Any] | None,
+    renamed: Mapping[str, str],
+) -> Any:
+    """The entry function with its tables bound; ``submods`` replaces modules by name."""
+    given = dict(submods or {})
+    surplus = [name for name in given if name not in modules]
+    missing = [
+        str(module) for name, module in modules.items() if isinstance(module, Missing) and name not in given
+    ]
+    if surplus or missing:
+        known = ", ".join(modules) or "none"
+        problems = [*(f"{name!r} is no submodule (known: {known})" for name in surplus), *missing]
+        raise RuntimeError("the submodules do not fit: " + "; ".join(problems))
+    table = [fast_call(given.get(name, module)) for name, module in modules.items()]
+    tables = {"submods": table, "weights": weights, "consts": consts}
+    for index, (name, module) in enumerate(modules.items()):
+        if name not in given and isinstance(module, types.FunctionType):
+            table[index] = bind_function(module, tables)
+    return with_names(bind_function(entry, tables), renamed)
+
+
+def with_names(function: Any, renamed: Mapping[str, str]) -> Any:
+    """``function`` under the keyword names that its callers use, where Python or the file needed another name."""
+    if not renamed:
+        return function
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **{renamed.get(name, name): value for name, value in kwargs.items()})
+
+    return call
+
+
+def read_weights(file: str, device: Any) -> dict[str, torch.Tensor]:
+    """The tensors of ``weights.pt`` beside a generated file, by name; opening them executes nothing."""
+    path = pathlib.Path(file).with_name("weights.pt")
+    tensors: dict[str, torch.Tensor] = torch.load(path, map_location=device, weights_only=True, mmap=True)
+    return tensors
