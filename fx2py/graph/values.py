@@ -102,6 +102,13 @@ class SymExpr:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceType:
+    """The type of a device where a call takes only text (``"cuda"``): moves with the device constants."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
 class List:
     items: tuple[Value, ...] = ()
 
@@ -167,8 +174,8 @@ Plain: TypeAlias = (
     " | torch.dtype | torch.device | torch.layout | torch.memory_format | torch.qscheme"
 )
 Value: TypeAlias = (
-    "Plain | Ref | Name | OpName | Attribute | EnumMember | Live | Opaque | SymExpr | TensorValue"
-    " | tuple[Value, ...] | List | Dict | Set | Slice | Range | Size | Record"
+    "Plain | Ref | Name | OpName | Attribute | EnumMember | Live | Opaque | SymExpr | DeviceType"
+    " | TensorValue | tuple[Value, ...] | List | Dict | Set | Slice | Range | Size | Record"
 )
 
 PLAIN: frozenset[type] = frozenset(

@@ -20,6 +20,8 @@ import torch
 import torch.overrides
 
 from fx2py.errors import UntrustedTargetError
+from fx2py.graph.names import callable_name
+from fx2py.graph.values import Name
 
 WITHHELD = frozenset(
     {
@@ -143,8 +145,10 @@ def functions() -> Mapping[str, Any]:
     table.update({f"math.{name}": value for name, value in vars(math).items() if callable(value)})
     for name in set(operator.__all__) - _CALLS_ANYTHING:
         table[f"operator.{name}"] = table[f"_operator.{name}"] = getattr(operator, name)
-    table["builtins.getattr"] = read_attribute
     table["collections.OrderedDict"] = collections.OrderedDict
+    names = [(callable_name(each), each) for each in table.values()]
+    table.update({name.path: each for name, each in names if isinstance(name, Name)})
+    table["builtins.getattr"] = read_attribute
     return {path: value for path, value in table.items() if _admits(path)}
 
 

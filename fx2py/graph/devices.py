@@ -1,0 +1,102 @@
+"""Which values of a graph are devices, and what they become on another device: the one place that knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from fx2py.graph.data import Node
+from fx2py.graph.values import DeviceType, Name, OpName
+
+_CUDA = "cuda"
+_TRANSFERS = {"cpu": "cpu", "cuda": _CUDA}
+_DEVICE_FIRST = frozenset({"torch.device", "torch.Generator", "torch.get_device_module"})
+_TYPE_FIRST = frozenset(
+    {
+        *("torch.autocast", "torch.amp.autocast", "torch.amp.autocast_mode.autocast"),
+        *("torch.amp.autocast_mode._enter_autocast", "torch.amp._enter_autocast"),
+        *(
+            "torch.get_autocast_dtype",
+            "torch.is_autocast_enabled",
+            "torch.ops.higher_order.wrap_with_autocast",
+        ),
+    }
+)
+
+
+def explicit_devices(node: Node) -> Node:
+    """The node with every device that its call names by text or number as ``torch.device`` or ``DeviceType``.
+
+    ``x.cuda()`` becomes ``x.to(device)``. Only calls of torch are changed: what another function makes of a text is
+    not known. Doing it twice changes nothing.
+    """
+    if node.op == "call_method":
+        return _method(node)
+    target = node.target
+    if (
+        node.op != "call_function"
+        or not isinstance(target, (Name, OpName))
+        or target.path.split(".")[0] != "torch"
+    ):
+        return node
+    args = node.args
+    if target.path in _TYPE_FIRST:
+        args = tuple(_type(value) for value in args[:1]) + args[1:]
+    elif target.path in _DEVICE_FIRST:
+        index = args[1] if len(args) > 1 and type(args[1]) is int else None
+        args = (_device(args[0], index), *args[1 if index is None else 2 :]) if args else args
+    elif target.path == "torch.Tensor.to":
+        args = args[:1] + tuple(_device(value) for value in args[1:2]) + args[2:]
+    return replace(node, args=args, kwargs=_keywords(target, node.kwargs))
+
+
+def retarget(value: Any, device: torch.device | None) -> Any:
+    """What a leaf becomes when the graph moves to ``device``; None keeps the recorded devices."""
+    if type(value) is torch.device:
+        return value if device is None else device
+    if type(value) is DeviceType:
+        return value.type if device is None else device.type
+    return value
+
+
+def _method(node: Node) -> Node:
+    args = node.args
+    if node.target in _TRANSFERS:
+        wanted = torch.device(_TRANSFERS[str(node.target)])
+        given = args[1:2] or tuple(value for key, value in node.kwargs if key == "device")
+        device = _device(given[0]) if node.target == "cuda" and given and given[0] is not None else wanted
+        rest = args[2:] if node.target == "cuda" else args[1:]
+        kwargs = tuple(pair for pair in node.kwargs if pair[0] != "device")
+        if rest:
+            kwargs = (("non_blocking" if node.target == "cuda" else "memory_format", rest[0]), *kwargs)
+        return replace(node, target="to", args=(*args[:1], device), kwargs=kwargs)
+    if node.target == "to":
+        args = args[:1] + tuple(_device(value) for value in args[1:2]) + args[2:]
+    return replace(node, args=args, kwargs=_keywords(None, node.kwargs))
+
+
+def _keywords(
+    target: Name | OpName | None, kwargs: tuple[tuple[str, Any], ...]
+) -> tuple[tuple[str, Any], ...]:
+    if isinstance(target, OpName) and not target.is_higher_order:
+        return kwargs
+    changes = {"device": _device, "device_type": _type}
+    return tuple((key, changes[key](value) if key in changes else value) for key, value in kwargs)
+
+
+def _device(value: Any, index: int | None = None) -> Any:
+    """The device that text (``"cuda:1"``) or a number (an index of the accelerator) names."""
+    if type(value) is int:
+        return torch.device(_CUDA, value)
+    if type(value) is not str:
+        return value
+    try:
+        return torch.device(value) if index is None else torch.device(value, index)
+    except RuntimeError:
+        return value
+
+
+def _type(value: Any) -> Any:
+    return DeviceType(value) if type(value) is str else value

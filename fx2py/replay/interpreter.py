@@ -1,0 +1,243 @@
+"""The reference run: a graph executed node by node from its data, independently of generated code."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from fx2py.errors import ReplayError
+from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, Node
+from fx2py.graph.devices import explicit_devices
+from fx2py.graph.values import EnumMember, Live, Name, OpName, Ref, TensorValue, walk
+from fx2py.replay.containers import flatten_inputs, unflatten
+from fx2py.replay.contract import check_inputs
+from fx2py.replay.modules import Modules
+from fx2py.replay.signature import bind_arguments
+from fx2py.replay.subgraphs import as_subgraph
+from fx2py.replay.tensors import TensorCopies
+from fx2py.replay.values import Values
+from fx2py.trust import Policy
+
+Observer = Callable[[str, Any], None]
+"""Receives the path of each node (``submodule.node``) and its value as soon as it is computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A node, the callable of a call_function, and the values that die once the node has run."""
+
+    node: Node
+    function: Callable[..., Any] | None
+    dead: tuple[str, ...]
+
+
+class Reference:
+    """A graph as a callable with its original calling convention; ``tensors`` holds what it reads and changes.
+
+    Names become objects through ``policy`` when the reference is built, so that an untrusted graph is refused before
+    anything of it runs. ``device`` moves weights and every device in the graph; ``submods`` replaces modules by path.
+
+    Raises UntrustedTargetError, and ReplayError where a module, an input or an operator is missing.
+    """
+
+    def __init__(
+        self,
+        data: GraphData,
+        policy: Policy | None = None,
+        *,
+        device: torch.device | str | None = None,
+        submods: Mapping[str, Callable[..., Any]] | None = None,
+        observe: Observer | None = None,
+    ) -> None:
+        self._data = data
+        self._policy = Policy() if policy is None else policy
+        self._device = None if device is None else torch.device(device)
+        self._submods = dict(submods or {})
+        self._observe = observe
+        self._bound: Callable[[torch.Tensor], torch.Tensor] = (
+            _unchanged if self._device is None else TensorCopies(self._device)
+        )
+        self._modules = Modules(self._policy, self._device, self._bound)
+        self._subgraphs: dict[int, torch.fx.GraphModule] = {}
+        self._plans: dict[int, tuple[_Step, ...]] = {}
+        self._check_submods()
+        for _, record in data.root.walk():
+            if record.graph is not None:
+                self._plans[id(record)] = self._plan(record.graph)
+        self.tensors: Mapping[str, torch.Tensor] = {
+            path: self._bound(tensor) for path, tensor in _recorded_tensors(data.root)
+        }
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with contextlib.nullcontext() if self._device is None else self._device:
+            return self._call_graph(self._data.root, "", args, kwargs)
+
+    def _check_submods(self) -> None:
+        known = {path for path, _ in self._data.root.walk() if path}
+        surplus = [path for path in self._submods if path not in known]
+        if surplus:
+            raise ReplayError(
+                f"the graph has no submodule {', '.join(map(repr, surplus))}.",
+                f"Its submodules are: {', '.join(sorted(known)) or 'none'}.",
+            )
+
+    def _plan(self, graph: Graph) -> tuple[_Step, ...]:
+        """The nodes with their functions resolved and each value's end of life."""
+        nodes = graph.nodes if self._device is None else tuple(explicit_devices(node) for node in graph.nodes)
+        last_use = {node.name: index for index, node in enumerate(nodes)}
+        for index, node in enumerate(nodes):
+            for part in walk((node.args, tuple(value for _, value in node.kwargs))):
+                if type(part) is Ref:
+                    last_use[part.name] = index
+                elif isinstance(part, (Name, OpName, EnumMember)):
+                    self._policy.check(part, "value")
+        dead: list[list[str]] = [[] for _ in nodes]
+        for name, index in last_use.items():
+            dead[index].append(name)
+        return tuple(
+            _Step(node, self._function(node), tuple(names)) for node, names in zip(nodes, dead, strict=True)
+        )
+
+    def _function(self, node: Node) -> Callable[..., Any] | None:
+        target = node.target
+        if node.op == "call_method":
+            self._policy.check_method(str(target))
+        if node.op != "call_function":
+            return None
+        if isinstance(target, (Name, OpName)):
+            return self._policy.resolve(target)  # type: ignore[no-any-return]
+        if isinstance(target, Live):
+            return target.value  # type: ignore[no-any-return]
+        raise ReplayError(f"the node {node.name!r} calls {target}, which is an object that has no name.")
+
+    def _call_graph(
+        self, record: ModuleRecord, path: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        values = Values(self._policy, self._device, self._bound, partial(self._attribute, record, path))
+        convention = self._convention(record)
+        env = self._inputs(record, convention, values, args, kwargs)
+        del args, kwargs
+        result = None
+        for step in self._plans[id(record)]:
+            if step.node.op == "output":
+                result = values(step.node.args[0], env) if step.node.args else None
+            elif step.node.op != "placeholder":
+                env[step.node.name] = self._call(record, path, step, values, env)
+            if self._observe is not None and step.node.op not in ("placeholder", "output"):
+                self._observe(_join(path, step.node.name), env[step.node.name])
+            for name in step.dead:
+                env.pop(name, None)
+        if convention is None or convention.output is None:
+            return result
+        return unflatten(convention.output, _leaves(convention, result), values.constant)
+
+    def _convention(self, record: ModuleRecord) -> CallingConvention | None:
+        return self._data.convention if record is self._data.root else record.convention
+
+    def _inputs(
+        self,
+        record: ModuleRecord,
+        convention: CallingConvention | None,
+        values: Values,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """The value of each placeholder, by node name."""
+        placeholders = record.graph.placeholders if record.graph is not None else ()
+        if convention is None:
+            env = bind_arguments(placeholders, args, kwargs, values.constant)
+        else:
+            leaves = flatten_inputs(convention, args, kwargs, values.constant)
+            if len(leaves) != len(placeholders):
+                raise ReplayError(f"the graph has {len(placeholders)} inputs, its signature {len(leaves)}.")
+            env = {node.name: leaf for node, leaf in zip(placeholders, leaves, strict=True)}
+        if record is self._data.root and self._data.contract is not None:
+            check_inputs(self._data.contract, env, values.constant)
+        return env
+
+    def _call(
+        self, record: ModuleRecord, path: str, step: _Step, values: Values, env: Mapping[str, Any]
+    ) -> Any:
+        node = step.node
+        if node.op == "get_attr":
+            return self._attribute(record, path, str(node.target))
+        args = values(node.args, env)
+        kwargs = {key: values(value, env) for key, value in node.kwargs}
+        if node.op == "call_module":
+            return self._call_module(record, path, str(node.target), args, kwargs)
+        if step.function is not None:
+            return step.function(*args, **kwargs)
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+
+    def _call_module(
+        self, record: ModuleRecord, path: str, target: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        place = _join(path, target)
+        if place in self._submods:
+            return self._submods[place](*args, **kwargs)
+        child = self._find(record, target)
+        if not isinstance(child, ModuleRecord):
+            raise ReplayError(f"the graph calls {place!r}, which is no module.")
+        if child.graph is None or (child.live is not None and child.hooks):
+            return self._modules(child, place)(*args, **kwargs)
+        return self._call_graph(child, place, args, kwargs)
+
+    def _attribute(self, record: ModuleRecord, path: str, target: str) -> Any:
+        """What ``get_attr`` gives: a bound tensor, a module, a nested graph as an operand, or a value."""
+        place = _join(path, target)
+        if place in self._submods:
+            return self._submods[place]
+        found = self._find(record, target)
+        if isinstance(found, torch.Tensor):
+            return self._bound(found)
+        if not isinstance(found, ModuleRecord):
+            return Values(self._policy, self._device, self._bound, _no_reference).constant(found)
+        if found.graph is None:
+            return self._modules(found, place)
+        if id(found) not in self._subgraphs:
+            self._subgraphs[id(found)] = as_subgraph(partial(self._call_subgraph, found, place))
+        return self._subgraphs[id(found)]
+
+    def _call_subgraph(self, record: ModuleRecord, path: str, *args: Any) -> Any:
+        return self._call_graph(record, path, args, {})
+
+    def _find(self, record: ModuleRecord, target: str) -> Any:
+        try:
+            return record.find(target)
+        except KeyError as error:
+            raise ReplayError(f"the graph uses {target!r}, but the file holds nothing there.") from error
+
+
+def _recorded_tensors(root: ModuleRecord) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every parameter, buffer and tensor attribute below the root, each tensor once, by its first path."""
+    seen: set[int] = set()
+    for path, record in root.walk():
+        attributes = {k: v.tensor for k, v in record.attributes.items() if isinstance(v, TensorValue)}
+        for name, tensor in {**record.parameters, **record.buffers, **attributes}.items():
+            if tensor is not None and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield _join(path, name), tensor
+
+
+def _leaves(convention: CallingConvention, result: Any) -> Iterator[Any]:
+    expected = convention.output.leaf_count if convention.output is not None else 0
+    if not isinstance(result, (tuple, list)) or len(result) != expected:
+        raise ReplayError(f"the graph's result does not have the {expected} parts of its output structure.")
+    return iter(result)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _unchanged(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def _no_reference(path: str) -> Any:
+    raise ReplayError(f"an attribute refers to {path!r}, which only a graph can do.")

@@ -1,0 +1,105 @@
+"""Leaf modules from their records: the class's own code over the recorded state, without its constructor."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from fx2py.errors import ReplayError, UntrustedTargetError
+from fx2py.graph.data import ModuleRecord
+from fx2py.graph.values import Name
+from fx2py.replay.tensors import TensorCopies
+from fx2py.replay.values import Tensors, Values
+from fx2py.runtime import Missing, build
+from fx2py.trust import Policy
+
+
+class Modules:
+    """The modules of records; a record that is reached twice gives one module, a tensor one tensor."""
+
+    def __init__(self, policy: Policy, device: torch.device | None, tensors: Tensors) -> None:
+        self._policy = policy
+        self._device = device
+        self._tensors = tensors
+        self._values = Values(policy, device, tensors, _no_attribute)
+        self._modules: dict[int, torch.nn.Module] = {}
+
+    def __call__(self, record: ModuleRecord, path: str = "") -> torch.nn.Module:
+        """The module of ``record``: the live one as it is (moved copies on another device), else one rebuilt.
+
+        Raises ReplayError or UntrustedTargetError that names the module and what is needed.
+        """
+        if id(record) not in self._modules:
+            self._modules[id(record)] = self._live(record) if record.live else self._rebuilt(record, path)
+        return self._modules[id(record)]
+
+    def _live(self, record: ModuleRecord) -> torch.nn.Module:
+        module: Any = record.live
+        if self._device is None:
+            return module  # type: ignore[no-any-return]
+        tensors = [*module.parameters(), *module.buffers()]
+        return copy.deepcopy(module, {id(tensor): self._tensors(tensor) for tensor in tensors})  # type: ignore[no-any-return]
+
+    def _rebuilt(self, record: ModuleRecord, path: str) -> torch.nn.Module:
+        try:
+            cls = self._policy.resolve(record.cls, "module")
+        except UntrustedTargetError as error:
+            raise ReplayError(
+                f"the submodule {path!r} is of class {record.cls}, which is not part of torch.nn.",
+                f"Pass submods={{{path!r}: a callable}}, or {error.option} to build it from that class.",
+            ) from error
+        _check_state(cls, record, path)
+        children = {name: child and self(child, f"{path}.{name}") for name, child in record.children.items()}
+        module = build(
+            path,
+            record.cls.path,
+            record.training,
+            {name: self._attribute(value) for name, value in record.attributes.items()},
+            self._bound(record.parameters),
+            self._bound(record.buffers),
+            record.non_persistent,
+            children,
+        )
+        if isinstance(module, Missing):
+            raise ReplayError(f"the submodule {module}.")
+        return module  # type: ignore[no-any-return]
+
+    def _attribute(self, value: Any) -> Any:
+        """An attribute's object; a module may hold an admitted function, as an activation, where a graph may not."""
+        return self._policy.resolve(value) if isinstance(value, Name) else self._values.constant(value)
+
+    def _bound(self, tensors: Mapping[str, torch.Tensor | None]) -> dict[str, torch.Tensor | None]:
+        return {name: None if tensor is None else self._tensors(tensor) for name, tensor in tensors.items()}
+
+
+def rebuild_module(
+    record: ModuleRecord, policy: Policy, device: torch.device | None = None
+) -> torch.nn.Module:
+    """The module of one record on its own; see ``Modules``."""
+    tensors = _same if device is None else TensorCopies(device)
+    return Modules(policy, device, tensors)(record)
+
+
+def _check_state(cls: type[torch.nn.Module], record: ModuleRecord, path: str) -> None:
+    """Refuse state that would replace code: names that the class, or any module, uses for a method or property."""
+    names = (*record.attributes, *record.parameters, *record.buffers, *record.children)
+    for name in names:
+        found = getattr(cls, name, None)
+        if callable(found) or isinstance(found, property) or name in _MODULE_STATE or name.startswith("__"):
+            raise ReplayError(
+                f"the submodule {path!r} of class {record.cls} has an attribute {name!r} that hides code."
+            )
+
+
+def _same(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def _no_attribute(path: str) -> Any:
+    raise ReplayError(f"a module's attribute refers to {path!r}, which only a graph can do.")
+
+
+_MODULE_STATE = frozenset(vars(torch.nn.Module()))

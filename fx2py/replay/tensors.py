@@ -1,0 +1,71 @@
+"""Copies of tensors that keep what tensors share: two views of one storage stay two views of one storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+
+class TensorCopies:
+    """Copies tensors, each tensor and each storage once, with their strides, to ``device`` (None: where they are)."""
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._device = device
+        self._copies: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._storages: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The copy of ``tensor``: a leaf that requires grad where the tensor does."""
+        if id(tensor) not in self._copies:
+            copy = self._copy(tensor.detach())
+            if isinstance(tensor, torch.nn.Parameter):
+                copy = torch.nn.Parameter(copy, tensor.requires_grad)
+            self._copies[id(tensor)] = (tensor, copy.requires_grad_(tensor.requires_grad))
+        return self._copies[id(tensor)][1]
+
+    def of(self, value: Any) -> Any:
+        """``value`` with every tensor in its containers copied."""
+        return pytree.tree_map_only(torch.Tensor, self, value)
+
+    def _copy(self, tensor: torch.Tensor) -> torch.Tensor:
+        if not has_plain_storage(tensor):
+            return tensor.to(self._device or tensor.device, copy=True)
+        storage = self._storage(tensor.untyped_storage())
+        copy = torch.empty(0, dtype=tensor.dtype, device=storage.device)
+        copy.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
+        return copy
+
+    def _storage(self, storage: torch.UntypedStorage) -> torch.UntypedStorage:
+        key = storage._cdata
+        if key not in self._storages:
+            flat = _bytes_of(storage)
+            copy = flat.to(self._device or storage.device, copy=True).untyped_storage()
+            self._storages[key] = (storage, copy)
+        return self._storages[key][1]
+
+
+def has_plain_storage(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is nothing but a strided view of its storage."""
+    return (
+        type(tensor) in (torch.Tensor, torch.nn.Parameter)
+        and tensor.layout == torch.strided
+        and not (tensor.is_quantized or tensor.is_conj() or tensor.is_neg() or tensor.is_nested)
+        and tensor.device.type != "meta"
+    )
+
+
+def write_back(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
+    """Give ``tensors`` the bits of ``values`` (copies made by ``TensorCopies``), in place."""
+    for name, tensor in tensors.items():
+        value = values[name]
+        if has_plain_storage(tensor) and has_plain_storage(value):
+            _bytes_of(tensor.untyped_storage()).copy_(_bytes_of(value.untyped_storage()))
+        else:
+            tensor.detach().copy_(value.detach())
+
+
+def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:
+    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
