@@ -1,0 +1,31 @@
+"""fx2py turns a saved PyTorch FX graph into Python that a person can read, trust and run at full speed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fx2py.api import Artifact, generate, open_artifact
+    from fx2py.errors import Fx2pyError
+    from fx2py.program.options import GenerateOptions
+    from fx2py.trust import Policy
+
+__all__ = ["Artifact", "Fx2pyError", "GenerateOptions", "Policy", "generate", "open_artifact"]
+
+_HOMES = {
+    "Artifact": "fx2py.api",
+    "Fx2pyError": "fx2py.errors",
+    "GenerateOptions": "fx2py.program.options",
+    "Policy": "fx2py.trust",
+    "generate": "fx2py.api",
+    "open_artifact": "fx2py.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that ``import fx2py`` does not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fx2py' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

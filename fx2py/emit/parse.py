@@ -33,6 +33,7 @@ class Parsed:
 
     functions: tuple[Function, ...]
     names: Names
+    imports: tuple[str, ...]
     bind: ast.FunctionDef
 
 
@@ -48,14 +49,15 @@ def parse(source: str) -> Parsed:
     for statement in _tree(carried.lstrip("\n").removeprefix(copied)).body:
         _container(statement, names)
     functions: list[ast.FunctionDef] = []
+    imports: list[str] = []
     for statement in _tree(own).body:
         if isinstance(statement, ast.FunctionDef):
             functions.append(statement)
         elif functions:
             raise GrammarError(statement, "something other than a function stands among the functions")
         else:
-            _module_level(statement, names)
-    return _functions(functions, names)
+            imports += _module_level(statement, names)
+    return _functions(functions, names, tuple(imports))
 
 
 def _tree(text: str) -> ast.Module:
@@ -66,7 +68,7 @@ def _tree(text: str) -> ast.Module:
         raise GrammarError(place, f"it is not Python: {error}") from None
 
 
-def _functions(nodes: list[ast.FunctionDef], names: Names) -> Parsed:
+def _functions(nodes: list[ast.FunctionDef], names: Names, imports: tuple[str, ...]) -> Parsed:
     if len(nodes) < 3 or [node.name for node in nodes[-2:]] != ["load", "bind"]:
         raise GrammarError(ast.Pass(lineno=0), "the file does not end in load and bind")
     if ast.dump(nodes[-2]) != ast.dump(ast.parse(LOAD).body[0]):
@@ -76,16 +78,18 @@ def _functions(nodes: list[ast.FunctionDef], names: Names) -> Parsed:
         function = _function(node, names)
         names.functions[function.name] = function.tables
         read.append(function)
-    return Parsed(tuple(read), names, nodes[-1])
+    return Parsed(tuple(read), names, imports, nodes[-1])
 
 
-def _module_level(node: ast.stmt, names: Names) -> None:
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            root = alias.name.partition(".")[0]
-            names.modules[alias.asname or root] = alias.name if alias.asname else root
-    else:
+def _module_level(node: ast.stmt, names: Names) -> list[str]:
+    """Read an import or an operator alias; returns the modules that are imported."""
+    if not isinstance(node, ast.Import):
         _op_alias(node, names)
+        return []
+    for alias in node.names:
+        root = alias.name.partition(".")[0]
+        names.modules[alias.asname or root] = alias.name if alias.asname else root
+    return [alias.name for alias in node.names]
 
 
 def _assigned(node: ast.stmt) -> tuple[str, ast.expr]:

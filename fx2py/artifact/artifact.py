@@ -1,0 +1,220 @@
+"""Artifact: the generated code with its manifest and tensors, in memory or as a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import linecache
+import os
+import shutil
+import tempfile
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fx2py.artifact.manifest import Manifest, describe, manifest_text, read_manifest
+from fx2py.artifact.tensors import moved
+from fx2py.emit.audit import admitted_classes, audit
+from fx2py.emit.module import emit
+from fx2py.emit.validate import validate
+from fx2py.errors import ArtifactError, Finding, ReplayError, UnsupportedGraphError
+from fx2py.graph.data import GraphData
+from fx2py.graph.values import Live, walk
+from fx2py.program.bound import bound_tensors
+from fx2py.program.ir import Program
+from fx2py.program.lower import lower
+from fx2py.program.options import DEFAULT, GenerateOptions
+from fx2py.trust import Policy
+
+SOURCE, MANIFEST, WEIGHTS = "execution_fn.py", "manifest.json", "weights.pt"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Artifact:
+    """Generated code: its ``source``, its ``manifest`` and the tensors that it is bound to.
+
+    ``program`` is set when it was generated in this process, ``folder`` when it was opened or written.
+    """
+
+    source: str = field(repr=False)
+    manifest: Manifest = field(repr=False)
+    tensors: Mapping[str, torch.Tensor] = field(repr=False)
+    program: Program | None = field(default=None, repr=False)
+    folder: Path | None = None
+
+    def bind(
+        self,
+        device: str | torch.device | None = None,
+        submods: Mapping[str, Callable[..., Any]] | None = None,
+        *,
+        policy: Policy | None = None,
+    ) -> Callable[..., Any]:
+        """The code as a callable: its weights, constants and submodules on ``device`` (None keeps theirs).
+
+        ``submods`` replaces submodules by name. ``policy`` says which names of a file may become callables; code that
+        was generated from a live object needs none. Raises UntrustedTargetError or ReplayError before anything runs.
+        """
+        live = self.program is not None and self.program.provenance.path is None
+        gate = policy or Policy(trust_all=live)
+        audit(self.source, gate, self._place())
+        namespace = self._execute()
+        if not gate.trust_all:
+            namespace["find_class"] = admitted_classes(gate)
+        tensors = self.tensors if device is None else moved(self.tensors, torch.device(device))
+        given = {**self._live_modules(device), **(submods or {})}
+        try:
+            bound = namespace["bind"](tensors, device, given)
+        except RuntimeError as error:
+            raise ReplayError(f"{self._place()}: {error}") from None
+        return bound  # type: ignore[no-any-return]
+
+    def write(self, folder: str | os.PathLike[str]) -> Artifact:
+        """Write the folder whole or not at all, in place of an older one; returns the artifact that lives there.
+
+        Raises UnsupportedGraphError when the code is bound to a live object that no file can hold, and ArtifactError
+        when ``folder`` is something else than an earlier generated folder.
+        """
+        if self.program is not None:
+            _refuse_live_constants(self.program)
+        target = Path(folder)
+        _check_replaceable(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            manifest = self._write_files(staging, target)
+            staging.chmod(0o755)
+            _swap(staging, target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return dataclasses.replace(self, manifest=manifest, folder=target)
+
+    def _write_files(self, staging: Path, target: Path) -> Manifest:
+        (staging / SOURCE).write_text(self.source, encoding="utf-8")
+        torch.save(dict(self.tensors), staging / WEIGHTS)
+        origin = self.manifest.graph
+        if origin.path is not None:
+            base = Path(origin.path) if self.folder is None else self.folder / origin.path
+            origin = dataclasses.replace(origin, path=os.path.relpath(base, target))
+        files = {name: file_sha256(staging / name) for name in (SOURCE, WEIGHTS)}
+        manifest = dataclasses.replace(self.manifest, graph=origin, files=files)
+        (staging / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
+        return manifest
+
+    def _place(self) -> str:
+        return str(self.folder / SOURCE) if self.folder else "the generated code"
+
+    def _execute(self) -> dict[str, Any]:
+        """The file's namespace; the text is registered so that tracebacks and debuggers show its lines."""
+        digest = hashlib.sha256(self.source.encode()).hexdigest()[:16]
+        filename = str(self.folder / SOURCE) if self.folder else f"<fx2py execution_fn {digest}>"
+        if not self.folder:
+            linecache.cache[filename] = (len(self.source), None, self.source.splitlines(True), filename)
+        module = types.ModuleType(f"fx2py_generated_{digest}")
+        module.__file__ = filename
+        try:
+            exec(compile(self.source, filename, "exec"), module.__dict__)
+        except (ImportError, AttributeError) as error:
+            hint = "Import or install the library that provides it, then run again."
+            raise ReplayError(f"{self._place()} needs something that is not here: {error}.", hint) from None
+        return module.__dict__
+
+    def _live_modules(self, device: Any) -> dict[str, Any]:
+        """The live modules that a live graph calls, as they are; other devices are reached by rebuilding them."""
+        if self.program is None or device is not None:
+            return {}
+        entries = self.program.submods
+        return {
+            e.path: e.record.live
+            for e in entries
+            if e.record and e.record.live is not None and not e.function
+        }
+
+
+def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
+    """The artifact of a graph: lowered, emitted, and validated against its program.
+
+    Raises UnsupportedGraphError with every finding when the graph cannot be generated exactly.
+    """
+    program = lower(data, options)
+    source = emit(program, options)
+    validate(program, source)
+    return Artifact(source, describe(program, options), bound_tensors(program), program)
+
+
+def open_artifact(folder: str | os.PathLike[str]) -> Artifact:
+    """The artifact in a generated folder; its code is read, not run.
+
+    Raises ArtifactError when a file is missing, or when the weights are not those that the manifest names.
+    """
+    place = Path(folder)
+    if not (place / MANIFEST).is_file():
+        raise ArtifactError(
+            f"{place} is not a folder that fx2py generated: it has no {MANIFEST}.", "Run fx2py gen first."
+        )
+    manifest = read_manifest(place / MANIFEST)
+    if (place / WEIGHTS).is_file() and file_sha256(place / WEIGHTS) != manifest.files.get(WEIGHTS):
+        raise ArtifactError(
+            f"{place / WEIGHTS} is not the file that the manifest names.", "Generate the folder again."
+        )
+    try:
+        source = (place / SOURCE).read_text(encoding="utf-8")
+        tensors = torch.load(place / WEIGHTS, weights_only=True, mmap=True)
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:
+        raise ArtifactError(
+            f"{place} is incomplete or damaged: {error}.", "Generate the folder again."
+        ) from None
+    return Artifact(source, manifest, tensors, None, place)
+
+
+def is_edited(artifact: Artifact) -> bool:
+    """Whether the source of an opened folder differs from what was generated."""
+    digest = hashlib.sha256(artifact.source.encode()).hexdigest()
+    return artifact.folder is not None and artifact.manifest.files.get(SOURCE) != digest
+
+
+def file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _refuse_live_constants(program: Program) -> None:
+    findings = [
+        Finding(constant.name, f"is bound to {part.description}, a live object that no file can hold")
+        for constant in program.consts
+        for part in walk(constant.value)
+        if isinstance(part, Live)
+    ]
+    if findings:
+        raise UnsupportedGraphError(tuple(findings), "the code")
+
+
+def _check_replaceable(target: Path) -> None:
+    if target.is_dir() and (not any(target.iterdir()) or (target / MANIFEST).is_file()):
+        return
+    if target.exists() or target.is_symlink():
+        raise ArtifactError(
+            f"{target} exists and was not generated by fx2py.", "Choose another folder with -o."
+        )
+
+
+def _swap(staging: Path, target: Path) -> None:
+    """Put the finished folder in its place; an older one leaves first and comes back when the step fails."""
+    if not target.exists():
+        staging.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / "folder"
+    target.rename(old)
+    try:
+        staging.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)

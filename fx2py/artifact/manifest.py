@@ -1,0 +1,237 @@
+"""The manifest: what a generated folder holds, where it came from and what it needs, as versioned JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fx2py.emit.notes import value_note
+from fx2py.emit.text import comment
+from fx2py.errors import ArtifactError
+from fx2py.graph.data import ModuleRecord, ValueMeta
+from fx2py.graph.values import EnumMember, Name, OpName
+from fx2py.program.ir import REQUIRED, Assign, Program, Submodule
+from fx2py.program.liveness import leaves, values_of
+from fx2py.program.options import GenerateOptions
+
+SCHEMA = 1
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphOrigin:
+    """Where the graph came from; ``path`` is relative to the folder; None for a live object."""
+
+    format: str
+    path: str | None = None
+    sha256: str | None = None
+    model: str | None = None
+    torch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """A stored tensor: its name in ``weights.pt``, dtype and shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputEntry:
+    """A parameter of ``execution_fn``: what callers call it, its kind, the default's text, the recorded value."""
+
+    name: str
+    kind: str
+    default: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubmoduleEntry:
+    """One submodule: ``mode`` is ``called`` (a module), ``function`` (generated code) or ``inlined``; only the first
+    two have an ``index`` in the submodule table."""
+
+    index: int | None
+    name: str
+    cls: str
+    mode: str
+    calls: int
+    parameters: tuple[TensorEntry, ...] = ()
+    buffers: tuple[TensorEntry, ...] = ()
+    inputs: tuple[str | None, ...] = ()
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetEntry:
+    """A function or operator that the code calls: how often, and the package that provides it."""
+
+    name: str
+    calls: int
+    library: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything about a generated folder that is not code or tensors; ``files`` maps file names to sha256."""
+
+    graph: GraphOrigin
+    inputs: tuple[InputEntry, ...] = ()
+    submodules: tuple[SubmoduleEntry, ...] = ()
+    weights: tuple[TensorEntry, ...] = ()
+    constants: tuple[str, ...] = ()
+    targets: tuple[TargetEntry, ...] = ()
+    requires: tuple[str, ...] = ()
+    options: dict[str, bool] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
+    fx2py: str = VERSION
+    torch: str = torch.__version__
+    schema: int = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as plain JSON data, in a fixed order of keys."""
+        data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {"schema": data.pop("schema"), "fx2py": data.pop("fx2py"), "torch": data.pop("torch"), **data}
+
+
+def manifest_text(manifest: Manifest) -> str:
+    return json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n"
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file; raises ArtifactError, naming it, when it is no manifest or of a newer schema."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] > SCHEMA:
+            raise ArtifactError(
+                f"{path} is of schema {data['schema']}, newer than {SCHEMA}.", "Update fx2py."
+            )
+        return _manifest(data)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ArtifactError(
+            f"{path} is not a readable manifest ({error}).", "Generate the folder again."
+        ) from None
+
+
+def _manifest(data: dict[str, Any]) -> Manifest:
+    known = {field.name for field in dataclasses.fields(Manifest)}
+    values = {name: value for name, value in data.items() if name in known}
+    values["graph"] = GraphOrigin(**data["graph"])
+    values["inputs"] = tuple(InputEntry(**entry) for entry in data["inputs"])
+    values["submodules"] = tuple(_submodule_entry(entry) for entry in data["submodules"])
+    values["weights"] = _tensor_entries(data["weights"])
+    values["targets"] = tuple(TargetEntry(**entry) for entry in data["targets"])
+    for name in ("constants", "requires", "notes"):
+        values[name] = tuple(data[name])
+    return Manifest(**values)
+
+
+def _tensor_entries(entries: list[dict[str, Any]]) -> tuple[TensorEntry, ...]:
+    return tuple(TensorEntry(entry["name"], entry["dtype"], tuple(entry["shape"])) for entry in entries)
+
+
+def _submodule_entry(entry: dict[str, Any]) -> SubmoduleEntry:
+    tensors = {name: _tensor_entries(entry[name]) for name in ("parameters", "buffers")}
+    return SubmoduleEntry(**{**entry, **tensors, "inputs": tuple(entry["inputs"])})
+
+
+# -- from a Program ----------------------------------------------------------------------------------------------
+
+
+def describe(program: Program, options: GenerateOptions) -> Manifest:
+    """The manifest of a Program, as yet without files."""
+    origin = program.provenance
+    targets = tuple(_targets(program))
+    return Manifest(
+        graph=GraphOrigin(origin.format, origin.path, origin.sha256, origin.model, origin.torch_version),
+        inputs=tuple(_inputs(program)),
+        submodules=tuple(_submodules(program)),
+        weights=tuple(_tensor_entry(weight.path, weight.tensor) for weight in program.weights),
+        constants=tuple(comment(f"{constant.name}: {constant.value}") for constant in program.consts),
+        targets=targets,
+        requires=tuple(sorted({target.library for target in targets} - {"torch", "python"})),
+        options=dataclasses.asdict(options),
+        notes=program.notes,
+    )
+
+
+def _tensor_entry(name: str, tensor: torch.Tensor) -> TensorEntry:
+    return TensorEntry(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+
+
+def _note(meta: ValueMeta) -> str | None:
+    return value_note(meta) or None
+
+
+def _inputs(program: Program) -> Iterator[InputEntry]:
+    for parameter in program.entry.parameters:
+        default = None if parameter.default is REQUIRED else comment(str(parameter.default))
+        value = _note(parameter.origin.meta.value) if parameter.origin else None
+        yield InputEntry(parameter.public_name, parameter.kind, default, value)
+
+
+def _submodules(program: Program) -> Iterator[SubmoduleEntry]:
+    for index, entry in enumerate(program.submods):
+        yield _submodule(index, entry, "function" if entry.function else "called")
+    for path, record in program.inlined:
+        yield _submodule(None, Submodule(path, record, 1), "inlined")
+
+
+def _submodule(index: int | None, entry: Submodule, mode: str) -> SubmoduleEntry:
+    record = entry.record
+    return SubmoduleEntry(
+        index,
+        entry.path,
+        "unknown" if record is None else record.cls.path,
+        mode,
+        entry.calls,
+        tuple(_held(record, "parameters")),
+        tuple(_held(record, "buffers")),
+        tuple(_note(meta) for meta in entry.inputs),
+        _note(entry.output),
+    )
+
+
+def _held(record: ModuleRecord | None, kind: str) -> Iterator[TensorEntry]:
+    for path, module in record.walk() if record else ():
+        for name, tensor in getattr(module, kind).items():
+            if tensor is not None:
+                yield _tensor_entry(f"{path}.{name}" if path else name, tensor)
+
+
+def _targets(program: Program) -> Iterator[TargetEntry]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for function in program.functions:
+        for statement in function.body:
+            if isinstance(statement, Assign):
+                for part in leaves(values_of(statement)):
+                    if isinstance(part, Name | OpName | EnumMember):
+                        counts[_target(part)] += 1
+    for (name, library), calls in sorted(counts.items()):
+        yield TargetEntry(name, calls, library)
+
+
+_TORCH_NAMESPACES = frozenset(
+    {"aten", "prim", "prims", "higher_order", "inductor", "quantized", "_c10d_functional"}
+)
+
+
+def _target(target: Name | OpName | EnumMember) -> tuple[str, str]:
+    """A target's name and the package that provides it; an operator's namespace stands for its library."""
+    if isinstance(target, OpName):
+        return target.path, "torch" if target.namespace in _TORCH_NAMESPACES else target.namespace
+    name = target.cls if isinstance(target, EnumMember) else target
+    root = name.module.partition(".")[0]
+    return name.path, (
+        "python" if root in ("builtins", "operator", "math", "collections", "functools") else root
+    )
