@@ -175,7 +175,7 @@ def _note(meta: ValueMeta) -> str | None:
 
 def _inputs(program: Program) -> Iterator[InputEntry]:
     for parameter in program.entry.parameters:
-        default = None if parameter.default is REQUIRED else comment(str(parameter.default))
+        default = None if parameter.default is REQUIRED else comment(repr(parameter.default))
         value = _note(parameter.origin.meta.value) if parameter.origin else None
         yield InputEntry(parameter.public_name, parameter.kind, default, value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fx2py.graph.values import Ref, children
@@ -51,6 +51,17 @@ def leaves(values: Iterator[Any]) -> Iterator[Any]:
 def used_names(statement: Statement) -> list[str]:
     """The variables that a statement reads, each once, in evaluation order."""
     return list(dict.fromkeys([part.name for part in leaves(values_of(statement)) if type(part) is Ref]))
+
+
+def place_loads(statements: Sequence[Statement], result: Any, loads: Iterable[Load]) -> list[Statement]:
+    """Each load right before the first statement that uses its variable, where a reader looks for it."""
+    waiting = {load.target: load for load in loads}
+    placed: list[Statement] = []
+    for statement in statements:
+        placed += [waiting.pop(name) for name in used_names(statement) if name in waiting]
+        placed.append(statement)
+    placed += [waiting.pop(name) for name in used_names(Bind("", result)) if name in waiting]
+    return placed
 
 
 def finish(

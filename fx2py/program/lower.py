@@ -43,7 +43,7 @@ from fx2py.program.ir import (
     Statement,
 )
 from fx2py.program.literals import constant_name, needs_slot
-from fx2py.program.liveness import finish
+from fx2py.program.liveness import finish, place_loads
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.program.scope import Scope
 from fx2py.program.tables import Tables
@@ -188,7 +188,7 @@ class _FunctionLowering:
         self.scope = program.new_scope()
         self.statements: list[Statement] = []
         self.symbols: dict[str, Any] = {}
-        self._loaded: dict[Slot, Ref] = {}
+        self.loads: dict[Slot, Load] = {}
 
     def run(self, name: str) -> Function:
         graph = self.record.graph
@@ -205,7 +205,8 @@ class _FunctionLowering:
         result = self.convert(graph.output, frame, "output")
         if convention is not None and convention.output is not None:
             result = pack_result(convention.output, result, self.program.refuse)
-        return finish(name, parameters, self.statements, result, self.path, self.program.functions)
+        body = place_loads(self.statements, result, self.loads.values())
+        return finish(name, parameters, body, result, self.path, self.program.functions)
 
     def _nodes(self, graph: Graph, frame: _Frame) -> None:
         for node in graph.nodes:
@@ -252,10 +253,9 @@ class _FunctionLowering:
         return Ref(target)
 
     def _load(self, slot: Slot, wish: str, node: Node | None = None) -> Ref:
-        if slot not in self._loaded:
-            self._loaded[slot] = Ref(self.scope.fresh(wish))
-            self.statements.append(Load(self._loaded[slot].name, slot, node))
-        return self._loaded[slot]
+        if slot not in self.loads:
+            self.loads[slot] = Load(self.scope.fresh(wish), slot, node)
+        return Ref(self.loads[slot].target)
 
     def _constant(self, value: Any) -> Ref:
         wish = constant_name(value)
