@@ -85,7 +85,7 @@ def _samples(archive: Archive, model: str) -> tuple[SampleInputs | None, tuple[s
     try:
         found = weights_only(archive.read(member, MAX_SAMPLES))
     except ValueError as error:
-        return None, (f"the sample inputs in the archive are not plain data and were not read: {error}",)
+        return None, (f"{member} {error}; the sample inputs were not read",)
     if _is_call(found):
         return SampleInputs(*found), ()
     return None, ("the sample inputs in the archive are not arguments of a call and were not read",)

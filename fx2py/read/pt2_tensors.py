@@ -36,7 +36,7 @@ def read_state(archive: Archive, model: str) -> dict[str, torch.Tensor]:
     """The parameters and buffers of a model by dotted path; tensors that were tied are one object."""
     payload = _Payload(archive, WEIGHTS)
     entries = _config(archive, WEIGHTS, model, "weights")
-    return {path: payload.tensor(path, entry, pickled=True) for path, entry in entries.items()}
+    return {path: payload.tensor(path, entry) for path, entry in entries.items()}
 
 
 def read_constants(archive: Archive, model: str) -> dict[str, Value | torch.Tensor]:
@@ -50,8 +50,8 @@ def weights_only(data: bytes) -> Any:
     """What torch's weights-only reader makes of a pickle, on the CPU; ValueError when it refuses."""
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except _WEIGHTS_ONLY_FAULTS as error:
-        raise ValueError(str(error).partition("\n")[0]) from None
+    except _WEIGHTS_ONLY_FAULTS:
+        raise ValueError("is a pickle that is damaged or holds more than plain data") from None
 
 
 def _config(archive: Archive, folder: str, model: str, kind: str) -> Mapping[str, Any]:
@@ -101,10 +101,10 @@ class _Payload:
     def constant(self, path: str, entry: Any) -> Value | torch.Tensor:
         name = self._name(path, entry)
         if name.startswith(_TENSOR_PREFIXES):
-            return self.tensor(path, entry, pickled=True)
+            return self.tensor(path, entry)
         return Opaque(Name("", ""), f"the object in member {self._folder}{name}")
 
-    def tensor(self, path: str, entry: Any, *, pickled: bool) -> torch.Tensor:
+    def tensor(self, path: str, entry: Any) -> torch.Tensor:
         member = self._folder + self._name(path, entry)
         try:
             if entry.get("use_pickle") is True:
@@ -135,7 +135,7 @@ class _Payload:
         try:
             value = weights_only(self._archive.read(member, MAX_PICKLE))
         except ValueError as error:
-            raise Damaged(f"is a pickle that is more than a plain tensor: {error}") from None
+            raise Damaged(str(error)) from None
         if type(value) not in (torch.Tensor, torch.nn.Parameter):
             raise Damaged(f"is a pickled {type(value).__name__}, not a plain tensor")
         return value  # type: ignore[no-any-return]

@@ -31,7 +31,7 @@ def assert_same_program(found: GraphData, expected: GraphData, *, names: bool = 
 def _assert_same_module(found: ModuleRecord, expected: ModuleRecord, where: str, names: bool) -> None:
     if expected.graph is not None:
         assert found.graph is not None
-        assert _listing(found.graph, names) == _listing(expected.graph, names), where
+        assert listing(found.graph, names) == listing(expected.graph, names), where
         for one, other in zip(found.graph.nodes, expected.graph.nodes, strict=True):
             if other.op in ("placeholder", "call_function"):
                 assert one.meta.value == other.meta.value, (where, one.name)
@@ -47,19 +47,23 @@ def _assert_same_module(found: ModuleRecord, expected: ModuleRecord, where: str,
         _assert_same_module(inner, child, f"{where}.{name}", names)
 
 
-def _listing(graph: Graph, names: bool) -> list[Any]:
-    order = {node.name: f"%{index}" for index, node in enumerate(graph.nodes)}
+def listing(graph: Graph, names: bool = True) -> list[Any]:
+    """The graph's nodes as comparable rows; what reads an attribute has no name of its own in an archive."""
+    called = {
+        node.name: node.name if names and node.op != "get_attr" else f"%{index}"
+        for index, node in enumerate(graph.nodes)
+    }
 
     def leaf(value: Any) -> Any:
-        if type(value) is Ref and not names:
-            return Ref(order[value.name])
+        if type(value) is Ref:
+            return Ref(called[value.name])
         return repr(value) if type(value) in (float, complex) else value
 
     rows = []
     for node in graph.nodes:
         args = map_leaves(_lists(node.args), leaf)
         kwargs = tuple((key, map_leaves(_lists(value), leaf)) for key, value in node.kwargs)
-        rows.append((node.name if names else order[node.name], node.op, node.target, args, kwargs))
+        rows.append((called[node.name], node.op, node.target, args, kwargs))
     return rows
 
 
@@ -72,9 +76,7 @@ def _lists(value: Any) -> Any:
 
 
 def _constants(record: ModuleRecord) -> dict[str, torch.Tensor | None]:
-    return {
-        name: value.tensor for name, value in record.attributes.items() if isinstance(value, TensorValue)
-    }
+    return {name: value.tensor for name, value in record.attributes.items() if isinstance(value, TensorValue)}
 
 
 def _assert_same_tensors(found: dict[str, Any], expected: dict[str, Any], where: str) -> None:

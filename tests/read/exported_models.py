@@ -91,7 +91,7 @@ class Control(nn.Module):
 
     def forward(self, x):  # type: ignore[no-untyped-def]
         y = torch.cond(x.sum() > 0, lambda t: t.sin() * self.scale, lambda t: t.cos() + self.scale, (x,))
-        return torch.cond(x.sum() > 0, lambda t, u: (t, u + 1), lambda t, u: (u * 2, t.cos()), (y, x))
+        return torch.cond(x.sum() > 0, lambda t, u: (t.exp(), u + 1), lambda t, u: (u * 2, t.cos()), (y, x))
 
 
 class Loop(nn.Module):
@@ -243,7 +243,14 @@ class Creation(nn.Module):
         made = torch.full((2, 3), 1.5, dtype=torch.float64, device="cpu")
         picked = x[:, index[1]]
         noise = torch.empty(2, 3).uniform_(0.0, 2.0) * 0
-        return made, picked, torch.arange(3, dtype=torch.int32), noise, torch.einsum("ij,kj->ik", x, x), x * (1 + 2j)
+        return (
+            made,
+            picked,
+            torch.arange(3, dtype=torch.int32),
+            noise,
+            torch.einsum("ij,kj->ik", x, x),
+            x * (1 + 2j),
+        )
 
 
 def _small(module: nn.Module, *args: Any, **options: Any) -> Callable[[], ExportedProgram]:
