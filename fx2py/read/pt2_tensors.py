@@ -25,6 +25,8 @@ WEIGHTS, CONSTANTS = "data/weights/", "data/constants/"
 MAX_CONFIG = 1 << 30
 MAX_PICKLE = 1 << 32
 MAX_RANK = 64
+SCRIPT_OBJECT, OBJECT = Name("torch", "ScriptObject"), Name("builtins", "object")
+_SCRIPT_PREFIX = "custom_obj_"
 _TENSOR_PREFIXES = ("weight_", "tensor_")
 _WEIGHTS_ONLY_FAULTS = (
     *(pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError),
@@ -102,7 +104,8 @@ class _Payload:
         name = self._name(path, entry)
         if name.startswith(_TENSOR_PREFIXES):
             return self.tensor(path, entry)
-        return Opaque(Name("", ""), f"the object in member {self._folder}{name}")
+        cls = SCRIPT_OBJECT if name.startswith(_SCRIPT_PREFIX) else OBJECT
+        return Opaque(cls, f"the object in member {self._folder}{name}")
 
     def tensor(self, path: str, entry: Any) -> torch.Tensor:
         member = self._folder + self._name(path, entry)
