@@ -61,11 +61,12 @@ def emit(program: Program, options: GenerateOptions = DEFAULT) -> str:
     """The text of ``execution_fn.py`` for a Program: deterministic, and as black would have written it."""
     scope = Scope.of(program)
     functions = [_function(function, scope, options) for function in program.functions]
+    tail = format_with_black(tail_source(program, scope))
     parts = [
         "\n\n".join(filter(None, (_header(program, options), _imports(scope.modules), _aliases(program)))),
         *functions,
         f"{_RULE}\n# What the code is bound to\n",
-        format_with_black(tail_source(program, scope)),
+        tail,
         LOADING + "\n" + carried_runtime(),
         _containers(program),
     ]

@@ -64,7 +64,7 @@ def _real(value: float) -> str:
         return "math.nan"
     if math.isinf(value):
         return "math.inf" if value > 0 else "-math.inf"
-    return repr(value)
+    return repr(value).replace("e+", "e")
 
 
 def _torch_name(value: Any) -> str:
