@@ -43,6 +43,23 @@ class Reference(fx.Interpreter):
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
         return self.bound[target] if target in self.bound else super().placeholder(target, args, kwargs)
 
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
+        args, kwargs = super().fetch_args_kwargs_from_env(n)
+        return plain(args), plain(kwargs)
+
+
+def plain(value: Any) -> Any:
+    """``value`` with the containers that torch.fx freezes in a graph as the plain ones that its code makes of them."""
+    if type(value) is immutable_list:
+        return [plain(part) for part in value]
+    if type(value) is immutable_dict:
+        return {key: plain(part) for key, part in value.items()}
+    if type(value) is tuple:
+        return tuple([plain(part) for part in value])
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(plain(part) for part in value))
+    return value
+
 
 def bind(graph: fx.Graph, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The value that each placeholder receives, as Python would bind the arguments."""
@@ -123,13 +140,9 @@ def sharing(tree: Any) -> list[int]:
     ]
 
 
-PLAIN_TYPES = {immutable_list: list, immutable_dict: dict}
-
-
 def assert_same(got: Any, want: Any, where: str) -> None:
-    """Equal in type and in every bit; torch.fx's immutable containers count as the plain ones that they stand for."""
-    kind = PLAIN_TYPES.get(type(want), type(want))
-    assert type(got) is kind, f"{where}: {type(got)} is not {kind}"
+    """Equal in type and in every bit, down to the leaves."""
+    assert type(got) is type(want), f"{where}: {type(got)} is not {type(want)}"
     if isinstance(want, torch.Tensor):
         assert_same_tensor(got, want, where)
     elif isinstance(want, Mapping):

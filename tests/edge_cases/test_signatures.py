@@ -1,0 +1,143 @@
+"""Signatures and results: what a caller may pass, and what comes back."""
+
+import pytest
+import torch
+from torch import fx, nn
+
+from tests.edge_cases.building import X, module_of, output_graph
+
+
+def test_defaults(assert_exact):
+    gm = fx.symbolic_trace(lambda x, y=2.5, z=None, w=(1, 2): (x * y, z, w))
+    assert_exact(gm, torch.ones(2))
+    assert_exact(gm, torch.ones(2), 3.0, z=4)
+
+
+def test_default_of_any_literal(assert_exact):
+    graph = fx.Graph()
+    defaults = [
+        float("nan"),
+        -0.0,
+        [1, [2]],
+        {"a": 1},
+        torch.float16,
+        torch.device("cpu"),
+        "it's",
+        slice(1),
+        ...,
+    ]
+    graph.output(
+        [graph.placeholder(f"p{index}", default_value=value) for index, value in enumerate(defaults)]
+    )
+    assert_exact(module_of(graph), through=[])
+
+
+def test_default_of_a_keyword_after_variadic_parameters(assert_exact):
+    graph = fx.Graph()
+    rest, flag = graph.placeholder("*rest"), graph.placeholder("flag", default_value=True)
+    graph.output((rest, flag))
+    gm = module_of(graph)
+    assert_exact(gm, 1, 2, through=[])
+    assert_exact(gm, 1, flag=False, through=[])
+
+
+def test_variadic_parameters(assert_exact):
+    graph = fx.Graph()
+    x, args, kwargs = graph.placeholder("x"), graph.placeholder("*args"), graph.placeholder("**kwargs")
+    graph.output((x, args, kwargs))
+    gm = fx.GraphModule(nn.Module(), graph)
+    assert_exact(gm, 1)
+    assert_exact(gm, 1, 2, 3, a=4, weights=5, consts=6)
+
+
+def test_variadic_parameters_may_have_any_name(assert_exact):
+    graph = fx.Graph()
+    graph.output((graph.placeholder("*weights"), graph.placeholder("**consts")))
+    assert_exact(fx.GraphModule(nn.Module(), graph), torch.ones(2), a=1)
+
+
+def test_no_parameters_at_all(assert_exact):
+    graph = fx.Graph()
+    graph.output(graph.call_function(torch.arange, (3,)))
+    assert_exact(fx.GraphModule(nn.Module(), graph))
+
+
+def test_unused_parameters(assert_exact):
+    assert_exact(fx.symbolic_trace(lambda x, y, z: y + 1), 1, torch.ones(2), None)
+
+
+def test_missing_and_surplus_arguments_are_type_errors(assert_exact):
+    gm = fx.symbolic_trace(lambda x, y: x + y)
+    assert_exact(gm, torch.ones(2))
+    assert_exact(gm, torch.ones(2), torch.ones(2), torch.ones(2))
+    assert_exact(gm, torch.ones(2), z=torch.ones(2))
+
+
+def test_annotations_of_any_kind(assert_exact):
+    def annotated(x: torch.Tensor, y: list[torch.Tensor] | None = None, *, n: "int" = 3) -> torch.Tensor:
+        return x * n
+
+    assert_exact(fx.symbolic_trace(annotated), torch.ones(2), through=[])
+
+
+@pytest.mark.parametrize("annotation", ["import os", "x = 1", 'a"b', "__import__('os')", "1 +", "\n"])
+def test_annotation_cannot_become_code(assert_exact, annotation):
+    graph = fx.Graph()
+    x = graph.placeholder("x", type_expr=annotation)
+    graph.output(x, type_expr=annotation)
+    assert_exact(module_of(graph), torch.ones(2), through=[])
+
+
+def test_parameter_after_a_call_is_still_a_parameter(assert_exact):
+    graph = fx.Graph()
+    ones = graph.call_function(torch.ones, (2,))
+    graph.output(graph.call_function(torch.add, (graph.placeholder("x"), ones)))
+    assert_exact(fx.GraphModule(nn.Module(), graph), torch.ones(2))
+
+
+RESULTS = {
+    "the input": X,
+    "none": None,
+    "number": 3,
+    "nested": (X, [X, {"a": (X, None)}], ()),
+    "empty tuple": (),
+    "empty list": [],
+    "tuple of one": (X,),
+    "same value twice": (X, X, [X]),
+    "text": "done",
+}
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
+def test_result_of_any_shape(assert_exact, result):
+    assert_exact(output_graph(result), torch.ones(2))
+
+
+def test_result_that_is_a_weight_is_the_weight(assert_exact):
+    root = nn.Module()
+    root.weight = nn.Parameter(torch.ones(2))
+    graph = fx.Graph()
+    graph.output((graph.get_attr("weight"), graph.get_attr("weight"), graph.placeholder("x")))
+    assert_exact(fx.GraphModule(root, graph), 0)
+
+
+def test_graph_without_output_returns_none(assert_exact):
+    graph = fx.Graph()
+    graph.call_method("add_", (graph.placeholder("x"), 1))
+    assert_exact(module_of(graph), torch.ones(2), through=[])
+
+
+def test_input_returned_after_it_was_changed(assert_exact):
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.call_method("add_", (x, 1))
+    graph.output((x, graph.call_method("view", (x, 2, 1))))
+    assert_exact(fx.GraphModule(nn.Module(), graph), torch.ones(2))
+
+
+def test_flattened_inputs_and_results(assert_exact):
+    gm = fx.symbolic_trace(
+        lambda batch: {"sum": batch["a"] + batch["b"][0], "rest": (batch["b"][1],)},
+        concrete_args={"batch": {"a": fx.PH, "b": [fx.PH, fx.PH]}},
+    )
+    assert_exact(gm, {"a": torch.ones(2), "b": [torch.ones(2), torch.zeros(2)]})
