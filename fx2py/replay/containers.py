@@ -69,7 +69,7 @@ def _flatten(tree: Tree, value: Any, leaves: list[Any], path: str, constant: Con
 def _parts(tree: Tree, value: Any, path: str, constant: Constant) -> list[Any]:
     """What a container that a caller passes holds, in the order of ``tree``."""
     expected = _CLASSES.get(tree.kind)
-    if expected is not None and type(value) is not expected:
+    if expected is not None and not isinstance(value, expected):
         raise _misfit(tree, path)
     try:
         if tree.kind in _DICTS:
@@ -121,12 +121,12 @@ _MAKERS: dict[str, Callable[[Tree, list[Any], Constant], Any]] = {
     "namedtuple": _record,
     "record": _record,
 }
-_CLASSES: dict[str, type] = {
-    "tuple": tuple,
-    "list": list,
+_CLASSES: dict[str, type | tuple[type, ...]] = {
+    "tuple": (tuple, list),
+    "list": (tuple, list),
     "dict": dict,
-    "ordereddict": collections.OrderedDict,
-    "defaultdict": collections.defaultdict,
+    "ordereddict": dict,
+    "defaultdict": dict,
     "deque": collections.deque,
 }
 _DICTS = frozenset({"dict", "ordereddict", "defaultdict"})

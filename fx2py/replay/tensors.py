@@ -31,6 +31,10 @@ class TensorCopies:
         return pytree.tree_map_only(torch.Tensor, self, value)
 
     def _copy(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.is_conj():
+            return self._copy(tensor.conj()).conj()
+        if tensor.is_neg():
+            return torch._neg_view(self._copy(torch._neg_view(tensor)))
         if not has_plain_storage(tensor):
             return tensor.to(self._device or tensor.device, copy=True)
         storage = self._storage(tensor.untyped_storage())
@@ -58,11 +62,16 @@ def has_plain_storage(tensor: torch.Tensor) -> bool:
 
 
 def write_back(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
-    """Give ``tensors`` the bits of ``values`` (copies made by ``TensorCopies``), in place."""
+    """Give ``tensors`` the bits of ``values`` (copies made by ``TensorCopies``), in place.
+
+    What has these bits already is not touched: it may lie in memory that cannot be written.
+    """
     for name, tensor in tensors.items():
         value = values[name]
         if has_plain_storage(tensor) and has_plain_storage(value):
-            _bytes_of(tensor.untyped_storage()).copy_(_bytes_of(value.untyped_storage()))
+            bits, wanted = _bytes_of(tensor.untyped_storage()), _bytes_of(value.untyped_storage())
+            if not torch.equal(bits, wanted):
+                bits.copy_(wanted)
         else:
             tensor.detach().copy_(value.detach())
 

@@ -1,0 +1,111 @@
+"""Two Python values compared leaf by leaf: containers by type and keys, tensors by bits, numbers by bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+import torch
+from torch.fx.immutable_collections import immutable_dict, immutable_list
+from torch.utils import _pytree as pytree
+
+from fx2py.compare import tensors
+from fx2py.compare.report import LeafOutcome
+
+Aliases: TypeAlias = Mapping[str, str]
+"""What the tensor at a path shared with an input, the state or an earlier leaf, as text; see ``aliases``."""
+
+_PLAIN: dict[type, type] = {immutable_list: list, immutable_dict: dict}
+_SHOWN = 60
+
+
+def compare_leaves(
+    path: str, expected: Any, actual: Any, aliases: tuple[Aliases, Aliases] = ({}, {})
+) -> tuple[LeafOutcome, ...]:
+    """One outcome for each leaf of ``expected``, or for the first container that ``actual`` does not share."""
+    if not _same_class(expected, actual):
+        aspect = "structure" if _parts(expected) is not None or _parts(actual) is not None else "type"
+        return (LeafOutcome(path, _describe(expected), _describe(actual), (aspect,)),)
+    ours, theirs = _parts(expected), _parts(actual)
+    if ours is None or theirs is None:
+        return (_compare_leaf(path, expected, actual, aliases),)
+    if [key for key, _ in ours] != [key for key, _ in theirs]:
+        return (LeafOutcome(path, _describe(expected), _describe(actual), ("structure",)),)
+    found: list[LeafOutcome] = []
+    for (key, one), (_, other) in zip(ours, theirs, strict=True):
+        found += compare_leaves(f"{path}{key}", one, other, aliases)
+    return tuple(found)
+
+
+def leaves_with_paths(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every leaf of ``value`` with the text that leads to it."""
+    parts = _parts(value)
+    if parts is None:
+        yield path, value
+    else:
+        for key, part in parts:
+            yield from leaves_with_paths(f"{path}{key}", part)
+
+
+def _compare_leaf(path: str, expected: Any, actual: Any, aliases: tuple[Aliases, Aliases]) -> LeafOutcome:
+    if not isinstance(expected, torch.Tensor):
+        differs = () if _same_leaf(expected, actual) else ("values",)
+        return LeafOutcome(path, _describe(expected), _describe(actual), differs, len(differs))
+    found = tensors.differences(expected, actual)
+    if aliases[0].get(path) != aliases[1].get(path):
+        found = (*found, "aliasing")
+    if {"type", "dtype", "shape", "layout", "device", "is_quantized", "is_nested"}.intersection(found):
+        return LeafOutcome(path, _describe(expected), _describe(actual), found)
+    count, largest = tensors.compare_values(expected, actual)
+    found = (*found, "values") if count else found
+    return LeafOutcome(path, _describe(expected), _describe(actual), found, count, largest)
+
+
+def _same_class(expected: Any, actual: Any) -> bool:
+    """Whether two values are of one class; plain records of one name and fields are."""
+    one, other = (_PLAIN.get(type(value), type(value)) for value in (expected, actual))
+    if one is other or (isinstance(expected, torch.Tensor) and isinstance(actual, torch.Tensor)):
+        return True
+    records = pytree.is_namedtuple_class(one) and pytree.is_namedtuple_class(other)
+    return records and (one.__name__, one._fields) == (other.__name__, other._fields)  # type: ignore[attr-defined]
+
+
+def _parts(value: Any) -> list[tuple[str, Any]] | None:
+    """What a container holds, each with the text that leads to it; None for a leaf."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return [(f".{name}", part) for name, part in zip(value._fields, value, strict=True)]
+    if isinstance(value, Mapping):
+        return [(f"[{key!r}]", part) for key, part in value.items()]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value)]
+    if isinstance(value, torch.Size) or not isinstance(value, (tuple, list)):
+        if type(value) not in pytree.SUPPORTED_NODES or isinstance(value, torch.Size):
+            return None
+        value = pytree.SUPPORTED_NODES[type(value)].flatten_fn(value)[0]
+    return [(f"[{index}]", part) for index, part in enumerate(value)]
+
+
+def _same_leaf(expected: Any, actual: Any) -> bool:
+    if isinstance(expected, complex):
+        return _same_float(expected.real, actual.real) and _same_float(expected.imag, actual.imag)
+    if isinstance(expected, float):
+        return _same_float(expected, actual)
+    return expected is actual or bool(expected == actual)
+
+
+def _same_float(expected: float, actual: float) -> bool:
+    both_nan = math.isnan(expected) and math.isnan(actual)
+    return both_nan or struct.pack("<d", expected) == struct.pack("<d", actual)
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return tensors.describe(value)
+    parts = _parts(value)
+    if parts is not None:
+        return f"{type(value).__qualname__} of {len(parts)}"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,151 @@
+"""One run of a callable recorded, and two recorded runs compared."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from fx2py.compare.aliases import alias_labels
+from fx2py.compare.leaves import compare_leaves
+from fx2py.compare.report import EquivalenceReport, LeafOutcome
+from fx2py.compare.tensors import compare_values, differences
+from fx2py.errors import Fx2pyError
+from fx2py.replay.tensors import TensorCopies
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
+_DEVICE_TYPES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What one call did: its result or exception, and what it left behind.
+
+    ``result`` is a copy. ``before`` and ``after`` hold copies of every tensor that the call could change: inputs by
+    their place (``args[0]``), state by its path. ``aliases`` says of each leaf of the result what it shared.
+    """
+
+    result: Any
+    raised: Exception | None
+    before: Mapping[str, torch.Tensor]
+    after: Mapping[str, torch.Tensor]
+    random_state: tuple[torch.Tensor, ...]
+    aliases: Mapping[str, str]
+
+
+def record_run(
+    call: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    state: Mapping[str, torch.Tensor],
+    seed: int,
+) -> Run:
+    """Call ``call`` on copies of the arguments, from a fixed state of the random generators.
+
+    What the call raises is recorded, except errors of fx2py itself: they say that the run could not be made.
+    """
+    args, kwargs = TensorCopies().of((tuple(args), dict(kwargs)))
+    watched = {**_named_inputs(args, kwargs), **state}
+    before = _copied(watched)
+    result, raised = None, _Raised()
+    with torch.random.fork_rng(), _restored_modes():
+        torch.manual_seed(seed)
+        with raised:
+            result = call(*args, **kwargs)
+        random_state = _random_state()
+    aliases = alias_labels(watched, result)
+    return Run(TensorCopies().of(result), raised.error, before, _copied(watched), random_state, aliases)
+
+
+def compare_runs(expected: Run, actual: Run) -> EquivalenceReport:
+    """The report of two runs that started from equal state and inputs."""
+    outputs = compare_leaves("output", expected.result, actual.result, (expected.aliases, actual.aliases))
+    same_random_state = len(expected.random_state) == len(actual.random_state) and all(
+        torch.equal(one, other) for one, other in zip(expected.random_state, actual.random_state, strict=True)
+    )
+    return EquivalenceReport(
+        outputs=outputs,
+        mutations=tuple(_compare_changes(expected, actual)),
+        raised=(_message(expected.raised), _message(actual.raised)),
+        same_random_state=same_random_state,
+    )
+
+
+def _compare_changes(expected: Run, actual: Run) -> Iterator[LeafOutcome]:
+    """An outcome for each tensor that either run changed, or that only one of them has and changed."""
+    for name in {**expected.after, **actual.after}:
+        changes = ["changed" if _is_changed(run, name) else "unchanged" for run in (expected, actual)]
+        if "changed" not in changes:
+            continue
+        if changes[0] != changes[1]:
+            yield LeafOutcome(name, changes[0], changes[1], ("change",))
+        else:
+            yield from compare_leaves(name, expected.after[name], actual.after[name])
+
+
+def _is_changed(run: Run, name: str) -> bool:
+    if name not in run.after:
+        return False
+    before, after = run.before[name], run.after[name]
+    return bool(differences(before, after)) or compare_values(before, after)[0] > 0
+
+
+def _named_inputs(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for name, value in (("args", args), ("kwargs", kwargs)):
+        for path, leaf in pytree.tree_leaves_with_path(value):
+            if isinstance(leaf, torch.Tensor):
+                found[f"{name}{pytree.keystr(path)}"] = leaf
+    return found
+
+
+def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    copies = TensorCopies()
+    return {name: copies(tensor) for name, tensor in tensors.items()}
+
+
+def _random_state() -> tuple[torch.Tensor, ...]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return (torch.get_rng_state(), *cuda)
+
+
+def _message(error: Exception | None) -> str | None:
+    """Class and text of an exception, without the addresses of objects."""
+    return None if error is None else f"{type(error).__qualname__}: {_ADDRESS.sub('0x', str(error))}"
+
+
+class _Raised:
+    """Takes what its block raises as a result; errors of fx2py pass."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception) or isinstance(error, Fx2pyError):
+            return False
+        self.error = error
+        return True
+
+
+@contextlib.contextmanager
+def _restored_modes() -> Iterator[None]:
+    """Grad mode and autocast as they were: a graph that fails half-way leaves the modes that it entered."""
+    autocast = [
+        (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in _DEVICE_TYPES
+    ]
+    with torch.set_grad_enabled(torch.is_grad_enabled()):
+        yield
+    for kind, enabled, dtype in autocast:
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)

@@ -1,0 +1,109 @@
+"""Two tensors compared in every aspect that a caller can see; values bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_COMPRESSED = {
+    torch.sparse_csr: ("crow_indices", "col_indices"),
+    torch.sparse_bsr: ("crow_indices", "col_indices"),
+    torch.sparse_csc: ("ccol_indices", "row_indices"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices"),
+}
+
+
+def describe(tensor: torch.Tensor) -> str:
+    """Dtype, shape and device: ``float32[2, 3] cpu``."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return f"{dtype}{list(tensor.shape)} {tensor.device}"
+
+
+def differences(expected: torch.Tensor, actual: torch.Tensor) -> tuple[str, ...]:
+    """The names of the aspects, other than values, in which two tensors differ."""
+    found = [
+        aspect
+        for aspect in ("dtype", "shape", "device", "layout", "requires_grad", "is_quantized", "is_nested")
+        if getattr(expected, aspect) != getattr(actual, aspect)
+    ]
+    if type(expected) is not type(actual):
+        found.insert(0, "type")
+    if not found and _has_strides(expected):
+        found += [] if expected.stride() == actual.stride() else ["stride"]
+        found += [] if expected.is_conj() == actual.is_conj() else ["conjugation"]
+        found += [] if expected.is_neg() == actual.is_neg() else ["negation"]
+    if not found and expected.is_quantized and _quantizer(expected) != _quantizer(actual):
+        found.append("quantizer")
+    return tuple(found)
+
+
+def compare_values(expected: torch.Tensor, actual: torch.Tensor) -> tuple[int, float | None]:
+    """How many elements differ, and by how much at most; for tensors of equal type, dtype, shape and layout.
+
+    A nan equals a nan of any payload; 0.0 and -0.0 differ. The tensors' parts must agree in number and shape, else
+    every element counts as different.
+    """
+    count, largest = 0, None
+    for one, other in zip(_parts(expected), _parts(actual), strict=True):
+        if one.shape != other.shape:
+            return max(one.numel(), other.numel(), 1), None
+        differ = ~same_bits(one, other)
+        here = int(differ.sum())
+        if here:
+            distance = _distance(one, other, differ)
+            largest = distance if largest is None else max(largest, distance)
+        count += here
+    return count, largest
+
+
+def same_bits(expected: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:
+    """Where two dense tensors of one dtype and shape hold the same bits, or both hold a nan."""
+    if expected.is_complex():
+        return same_bits(torch.view_as_real(expected), torch.view_as_real(actual)).all(dim=-1)
+    integers = _INTEGERS[expected.element_size()]
+    same = expected.contiguous().view(integers) == actual.contiguous().view(integers)
+    if not expected.dtype.is_floating_point:
+        return same
+    both_nan = expected.to(torch.float64).isnan() & actual.to(torch.float64).isnan()
+    return same | both_nan
+
+
+def _distance(expected: torch.Tensor, actual: torch.Tensor, where: torch.Tensor) -> float:
+    wide = torch.complex128 if expected.is_complex() else torch.float64
+    distance = (expected[where].to(wide) - actual[where].to(wide)).abs()
+    return float(distance.nan_to_num(nan=float("inf")).max())
+
+
+def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The dense tensors that together hold the values."""
+    tensor = tensor.detach()
+    if tensor.device.type == "meta":
+        return
+    if tensor.is_nested:
+        for part in tensor.unbind():
+            yield from _parts(part)
+    elif tensor.is_quantized:
+        yield tensor.int_repr()
+    elif tensor.layout == torch.sparse_coo:
+        yield tensor._indices()
+        yield tensor._values()
+    elif tensor.layout in _COMPRESSED:
+        yield from (getattr(tensor, name)() for name in _COMPRESSED[tensor.layout])
+        yield tensor.values()
+    elif tensor.layout != torch.strided:
+        yield tensor.to_dense()
+    else:
+        yield tensor.resolve_conj().resolve_neg()
+
+
+def _has_strides(tensor: torch.Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_nested
+
+
+def _quantizer(tensor: torch.Tensor) -> tuple[object, ...]:
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return (tensor.qscheme(), tensor.q_scale(), tensor.q_zero_point())
+    scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
+    return (tensor.qscheme(), scales.tolist(), zeros.tolist(), tensor.q_per_channel_axis())

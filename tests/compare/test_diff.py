@@ -1,0 +1,125 @@
+"""Two callables run from equal state, inputs and random generators; every effect counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from fx2py.compare import EquivalenceReport, Side, diff_callables
+from fx2py.errors import ReplayError
+
+
+def diff(reference: Callable[..., Any], candidate: Callable[..., Any], *args: Any) -> EquivalenceReport:
+    return diff_callables(Side(reference), Side(candidate), args)
+
+
+def test_equal_callables_are_equal() -> None:
+    report = diff(lambda x: {"y": [x + 1]}, lambda x: {"y": [1 + x]}, torch.randn(3))
+    assert report.equal
+    assert [leaf.path for leaf in report.outputs] == ["output['y'][0]"]
+
+
+def test_random_numbers_come_from_equal_generators() -> None:
+    before = torch.get_rng_state()
+    assert diff(torch.rand_like, torch.rand_like, torch.ones(3)).equal
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_generator_consumed_differently_is_a_difference() -> None:
+    report = diff(lambda x: x, lambda x: torch.rand(1) * 0 + x, torch.ones(1))
+    assert not report.same_random_state
+    assert not report.equal
+
+
+def test_changed_input_is_compared_and_the_callers_tensor_is_untouched() -> None:
+    x = torch.zeros(2)
+    report = diff(lambda x: x.add_(1).sum(), lambda x: x.add_(1).sum(), x)
+    assert report.equal
+    assert [leaf.path for leaf in report.mutations] == ["args[0]"]
+    assert torch.equal(x, torch.zeros(2))
+    report = diff(lambda x: x.add_(1).sum(), lambda x: (x + 1).sum(), x)
+    assert not report.equal
+    assert report.mutations[0].differences == ("change",)
+    assert not diff(lambda x: x.add_(1) * 0, lambda x: x.add_(2) * 0, x).equal
+
+
+def test_shared_inputs_stay_shared() -> None:
+    base = torch.zeros(4)
+    seen: list[float] = []
+
+    def call(whole: torch.Tensor, part: torch.Tensor) -> None:
+        part.fill_(5)
+        seen.append(float(whole[1]))
+
+    assert diff(call, call, base, base[1:3]).equal
+    assert seen == [5.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "equal"),
+    [
+        (lambda x: x, lambda x: x, True),
+        (lambda x: x, lambda x: x.clone(), False),
+        (lambda x: x.view(-1), lambda x: x.view(-1), True),
+        (lambda x: x.view(-1), lambda x: x.view(-1).clone(), False),
+        (lambda x: [x + 1] * 2, lambda x: [x + 1, x + 1], False),
+        (lambda x: list((x + 1).split(1)), lambda x: [part.clone() for part in (x + 1).split(1)], False),
+    ],
+)
+def test_aliasing_is_part_of_the_result(reference: Any, candidate: Any, equal: bool) -> None:
+    assert diff(reference, candidate, torch.zeros(2)).equal is equal
+
+
+def test_equal_exceptions_are_equal_and_others_are_not() -> None:
+    def fail(x: torch.Tensor) -> None:
+        raise ValueError("no")
+
+    report = diff(fail, fail, torch.zeros(1))
+    assert report.equal
+    assert report.raised == ("ValueError: no", "ValueError: no")
+    assert not diff(fail, lambda x: None, torch.zeros(1)).equal
+    assert not diff(fail, lambda x: x.no_such_attribute, torch.zeros(1)).equal
+
+
+def test_run_that_cannot_be_made_is_not_a_result() -> None:
+    def refuse(x: torch.Tensor) -> None:
+        raise ReplayError("the inputs do not fit")
+
+    with pytest.raises(ReplayError):
+        diff(refuse, refuse, torch.zeros(1))
+
+
+def test_failing_run_leaves_grad_mode_and_autocast_as_they_were() -> None:
+    def fail(x: torch.Tensor) -> None:
+        torch._C._set_grad_enabled(False)
+        torch.amp.autocast_mode._enter_autocast("cpu", torch.bfloat16, True, True)
+        raise ValueError
+
+    assert diff(fail, fail, torch.zeros(1)).equal
+    assert torch.is_grad_enabled()
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_state_starts_equal_is_compared_and_is_restored() -> None:
+    ours, theirs = torch.zeros(2), torch.full((2,), 9.0)
+
+    def counting(buffer: torch.Tensor, step: float) -> Callable[[], torch.Tensor]:
+        return lambda: buffer.add_(step)
+
+    reference, candidate = (Side(counting(buffer, 1.0), {"count": buffer}) for buffer in (ours, theirs))
+    report = diff_callables(reference, candidate)
+    assert report.equal
+    assert [leaf.path for leaf in report.mutations] == ["count"]
+    assert (ours.tolist(), theirs.tolist()) == ([0, 0], [9, 9])
+    wrong = Side(counting(theirs, 2.0), {"count": theirs})
+    assert {leaf.path for leaf in diff_callables(reference, wrong).differing} == {"output", "count"}
+
+
+def test_two_sides_may_share_their_state() -> None:
+    buffer = torch.zeros(2)
+    side = Side(lambda: buffer.add_(1), {"count": buffer})
+    assert diff_callables(side, side).equal
+    assert buffer.tolist() == [0, 0]
