@@ -11,7 +11,7 @@ import functools
 import math
 import operator
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -75,11 +75,10 @@ def imported_name(module: str, qualname: str) -> Name:
     return _canonical_texts().get(f"{module}.{qualname}") or Name(module, qualname)
 
 
-def dotted_name(path: str, modules: Collection[str] = ()) -> Name | OpName:
+def dotted_name(path: str) -> Name | OpName:
     """The canonical name that dotted text stands for: ``"torch.ops.aten.add.Tensor"``, ``"torch.Tensor.add"``, ``"len"``.
 
-    ``modules`` are known to be modules; otherwise the module part ends before the first class-like word or, without
-    one, before the last dot.
+    Where no table knows the path, its module ends before the first class-like word or, without one, the last dot.
     """
     for prefix in _OPS:
         if path.startswith(prefix):
@@ -89,7 +88,7 @@ def dotted_name(path: str, modules: Collection[str] = ()) -> Name | OpName:
         return canonical
     if "." not in path:
         return Name("builtins", path)
-    return Name(*_split(path, modules))
+    return Name(*_split(path))
 
 
 def _operator_text(path: str, parts: list[str]) -> Name | OpName:
@@ -98,12 +97,8 @@ def _operator_text(path: str, parts: list[str]) -> Name | OpName:
     return Name("torch.ops", path.partition("ops.")[2])
 
 
-def _split(path: str, modules: Collection[str]) -> tuple[str, str]:
+def _split(path: str) -> tuple[str, str]:
     words = path.split(".")
-    for end in range(len(words) - 1, 0, -1):
-        module = ".".join(words[:end])
-        if module in modules:
-            return module, ".".join(words[end:])
     start = 2 if path.startswith(f"{_NATIVE}.") else 1
     for end in range(start, len(words) - 1):
         if words[end].lstrip("_")[:1].isupper():

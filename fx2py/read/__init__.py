@@ -33,7 +33,7 @@ def open_graph(source: Source, *, model: str | None = None) -> GraphData:
 
 
 def _read_exported_program(program: ExportedProgram) -> GraphData:
-    from fx2py.read.exported import read_exported_program
+    from fx2py.read.exported_live import read_exported_program
 
     return read_exported_program(program)
 

@@ -1,0 +1,376 @@
+"""The pickle format read as data: a machine of its own that builds records and can call nothing.
+
+A name becomes a ``Global``, a call or construction a ``Built``; both only say what the file asks for. Containers of
+the file are never hashed, compared or copied here, so their size is bounded by the file's.
+"""
+
+from __future__ import annotations
+
+import struct
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from mmap import mmap
+from typing import Any, TypeAlias
+
+Data: TypeAlias = "bytes | mmap"
+
+MAX_OPCODES = 50_000_000
+_MAX_INTEGER_BYTES = 1024
+_NEWEST_PROTOCOL = 5
+_UNIFIED_NAMES_PROTOCOL = 3
+
+
+class PickleFault(ValueError):
+    """The stream is not a pickle of protocol 2 to 5, is damaged, or asks for what no graph needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A name that the stream refers to; never looked up."""
+
+    module: str
+    qualname: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.module}.{self.qualname}"
+
+
+@dataclass(slots=True, eq=False)
+class Mapping:
+    """A dict of the stream, as its pairs in order."""
+
+    pairs: list[tuple[Any, Any]] = field(default_factory=list)
+
+    def by_name(self) -> dict[str, Any]:
+        """The entries whose keys are strings; a later one replaces an earlier one."""
+        return {key: value for key, value in self.pairs if type(key) is str}
+
+
+@dataclass(slots=True, eq=False)
+class Members:
+    """A set of the stream, as its members in order."""
+
+    items: list[Any] = field(default_factory=list)
+    frozen: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Persistent:
+    """A reference to something stored beside the stream."""
+
+    key: Any
+
+
+@dataclass(slots=True, eq=False)
+class Built:
+    """What calling or constructing ``function`` would give, with the state and items set on it afterwards."""
+
+    function: Any
+    args: Any = ()
+    kwargs: Any = None
+    state: Any = None
+    items: list[Any] = field(default_factory=list)
+    pairs: list[tuple[Any, Any]] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """The dotted path of the function; empty when the stream builds even that."""
+        return self.function.path if type(self.function) is Global else ""
+
+
+def read_pickle(data: Data, start: int = 0) -> tuple[Any, int]:
+    """The object pickled at ``start``, and where the stream ends; PickleFault naming the position when it cannot be."""
+    machine = _Machine(data, start)
+    try:
+        return machine.run(), machine.position
+    except (IndexError, struct.error):
+        raise PickleFault(f"the pickle ends or underflows at byte {machine.position}") from None
+    except UnicodeDecodeError:
+        raise PickleFault(f"the pickle holds text that is not UTF-8 at byte {machine.position}") from None
+    except KeyError:
+        raise PickleFault(
+            f"the pickle refers to an object it does not hold at byte {machine.position}"
+        ) from None
+
+
+class _Machine:
+    """The stack, marks and memo of one stream; ``position`` is the next byte."""
+
+    def __init__(self, data: Data, start: int) -> None:
+        self.data = data
+        self.position = start
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+        self.protocol = 0
+
+    def run(self) -> Any:
+        handlers, data = _HANDLERS, self.data
+        for _ in range(MAX_OPCODES):
+            opcode = data[self.position]
+            self.position += 1
+            if opcode == _STOP:
+                return self.stack.pop()
+            handler = handlers.get(opcode)
+            if handler is None:
+                raise PickleFault(
+                    f"byte {self.position - 1} of the pickle, {opcode:#04x}, is no operation of a saved graph"
+                )
+            handler(self)
+        raise PickleFault(f"the pickle has more than {MAX_OPCODES} operations")
+
+    def take(self, count: int) -> bytes:
+        end = self.position + count
+        if end > len(self.data):
+            raise PickleFault(f"the pickle ends inside the value at byte {self.position}")
+        taken = self.data[self.position : end]
+        self.position = end
+        return taken
+
+    def number(self, layout: struct.Struct) -> Any:
+        (value,) = layout.unpack_from(self.data, self.position)
+        self.position += layout.size
+        return value
+
+    def line(self) -> str:
+        end = self.data.find(b"\n", self.position)
+        if end < 0:
+            raise PickleFault(f"the pickle ends inside the name at byte {self.position}")
+        taken = self.data[self.position : end]
+        self.position = end + 1
+        return taken.decode("utf-8")
+
+    def pop_mark(self) -> list[Any]:
+        items = self.stack
+        self.stack = self.marks.pop()
+        return items
+
+    def push_name(self, module: str, qualname: str) -> None:
+        if self.protocol < _UNIFIED_NAMES_PROTOCOL:
+            module, qualname = NAME_MAPPING.get((module, qualname), (module, qualname))
+            module = IMPORT_MAPPING.get(module, module)
+        self.stack.append(Global(module, qualname))
+
+
+_U1, _U2, _U4, _U8 = (struct.Struct(f"<{code}") for code in "BHIQ")
+_I4, _F8 = struct.Struct("<i"), struct.Struct(">d")
+_STOP = ord(".")
+_Handler: TypeAlias = "Callable[[_Machine], None]"
+
+
+def _constant(value: Any) -> _Handler:
+    return lambda machine: machine.stack.append(value)
+
+
+def _new(make: Callable[[], Any]) -> _Handler:
+    return lambda machine: machine.stack.append(make())
+
+
+def _number(layout: struct.Struct) -> _Handler:
+    return lambda machine: machine.stack.append(machine.number(layout))
+
+
+def _text(layout: struct.Struct) -> _Handler:
+    def push(machine: _Machine) -> None:
+        machine.stack.append(machine.take(machine.number(layout)).decode("utf-8", "surrogatepass"))
+
+    return push
+
+
+def _bytes(layout: struct.Struct) -> _Handler:
+    return lambda machine: machine.stack.append(machine.take(machine.number(layout)))
+
+
+def _integer(layout: struct.Struct) -> _Handler:
+    def push(machine: _Machine) -> None:
+        size = machine.number(layout)
+        if size > _MAX_INTEGER_BYTES:
+            raise PickleFault(f"the pickle holds an integer of {size} bytes at byte {machine.position}")
+        machine.stack.append(int.from_bytes(machine.take(size), "little", signed=True))
+
+    return push
+
+
+def _tuple(count: int) -> _Handler:
+    def push(machine: _Machine) -> None:
+        if len(machine.stack) < count:
+            raise IndexError
+        machine.stack[-count:] = [tuple(machine.stack[-count:])]
+
+    return push
+
+
+def _put(layout: struct.Struct) -> _Handler:
+    def store(machine: _Machine) -> None:
+        machine.memo[machine.number(layout)] = machine.stack[-1]
+
+    return store
+
+
+def _get(layout: struct.Struct) -> _Handler:
+    return lambda machine: machine.stack.append(machine.memo[machine.number(layout)])
+
+
+def _protocol(machine: _Machine) -> None:
+    machine.protocol = machine.number(_U1)
+    if machine.protocol > _NEWEST_PROTOCOL:
+        raise PickleFault(
+            f"the pickle is of protocol {machine.protocol}; {_NEWEST_PROTOCOL} is the newest known"
+        )
+
+
+def _frame(machine: _Machine) -> None:
+    if machine.number(_U8) > len(machine.data) - machine.position:
+        raise PickleFault(f"a frame of the pickle reaches beyond its end at byte {machine.position}")
+
+
+def _mark(machine: _Machine) -> None:
+    machine.marks.append(machine.stack)
+    machine.stack = []
+
+
+def _pop(machine: _Machine) -> None:
+    if machine.stack:
+        machine.stack.pop()
+    else:
+        machine.pop_mark()
+
+
+def _pop_to_mark(machine: _Machine) -> None:
+    machine.pop_mark()
+
+
+def _marked_tuple(machine: _Machine) -> None:
+    items = machine.pop_mark()
+    machine.stack.append(tuple(items))
+
+
+def _frozen_set(machine: _Machine) -> None:
+    items = machine.pop_mark()
+    machine.stack.append(Members(items, frozen=True))
+
+
+def _extend(machine: _Machine, items: list[Any]) -> None:
+    target = machine.stack[-1]
+    if type(target) is list:
+        target.extend(items)
+    elif type(target) in (Built, Members):
+        target.items.extend(items)
+    else:
+        raise PickleFault(f"the pickle appends to something that is no list at byte {machine.position}")
+
+
+def _append(machine: _Machine) -> None:
+    item = machine.stack.pop()
+    _extend(machine, [item])
+
+
+def _set_pairs(machine: _Machine, items: list[Any]) -> None:
+    target = machine.stack[-1]
+    if type(target) not in (Mapping, Built) or len(items) % 2:
+        raise PickleFault(f"the pickle sets items of something that is no dict at byte {machine.position}")
+    target.pairs.extend(_paired(items))
+
+
+def _paired(items: list[Any]) -> Iterator[tuple[Any, Any]]:
+    return zip(items[::2], items[1::2], strict=True)
+
+
+def _set_item(machine: _Machine) -> None:
+    value, key = machine.stack.pop(), machine.stack.pop()
+    _set_pairs(machine, [key, value])
+
+
+def _global(machine: _Machine) -> None:
+    module = machine.line()
+    machine.push_name(module, machine.line())
+
+
+def _stack_global(machine: _Machine) -> None:
+    qualname, module = machine.stack.pop(), machine.stack.pop()
+    if type(module) is not str or type(qualname) is not str:
+        raise PickleFault(f"the pickle names something by what is no text at byte {machine.position}")
+    machine.push_name(module, qualname)
+
+
+def _call(machine: _Machine) -> None:
+    args, function = machine.stack.pop(), machine.stack.pop()
+    machine.stack.append(Built(function, args))
+
+
+def _construct(machine: _Machine) -> None:
+    kwargs, args, function = (machine.stack.pop() for _ in range(3))
+    machine.stack.append(Built(function, args, kwargs))
+
+
+def _set_state(machine: _Machine) -> None:
+    state = machine.stack.pop()
+    target = machine.stack[-1]
+    if type(target) is not Built:
+        raise PickleFault(
+            f"the pickle sets the state of something it did not build at byte {machine.position}"
+        )
+    target.state = state
+
+
+def _persistent(machine: _Machine) -> None:
+    machine.stack.append(Persistent(machine.stack.pop()))
+
+
+def _memoize(machine: _Machine) -> None:
+    machine.memo[len(machine.memo)] = machine.stack[-1]
+
+
+_HANDLERS: dict[int, _Handler] = {
+    0x80: _protocol,
+    0x95: _frame,
+    ord("("): _mark,
+    ord("0"): _pop,
+    ord("1"): _pop_to_mark,
+    ord("2"): lambda machine: machine.stack.append(machine.stack[-1]),
+    ord("N"): _constant(None),
+    0x88: _constant(True),
+    0x89: _constant(False),
+    ord("J"): _number(_I4),
+    ord("K"): _number(_U1),
+    ord("M"): _number(_U2),
+    ord("G"): _number(_F8),
+    0x8A: _integer(_U1),
+    0x8B: _integer(_I4),
+    ord("X"): _text(_U4),
+    0x8C: _text(_U1),
+    0x8D: _text(_U8),
+    ord("B"): _bytes(_U4),
+    ord("C"): _bytes(_U1),
+    0x8E: _bytes(_U8),
+    0x96: _bytes(_U8),
+    ord("]"): _new(list),
+    ord(")"): _constant(()),
+    ord("}"): _new(Mapping),
+    0x8F: _new(Members),
+    0x90: lambda machine: _extend(machine, machine.pop_mark()),
+    0x91: _frozen_set,
+    ord("a"): _append,
+    ord("e"): lambda machine: _extend(machine, machine.pop_mark()),
+    ord("s"): _set_item,
+    ord("u"): lambda machine: _set_pairs(machine, machine.pop_mark()),
+    ord("t"): _marked_tuple,
+    0x85: _tuple(1),
+    0x86: _tuple(2),
+    0x87: _tuple(3),
+    ord("c"): _global,
+    0x93: _stack_global,
+    ord("R"): _call,
+    0x81: _call,
+    0x92: _construct,
+    ord("b"): _set_state,
+    ord("Q"): _persistent,
+    ord("q"): _put(_U1),
+    ord("r"): _put(_U4),
+    0x94: _memoize,
+    ord("h"): _get(_U1),
+    ord("j"): _get(_U4),
+}
+"""Protocols 2 to 5 without the extension registry and out-of-band buffers, which no saved graph uses."""
