@@ -8,6 +8,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, InputSpec, OutputKind, OutputSpec
 
+from fx2py.errors import Finding, UnsupportedGraphError
 from fx2py.graph.data import GraphData, ModuleRecord, Provenance, SampleInputs
 from fx2py.graph.values import Value
 from fx2py.read.exported import graph_data
@@ -33,10 +34,16 @@ _MUTATIONS = {
 
 
 def read_exported_program(program: ExportedProgram) -> GraphData:
-    """The program as ``program.module()`` runs it; its tensors are the program's own, not copies."""
+    """The program as ``program.module()`` runs it; its tensors are the program's own, not copies.
+
+    Raises UnsupportedGraphError where its graph and signature do not fit each other.
+    """
     samples = SampleInputs(*program.example_inputs) if program.example_inputs else None
     provenance = Provenance("live", torch_version=str(torch.__version__))
-    return graph_data(_lifted(program), provenance, samples)
+    try:
+        return graph_data(_lifted(program), provenance, samples)
+    except ValueError as error:
+        raise UnsupportedGraphError((Finding("the signature", str(error)),)) from None
 
 
 def _lifted(program: ExportedProgram) -> LiftedProgram:

@@ -5,13 +5,12 @@ Source: torch/export/_remove_effect_tokens_pass.py. ``with_effects(token, op, *a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from fx2py.graph.data import Graph, ModuleRecord, Node
 from fx2py.graph.values import Name, OpName, Ref, Value, map_leaves
 from fx2py.read.exported_program import LiftedProgram
+from fx2py.read.node_names import NodeNames
 
 WITH_EFFECTS = OpName("higher_order", "with_effects")
 INVOKE_SUBGRAPH = OpName("higher_order", "invoke_subgraph")
@@ -50,7 +49,9 @@ class _Removal:
     def __init__(self, record: ModuleRecord) -> None:
         self._record = record
         self._nodes = () if record.graph is None else record.graph.nodes
+        self._graphs = {node.name: str(node.target) for node in self._nodes if node.op == "get_attr"}
         self._tokens: set[str] = set()
+        self._names = NodeNames(node.name for node in self._nodes)
         self._calls: dict[str, Node] = {}
         self._replaced: dict[str, Value] = {}
 
@@ -60,24 +61,31 @@ class _Removal:
 
     def _changed(self, node: Node) -> Node | None:
         if node.target == WITH_EFFECTS:
+            if len(node.args) < 2:
+                raise ValueError(f"{node.name} calls with effects nothing")
             return self._plain_call(node, node.args[1], node.args[2:])
-        if node.target == INVOKE_SUBGRAPH and self._calls_effects(node):
+        if node.target == INVOKE_SUBGRAPH and len(node.args) > 2 and self._calls_effects(node):
             self._take_token(node.args[2])
             self._calls[node.name] = node
             return self._renamed(replace(node, args=(*node.args[:2], *node.args[3:])))
-        if node.target == GETITEM and type(node.args[0]) is Ref and node.args[0].name in self._calls:
-            return self._element(node, self._calls[node.args[0].name])
+        if node.target == GETITEM and len(node.args) == 2 and type(node.args[0]) is Ref:
+            call = self._calls.get(node.args[0].name)
+            return self._renamed(node) if call is None else self._element(node, call)
         if node.op == "output":
             return self._renamed(replace(node, args=(self._results(node.args[0]),)))
         return self._renamed(node)
 
-    def _plain_call(self, node: Node, operator: Any, args: tuple[Value, ...]) -> Node:
+    def _plain_call(self, node: Node, operator: Value, args: tuple[Value, ...]) -> Node:
+        if type(operator) is not OpName:
+            raise ValueError(f"{node.name} calls with effects something that is no operator")
         self._take_token(node.args[0])
         self._calls[node.name] = node
         recorded = node.meta.value
         values = recorded[1:] if isinstance(recorded, tuple) else ()
         meta = replace(node.meta, value=values[0] if len(values) == 1 else values or None)
-        return self._renamed(replace(node, target=operator, args=args, meta=meta))
+        name = self._names.of_target(operator.path.partition(f".{operator.namespace}.")[2])
+        self._replaced[node.name] = Ref(name)
+        return self._renamed(replace(node, name=name, target=operator, args=args, meta=meta))
 
     def _element(self, node: Node, call: Node) -> Node | None:
         """An element of a call's result: the token is dropped, a single result is the call itself."""
@@ -90,9 +98,9 @@ class _Removal:
         recorded = call.meta.value
         single = call.target == WITH_EFFECTS and isinstance(recorded, tuple) and len(recorded) == 2
         if single:
-            self._replaced[node.name] = Ref(call.name)
+            self._replaced[node.name] = self._replaced[call.name]
             return None
-        return replace(node, args=(Ref(call.name), index - 1))
+        return self._renamed(replace(node, args=(Ref(call.name), index - 1)))
 
     def _take_token(self, token: Value) -> None:
         if type(token) is Ref:
@@ -100,8 +108,8 @@ class _Removal:
 
     def _calls_effects(self, node: Node) -> bool:
         target = node.args[0]
-        reader = next((n for n in self._nodes if type(target) is Ref and n.name == target.name), None)
-        child = self._record.children.get(str(reader.target)) if reader else None
+        path = self._graphs.get(target.name) if type(target) is Ref else None
+        child = None if path is None else self._record.children.get(path)
         return child is not None and _has_effects(child)
 
     def _results(self, results: Value) -> Value:
@@ -110,12 +118,15 @@ class _Removal:
         return tuple(value for value in results if not (type(value) is Ref and value.name in self._tokens))
 
     def _renamed(self, node: Node) -> Node:
-        return _with_replaced(node, self._replaced) if self._replaced else node
+        """``node`` with the results of calls by their new names; ValueError where it uses a token as a value."""
+        if not self._calls:
+            return node
+        kwargs = tuple((key, map_leaves(value, self._current)) for key, value in node.kwargs)
+        return replace(node, args=map_leaves(node.args, self._current), kwargs=kwargs)
 
-
-def _with_replaced(node: Node, replaced: Mapping[str, Value]) -> Node:
-    def change(value: Value) -> Value:
-        return replaced.get(value.name, value) if type(value) is Ref else value
-
-    kwargs = tuple((key, map_leaves(value, change)) for key, value in node.kwargs)
-    return replace(node, args=map_leaves(node.args, change), kwargs=kwargs)
+    def _current(self, value: Value) -> Value:
+        if type(value) is not Ref:
+            return value
+        if value.name in self._tokens:
+            raise ValueError(f"the effect token {value.name} is used as a value")
+        return self._replaced.get(value.name, value)

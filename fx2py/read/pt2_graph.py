@@ -231,7 +231,7 @@ def tensor_meta(record: Any) -> TensorMeta:
 def size(record: Any) -> int | str:
     """One dimension: an int, or the text of its expression."""
     choice, value = union(record)
-    return exactly(value, int) if choice == "as_int" else _expression(choice, value)
+    return value if choice == "as_int" and type(value) is int else _expression(choice, value)
 
 
 def size_text(record: Any) -> str:

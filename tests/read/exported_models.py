@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._higher_order_ops.effects import _EffectType, _register_effectful_op
 from torch.export import Dim, ExportedProgram, export
 from torch.utils import _pytree as pytree
 
@@ -44,6 +45,35 @@ def fill_(x: torch.Tensor) -> None:
 @fill_.register_fake
 def _(x: torch.Tensor) -> None:
     return None
+
+
+@torch.library.custom_op("fx2py_read::log", mutates_args=())
+def log(x: torch.Tensor) -> torch.Tensor:
+    return x.clone()
+
+
+@torch.library.custom_op("fx2py_read::log_pair", mutates_args=())
+def log_pair(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return x.clone(), x.clone()
+
+
+@torch.library.custom_op("fx2py_read::log_only", mutates_args=())
+def log_only(x: torch.Tensor) -> None:
+    return None
+
+
+log.register_fake(lambda x: torch.empty_like(x))
+log_pair.register_fake(lambda x: (torch.empty_like(x), torch.empty_like(x)))
+log_only.register_fake(lambda x: None)
+for name in ("log", "log_pair", "log_only"):
+    _register_effectful_op(getattr(torch.ops.fx2py_read, name).default, _EffectType.ORDERED)
+
+
+class Effects(nn.Module):
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        first, second = torch.ops.fx2py_read.log_pair(torch.ops.fx2py_read.log(x) + 1)
+        torch.ops.fx2py_read.log_only(second)
+        return first * second
 
 
 class Nested(nn.Module):
@@ -294,6 +324,8 @@ PROGRAMS: dict[str, Callable[[], ExportedProgram]] = {
     "no_grad and autocast": _small(Regions(), _x(2, 4)),
     "custom operators": _small(CustomOps(), _x(3)),
     "custom operators, decomposed": lambda: export(CustomOps(), (_x(3),)).run_decompositions(),
+    "ordered effects": _small(Effects(), _x(3)),
+    "ordered effects, decomposed": lambda: export(Effects(), (_x(3),)).run_decompositions(),
     "tied weights": _small(Tied(), torch.tensor([[1, 2]])),
     "tied weights, strict": _small(Tied(), torch.tensor([[1, 2]]), strict=True),
     "strides and shared storage": _small(Layouts(), _x(2, 6)),

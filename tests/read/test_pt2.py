@@ -313,3 +313,17 @@ def _read_or_refused(path: Path) -> None:
     except UnknownFormatError as refusal:
         message = refusal.message
     assert str(path) in message
+
+
+def test_a_token_that_is_used_as_a_value_is_refused(tmp_path: Path) -> None:
+    from tests.read.exported_models import PROGRAMS
+
+    def misused(document: Any) -> None:
+        mul = graph_of(document)["nodes"][-1]
+        mul["inputs"][0]["arg"]["as_tensor"]["name"] = "getitem_2"
+
+    path = tmp_path / "effects.pt2"
+    torch.export.save(PROGRAMS["ordered effects, decomposed"](), path)
+    changed = with_json(members_of(path), MODEL, misused)
+    with pytest.raises(UnknownFormatError, match="token getitem_2 is used as a value"):
+        read_pt2(write_archive(tmp_path / "misused.pt2", changed))
