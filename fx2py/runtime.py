@@ -87,7 +87,8 @@ def container(path: str, fields: tuple[str, ...]) -> Callable[..., Any]:
     if cls in pytree.SUPPORTED_NODES:
         unflatten = pytree.SUPPORTED_NODES[cls].unflatten_fn
         return lambda *items, **named: unflatten([*items, *named.values()], list(fields))
-    plain = collections.namedtuple(name, fields, rename=True)
+    named_tuple: Any = collections.namedtuple
+    plain = named_tuple(name, fields, rename=True)
     return lambda *items, **named: plain(*items, *named.values())
 
 

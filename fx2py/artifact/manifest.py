@@ -157,7 +157,7 @@ def describe(program: Program, options: GenerateOptions) -> Manifest:
         inputs=tuple(_inputs(program)),
         submodules=tuple(_submodules(program)),
         weights=tuple(_tensor_entry(weight.path, weight.tensor) for weight in program.weights),
-        constants=tuple(comment(f"{constant.name}: {constant.value}") for constant in program.consts),
+        constants=tuple(comment(f"{constant.name}: {constant.value!r}") for constant in program.consts),
         targets=targets,
         requires=tuple(sorted({target.library for target in targets} - {"torch", "python"})),
         options=dataclasses.asdict(options),

@@ -31,7 +31,7 @@ def _moved_together(tensors: Mapping[str, torch.Tensor], device: torch.device) -
     """Views of one storage, as views of one moved storage."""
     first = next(iter(tensors.values()))
     storage = first.untyped_storage()
-    raw = torch.empty(0, dtype=torch.uint8, device=first.device).set_(storage).to(device)  # type: ignore[call-overload]
+    raw = torch.empty(0, dtype=torch.uint8, device=first.device).set_(storage).to(device)
     result = {}
     for name, tensor in tensors.items():
         size = tensor.element_size()

@@ -45,13 +45,15 @@ SETITEM = Name("operator", "setitem")
 class Scope:
     """The module-level names that expressions use: operator aliases, container classes, local functions' tables.
 
-    ``modules`` collects the modules that the text has named so far; the file imports these.
+    ``modules`` collects the modules that the text has named so far; the file imports these. ``special`` writes the
+    values that have text only where it is set, and gives '' for others.
     """
 
     op_aliases: Mapping[OpName, str]
     containers: Mapping[tuple[Name, tuple[str, ...]], str]
     tables: Mapping[str, tuple[TableName, ...]]
     modules: set[str] = field(default_factory=set)
+    special: Callable[[Any], str] | None = None
 
     @classmethod
     def of(cls, program: Program) -> Scope:
@@ -73,6 +75,8 @@ def name_text(name: Name, scope: Scope) -> str:
 
 def value_text(value: Any, scope: Scope) -> str:
     """The expression that evaluates back to ``value``."""
+    if scope.special is not None and (written := scope.special(value)):
+        return written
     kind = type(value)
     if kind is Ref:
         return text.identifier(value.name)

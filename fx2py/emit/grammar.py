@@ -55,7 +55,10 @@ class GrammarError(Exception):
 
 @dataclass
 class Names:
-    """What the names of a file mean: imported modules, operator aliases, containers, generated functions, locals."""
+    """What the names of a file mean: imported modules, operator aliases, containers, generated functions, locals.
+
+    ``special`` reads the forms that are values only where it is set, and gives None for others.
+    """
 
     modules: dict[str, str] = field(default_factory=dict)
     ops: dict[str, OpName] = field(default_factory=dict)
@@ -63,6 +66,7 @@ class Names:
     functions: dict[str, tuple[TableName, ...]] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
     local: set[str] = field(default_factory=set)
+    special: Callable[[ast.expr], Any] | None = None
 
 
 def path_name(path: str) -> Name:
@@ -89,6 +93,8 @@ def dotted_path(node: ast.AST, names: Names) -> str:
 
 def read_value(node: ast.expr, names: Names) -> Any:
     """The value that an expression stands for."""
+    if names.special is not None and (found := names.special(node)) is not None:
+        return found
     reader = _VALUE_READERS.get(type(node))
     if reader is None:
         raise GrammarError(node, f"{type(node).__name__} is no value of generated code")

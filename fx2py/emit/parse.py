@@ -8,6 +8,7 @@ from typing import Any
 
 from fx2py.emit.grammar import GrammarError, Names, dotted_path, path_name, read_call, read_index, read_value
 from fx2py.emit.module import LOADING, carried_runtime
+from fx2py.emit.read_tail import Tail, read_tail
 from fx2py.emit.tail import LOAD
 from fx2py.graph.values import Name, OpName
 from fx2py.program.ir import (
@@ -29,12 +30,12 @@ _SETITEM = Name("operator", "setitem")
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a generated file says: its functions in order, its module-level names, and the body of ``bind``."""
+    """What a generated file says: its functions in order, its module-level names, imports, and what ``bind`` fills."""
 
     functions: tuple[Function, ...]
     names: Names
     imports: tuple[str, ...]
-    bind: ast.FunctionDef
+    tail: Tail
 
 
 def parse(source: str) -> Parsed:
@@ -78,7 +79,7 @@ def _functions(nodes: list[ast.FunctionDef], names: Names, imports: tuple[str, .
         function = _function(node, names)
         names.functions[function.name] = function.tables
         read.append(function)
-    return Parsed(tuple(read), names, imports, nodes[-1])
+    return Parsed(tuple(read), names, imports, read_tail(nodes[-1], names))
 
 
 def _module_level(node: ast.stmt, names: Names) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,10 +11,10 @@ import torch
 from fx2py.emit import text
 from fx2py.emit.expressions import Scope, value_text
 from fx2py.graph.data import ModuleRecord
-from fx2py.graph.values import DeviceType, Live, Opaque, Ref, Set, TensorValue, children, rebuild, walk
+from fx2py.graph.values import DeviceType, Live, Opaque, Set, TensorValue, walk
 from fx2py.program.bound import bound_tensors, modules_to_rebuild
 from fx2py.program.ir import Program
-from fx2py.program.literals import needs_slot
+from fx2py.program.literals import bits_of, needs_slot
 from fx2py.program.scope import Scope as Names
 
 LOAD = '''def load(device="cpu", submods=None):
@@ -26,11 +26,15 @@ LOAD = '''def load(device="cpu", submods=None):
 '''
 
 
+BIND_DOC = "The graph as a callable over these tensors; every table of the code is filled here."
+BIND_PARAMETERS = "tensors, device=None, submods=None"
+
+
 class _BoundText:
     """Writes bound values: unlike code, they may be devices, bits of numbers, tensors and other bound modules."""
 
     def __init__(self, program: Program, scope: Scope) -> None:
-        self.scope = scope
+        self.scope = replace(scope, special=self._special)
         self.tensors = {id(tensor): name for name, tensor in bound_tensors(program).items()}
 
     def tensor(self, tensor: torch.Tensor | None) -> str:
@@ -38,39 +42,22 @@ class _BoundText:
 
     def value(self, value: Any) -> str:
         """The expression that builds ``value``; a Live value becomes a Missing that says what it was."""
+        return value_text(value, self.scope)
+
+    def _special(self, value: Any) -> str:
         kind = type(value)
+        if kind is TensorValue:
+            return self.tensor(value.tensor)
+        if not needs_slot(value):
+            return ""
         if kind is torch.device:
             return f"retarget(device, {text.quoted(str(value))})"
         if kind is DeviceType:
             return f"retarget(device, {text.quoted(value.type)}).type"
-        if kind is TensorValue:
-            return self.tensor(value.tensor)
         if kind is Live:
             return f'Missing("constant", {text.quoted(text.comment(value.description))})'
-        if needs_slot(value):
-            parts = (value.real, value.imag) if kind is complex else (value,)
-            layout = "<" + "d" * len(parts)
-            return f'from_bits("{layout}", "{struct.pack(layout, *parts).hex()}")'
-        return value_text(value, self.scope)
-
-    def attribute(self, value: Any) -> str:
-        """A module's attribute: any nesting of values, with bound values at the leaves."""
-        replaced: dict[str, str] = {}
-
-        def mark(part: Any) -> Any:
-            inner = children(part)
-            if inner:
-                return rebuild(part, tuple([mark(child) for child in inner]))
-            if type(part) is TensorValue or needs_slot(part):
-                name = f"_bound_{len(replaced)}"
-                replaced[name] = self.value(part)
-                return Ref(name)
-            return part
-
-        written = value_text(mark(value), self.scope)
-        for name, expression in replaced.items():
-            written = written.replace(name, expression)
-        return written
+        layout, digits = bits_of(value)
+        return f'from_bits("{layout}", "{digits}")'
 
     def mapping(self, items: Iterator[tuple[str, str]]) -> str:
         return f"{{{', '.join([f'{text.quoted(name)}: {written}' for name, written in items])}}}"
@@ -91,7 +78,7 @@ def _build(path: str, record: ModuleRecord, variables: Mapping[int, str], bound:
     reason = _unwritable(record)
     if reason:
         return f"Missing({text.quoted(path)}, {text.quoted(text.comment(reason))})"
-    attributes = bound.mapping((name, bound.attribute(value)) for name, value in record.attributes.items())
+    attributes = bound.mapping((name, bound.value(value)) for name, value in record.attributes.items())
     parameters = bound.mapping((name, bound.tensor(tensor)) for name, tensor in record.parameters.items())
     buffers = bound.mapping((name, bound.tensor(tensor)) for name, tensor in record.buffers.items())
     parts = [
@@ -128,8 +115,7 @@ def tail_source(program: Program, scope: Scope) -> str:
         (p.public_name, text.quoted(p.name)) for p in program.entry.parameters if p.public_name != p.name
     )
     return (
-        f"{LOAD}\n\ndef bind(tensors, device=None, submods=None):\n"
-        '    """The graph as a callable over these tensors; every table of the code is filled here."""\n'
+        f'{LOAD}\n\ndef bind({BIND_PARAMETERS}):\n    """{BIND_DOC}"""\n'
         f"{''.join(lines)}"
         f"    modules = {bound.mapping(iter(modules))}\n"
         f"    consts = [{consts}]\n"

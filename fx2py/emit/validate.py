@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
-from fx2py.emit.grammar import GrammarError, path_name
+from fx2py.emit.grammar import GrammarError
 from fx2py.emit.parse import Parsed, parse
+from fx2py.emit.same import path_normal, same
+from fx2py.emit.validate_tail import tail_differences
 from fx2py.errors import InternalError
-from fx2py.graph.values import Dict, EnumMember, Name, OpName, Record, Ref, Set, children
 from fx2py.program.ir import Assign, Bind, Call, Function, Program, Statement
 
 _DOTTED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
@@ -37,9 +36,10 @@ def differences(program: Program, parsed: Parsed) -> Iterator[str]:
     used = {op: alias for alias, op in program.op_aliases}
     if used != {op: alias for alias, op in parsed.names.ops.items()}:
         yield "the operator aliases"
-    containers = {alias: (_normal(made.cls), made.fields) for alias, made in program.containers}
+    containers = {alias: (path_normal(made.cls), made.fields) for alias, made in program.containers}
     if containers != parsed.names.containers:
         yield "the container classes"
+    yield from tail_differences(program, parsed.tail)
 
 
 def _function_differences(meant: Function, read: Function) -> Iterator[str]:
@@ -78,51 +78,3 @@ def _same_call(one: Call, other: Call) -> bool:
         and [name for name, _ in one.kwargs] == [name for name, _ in other.kwargs]
         and all(same(ours, theirs) for (_, ours), (_, theirs) in zip(one.kwargs, other.kwargs, strict=True))
     )
-
-
-def _normal(value: Any) -> Any:
-    """Names as text gives them: a dotted path without a border between module and name."""
-    kind = type(value)
-    if kind is Name:
-        return path_name(value.path)
-    if kind is EnumMember:
-        return Name(value.cls.path, value.member)
-    return path_name(str(value)) if isinstance(value, _DOTTED) else value
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two values are of the same type and bits (0.0 is not -0.0, True is not 1, nan is nan)."""
-    kind = type(one)
-    if kind is Ref or kind is OpName:
-        return bool(one == other)
-    one, other = _normal(one), _normal(other)
-    kind = type(one)
-    if kind is not type(other):
-        return False
-    if kind is float:
-        return struct.pack("<d", one) == struct.pack("<d", other)
-    if kind is complex:
-        return same((one.real, one.imag), (other.real, other.imag))
-    if kind is Set:
-        return bool(one.frozen == other.frozen) and _same_members(one.items, other.items)
-    inner, theirs = children(one), children(other)
-    if not inner and not theirs:
-        return bool(one == other)
-    if kind is Dict and _normal(one.cls) != _normal(other.cls):
-        return False
-    if kind is Record and (_normal(one.cls), [n for n, _ in one.fields]) != (
-        _normal(other.cls),
-        [n for n, _ in other.fields],
-    ):
-        return False
-    return len(inner) == len(theirs) and all(map(same, inner, theirs))
-
-
-def _same_members(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:
-    left = list(theirs)
-    for item in ours:
-        match = next((other for other in left if same(item, other)), None)
-        if match is None and not any(same(item, other) for other in left):
-            return False
-        left = [other for other in left if other is not match]
-    return not left

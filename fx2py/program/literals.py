@@ -39,3 +39,10 @@ def constant_name(value: Any) -> str:
     if isinstance(value, DeviceType):
         return f"{value.type}_type"
     return "constant"
+
+
+def bits_of(value: float | complex) -> tuple[str, str]:
+    """The bits of a number: the layout that ``struct`` knows, and hexadecimal digits."""
+    parts = (value.real, value.imag) if isinstance(value, complex) else (value,)
+    layout = "<" + "d" * len(parts)
+    return layout, struct.pack(layout, *parts).hex()

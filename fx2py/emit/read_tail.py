@@ -1,0 +1,220 @@
+"""The half of a generated file that fills the tables, read back: every constant, module, name and tensor."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from fx2py.emit.grammar import GrammarError, Names, read_value
+from fx2py.emit.tail import BIND_DOC, BIND_PARAMETERS
+from fx2py.graph.values import DeviceType, Dict, Set, children
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """``tensors["a.weight"]``"""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """``from_bits("<d", "...")``"""
+
+    layout: str
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """``Missing("path", "reason")``"""
+
+    path: str
+    reason: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltModule:
+    """``build(...)``: the module's path and class, and its state by name."""
+
+    path: str
+    cls: str
+    training: bool
+    attributes: tuple[tuple[str, Any], ...]
+    parameters: tuple[tuple[str, Any], ...]
+    buffers: tuple[tuple[str, Any], ...]
+    non_persistent: frozenset[str] = frozenset()
+    children: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What ``bind`` fills: modules by path (a function's name where generated code stands), constants, names, weights."""
+
+    modules: tuple[tuple[str, Any], ...]
+    consts: tuple[Any, ...]
+    renamed: tuple[tuple[str, str], ...]
+    weight_count: int
+    entry: str
+
+
+def read_tail(node: ast.FunctionDef, names: Names) -> Tail:
+    """Read the body of ``bind``; raises GrammarError where it is not of the form that fx2py writes."""
+    if ast.unparse(node.args) != BIND_PARAMETERS or len(node.body) < 6 or ast.get_docstring(node) != BIND_DOC:
+        raise GrammarError(node, "bind does not have the form that fx2py writes")
+    variables: dict[str, Any] = {}
+    for statement in node.body[1:-1]:
+        target, value = _assigned(statement)
+        if target == "weights":
+            variables[target] = _weight_count(value)
+        elif target == "modules":
+            variables[target] = _mapping(value, lambda part: _module(part, variables, names))
+        elif target in variables:
+            raise GrammarError(statement, f"{target!r} is assigned twice")
+        elif target in ("consts", "renamed"):
+            variables[target] = _bound(value, names)
+        else:
+            variables[target] = _module(value, variables, names)
+    entry = _entry(node.body[-1])
+    missing = {"modules", "consts", "renamed", "weights"} - variables.keys()
+    if missing:
+        raise GrammarError(node, f"bind does not fill {', '.join(sorted(missing))}")
+    renamed = _text_pairs(variables["renamed"], node)
+    return Tail(variables["modules"], variables["consts"].items, renamed, variables["weights"], entry)
+
+
+def _assigned(node: ast.stmt) -> tuple[str, ast.expr]:
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id, node.value
+    raise GrammarError(node, f"{type(node).__name__} is no statement of bind")
+
+
+def _weight_count(node: ast.expr) -> int:
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
+        upper = node.slice.upper
+        if isinstance(upper, ast.Constant) and type(upper.value) is int:
+            written = f"list(tensors.values())[:{upper.value}]"
+            if ast.unparse(node) == written:
+                return upper.value
+    raise GrammarError(node, "the weights are not the first tensors")
+
+
+def _entry(node: ast.stmt) -> str:
+    if isinstance(node, ast.Return) and isinstance(node.value, ast.Call) and node.value.args:
+        entry = node.value.args[0]
+        if isinstance(entry, ast.Name):
+            written = f"assemble({entry.id}, modules, weights, consts, submods, renamed)"
+            if ast.unparse(node.value) == written:
+                return entry.id
+    raise GrammarError(node, "bind does not end in assemble")
+
+
+def _text_pairs(value: Any, node: ast.AST) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Dict) or any(type(part) is not str for part in children(value)):
+        raise GrammarError(node, "the renamed parameters are not pairs of names")
+    return value.items  # type: ignore[return-value]
+
+
+def _mapping(node: ast.expr, read: Callable[[ast.expr], Any]) -> tuple[tuple[str, Any], ...]:
+    if not isinstance(node, ast.Dict):
+        raise GrammarError(node, "a table of names is no dict display")
+    items = []
+    for key, value in zip(node.keys, node.values, strict=True):
+        if not isinstance(key, ast.Constant) or type(key.value) is not str:
+            raise GrammarError(node, "a table's key is no text")
+        items.append((key.value, read(value)))
+    return tuple(items)
+
+
+def _module(node: ast.expr, variables: Mapping[str, Any], names: Names) -> Any:
+    """A module's build, its absence, an earlier one by its variable, or a generated function."""
+    if isinstance(node, ast.Constant) and node.value is None:
+        return None
+    if isinstance(node, ast.Name):
+        if node.id in variables:
+            return variables[node.id]
+        if node.id in names.functions:
+            return node.id
+        raise GrammarError(node, f"the module {node.id!r} is not defined")
+    if _callee(node) == "Missing":
+        return _bound(node, names)
+    if (
+        _callee(node) != "build"
+        or not isinstance(node, ast.Call)
+        or not 6 <= len(node.args) <= 8
+        or node.keywords
+    ):
+        raise GrammarError(node, "a module is neither built nor missing")
+    path, cls, training = (_bound(part, names) for part in node.args[:3])
+    if type(path) is not str or type(cls) is not str or type(training) is not bool:
+        raise GrammarError(node, "a module's path, class or mode is no literal")
+    state = [_mapping(part, lambda value: _bound(value, names)) for part in node.args[3:6]]
+    hidden = _bound(node.args[6], names) if len(node.args) > 6 else Set()
+    if not isinstance(hidden, Set):
+        raise GrammarError(node, "the non-persistent buffers are no set of names")
+    below = _mapping(node.args[7], lambda part: _module(part, variables, names)) if len(node.args) > 7 else ()
+    return BuiltModule(
+        path, cls, training, state[0], state[1], state[2], frozenset(map(str, hidden.items)), below
+    )
+
+
+def _callee(node: ast.expr) -> str:
+    return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+
+
+# -- bound values ------------------------------------------------------------------------------------------------
+
+
+def _bound(node: ast.expr, names: Names) -> Any:
+    """A bound value: a value of generated code that may hold devices, bits and stored tensors."""
+    return read_value(node, replace(names, special=_special))
+
+
+def _special(node: ast.expr) -> Any:
+    """What only a bound value may hold; None for everything else."""
+    if isinstance(node, ast.Attribute) and _callee(node.value) == "retarget" and node.attr == "type":
+        return DeviceType(str(_special(node.value)))
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "tensors":
+        return StoredTensor(_text(node.slice))
+    reader = _SPECIAL.get(_callee(node))
+    return reader(node) if reader is not None and isinstance(node, ast.Call) else None
+
+
+def _text(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant) and type(node.value) is str:
+        return node.value
+    raise GrammarError(node, "a name is no text literal")
+
+
+def _retarget(node: ast.Call) -> torch.device:
+    if (
+        len(node.args) != 2
+        or not isinstance(node.args[0], ast.Name)
+        or node.args[0].id != "device"
+        or node.keywords
+    ):
+        raise GrammarError(node, "a device is not written as fx2py writes it")
+    try:
+        return torch.device(_text(node.args[1]))
+    except RuntimeError:
+        raise GrammarError(node, "this is no device") from None
+
+
+def _texts(make: Callable[[str, str], Any]) -> Callable[[ast.Call], Any]:
+    def read(node: ast.Call) -> Any:
+        if len(node.args) != 2 or node.keywords:
+            raise GrammarError(node, "two texts are wanted here")
+        return make(*map(_text, node.args))
+
+    return read
+
+
+_SPECIAL: dict[str, Callable[[ast.Call], Any]] = {
+    "retarget": _retarget,
+    "from_bits": _texts(Bits),
+    "Missing": _texts(Absent),
+}
