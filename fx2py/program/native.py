@@ -1,0 +1,191 @@
+"""Native calls: ``torch.add(x, y)`` in place of ``torch.ops.aten.add.Tensor(x, y)`` where that is proven.
+
+The table ``native_calls.txt`` is the result of the proof: each line names an overload, the Python callee that reaches
+this overload with the same arguments, and the parameters, with their schema types, for which that holds. Nothing is
+decided by recorded shapes or types, so that a graph gives the same calls through every door.
+
+What is proven: for every value that the overload accepts at a parameter (a number for a Tensor where the overload
+takes numbers, a tuple for a list, a symbolic int for an int, None where the type ends in ``?``), the native call
+reaches the same overload first, before autograd, autocast and kernels, with the same arguments, and returns what the
+overload returns. What is not: that tensor subclasses and modes which override ``__torch_function__`` see the overload;
+they see the native function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import chain
+
+import torch
+
+from fx2py.graph.values import List, Name, OpName, Ref, Size, Value, children
+from fx2py.program.ir import Call, Method, Slot
+
+NUMBERS = frozenset({bool, int, float, complex})
+LITERALS: dict[str, frozenset[type]] = {
+    "Tensor": frozenset(),
+    "Tensor|Scalar": NUMBERS,
+    "Scalar": NUMBERS,
+    "int": frozenset({int}),
+    "SymInt": frozenset({int}),
+    "float": frozenset({float, int}),
+    "bool": frozenset({bool}),
+    "str": frozenset({str}),
+    "ScalarType": frozenset({torch.dtype}),
+    "Layout": frozenset({torch.layout}),
+    "Device": frozenset({torch.device, str}),
+    "MemoryFormat": frozenset({torch.memory_format}),
+    "Generator": frozenset(),
+}
+"""The exact types of literals that the proof covers, by schema type."""
+INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class NativeParameter:
+    """One parameter of a native call, with its schema type.
+
+    ``given``: the proof holds only where it is passed and not None. ``spread``: its items stand in place of it.
+    """
+
+    name: str
+    type: str
+    given: bool = False
+    spread: bool = False
+
+    def takes(self, value: Value) -> bool:
+        """Whether the proof covers this argument."""
+        if self.given and (value is None or type(value) is Ref):
+            return False
+        if self.spread and not (isinstance(value, (List, Size)) and value.items):
+            return False
+        return _covered(self.type, value)
+
+
+def _covered(kind: str, value: Value) -> bool:
+    """Whether a value was among the samples of a schema type: any variable, and literals of the listed types."""
+    if value is None:
+        return kind.endswith("?")
+    kind = kind.removesuffix("?")
+    if isinstance(value, (Ref, Slot)):
+        return True
+    if kind.endswith("]"):
+        item, _, width = kind[:-1].rpartition("[")
+        if isinstance(value, (List, Size, tuple)):
+            return all(_covered(item, part) for part in children(value))
+        return bool(width) and _covered(item, value)
+    return type(value) in LITERALS[kind] and (type(value) is not int or value in INT64)
+
+
+@dataclass(frozen=True, slots=True)
+class NativeForm:
+    """A proven way to write the calls of an overload.
+
+    ``positional`` may stand in place, ``by_name`` by keyword. ``result`` is "Tensor", "items" where the container
+    differs from the overload's (a named tuple for a tuple) and only its items agree, else "other".
+    """
+
+    callee: Name | Method
+    positional: tuple[NativeParameter, ...]
+    by_name: dict[str, NativeParameter]
+    result: str
+
+    def covers(self, args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...]) -> bool:
+        """Whether the proof holds for a call with these arguments."""
+        if len(args) > len(self.positional) or any(name not in self.by_name for name, _ in kwargs):
+            return False
+        passed = list(zip(self.positional, args, strict=False))
+        passed += [(self.by_name[name], value) for name, value in kwargs]
+        names = [parameter.name for parameter, _ in passed]
+        needed = (item for item in (*self.positional, *self.by_name.values()) if item.given)
+        return (
+            len(set(names)) == len(names)
+            and all(parameter.takes(value) for parameter, value in passed)
+            and all(parameter.name in names for parameter in needed)
+        )
+
+    def call(self, args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...]) -> Call:
+        parts = zip(self.positional, args, strict=False)
+        spread = [children(value) if parameter.spread else (value,) for parameter, value in parts]
+        return Call(self.callee, tuple(chain.from_iterable(spread)), kwargs)
+
+
+def native_call(
+    op: OpName,
+    args: tuple[Value, ...],
+    kwargs: tuple[tuple[str, Value], ...] = (),
+    *,
+    tensors: Container[str] = frozenset(),
+    items_only: bool = False,
+) -> Call | None:
+    """The native call that does what ``op`` does with these arguments, None where none is proven.
+
+    ``tensors`` names the variables that surely hold a tensor: an operator is proven only with one on its left, since
+    of two numbers it makes a number. ``items_only`` promises that of the result only the items are used.
+    """
+    for form in _forms(op):
+        if form.result == "items" and not items_only:
+            continue
+        if _found_through(form.callee, args, tensors) and form.covers(args, kwargs):
+            return form.call(args, kwargs)
+    return None
+
+
+def returns_tensor(op: OpName) -> bool:
+    """Whether each call of ``op`` is known to give one tensor."""
+    return any(line.endswith("-> Tensor") for line in _lines(op))
+
+
+def _found_through(callee: Name | Method, args: tuple[Value, ...], tensors: Container[str]) -> bool:
+    """Whether Python finds the proven callee: methods and operators are looked up on the first argument."""
+    if isinstance(callee, Name) and callee.module != "operator":
+        return True
+    first = args[0] if args else None
+    if isinstance(callee, Method):
+        return isinstance(first, (Ref, Slot))
+    if isinstance(first, Slot):
+        return first.table == "weights"
+    return isinstance(first, Ref) and first.name in tensors
+
+
+def _lines(op: OpName) -> tuple[str, ...]:
+    return _table().get(f"{op.name}.{op.overload}", ()) if op.namespace == "aten" else ()
+
+
+@cache
+def _table() -> dict[str, tuple[str, ...]]:
+    """The lines of ``native_calls.txt`` by overload, without its name."""
+    table: dict[str, tuple[str, ...]] = {}
+    for line in files(__package__).joinpath("native_calls.txt").read_text().splitlines():
+        overload, _, rest = line.partition(" ")
+        table[overload] = (*table.get(overload, ()), rest)
+    return table
+
+
+@cache
+def _forms(op: OpName) -> tuple[NativeForm, ...]:
+    return tuple(parse_form(line) for line in _lines(op) if not line.startswith("->"))
+
+
+def parse_form(line: str) -> NativeForm:
+    """Reads ``torch.add(Tensor self, /, Tensor other, *, Scalar alpha) -> Tensor``."""
+    head, _, result = line.rpartition(") -> ")
+    path, _, inside = head.partition("(")
+    module, _, name = path.rpartition(".")
+    callee = Method(name) if module == "Tensor" else Name(module, name)
+    marks = inside.split(", ")
+    places = marks[: marks.index("*")] if "*" in marks else marks
+    positional = [_parameter(mark) for mark in places if mark != "/"]
+    named = marks[marks.index("/") + 1 :] if "/" in marks else marks
+    by_name = [_parameter(mark) for mark in named if mark != "*"]
+    return NativeForm(callee, tuple(positional), {item.name: item for item in by_name}, result)
+
+
+def _parameter(text: str) -> NativeParameter:
+    kind, _, name = text.partition(" ")
+    return NativeParameter(
+        name.removesuffix("!"), kind.removeprefix("*"), name.endswith("!"), kind.startswith("*")
+    )

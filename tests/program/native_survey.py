@@ -1,0 +1,247 @@
+"""Writes the table of native calls: tries every spelling of every overload and keeps what is proven.
+
+python -m tests.program.native_survey > fx2py/program/native_calls.txt
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch._dispatch.python import enable_python_dispatcher
+
+from tests.program.native_prover import (
+    SAMPLES,
+    Claim,
+    Form,
+    Recorder,
+    forms,
+    is_optional,
+    kind,
+    outcome,
+    samples,
+)
+
+FUNCTIONS: tuple[tuple[str, Any, str], ...] = (
+    ("torch", torch, ""),
+    ("torch.nn.functional", torch.nn.functional, ""),
+    ("torch.special", torch.special, "special_"),
+    ("torch.linalg", torch.linalg, "linalg_"),
+    ("torch.fft", torch.fft, "fft_"),
+    ("torch._C._nn", torch._C._nn, ""),
+    ("torch._VF", torch._VF, ""),
+)
+"""Where functions live: module path, module, and the prefix that operators of that module carry."""
+
+OPERATORS: dict[str, str] = {
+    "add": "add",
+    "sub": "sub",
+    "mul": "mul",
+    "div": "truediv",
+    "remainder": "mod",
+    "matmul": "matmul",
+    "neg": "neg",
+    "bitwise_not": "invert",
+    "bitwise_and": "and_",
+    "bitwise_or": "or_",
+    "bitwise_xor": "xor",
+    "__and__": "and_",
+    "__or__": "or_",
+    "__xor__": "xor",
+    "__lshift__": "lshift",
+    "__rshift__": "rshift",
+    **{name: name for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+}
+METADATA: dict[str, str] = {
+    "sym_size": "size",
+    "sym_stride": "stride",
+    "sym_numel": "numel",
+    "sym_storage_offset": "storage_offset",
+}
+FACTORY_KEYWORDS = frozenset({"device", "pin_memory"})
+NUMBER_METHODS = frozenset().union(*(dir(kind) for kind in (int, float, complex)))
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """One way to write a call: the callee as the table writes it, and the callable itself.
+
+    ``spread`` writes the items of the second argument in place of it: ``x.view(2, 3)`` for ``x.view([2, 3])``.
+    """
+
+    callee: str
+    native: Callable[..., Any]
+    spread: bool = False
+
+    @property
+    def is_operator(self) -> bool:
+        return self.callee.startswith("operator.")
+
+    def admits(self, values: list[Any]) -> bool:
+        """Whether the table lets the values be written so: a tensor before the dot, at least one item to spread."""
+        if self.spread and not (isinstance(values[1], (list, tuple)) and values[1]):
+            return False
+        left = self.is_operator or self.callee.startswith("Tensor.")
+        return not left or isinstance(values[0], torch.Tensor)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        if self.spread:
+            return self.native(args[0], *args[1], **kwargs)
+        return self.native(*args, **kwargs)
+
+
+def overloads() -> Iterator[tuple[str, Any]]:
+    """Every overload of aten that the dispatcher knows and that writes into no ``out`` argument, by ``name.overload``."""
+    dispatched = set(torch._C._dispatch_get_all_op_names())
+    for name in sorted(dir(torch.ops.aten)):
+        packet = getattr(torch.ops.aten, name)
+        if isinstance(packet, torch._ops.OpOverloadPacket):
+            for overload in sorted(packet.overloads()):
+                op = getattr(packet, overload)
+                if op.name() in dispatched and not any(argument.is_out for argument in op._schema.arguments):
+                    yield f"{name}.{overload}", op
+
+
+def spellings(name: str, op: Any) -> Iterator[Spelling]:
+    """Functions and methods in C of the operator's name, the fastest first."""
+    if name in OPERATORS:
+        symbol = OPERATORS[name]
+        yield Spelling(f"operator.{symbol}", getattr(operator, symbol))
+    method = METADATA.get(name, name)
+    descriptor = getattr(torch.Tensor, method, None)
+    is_method = type(descriptor).__name__ == "method_descriptor" and method not in NUMBER_METHODS
+    if is_method and takes_only_sizes(op):
+        yield Spelling(f"Tensor.{method}", descriptor, spread=True)
+    for module, place, prefix in FUNCTIONS:
+        function = getattr(place, name.removeprefix(prefix), None) if name.startswith(prefix) else None
+        if type(function).__name__ == "builtin_function_or_method":
+            yield Spelling(f"{module}.{name.removeprefix(prefix)}", function)
+    if is_method:
+        yield Spelling(f"Tensor.{method}", descriptor)
+
+
+def takes_only_sizes(op: Any) -> bool:
+    """Whether a tensor and one list of ints are all that stands positionally."""
+    positional = [kind(argument) for argument in op._schema.arguments if not argument.kwarg_only]
+    return positional in (["Tensor", "List[int]"], ["Tensor", "List[SymInt]"])
+
+
+def typed(op: Any, index: int) -> str:
+    """Parameter ``index`` as the table writes its type; ``Tensor|Scalar`` where the overload takes numbers."""
+    argument = op._schema.arguments[index]
+    text = kind(argument).replace("number", "Scalar").replace("List[Optional[Tensor]]", "List[Tensor?]")
+    if text.startswith("List["):
+        text = f"{text[5:-1]}[{argument.N or ''}]"
+    if text == "Tensor" and takes_number(op, index):
+        text = "Tensor|Scalar"
+    return f"{text}?" if is_optional(argument) else text
+
+
+def takes_number(op: Any, index: int) -> bool:
+    """Whether the overload takes a Python number for the tensor at ``index``."""
+    values = [samples(argument, frozenset())[0] for argument in op._schema.arguments]
+    values[index] = 1.5
+    args = [
+        value for value, argument in zip(values, op._schema.arguments, strict=True) if not argument.kwarg_only
+    ]
+    with enable_python_dispatcher():
+        recorder = Recorder(torch._C.DispatchKey.PreDispatch)
+        kwargs = {a.name: v for v, a in zip(values, op._schema.arguments, strict=True) if a.kwarg_only}
+        return outcome(recorder, op, args, kwargs) is not None
+
+
+def signature(op: Any, spelling: Spelling, unpacked: bool) -> str | None:
+    """The parameters for which every call is proven, None if there are none.
+
+    Restrictions are tried where not all forms hold: optional arguments that must be given (``name!``), and arguments
+    that may not stand by keyword (before ``/``) or not at all.
+    """
+    arguments = op._schema.arguments
+    every = forms(op._schema)
+    if spelling.is_operator:
+        every = [Form(sum(not argument.has_default_value() for argument in arguments))]
+    if spelling.spread:
+        every = [form for form in every if form.count == 2]
+    for given in (frozenset[str](), FACTORY_KEYWORDS & {argument.name for argument in arguments}):
+        proven = {form: proves(op, spelling, form, given, unpacked) for form in every}
+        if any(proven.values()):
+            return restricted(op, proven, given)
+    return None
+
+
+def proves(op: Any, spelling: Spelling, form: Form, given: frozenset[str], unpacked: bool) -> bool:
+    claim = Claim(op, spelling.call, form, given, unpacked, spelling.admits)
+    return claim.counterexample() is None
+
+
+def restricted(op: Any, proven: dict[Form, bool], given: frozenset[str]) -> str | None:
+    """The signature that admits only proven forms; None if the known restrictions do not lead to one."""
+    arguments = op._schema.arguments
+    names = [argument.name for argument in arguments]
+    passed = {form: {*names[: form.count], *form.keywords} for form in proven}
+    held = [form for form, holds in proven.items() if holds]
+    optional = {argument.name for argument in arguments if argument.has_default_value()}
+    needed = given | {name for name in optional if all(name in passed[form] for form in held)}
+    named = {name for form in held for name in form.keywords}
+    most = max(form.count for form in held)
+    admitted = [
+        form
+        for form in proven
+        if form.count <= most and needed <= passed[form] and named.issuperset(form.keywords)
+    ]
+    if not all(proven[form] for form in admitted):
+        return None
+    shown = {name: f"{typed(op, index)} {name}{'!' * (name in needed)}" for index, name in enumerate(names)}
+    unnamed = max((index + 1 for index in range(most) if names[index] not in named), default=0)
+    if any(name in named for name in names[:unnamed]):
+        return None
+    parts = [shown[name] for name in names[:most]]
+    if unnamed:
+        parts.insert(unnamed, "/")
+    only = [shown[name] for name in names[most:] if name in named]
+    return ", ".join([*parts, *(["*", *only] if only else [])])
+
+
+def lines() -> Iterator[str]:
+    """The table: an overload's operator, method with spread sizes, and general call; what else returns a tensor."""
+    for name, op in overloads():
+        if any(kind(argument) not in SAMPLES for argument in op._schema.arguments):
+            continue
+        found = list(spelled(name, op))
+        yield from found
+        if not found and returned(op) == "Tensor":
+            yield f"{name} -> Tensor"
+
+
+def returned(op: Any) -> str:
+    types = [str(item.type) for item in op._schema.returns]
+    return "Tensor" if types == ["Tensor"] else "other"
+
+
+def spelled(name: str, op: Any) -> Iterator[str]:
+    """The lines of one overload; the result is ``items`` where only the items of the results agree."""
+    several = len(op._schema.returns) > 1 or [str(item.type) for item in op._schema.returns] == [
+        "List[Tensor]"
+    ]
+    for spelling in spellings(name.split(".")[0], op):
+        for result in (returned(op), "items") if several else (returned(op),):
+            parameters = signature(op, spelling, unpacked=result == "items")
+            if parameters is not None:
+                if spelling.spread:
+                    parameters = parameters.replace("Tensor self, ", "Tensor self, *")
+                yield f"{name} {spelling.callee}({parameters}) -> {result}"
+                break
+        else:
+            continue
+        if not (spelling.is_operator or spelling.spread):
+            return
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    for line in lines():
+        print(line, flush=True)

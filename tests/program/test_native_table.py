@@ -1,0 +1,102 @@
+"""Every line of the table of native calls is proven on the installed torch."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from importlib.resources import files
+from typing import Any
+
+import pytest
+import torch
+
+from tests.program.native_prover import Claim, Form
+from tests.program.native_survey import lines, overloads, spelled
+
+TABLE = files("fx2py.program").joinpath("native_calls.txt").read_text().splitlines()
+OVERLOADS = dict(overloads())
+COMMON = """
+    add.Tensor mul.Tensor div.Tensor sub.Tensor eq.Scalar neg.default matmul.default pow.Tensor_Scalar add_.Tensor
+    linear.default addmm.default mm.default bmm.default embedding.default softmax.int _softmax.default
+    layer_norm.default native_layer_norm.default gelu.default silu.default relu.default tanh.default
+    view.default permute.default transpose.int expand.default unsqueeze.default select.int contiguous.default
+    cat.default clone.default where.self masked_fill.Scalar mean.dim sum.dim_IntList to.dtype
+    full.default unbind.int split.Tensor topk.default sym_size.int
+""".split()
+aten = torch.ops.aten
+
+
+@pytest.fixture(autouse=True)
+def _no_deprecation_noise() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.mark.parametrize("overload", COMMON)
+def test_a_common_overload_has_the_lines_that_are_proven(overload: str) -> None:
+    stored = [line for line in TABLE if line.split(" ")[0] == overload]
+    assert stored
+    assert stored == list(spelled(overload, OVERLOADS[overload]))
+
+
+@pytest.mark.slow
+def test_the_whole_table_is_what_is_proven() -> None:
+    assert list(lines()) == TABLE
+
+
+def test_the_table_is_in_order_and_names_each_overload_at_most_three_times() -> None:
+    names = [line.split(" ")[0] for line in TABLE]
+    assert names == [name for name in OVERLOADS if name in names for _ in range(names.count(name))]
+    assert max(map(names.count, set(names))) <= 3
+
+
+def refuted(op: Any, native: Any, form: Form, **options: Any) -> bool:
+    return Claim(op, native, form, **options).counterexample() is not None
+
+
+def test_the_prover_tells_overloads_apart() -> None:
+    assert refuted(aten.pow.Tensor_Tensor, lambda x, y: torch.pow(x, 2), Form(2))
+    assert refuted(aten.add.Scalar, torch.add, Form(2))
+
+
+def test_the_prover_tells_arguments_apart() -> None:
+    assert refuted(aten.sub.Tensor, lambda x, y: torch.sub(y, x), Form(2))
+    assert refuted(aten.softmax.int, lambda x, dim: torch.softmax(x, dim, torch.float32), Form(2))
+    assert refuted(aten.full.default, lambda size, value: torch.full(size, float(value)), Form(2))
+
+
+def test_the_prover_tells_a_number_from_a_tensor() -> None:
+    assert refuted(aten.add.Tensor, operator.add, Form(2))
+    assert not refuted(
+        aten.add.Tensor, operator.add, Form(2), admits=lambda values: hasattr(values[0], "shape")
+    )
+
+
+def test_the_prover_tells_containers_apart() -> None:
+    assert refuted(aten.unbind.int, torch.unbind, Form(2))
+    assert not refuted(aten.unbind.int, torch.unbind, Form(2), unpacked=True)
+
+
+def test_the_prover_sees_the_default_device_and_dtype() -> None:
+    assert refuted(aten.full.default, torch.full, Form(2))
+    assert refuted(aten.arange.default, torch.arange, Form(1, ("dtype",)))
+
+
+def test_the_prover_sees_what_runs_beside_the_overload() -> None:
+    assert refuted(aten.relu.default, lambda x: torch.relu(torch.abs(x)), Form(1))
+    assert refuted(aten.relu.default, lambda x: torch.abs(torch.relu(x)), Form(1))
+    assert refuted(aten.relu.default, lambda x: x, Form(1))
+    assert refuted(aten.dropout.default, torch.nn.functional.dropout, Form(3))
+
+
+def test_a_slice_from_the_start_may_reach_another_overload() -> None:
+    def sliced(x: torch.Tensor, dim: int, start: int | None, end: int | None) -> torch.Tensor:
+        return x[start:end]
+
+    whole = [torch.empty(2, 3, device="meta"), 0, 0, 2]
+    claim = Claim(aten.slice.Tensor, sliced, Form(4), admits=lambda values: values[1:] == whole[1:])
+    from torch._dispatch.python import enable_python_dispatcher
+
+    with enable_python_dispatcher():
+        assert claim.holds(whole, odd=False) is False
