@@ -1,6 +1,6 @@
 """Binds callables of one's own in place of submodules: here, to time each layer of a network.
 
-    python examples/bind_submodules.py
+python examples/bind_submodules.py
 """
 
 import time

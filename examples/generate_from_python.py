@@ -1,6 +1,6 @@
 """From a live module to checked Python, without the command line.
 
-    python examples/generate_from_python.py
+python examples/generate_from_python.py
 """
 
 import tempfile

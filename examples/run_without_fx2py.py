@@ -1,6 +1,6 @@
 """Runs a generated folder with torch alone: fx2py is not imported, nor is the model's own package.
 
-    python examples/run_without_fx2py.py FOLDER
+python examples/run_without_fx2py.py FOLDER
 """
 
 import importlib.util
@@ -13,7 +13,8 @@ import torch
 
 def import_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,0 +1,60 @@
+"""The command line as a whole: its commands, and how a fault becomes one message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from fx2py.cli import render
+from fx2py.cli.diff import diff
+from fx2py.cli.gen import gen
+from fx2py.cli.run import run
+from fx2py.errors import Fx2pyError, InternalError
+
+DEBUG = "--debug"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (gen, run, diff):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fx2py {version('fx2py')}")
+        raise typer.Exit
+
+
+@app.callback()
+def fx2py(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
+    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error.")] = False,
+) -> None:
+    """Turn a saved PyTorch FX graph into Python that a person can read, trust and run at full speed.
+
+    The file is read as data: opening it executes nothing.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit: 0 fine or equivalent, 1 not equivalent, 2 input or use at fault, 70 internal."""
+    try:
+        app()
+    except (
+        Exception
+    ) as fault:  # the outermost boundary: whatever comes here becomes a message, never a traceback
+        if DEBUG in sys.argv[1:]:
+            raise
+        known = fault if isinstance(fault, Fx2pyError) else InternalError(f"{type(fault).__name__}: {fault}")
+        render.print_fault(known)
+        sys.exit(known.exit_code)

@@ -1,0 +1,63 @@
+"""One call of bound code: its inputs, its time, and what the graph raises as a fault of the input."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from types import FunctionType
+from typing import Any
+
+import torch
+
+from fx2py.artifact import Artifact
+from fx2py.errors import Fx2pyError, ReplayError
+from fx2py.graph.data import GraphData
+from fx2py.replay.inputs import Inputs, find_inputs, load_inputs
+from fx2py.replay.tensors import TensorCopies
+from fx2py.trust import Policy
+
+
+def choose_inputs(
+    graph: Callable[[], GraphData], file: Path | None, seed: int, device: str | None, policy: Policy
+) -> Inputs:
+    """The inputs in ``file``, else the graph's own, else made ones; the graph is read only when it is needed."""
+    if file is None:
+        return find_inputs(graph(), seed=seed, device=device, policy=policy)
+    found = load_inputs(file)
+    move = TensorCopies(None if device is None else torch.device(device))
+    return replace(found, args=move.of(found.args), kwargs=move.of(dict(found.kwargs)))
+
+
+def timed(execute: Callable[..., Any], inputs: Inputs) -> tuple[Any, float]:
+    """The result of a call and its seconds, work on the device included; ReplayError when the graph raises."""
+    start = perf_counter()
+    try:
+        result = execute(*inputs.args, **inputs.kwargs)
+        if torch.accelerator.is_available():
+            torch.accelerator.synchronize()
+    except Fx2pyError:
+        raise
+    except Exception as error:  # whatever a graph raises on these inputs is no fault of fx2py
+        raise ReplayError(
+            f"the graph raised {type(error).__name__}: {error}",
+            f"{inputs.source} Pass others with --inputs FILE.",
+        ) from error
+    return result, perf_counter() - start
+
+
+def bindings(artifact: Artifact, execute: Callable[..., Any]) -> tuple[tuple[str, str], ...]:
+    """Each submodule with the way that it is called."""
+    names = [entry.name for entry in artifact.manifest.submodules if entry.index is not None]
+    table = (getattr(inspect.unwrap(execute), "__kwdefaults__", None) or {}).get("submods", ())
+    return tuple((name, _manner(bound)) for name, bound in zip(names, table, strict=False))
+
+
+def _manner(bound: Any) -> str:
+    if isinstance(bound, FunctionType):
+        return "generated function"
+    if inspect.ismethod(bound) and isinstance(bound.__self__, torch.nn.Module):
+        return f"{type(bound.__self__).__name__}.forward, without hooks"
+    return f"{type(bound).__name__}, called in full"

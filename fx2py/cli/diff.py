@@ -1,0 +1,106 @@
+"""``fx2py diff``: is the generated code bit for bit what the graph computes?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fx2py.cli import options, render
+from fx2py.cli.device import check_device
+from fx2py.cli.locate import default_folder, is_generated, newest_folder
+
+if TYPE_CHECKING:
+    from fx2py.compare import EquivalenceReport
+    from fx2py.trust import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Diffed:
+    """What was compared on which inputs, and the report."""
+
+    graph: str
+    code: str
+    inputs: str
+    report: EquivalenceReport
+
+    def names(self) -> dict[str, str]:
+        return {"graph": self.graph, "code": self.code, "inputs": self.inputs}
+
+
+def diff(
+    graph: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="GRAPH", help="The saved graph. Default: the one that FOLDER was generated from."
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="The generated folder. Default: the newest *_fx2py here."),
+    ] = None,
+    inputs: options.InputsFile = None,
+    device: options.Device = None,
+    seed: options.Seed = 0,
+    model: options.ModelName = None,
+    exact_ops: options.ExactOps = False,
+    allow: options.Allow = None,
+    allow_op: options.AllowOp = None,
+    allow_class: options.AllowClass = None,
+    trust: options.Trust = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Compare generated code with its graph, bit for bit. Exits 0 when equivalent, 1 when not."""
+    check_device(device)
+    admitted = options.policy(allow, allow_op, allow_class, trust)
+    graph, folder = _pair(graph, folder)
+    with render.working(f"comparing {folder or graph}"):
+        done = _diff(graph, folder, _Request(inputs, device, seed, model, exact_ops), admitted)
+    render.print_diff(done, as_json)
+    raise typer.Exit(0 if done.report.equal else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """How to compare: the options that are not about trust or printing."""
+
+    inputs: Path | None
+    device: str | None
+    seed: int
+    model: str | None
+    exact_ops: bool
+
+
+def _pair(graph: Path | None, folder: Path | None) -> tuple[Path | None, Path | None]:
+    """The graph (None: the one that the folder names) and the folder (None: generate in memory) that are meant."""
+    if graph is None:
+        return None, newest_folder(Path())
+    if folder is None and is_generated(graph):
+        return None, graph
+    beside = default_folder(graph, Path())
+    return graph, beside if folder is None and is_generated(beside) else folder
+
+
+def _diff(graph: Path | None, folder: Path | None, request: _Request, policy: Policy) -> Diffed:
+    import fx2py
+    from fx2py.cli.call import choose_inputs
+    from fx2py.cli.subject import open_pair, open_subject
+
+    if graph is not None and folder is not None:
+        subject = open_pair(graph, folder, request.model)
+    else:
+        subject = open_subject(folder or graph, request.model, request.exact_ops)
+    data = subject.graph()
+    inputs = choose_inputs(lambda: data, request.inputs, request.seed, request.device, policy)
+    report = fx2py.diff(
+        data,
+        subject.artifact,
+        inputs.args,
+        inputs.kwargs,
+        device=request.device,
+        seed=request.seed,
+        policy=policy,
+    )
+    return Diffed(str(data.provenance.path), str(folder or "generated in memory"), inputs.source, report)

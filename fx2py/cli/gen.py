@@ -1,0 +1,115 @@
+"""``fx2py gen``: saved graphs to folders of Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fx2py.cli import options, render
+from fx2py.cli.locate import default_folder
+from fx2py.errors import ArtifactError, Fx2pyError
+
+if TYPE_CHECKING:
+    from fx2py.artifact import Manifest
+    from fx2py.program.options import GenerateOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A graph that was generated: where it lies, where its code went, and what is in it."""
+
+    graph: Path
+    folder: Path
+    source: str
+    manifest: Manifest
+
+
+def gen(
+    graphs: Annotated[
+        list[Path],
+        typer.Argument(metavar="GRAPH", help="Saved graphs: .pt, .pt2 and others.", show_default=False),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="The folder to write (of several graphs: the folder for their folders). Default: NAME_fx2py here.",
+        ),
+    ] = None,
+    stdout: Annotated[
+        bool, typer.Option("--stdout", help="Print the source of one graph; write nothing.")
+    ] = False,
+    model: options.ModelName = None,
+    exact_ops: options.ExactOps = False,
+    keep_submodules: Annotated[
+        bool, typer.Option("--keep-submodules", help="Keep nested graphs as functions; do not flatten them.")
+    ] = False,
+    no_comments: Annotated[bool, typer.Option("--no-comments", help="Leave the comments out.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Generate readable Python from saved graphs. Executes, imports and resolves nothing of the files."""
+    _check_use(graphs, output, stdout, as_json)
+    folders = _folders(graphs, output)
+
+    from fx2py.program.options import GenerateOptions
+
+    wanted = GenerateOptions(comments=not no_comments, exact_ops=exact_ops, keep_submodules=keep_submodules)
+    if stdout:
+        render.print_source(_source(graphs[0], model, wanted))
+        return
+    done: list[Generated] = []
+    faults: list[Fx2pyError] = []
+    with render.progress("generating", len(graphs)) as advance:
+        for graph, folder in zip(graphs, folders, strict=True):
+            try:
+                done.append(_generate(graph, folder, model, wanted))
+            except Fx2pyError as fault:
+                faults.append(fault)
+            advance(graph.name)
+    render.print_generated(done, as_json)
+    for found in faults:
+        render.print_fault(found)
+    if faults:
+        raise typer.Exit(max(found.exit_code for found in faults))
+
+
+def _source(graph: Path, model: str | None, wanted: GenerateOptions) -> str:
+    import fx2py
+
+    with render.working(f"generating {graph.name}"):
+        return fx2py.generate(graph, model=model, options=wanted).source
+
+
+def _generate(graph: Path, folder: Path, model: str | None, wanted: GenerateOptions) -> Generated:
+    import fx2py
+
+    artifact = fx2py.generate(graph, model=model, options=wanted).write(folder)
+    return Generated(graph, folder, artifact.source, artifact.manifest)
+
+
+def _check_use(graphs: list[Path], output: Path | None, stdout: bool, as_json: bool) -> None:
+    if stdout and len(graphs) > 1:
+        raise typer.BadParameter("--stdout prints the source of one graph; name one.")
+    if stdout and (output is not None or as_json):
+        raise typer.BadParameter("--stdout writes no folder and prints only source; drop -o and --json.")
+
+
+def _folders(graphs: list[Path], output: Path | None) -> list[Path]:
+    """The folder of each graph; no two the same."""
+    if output is not None and len(graphs) == 1:
+        return [output]
+    owners: dict[Path, Path] = {}
+    for graph in graphs:
+        folder = default_folder(graph, output or Path())
+        if folder in owners:
+            raise ArtifactError(
+                f"{owners[folder]} and {graph} would both be written to {folder}",
+                "Generate them one at a time, each with -o DIR of its own.",
+            )
+        owners[folder] = graph
+    return list(owners)

@@ -1,0 +1,86 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from fx2py.cli import render
+
+if TYPE_CHECKING:
+    from fx2py.trust import Policy
+
+TRUST = "Trust"
+
+InputsFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs",
+        metavar="FILE",
+        help="A torch.save'd (args, kwargs), tuple or dict of inputs. Without it: the graph's own sample inputs, "
+        "else inputs made from the recorded shapes.",
+    ),
+]
+Device: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="Move weights, inputs and every device in the code: cpu, cuda, cuda:1.",
+    ),
+]
+Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of made inputs and of random operators.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
+ModelName: TypeAlias = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="Which model of an archive that holds several.")
+]
+ExactOps: TypeAlias = Annotated[
+    bool, typer.Option("--exact-ops", help="Keep every torch.ops overload; emit no native calls.")
+]
+Allow: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow", metavar="PACKAGE.FUNCTION", rich_help_panel=TRUST, help="Import and admit a function."
+    ),
+]
+AllowOp: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-op", metavar="NAMESPACE", rich_help_panel=TRUST, help="Admit the operators of a library."
+    ),
+]
+AllowClass: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-class",
+        metavar="PACKAGE.CLASS",
+        rich_help_panel=TRUST,
+        help="Import and admit a module class.",
+    ),
+]
+Trust: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        rich_help_panel=TRUST,
+        help="Admit every name: the graph may then run any code on this machine.",
+    ),
+]
+
+
+def policy(
+    allow: list[str] | None, allow_op: list[str] | None, allow_class: list[str] | None, trust: bool
+) -> Policy:
+    """What the trust options admit beyond torch's own names; says so when that is everything."""
+    from fx2py.trust import Policy
+
+    if trust:
+        render.print_note("--trust: every name is admitted; the graph may run any code on this machine.")
+    return Policy(
+        functions=frozenset(allow or ()),
+        ops=frozenset(allow_op or ()),
+        classes=frozenset(allow_class or ()),
+        trust_all=trust,
+    )

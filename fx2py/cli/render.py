@@ -1,0 +1,307 @@
+"""Everything that the command line prints; no other module prints.
+
+Results go to stdout, progress and faults to stderr. Colour and live progress appear on a terminal only; rich follows
+``NO_COLOR`` and ``TERM``. Tables fit 80 columns.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from math import isfinite, prod
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fx2py.errors import Fx2pyError, InternalError
+
+if TYPE_CHECKING:
+    from fx2py.artifact import Manifest
+    from fx2py.cli.diff import Diffed
+    from fx2py.cli.gen import Generated
+    from fx2py.cli.run import Ran
+    from fx2py.cli.summary import Summary
+    from fx2py.compare import EquivalenceReport, LeafOutcome
+
+SHOWN_LINES = 120
+"""Longer code is cut on the screen; the file has it all."""
+
+
+def _stdout() -> Console:
+    return Console(highlight=False)
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def print_fault(fault: Fx2pyError) -> None:
+    """One message: what is wrong, then the next step."""
+    console = _stderr()
+    label = "" if isinstance(fault, InternalError) else "error: "
+    console.print(Text(label, style="bold red") + Text(fault.message), soft_wrap=True)
+    if fault.hint:
+        console.print(Text(fault.hint, style="dim"), soft_wrap=True)
+
+
+def print_note(text: str) -> None:
+    """A remark beside the result; on stderr, so that it never mixes with what a pipe reads."""
+    _stderr().print(Text(text, style="dim"), soft_wrap=True)
+
+
+def print_json(data: Any) -> None:
+    sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def print_source(source: str) -> None:
+    """The source alone: highlighted on a terminal, byte for byte in a pipe."""
+    if sys.stdout.isatty():
+        _print_code(_stdout(), source)
+    else:
+        sys.stdout.write(source)
+
+
+def _print_code(console: Console, source: str) -> None:
+    from rich.syntax import Syntax
+
+    code = Syntax("", "python", theme="ansi_dark", background_color="default").highlight(source)
+    code.rstrip()
+    console.print(code, soft_wrap=True)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """A spinner on a terminal while something is under way that may take seconds."""
+    console = _stderr()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+@contextmanager
+def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal while ``total`` things are worked on; call the result with the name of each that is done."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = _stderr()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(text, total=total)
+
+        def advance(name: str) -> None:
+            bar.update(task, advance=1, description=f"{text} (done: {name})")
+
+        yield advance
+
+
+# -- gen ---------------------------------------------------------------------------------------------------------
+
+
+def print_generated(done: Sequence[Generated], as_json: bool) -> None:
+    """The code of one graph and a table about it; a table with a row a graph for several."""
+    if as_json:
+        print_json({"graphs": [_generated_data(item) for item in done]})
+    elif len(done) == 1:
+        _print_one(_stdout(), done[0])
+    elif done:
+        _print_several(_stdout(), done)
+
+
+def _generated_data(item: Generated) -> dict[str, Any]:
+    return {"graph": str(item.graph), "folder": str(item.folder), "manifest": item.manifest.to_json()}
+
+
+def _print_one(console: Console, item: Generated) -> None:
+    from fx2py.emit.module import LOADING
+
+    code = item.source.partition(LOADING)[0].rstrip().splitlines()
+    _print_code(console, "\n".join(code[:SHOWN_LINES]) + "\n")
+    console.print()
+    if len(code) > SHOWN_LINES:
+        rest = f"... {len(code) - SHOWN_LINES} more lines in {item.folder / 'execution_fn.py'}"
+        console.print(Text(rest, style="dim"), soft_wrap=True)
+    facts = {
+        "graph": f"{item.graph} ({item.manifest.graph.format})",
+        "folder": str(item.folder),
+        "inputs": ", ".join(entry.name for entry in item.manifest.inputs) or "none",
+        "calls": f"{_calls(item.manifest)}, of {len(item.manifest.targets)} functions and operators",
+        "modules": str(len(item.manifest.submodules)),
+        "weights": f"{len(item.manifest.weights)}, of {_numbers(item.manifest):,} numbers",
+    }
+    if item.manifest.requires:
+        facts["to run"] = "needs " + ", ".join(item.manifest.requires)
+    _print_facts(console, facts)
+    for note in item.manifest.notes:
+        console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+
+
+def _print_several(console: Console, done: Sequence[Generated]) -> None:
+    table = _table("graph", "folder", "calls", "modules", "weights", "numbers", "needs")
+    for item in done:
+        manifest = item.manifest
+        amounts = (_calls(manifest), len(manifest.submodules), len(manifest.weights), _numbers(manifest))
+        counts = [f"{amount:,}" for amount in amounts]
+        table.add_row(item.graph.name, str(item.folder), *counts, ", ".join(manifest.requires))
+    console.print(table)
+
+
+def _calls(manifest: Manifest) -> int:
+    return sum(target.calls for target in manifest.targets)
+
+
+def _numbers(manifest: Manifest) -> int:
+    return sum(prod(entry.shape) for entry in manifest.weights)
+
+
+# -- run ---------------------------------------------------------------------------------------------------------
+
+
+def print_run(ran: Ran, verbose: bool, as_json: bool) -> None:
+    """Every value that came out, what was run on what, and the time."""
+    if as_json:
+        print_json(_run_data(ran))
+        return
+    console = _stdout()
+    table = _table("output", "dtype", "shape", "device", "min", "mean", "max", "nan")
+    for row in ran.outputs:
+        shape = "" if row.shape is None else str(list(row.shape))
+        numbers = [_number(number) for number in (row.minimum, row.mean, row.maximum)]
+        table.add_row(
+            row.path, row.kind, shape, row.device, *numbers, "" if row.nans is None else str(row.nans)
+        )
+    console.print(table)
+    if verbose:
+        bound = _table("submodule", "bound as")
+        for name, manner in ran.bindings:
+            bound.add_row(name, manner)
+        console.print(bound if ran.bindings else Text("no submodules are called\n"))
+    calls = "one call" if len(ran.seconds) == 1 else f"median of {len(ran.seconds)} calls"
+    facts = {"ran": ran.label, "inputs": ran.inputs, "time": f"{_duration(median(ran.seconds))} ({calls})"}
+    if ran.saved is not None:
+        facts["saved"] = str(ran.saved)
+    _print_facts(console, facts)
+
+
+def _run_data(ran: Ran) -> dict[str, Any]:
+    return {
+        "ran": ran.label,
+        "inputs": ran.inputs,
+        "outputs": [_summary_data(row) for row in ran.outputs],
+        "submodules": dict(ran.bindings),
+        "seconds": list(ran.seconds),
+        "median_seconds": median(ran.seconds),
+        "saved": None if ran.saved is None else str(ran.saved),
+    }
+
+
+def _summary_data(row: Summary) -> dict[str, Any]:
+    return {
+        "path": row.path,
+        "dtype": row.kind,
+        "shape": None if row.shape is None else list(row.shape),
+        "device": row.device,
+        "min": _finite(row.minimum),
+        "mean": _finite(row.mean),
+        "max": _finite(row.maximum),
+        "nan": row.nans,
+    }
+
+
+def _finite(number: float | None) -> float | str | None:
+    """JSON has no infinity: it is given as text."""
+    return number if number is None or isfinite(number) else str(number)
+
+
+# -- diff --------------------------------------------------------------------------------------------------------
+
+
+def print_diff(done: Diffed, as_json: bool) -> None:
+    """The outcome of each output, of each changed tensor, and the verdict."""
+    if as_json:
+        print_json({**done.names(), "equal": done.report.equal, **_report_data(done.report)})
+        return
+    console, report = _stdout(), done.report
+    table = _table("output", "expected", "outcome")
+    for leaf in (*report.outputs, *report.mutations):
+        table.add_row(leaf.path, leaf.expected, _outcome(leaf))
+    console.print(table)
+    _print_facts(console, {**done.names(), **_raised(report)})
+    verdict = ("equivalent", "bold green") if report.equal else ("not equivalent", "bold red")
+    console.print(
+        Text(verdict[0], style=verdict[1]), Text("bit for bit on these inputs" if report.equal else "")
+    )
+
+
+def _report_data(report: EquivalenceReport) -> dict[str, Any]:
+    return {
+        "outputs": [_leaf_data(leaf) for leaf in report.outputs],
+        "mutations": [_leaf_data(leaf) for leaf in report.mutations],
+        "raised": {"graph": report.raised[0], "code": report.raised[1]},
+        "same_random_state": report.same_random_state,
+    }
+
+
+def _leaf_data(leaf: LeafOutcome) -> dict[str, Any]:
+    return {**asdict(leaf), "equal": leaf.equal, "max_difference": _finite(leaf.max_difference)}
+
+
+def _outcome(leaf: LeafOutcome) -> Text:
+    if leaf.equal:
+        return Text("equal", style="green")
+    text = f"differs in {', '.join(leaf.differences)}"
+    if leaf.expected != leaf.actual:
+        text += f": {leaf.actual}"
+    if leaf.differing:
+        text += f"; {leaf.differing} elements"
+    if leaf.max_difference is not None:
+        text += f", at most by {leaf.max_difference:.3g}"
+    return Text(text, style="red")
+
+
+def _raised(report: EquivalenceReport) -> dict[str, str]:
+    """What either side raised, and a random state that came out different."""
+    sides = zip(("graph raised", "code raised"), report.raised, strict=True)
+    facts = {side: text for side, text in sides if text is not None}
+    return facts if report.same_random_state else {**facts, "random state": "differs afterwards"}
+
+
+# -- tables ------------------------------------------------------------------------------------------------------
+
+_NUMERIC = frozenset({"calls", "modules", "weights", "numbers", "min", "mean", "max", "nan"})
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in _NUMERIC else "left", overflow="fold")
+    return table
+
+
+def _print_facts(console: Console, facts: Mapping[str, str]) -> None:
+    """Named facts, a line each, the names aligned."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, fact in facts.items():
+        grid.add_row(name, Text(fact))
+    console.print(grid)
+
+
+def _number(number: float | None) -> str:
+    return "" if number is None else f"{number:.4g}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.3g} {unit}"
+    return f"{seconds * 1e9:.0f} ns"

@@ -1,0 +1,117 @@
+"""``fx2py run``: bind a graph or a generated folder, call it, show what came out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fx2py.cli import options, render
+from fx2py.cli.device import check_device
+from fx2py.cli.locate import newest_folder
+from fx2py.errors import ReplayError
+
+if TYPE_CHECKING:
+    from fx2py.cli.summary import Summary
+    from fx2py.trust import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What was run on what, what came out, the seconds of each call, and how each submodule was bound."""
+
+    label: str
+    inputs: str
+    outputs: tuple[Summary, ...]
+    seconds: tuple[float, ...]
+    saved: Path | None = None
+    bindings: tuple[tuple[str, str], ...] = ()
+
+
+def run(
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="GRAPH_OR_FOLDER",
+            help="A saved graph or a generated folder. Default: the newest *_fx2py here.",
+        ),
+    ] = None,
+    inputs: options.InputsFile = None,
+    device: options.Device = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Save the result with torch.save.")
+    ] = None,
+    seed: options.Seed = 0,
+    repeat: Annotated[
+        int, typer.Option("--repeat", min=1, help="Call so often; the time is the median.")
+    ] = 1,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show how each submodule is bound.")] = False,
+    model: options.ModelName = None,
+    exact_ops: options.ExactOps = False,
+    allow: options.Allow = None,
+    allow_op: options.AllowOp = None,
+    allow_class: options.AllowClass = None,
+    trust: options.Trust = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Run a graph on given, stored or made inputs and show the results."""
+    check_device(device)
+    admitted = options.policy(allow, allow_op, allow_class, trust)
+    target = source or newest_folder(Path())
+    with render.working(f"running {target}"):
+        ran = _run(target, _Request(inputs, device, output, seed, repeat, model, exact_ops), admitted)
+    render.print_run(ran, verbose, as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """How to run: the options that are not about trust or printing."""
+
+    inputs: Path | None
+    device: str | None
+    output: Path | None
+    seed: int
+    repeat: int
+    model: str | None
+    exact_ops: bool
+
+
+def _run(target: Path, request: _Request, policy: Policy) -> Ran:
+    import torch
+
+    from fx2py.cli.call import bindings, choose_inputs, timed
+    from fx2py.cli.subject import open_subject
+    from fx2py.cli.summary import plain, summarize
+
+    subject = open_subject(target, request.model, request.exact_ops)
+    inputs = choose_inputs(subject.graph, request.inputs, request.seed, request.device, policy)
+    execute = subject.artifact.bind(request.device, policy=policy)
+    torch.manual_seed(request.seed)
+    result, seconds = timed(execute, inputs)
+    returned = plain(result)
+    outputs = tuple(summarize(returned))
+    if request.output is not None:
+        _save(returned, request.output)
+    more = [timed(execute, inputs)[1] for _ in range(request.repeat - 1)]
+    bound = bindings(subject.artifact, execute)
+    return Ran(str(target), inputs.source, outputs, (seconds, *more), request.output, bound)
+
+
+def _save(result: Any, path: Path) -> None:
+    """``torch.save`` to ``path``, whole or not at all."""
+    import torch
+
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with staging.open("wb") as file:
+            torch.save(result, file)
+        staging.replace(path)
+    except OSError as error:
+        raise ReplayError(
+            f"the result cannot be saved to {path}: {error.strerror}.", "Choose another --output."
+        ) from error
+    finally:
+        staging.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""What a graph returned, in plain containers, and what a result table shows of each value in them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One returned value: where it stands in the result, what it is, and the range of its numbers.
+
+    ``minimum``, ``mean`` and ``maximum`` leave nan out; they are None where there is no number to order, as in an
+    empty or complex tensor. ``nans`` is None for what is not a tensor of numbers.
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int, ...] | None = None
+    device: str | None = None
+    minimum: float | None = None
+    mean: float | None = None
+    maximum: float | None = None
+    nans: int | None = None
+
+
+def plain(value: Any) -> Any:
+    """A result in dicts, lists and tuples only, so that a saved one opens anywhere with ``weights_only=True``."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {name: plain(part) for name, part in zip(value._fields, value, strict=True)}
+    if isinstance(value, Mapping):
+        return {key: plain(part) for key, part in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple) and not isinstance(value, torch.Size):
+        return tuple([plain(part) for part in value])
+    return [plain(part) for part in value] if isinstance(value, list | deque) else value
+
+
+def summarize(result: Any, path: str = "") -> Iterator[Summary]:
+    """A row for each leaf of a plain result, in order."""
+    if isinstance(result, dict):
+        for key, part in result.items():
+            named = isinstance(key, str) and key.isidentifier()
+            yield from summarize(part, f"{path}.{key}" if named else f"{path}[{key!r}]")
+    elif type(result) in (tuple, list):
+        for index, part in enumerate(result):
+            yield from summarize(part, f"{path}[{index}]")
+    else:
+        yield _summary(path.removeprefix(".") or "result", result)
+
+
+def _summary(path: str, value: Any) -> Summary:
+    if not isinstance(value, torch.Tensor):
+        return Summary(path, f"{type(value).__name__} {value!r:.40}")
+    place = (path, str(value.dtype).removeprefix("torch."), tuple(value.shape), str(value.device))
+    numbers = _numbers(value)
+    if numbers is None:
+        return Summary(*place)
+    present = numbers[~numbers.isnan()]
+    nans = numbers.numel() - present.numel()
+    if present.numel() == 0:
+        return Summary(*place, nans=nans)
+    low, high = present.aminmax()
+    return Summary(*place, low.item(), present.mean().item(), high.item(), nans)
+
+
+def _numbers(value: torch.Tensor) -> torch.Tensor | None:
+    """The values as float64 on the CPU; None for complex, quantized and other tensors that have no order."""
+    if (
+        value.is_complex()
+        or value.is_quantized
+        or value.layout != torch.strided
+        or value.device.type == "meta"
+    ):
+        return None
+    return value.detach().to("cpu", torch.float64).flatten()

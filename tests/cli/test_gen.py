@@ -1,0 +1,114 @@
+"""``fx2py gen``: what it writes, what it prints, and that it writes whole folders or nothing."""
+
+import ast
+import json
+import shutil
+
+import fx2py as library
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+GENERATED = ["execution_fn.py", "manifest.json", "weights.pt"]
+
+
+def test_writes_a_folder_named_after_the_graph_here(fx2py, here, saved):
+    result = fx2py("gen", saved / "net.pt2")
+    assert (result.code, result.err) == (0, "")
+    assert files(here) == ["net_fx2py"]
+    assert files(here / "net_fx2py") == GENERATED
+    assert "def execution_fn(" in result.out
+    assert "net_fx2py" in result.out
+
+
+def test_output_names_the_folder_of_one_graph(fx2py, here, saved):
+    assert fx2py("gen", saved / "net.pt2", "-o", "mine").code == 0
+    assert files(here / "mine") == GENERATED
+
+
+def test_several_graphs_get_a_folder_each_below_the_output(fx2py, here, saved):
+    shutil.copy(saved / "net.pt", here / "traced.pt")
+    result = fx2py("gen", saved / "net.pt2", "traced.pt", "-o", "all")
+    assert result.code == 0
+    assert files(here / "all") == ["net_fx2py", "traced_fx2py"]
+    assert "net_fx2py" in result.out
+    assert "traced_fx2py" in result.out
+
+
+def test_one_bad_graph_of_several_is_reported_and_the_others_are_written(fx2py, here, saved):
+    result = fx2py("gen", saved / "net.pt2", "nowhere.pt")
+    assert result.code == 2
+    assert result.err.count("error:") == 1
+    assert "nowhere.pt" in result.err
+    assert files(here) == ["net_fx2py"]
+
+
+def test_two_graphs_that_would_share_a_folder_are_refused(fx2py, here, saved):
+    result = fx2py("gen", saved / "net.pt2", saved / "net.pt")
+    assert result.code == 2
+    assert "net_fx2py" in result.err
+    assert files(here) == []
+
+
+def test_generating_again_replaces_the_folder(fx2py, here, saved):
+    assert fx2py("gen", saved / "net.pt2").code == 0
+    first = (here / "net_fx2py" / "execution_fn.py").read_bytes()
+    assert fx2py("gen", saved / "net.pt2").code == 0
+    assert (here / "net_fx2py" / "execution_fn.py").read_bytes() == first
+    assert files(here) == ["net_fx2py"]
+
+
+def test_a_folder_of_the_users_own_is_never_replaced(fx2py, here, saved):
+    (here / "mine").mkdir()
+    (here / "mine" / "thesis.tex").write_text("years of work")
+    result = fx2py("gen", saved / "net.pt2", "-o", "mine")
+    assert result.code == 2
+    assert "mine" in result.err
+    assert files(here / "mine") == ["thesis.tex"]
+
+
+def test_stdout_is_pure_source_and_writes_nothing(fx2py, here, saved):
+    result = fx2py("gen", "--stdout", saved / "net.pt2")
+    assert (result.code, result.err) == (0, "")
+    ast.parse(result.out)
+    assert result.out == library.generate(saved / "net.pt2").source
+    assert files(here) == []
+
+
+def test_stdout_wants_one_graph_and_no_folder(fx2py, here, saved):
+    assert fx2py("gen", "--stdout", saved / "net.pt2", saved / "net.pt").code == 2
+    assert fx2py("gen", "--stdout", saved / "net.pt2", "-o", "x").code == 2
+    assert fx2py("gen", "--stdout", saved / "net.pt2", "--json").code == 2
+    assert files(here) == []
+
+
+def test_no_comments_leaves_the_comments_out(fx2py, here, saved):
+    commented = fx2py("gen", "--stdout", saved / "net.pt2").out
+    bare = fx2py("gen", "--stdout", "--no-comments", saved / "net.pt2").out
+    body = bare[bare.index("def execution_fn(") : bare.index("return")]
+    assert "#" not in body
+    assert len(bare) < len(commented)
+
+
+def test_exact_ops_keeps_the_overloads(fx2py, here, saved):
+    assert "torch.ops.aten.relu.default" not in fx2py("gen", "--stdout", saved / "net.pt2").out
+    assert "torch.ops.aten.relu.default" in fx2py("gen", "--stdout", "--exact-ops", saved / "net.pt2").out
+
+
+def test_json_describes_every_graph(fx2py, here, saved):
+    result = fx2py("gen", "--json", saved / "net.pt2")
+    (entry,) = json.loads(result.out)["graphs"]
+    assert entry["graph"] == str(saved / "net.pt2")
+    assert entry["folder"] == "net_fx2py"
+    assert entry["manifest"] == json.loads((here / "net_fx2py" / "manifest.json").read_text())
+
+
+def test_a_pipe_gets_no_escape_codes_and_a_table_of_eighty_columns(fx2py, here, saved, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    other = here / "a_graph_with_a_name_that_is_longer_than_anyone_would_choose_for_a_file_of_theirs.pt2"
+    shutil.copy(saved / "net.pt2", other)
+    result = fx2py("gen", saved / "net.pt2", other, "nowhere.pt2")
+    assert "\x1b" not in result.out + result.err
+    assert max(map(len, result.out.splitlines())) <= 80

@@ -1,0 +1,75 @@
+"""Every example runs as a newcomer would run it and shows what it promises."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fx2py
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run_example(name, *arguments):
+    """Runs the script in this process, which spares a second import of torch."""
+    before = sys.argv
+    sys.argv = [name, *map(str, arguments)]
+    try:
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    run_example("export_model.py", folder)
+    return folder
+
+
+def test_export_model_writes_two_graphs_that_come_out_equal(exported):
+    for name in ("tiny_bert.pt2", "residual_block.pt"):
+        report = fx2py.diff(exported / name)
+        assert report.equal, f"{name}: {report}"
+
+
+def test_run_without_fx2py(exported, tmp_path):
+    folder = tmp_path / "tiny_bert_fx2py"
+    fx2py.generate(exported / "tiny_bert.pt2").write(folder)
+    script = EXAMPLES / "run_without_fx2py.py"
+    done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "pooler_output (1, 64) without fx2py: True\n"
+
+
+def test_generate_from_python(capsys):
+    run_example("generate_from_python.py")
+    out = capsys.readouterr().out
+    assert "def execution_fn(" in out
+    assert "bit for bit equal: True" in out
+    assert "written: execution_fn.py, manifest.json, weights.pt" in out
+
+
+def test_bind_submodules(capsys):
+    run_example("bind_submodules.py")
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "layer 0",
+        "layer 1",
+        "layer 2",
+    ]
+
+
+def test_inspect_untrusted_file(capsys):
+    run_example("inspect_untrusted_file.py")
+    out = capsys.readouterr().out
+    assert "system(" in out
+    assert "refused:" in out
+    assert "nothing was executed" in out
+
+
+def test_every_example_is_run_here():
+    tested = {"export_model.py", "run_without_fx2py.py", "generate_from_python.py"}
+    tested |= {"bind_submodules.py", "inspect_untrusted_file.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == tested
