@@ -10,8 +10,7 @@ import torch
 from fx2py.graph.data import Node
 from fx2py.graph.values import DeviceType, Name, OpName
 
-_CUDA = "cuda"
-_TRANSFERS = {"cpu": "cpu", "cuda": _CUDA}
+_TRANSFERS = {"cpu": "cpu", "cuda": "cuda"}
 _DEVICE_FIRST = frozenset({"torch.device", "torch.Generator", "torch.get_device_module"})
 _TYPE_FIRST = frozenset(
     {
@@ -89,7 +88,7 @@ def _keywords(
 def _device(value: Any, index: int | None = None) -> Any:
     """The device that text (``"cuda:1"``) or a number (an index of the accelerator) names."""
     if type(value) is int:
-        return torch.device(_CUDA, value)
+        return torch.device("cuda", value)
     if type(value) is not str:
         return value
     try:
