@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from fx2py import runtime
 from fx2py.emit import text
 from fx2py.emit.expressions import Scope, call_text, setitem_text, value_text
-from fx2py.emit.layout import Line, format_with_black, is_settled, lay_out
+from fx2py.emit.layout import WIDTH, Line, format_with_black, is_settled, lay_out
 from fx2py.emit.notes import origin_note, value_note
 from fx2py.emit.tail import tail_source
 from fx2py.errors import InternalError
@@ -108,9 +108,8 @@ def _comes_with_torch(module: str) -> bool:
 
 
 def _aliases(program: Program) -> str:
-    return "".join(
-        [f"{text.identifier(alias)} = {text.dotted(op.path)}\n" for alias, op in program.op_aliases]
-    )
+    lines = [f"{text.identifier(alias)} = {text.dotted(op.path)}" for alias, op in program.op_aliases]
+    return "\n".join([line if len(line) <= WIDTH else format_with_black(line).rstrip() for line in lines])
 
 
 def _containers(program: Program) -> str:

@@ -44,6 +44,7 @@ from fx2py.program.ir import (
 )
 from fx2py.program.literals import constant_name, needs_slot
 from fx2py.program.liveness import finish, place_loads
+from fx2py.program.native import native_call, returns_tensor
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.program.scope import Scope
 from fx2py.program.tables import Tables
@@ -86,6 +87,21 @@ def _names_in(graph: Graph) -> Iterator[Any]:
             for part in walk(value):
                 if isinstance(part, Name | OpName | Record):
                     yield part
+
+
+def _only_unpacked(graph: Graph) -> frozenset[str]:
+    """The nodes of whose result only single items are taken."""
+    unpacked: set[str] = set()
+    whole: set[str] = set()
+    for node in graph.nodes:
+        source = node.args[0] if node.args else None
+        takes_item = node.target == _GETITEM and type(source) is Ref and type(node.args[1]) is int
+        if takes_item and isinstance(source, Ref):
+            unpacked.add(source.name)
+            continue
+        for value in (*node.args, *(value for _, value in node.kwargs)):
+            whole.update(part.name for part in walk(value) if type(part) is Ref)
+    return frozenset(unpacked - whole)
 
 
 class _Lowering:
@@ -162,7 +178,7 @@ class _Lowering:
 class _Frame:
     """One graph that is being flattened into a function: its module, path, and the value of each node so far."""
 
-    __slots__ = ("depth", "env", "metas", "path", "record")
+    __slots__ = ("depth", "env", "metas", "path", "record", "unpacked")
 
     def __init__(self, record: ModuleRecord, path: str, depth: int) -> None:
         self.record = record
@@ -170,6 +186,7 @@ class _Frame:
         self.depth = depth
         self.env: dict[str, Any] = {}
         self.metas: dict[str, ValueMeta] = {}
+        self.unpacked = _only_unpacked(record.graph) if record.graph else frozenset()
 
     def metas_of(self, values: tuple[Any, ...]) -> tuple[ValueMeta, ...]:
         return tuple(self.metas.get(value.name) if type(value) is Ref else None for value in values)
@@ -189,6 +206,7 @@ class _FunctionLowering:
         self.statements: list[Statement] = []
         self.symbols: dict[str, Any] = {}
         self.loads: dict[Slot, Load] = {}
+        self.tensors: set[str] = set()
 
     def run(self, name: str) -> Function:
         graph = self.record.graph
@@ -262,7 +280,9 @@ class _FunctionLowering:
         return self._load(self.program.tables.constant(wish, value), wish)
 
     def _tensor(self, tensor: torch.Tensor, path: str, node: Node | None = None) -> Ref:
-        return self._load(self.program.tables.weight(path, tensor), path.replace(".", "_"), node)
+        loaded = self._load(self.program.tables.weight(path, tensor), path.replace(".", "_"), node)
+        self.tensors.add(loaded.name)
+        return loaded
 
     def _tensor_value(self, part: TensorValue, frame: _Frame, where: str) -> Any:
         return self._tensor(part.tensor, f"{frame.full_path(where)}.tensor")
@@ -306,6 +326,8 @@ class _FunctionLowering:
         target = self.scope.fresh(node.name)
         self.statements.append(Assign(target, call, node))
         frame.env[node.name] = result = Ref(target)
+        if isinstance(node.target, OpName) and returns_tensor(node.target):
+            self.tensors.add(target)
         if isinstance(node.meta.value, SymMeta):
             self.symbols.setdefault(node.meta.value.expression, result)
 
@@ -328,10 +350,21 @@ class _FunctionLowering:
         args, kwargs = self._arguments(node, frame)
         callee: Any = target
         if isinstance(target, OpName):
-            self.program.use_op(target)
-        elif isinstance(target, Live):
+            self._assign(node, frame, self._op_call(target, args, kwargs, node.name in frame.unpacked))
+            return
+        if isinstance(target, Live):
             callee = self._load(self.program.tables.constant(node.name, target), node.name)
         self._assign(node, frame, Call(callee, args, kwargs))
+
+    def _op_call(
+        self, op: OpName, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...], unpacked: bool
+    ) -> Call:
+        """The call of an operator: native where that is proven to be the same, else of the overload itself."""
+        if not self.program.options.exact_ops:
+            native = native_call(op, args, kwargs, tensors=self.tensors, items_only=unpacked)
+            if native is not None:
+                return native
+        return Call(self.program.use_op(op), args, kwargs)
 
     def _known_item(self, node: Node, frame: _Frame) -> bool:
         """Take an item of a tuple that was built here and never escaped, without building the tuple."""
