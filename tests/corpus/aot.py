@@ -83,9 +83,9 @@ def forward_of_aot_function(x, y):
     return recorder.captured[0]
 
 
-@graph("built", args=lambda: (randn(3, requires_grad=True), randn(3)))
-def joint(x, y):
-    return aot_export_joint_simple(lambda x, y: ((x * y).sin(),), (x, y), trace_joint=True)
+@graph("built", args=lambda: ([randn(3, requires_grad=True), randn(3)], [randn(3)]))
+def joint(primals, tangents):
+    return aot_export_joint_simple(lambda x, y: ((x * y).sin(),), primals, trace_joint=True)
 
 
 @graph("built", args=lambda: (randn(2, 4),))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.corpus import CASES, Case
+from tests.corpus import CASES
 
 
 def representative() -> set[str]:
@@ -34,8 +34,3 @@ def savable_parameters(quick: Iterable[str]) -> list[Any]:
         for name, case in CASES.items()
         for door in sorted(case.savable_as)
     ]
-
-
-def needed_by(case: Case, kind: str) -> frozenset[str]:
-    """The names of one kind that a reader must admit to run the case from a file."""
-    return frozenset(case.needs.get(kind, ()))

@@ -6,8 +6,10 @@ import pytest
 
 import fx2py
 from fx2py.trust import Policy
+from tests.checking import assert_same_behaviour, reference
+from tests.corpus import Case
 from tests.corpus.doors import DOORS
-from tests.corpus.selection import needed_by, representative, savable_parameters
+from tests.corpus.selection import representative, savable_parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -16,18 +18,28 @@ def without_comments(source: str) -> str:
     return ast.unparse(ast.parse(source))
 
 
+def policy_of(case: Case) -> Policy:
+    return Policy(**{kind: frozenset(names) for kind, names in case.needs.items()})
+
+
 @pytest.mark.parametrize(("case", "door"), savable_parameters(representative()))
-def test_every_door_gives_the_same_code(case, door, tmp_path):
+def test_code_from_a_file_is_the_code_of_the_live_graph(case, door, tmp_path):
     captured = case.capture()
-    path = DOORS[door](captured.graph, tmp_path)
-    from_file, live = fx2py.generate(path), fx2py.generate(captured.graph)
+    from_file = fx2py.generate(DOORS[door](captured.graph, tmp_path))
+    live = fx2py.generate(captured.graph)
     assert without_comments(from_file.source) == without_comments(live.source)
 
 
 @pytest.mark.parametrize(("case", "door"), savable_parameters(representative()))
-def test_code_from_every_door_is_equivalent_to_its_graph(case, door, tmp_path):
+def test_code_from_a_file_replays_the_live_graph(case, door, tmp_path):
+    captured = case.capture()
+    run = fx2py.generate(DOORS[door](captured.graph, tmp_path)).bind(policy=policy_of(case))
+    assert_same_behaviour(run, reference(captured.graph), captured.args, captured.kwargs)
+
+
+@pytest.mark.parametrize(("case", "door"), savable_parameters(representative()))
+def test_diff_finds_a_file_equivalent_to_its_code(case, door, tmp_path):
     captured = case.capture()
     path = DOORS[door](captured.graph, tmp_path)
-    policy = Policy(needed_by(case, "functions"), needed_by(case, "ops"), needed_by(case, "classes"))
-    report = fx2py.diff(path, args=captured.args, kwargs=captured.kwargs, policy=policy)
+    report = fx2py.diff(path, args=captured.args, kwargs=captured.kwargs, policy=policy_of(case))
     assert report.equal, str(report)
