@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
-from fx2py.graph.values import Live, Name, OpName, Opaque, Value
+from fx2py.graph.values import Live, Name, Opaque, OpName, Value
 
 Opcode: TypeAlias = Literal[
     "placeholder", "get_attr", "call_function", "call_method", "call_module", "output"

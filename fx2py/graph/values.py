@@ -218,6 +218,11 @@ def rebuild(value: Any, parts: tuple[Any, ...]) -> Any:
     return kind(parts) if kind in (List, Size) else kind(*parts)
 
 
+def sorted_set(items: tuple[Value, ...], frozen: bool) -> Set:
+    """A set whose members stand in an order that does not depend on the process."""
+    return Set(tuple(sorted(items, key=lambda item: (type(item).__name__, repr(item)))), frozen)
+
+
 def walk(value: Any) -> Iterator[Any]:
     """``value`` and every value inside it, outermost first."""
     stack = [value]

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 
 from fx2py.graph.data import GraphData
 from fx2py.read.live import read_graph_module
+from fx2py.read.pickled import read_checkpoint, read_pickled
 from fx2py.read.sniff import Format, sniff
 
 __all__ = ["open_graph"]
@@ -46,4 +47,6 @@ def _read_archive(path: Path, model: str | None) -> GraphData:
 
 _READERS: dict[Format, Callable[[Path, str | None], GraphData]] = {
     "archive": _read_archive,
+    "checkpoint": read_checkpoint,
+    "pickle": read_pickled,
 }

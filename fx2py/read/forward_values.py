@@ -24,11 +24,12 @@ from fx2py.graph.values import (
     Size,
     Slice,
     Value,
+    sorted_set,
 )
 
 _BUILTIN_NAMES = frozenset(dir(builtins))
 _PLAIN_KINDS = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
-_TORCH_DATA: dict[str, Any] = {
+TORCH_DATA: dict[str, Any] = {
     f"torch.{name}": value for name, value in vars(torch).items() if type(value) in _PLAIN_KINDS
 }
 _CONSTANTS: dict[str, Any] = {
@@ -145,8 +146,8 @@ def _name(node: Any, names: Names) -> Value:
 def _attribute(node: Any, names: Names) -> Value:
     """Torch data such as ``torch.float32``, a member of an imported enum, or a function passed as an argument."""
     path = dotted(node) or ""
-    if path in _TORCH_DATA:
-        return _TORCH_DATA[path]  # type: ignore[no-any-return]
+    if path in TORCH_DATA:
+        return TORCH_DATA[path]  # type: ignore[no-any-return]
     if isinstance(node.value, ast.Name) and node.value.id in names.imports:
         return EnumMember(names.imports[node.value.id], node.attr)
     if path.partition(".")[0] in names.alive:
@@ -166,7 +167,7 @@ def _negative(node: Any, names: Names) -> Value:
         raise fault(node, f"holds an expression inside an argument: {shown(node)}")
     if type(number) is complex:
         return complex(0.0, -number.imag)
-    return -number  # type: ignore[operator, no-any-return]
+    return -number  # type: ignore[operator]
 
 
 def _complex(node: Any, names: Names) -> Value:
@@ -226,7 +227,7 @@ def _range(*parts: Value) -> Range:
 def _members(items: Value = None, frozen: bool = False) -> Set:
     if not isinstance(items, List | Set | tuple | None):
         raise TypeError("a set is made of something else than its members")
-    return Set(items if isinstance(items, tuple) else () if items is None else items.items, frozen)
+    return sorted_set(items if isinstance(items, tuple) else () if items is None else items.items, frozen)
 
 
 def _size(items: Value = ()) -> Size:
@@ -249,7 +250,7 @@ _HANDLERS: Mapping[type[ast.expr], Callable[[Any, Names], Value]] = {
     ast.Attribute: _attribute,
     ast.Tuple: lambda node, names: _values(node.elts, names),
     ast.List: lambda node, names: List(_values(node.elts, names)),
-    ast.Set: lambda node, names: Set(_values(node.elts, names)),
+    ast.Set: lambda node, names: sorted_set(_values(node.elts, names), frozen=False),
     ast.Dict: _dict,
     ast.UnaryOp: _negative,
     ast.BinOp: _complex,

@@ -23,12 +23,12 @@ from fx2py.graph.values import (
     Range,
     Record,
     Ref,
-    Set,
     Size,
     Slice,
     SymExpr,
     TensorValue,
     Value,
+    sorted_set,
 )
 from fx2py.read.origin import module_path, source_line
 from fx2py.read.symbols import expression_text
@@ -65,12 +65,6 @@ def _values(items: Iterable[Any]) -> tuple[Value, ...]:
 
 def _mapping(obj: Mapping[Any, Any], cls: Name | None = None) -> Dict:
     return Dict(tuple([(value_of(key), value_of(item)) for key, item in obj.items()]), cls)
-
-
-def _set(obj: set[Any] | frozenset[Any]) -> Set:
-    """The members in an order that does not depend on the process."""
-    members = sorted(_values(obj), key=lambda member: (type(member).__name__, repr(member)))
-    return Set(tuple(members), isinstance(obj, frozenset))
 
 
 def _default_dict(obj: defaultdict[Any, Any]) -> Value:
@@ -113,8 +107,8 @@ _HANDLERS: dict[type, Callable[[Any], Value]] = {
     fx.immutable_collections.immutable_dict: _mapping,
     OrderedDict: lambda obj: _mapping(obj, Name("collections", "OrderedDict")),
     defaultdict: _default_dict,
-    set: _set,
-    frozenset: _set,
+    set: lambda obj: sorted_set(_values(obj), frozen=False),
+    frozenset: lambda obj: sorted_set(_values(obj), frozen=True),
     slice: lambda obj: Slice(value_of(obj.start), value_of(obj.stop), value_of(obj.step)),
     range: lambda obj: Range(obj.start, obj.stop, obj.step),
     torch.Size: lambda obj: Size(_values(obj)),

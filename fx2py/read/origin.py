@@ -1,9 +1,11 @@
-"""What a recorded stack trace and module stack say about where a node comes from."""
+"""Where a graph and its nodes come from: the file's digest, and what stack traces and module stacks say."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from fx2py.graph.data import SourceLine
 
@@ -54,3 +56,12 @@ def _second_part(entry: str) -> str:
                 return entry[start:position]
             start = position + 1
     return "" if start is None else entry[start:]
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -48,8 +48,8 @@ def tree_of_spec(spec: pytree.TreeSpec) -> Tree:
     if spec.type is defaultdict:
         factory, keys = spec.context
         cls = None if factory is None else _class_name(factory)
-        return _tree("collections.defaultdict", cls, keys, children)
-    return _tree(_registered_name(spec.type).path, None, spec.context, children)
+        return container_tree("collections.defaultdict", cls, keys, children)
+    return container_tree(_registered_name(spec.type).path, None, spec.context, children)
 
 
 def tree_of_json(text: str, namedtuple_fields: Mapping[str, Sequence[str]] | None = None) -> Tree:
@@ -77,8 +77,8 @@ def _tree_of_schema(schema: Any, fields: Mapping[str, Sequence[str]]) -> Tree:
         return Tree("namedtuple", children, names, class_name(str(context)))
     if kind == "collections.defaultdict" and type(context) is dict:
         factory = f"{context.get('default_factory_module')}.{context.get('default_factory_name')}"
-        return _tree(kind, class_name(factory), context.get("dict_context"), children)
-    return _tree(kind, None, _context(context), children)
+        return container_tree(kind, class_name(factory), context.get("dict_context"), children)
+    return container_tree(kind, None, _context(context), children)
 
 
 def _context(context: Any) -> Any:
@@ -89,7 +89,7 @@ def _context(context: Any) -> Any:
         return None
 
 
-def _tree(registered: str, cls: Name | None, context: Any, children: tuple[Tree, ...]) -> Tree:
+def container_tree(registered: str, cls: Name | None, context: Any, children: tuple[Tree, ...]) -> Tree:
     """The tree of one container; ``context`` is what its class recorded beside the children."""
     kind = _KINDS.get(registered)
     if kind in ("tuple", "list"):

@@ -1,0 +1,147 @@
+"""Objects of a pickle as values: data as data, and everything else by the name of what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from fx2py.graph.names import imported_name
+from fx2py.graph.values import (
+    Dict,
+    List,
+    Name,
+    Opaque,
+    Range,
+    Size,
+    Slice,
+    TensorValue,
+    Value,
+    sorted_set,
+)
+from fx2py.read.forward_values import TORCH_DATA
+from fx2py.read.pickle_stream import Built, Global, Mapping, Members, PickleFault
+from fx2py.read.pickled_tensors import LAYOUTS, Tensors, is_tensor
+from fx2py.read.storages import byte_string
+
+_MAX_VALUES = 20_000_000
+_LEAVES = frozenset({type(None), bool, int, float, str, bytes})
+_NATIVE_FUNCTIONS = "torch._C._VariableFunctionsClass"
+
+
+def name_of(obj: Global) -> Name:
+    """The canonical name of what the pickle refers to."""
+    return imported_name(obj.module, obj.qualname)
+
+
+class Values:
+    """Converts the objects of one pickle; sharing inside containers is not kept, so its total size is bounded."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+        self._left = _MAX_VALUES
+
+    def value(self, obj: Any) -> Value:
+        """The object as a value; PickleFault when the pickle describes more values than a file of its size can need."""
+        self._left -= 1
+        if self._left < 0:
+            raise PickleFault("the pickle repeats parts of itself too often")
+        if type(obj) in _LEAVES:
+            return obj  # type: ignore[no-any-return]
+        handler = _KINDS.get(type(obj))
+        if handler is None:
+            raise PickleFault(f"an attribute holds a {type(obj).__name__}")
+        return handler(self, obj)
+
+    def items(self, objs: Any) -> tuple[Value, ...]:
+        if type(objs) not in (list, tuple):
+            raise PickleFault("a container is made of what is no list")
+        return tuple([self.value(obj) for obj in objs])
+
+    def mapping(self, obj: Mapping) -> Dict:
+        return Dict(self.pairs(obj.pairs))
+
+    def pairs(self, pairs: list[tuple[Any, Any]]) -> tuple[tuple[Value, Value], ...]:
+        return tuple([(self.value(key), self.value(item)) for key, item in pairs])
+
+    def named(self, obj: Global) -> Value:
+        """Torch data pickled by its name, or the name."""
+        for path in (obj.path, obj.qualname):
+            if path in TORCH_DATA:
+                return TORCH_DATA[path]  # type: ignore[no-any-return]
+        return ... if obj.path == "builtins.Ellipsis" else name_of(obj)
+
+    def built(self, obj: Built) -> Value:
+        if is_tensor(obj):
+            return TensorValue(self._tensors.tensor(obj))
+        constructor = _CONSTRUCTORS.get(obj.path)
+        if constructor is not None and type(obj.args) is tuple:
+            try:
+                return constructor(self, obj)
+            except (TypeError, IndexError, RuntimeError, UnicodeError) as error:
+                raise PickleFault(f"{obj.path} is given unfit arguments: {error}") from None
+        is_named = type(obj.function) is Global
+        return Opaque(name_of(obj.function) if is_named else Name("builtins", "object"))
+
+    def ordered_dict(self, obj: Built) -> Value:
+        entries = obj.args[0] if obj.args else []
+        pairs = entries.pairs if type(entries) is Mapping else [tuple(entry) for entry in entries]
+        return Dict(self.pairs([*pairs, *obj.pairs]), Name("collections", "OrderedDict"))
+
+    def default_dict(self, obj: Built) -> Value:
+        if obj.args and obj.args[0] is not None:
+            return Opaque(Name("collections", "defaultdict"))
+        return Dict(self.pairs(obj.pairs), Name("collections", "defaultdict"))
+
+    def member(self, obj: Built) -> Value:
+        """``getattr`` as pickles use it: a function of torch, a member of an enum, a method of a class."""
+        owner, word = obj.args
+        if type(owner) is not Global or type(word) is not str:
+            return Opaque(Name("builtins", "getattr"))
+        if owner.path == _NATIVE_FUNCTIONS:
+            return imported_name("torch", word)
+        return imported_name(owner.module, f"{owner.qualname}.{word}")
+
+    def members(self, obj: Built, frozen: bool) -> Value:
+        return sorted_set(self.items([*(obj.args[0] if obj.args else ()), *obj.items]), frozen)
+
+
+def _plain(values: Values, objs: Any) -> tuple[Any, ...]:
+    """Arguments that must be plain leaves."""
+    if not all(type(obj) in _LEAVES for obj in objs):
+        raise TypeError("they are no plain values")
+    return tuple(objs)
+
+
+def _bytes(values: Values, obj: Built) -> Value:
+    data = byte_string(obj)
+    if data is None:
+        raise TypeError("they are no bytes")
+    return data
+
+
+_KINDS: dict[type, Callable[[Values, Any], Value]] = {
+    tuple: lambda values, obj: values.items(obj),
+    list: lambda values, obj: List(values.items(obj)),
+    Mapping: Values.mapping,
+    Members: lambda values, obj: sorted_set(values.items(obj.items), obj.frozen),
+    Global: Values.named,
+    Built: Values.built,
+}
+_CONSTRUCTORS: dict[str, Callable[[Values, Built], Value]] = {
+    "collections.OrderedDict": Values.ordered_dict,
+    "collections.defaultdict": Values.default_dict,
+    "builtins.set": lambda values, obj: values.members(obj, False),
+    "builtins.frozenset": lambda values, obj: values.members(obj, True),
+    "builtins.complex": lambda values, obj: complex(*_plain(values, obj.args)),
+    "builtins.slice": lambda values, obj: Slice(*values.items(obj.args)),
+    "builtins.range": lambda values, obj: Range(*values.items(obj.args)),
+    "builtins.bytes": _bytes,
+    "_codecs.encode": _bytes,
+    "torch.Size": lambda values, obj: Size(values.items(obj.args[0])),
+    "torch.device": lambda values, obj: torch.device(*_plain(values, obj.args)),
+    "torch.serialization._get_layout": lambda values, obj: LAYOUTS[_plain(values, obj.args)[0]],
+    "builtins.getattr": Values.member,
+}
+"""The calls in a pickle that stand for data; any other becomes ``Opaque``."""
