@@ -68,6 +68,8 @@ def build(
     module._buffers.update(buffers)
     module._non_persistent_buffers_set.update(non_persistent)
     module._modules.update(children)
+    if isinstance(module, torch.nn.RNNBase):
+        module._init_flat_weights()
     return module
 
 
@@ -101,9 +103,10 @@ def fields_of(value: Any, fields: tuple[str, ...]) -> list[Any]:
     return [getattr(value, name) for name in fields]
 
 
-def retarget(device: Any, recorded: str) -> torch.device:
-    """The device that stands for a recorded one: itself, unless another was asked for."""
-    return torch.device(recorded if device is None else device)
+def retarget(device: Any, recorded: str | None) -> Any:
+    """The device that stands for a recorded one (None: the default device): itself, unless another was asked for."""
+    chosen = recorded if device is None else device
+    return None if chosen is None else torch.device(chosen)
 
 
 def from_bits(layout: str, digits: str) -> Any:
