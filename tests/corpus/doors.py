@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import fx
 from torch.export import ExportedProgram
-from torch.fx._graph_pickler import GraphPickler
+from torch.fx._graph_pickler import GraphPickler, Options
 from torch.package import PackageExporter
 
 from tests.corpus.captures import Graph
@@ -27,9 +27,14 @@ def write_pickle(graph: Graph, folder: Path) -> Path:
     return path
 
 
+KEPT_METADATA = frozenset({"val", "stack_trace"})
+
+
 def write_graph_pickler(graph: Graph, folder: Path) -> Path:
+    """As compile caches write it: any operator, and of the metadata only what can always be pickled."""
     path = folder / "graph.graphpickle"
-    path.write_bytes(GraphPickler.dumps(graph))
+    options = Options(ops_filter=None, node_metadata_key_filter=KEPT_METADATA.__contains__)
+    path.write_bytes(GraphPickler.dumps(graph, options))
     return path
 
 

@@ -27,7 +27,7 @@ def prepared(x):
     return model
 
 
-@quantized(args=matrix)
+@quantized(args=matrix, not_savable_as=["pt", "pickle", "to_folder", "package"])
 def observed(x):
     return prepared(x)
 
