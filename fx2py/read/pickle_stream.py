@@ -85,7 +85,7 @@ def read_pickle(data: Data, start: int = 0) -> tuple[Any, int]:
     machine = _Machine(data, start)
     try:
         return machine.run(), machine.position
-    except (IndexError, struct.error):
+    except (IndexError, TypeError, struct.error):
         raise PickleFault(f"the pickle ends or underflows at byte {machine.position}") from None
     except UnicodeDecodeError:
         raise PickleFault(f"the pickle holds text that is not UTF-8 at byte {machine.position}") from None
@@ -297,7 +297,26 @@ def _stack_global(machine: _Machine) -> None:
 
 def _call(machine: _Machine) -> None:
     args, function = machine.stack.pop(), machine.stack.pop()
-    machine.stack.append(Built(function, args))
+    name = _DILL_CLASSES.get(function.path) if type(function) is Global else None
+    machine.stack.append(Built(function, args) if name is None else name(*args))
+
+
+def _dill_class(*args: Any) -> Global | Built:
+    """A builtin class, which dill writes by a name of its own."""
+    return Global("builtins", args[0]) if args and type(args[0]) is str else Built(None, args)
+
+
+def _dill_namedtuple(*args: Any) -> Global | Built:
+    """A namedtuple class, which dill writes by its name, fields and module."""
+    if len(args) == 3 and type(args[0]) is str and type(args[2]) is str:
+        return Global(args[2], args[0])
+    return Built(None, args)
+
+
+_DILL_CLASSES: dict[str, Callable[..., Global | Built]] = {
+    "dill._dill._load_type": _dill_class,
+    "dill._dill._create_namedtuple": _dill_namedtuple,
+}
 
 
 def _construct(machine: _Machine) -> None:

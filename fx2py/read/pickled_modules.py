@@ -16,12 +16,15 @@ from fx2py.read.forward import Forward, read_forward
 from fx2py.read.module_state import GRAPH_MODULE, HOOKS, MODULE_STATE
 from fx2py.read.origin import source_line
 from fx2py.read.pickle_stream import Built, Global, Mapping, Members, PickleFault
+from fx2py.read.pickled_graphs import graph_of, state_of
+from fx2py.read.pickled_meta import PICKLER
 from fx2py.read.pickled_tensors import Tensors
 from fx2py.read.pickled_trees import tree_of_pickled
 from fx2py.read.pickled_values import Values, name_of
 from fx2py.read.storages import Storages
 
 _FROM_TEXT = "torch.fx.graph_module.reduce_graph_module"
+_FROM_NODES = f"{PICKLER}._GraphModulePickleData.unpickle"
 _FROM_PACKAGE = "torch.fx.graph_module.reduce_package_graph_module"
 _TRACES = "_graphmodule_graph_node_meta_stack_trace"
 SourceText = Callable[[str], str]
@@ -29,7 +32,7 @@ SourceText = Callable[[str], str]
 
 def is_graph_module(obj: Any) -> bool:
     """Whether a pickled object is a GraphModule."""
-    return type(obj) is Built and obj.path in (_FROM_TEXT, _FROM_PACKAGE)
+    return type(obj) is Built and obj.path in (_FROM_TEXT, _FROM_PACKAGE, _FROM_NODES)
 
 
 def is_module(obj: Any) -> bool:
@@ -70,7 +73,11 @@ class Modules:
         return self._with_state(ModuleRecord(name_of(obj.function)), obj.state.by_name(), path)
 
     def _graph_module(self, obj: Built, path: str) -> ModuleRecord:
-        if type(obj.args) is not tuple or len(obj.args) != 2 or type(obj.args[0]) is not Mapping:
+        if type(obj.args) is not tuple or len(obj.args) != 2:
+            raise PickleFault("a GraphModule is described in an unknown way")
+        if obj.path == _FROM_NODES:
+            return self._pickled_nodes(obj, path)
+        if type(obj.args[0]) is not Mapping:
             raise PickleFault("a GraphModule is described in an unknown way")
         state = obj.args[0].by_name()
         forward = read_forward(self._text(obj, state))
@@ -80,6 +87,14 @@ class Modules:
             convention=_convention(forward, state),
         )
         return self._with_state(record, state, path)
+
+    def _pickled_nodes(self, obj: Built, path: str) -> ModuleRecord:
+        data = state_of(obj.args[0], "_GraphModulePickleData")
+        if type(data.get("gm_dict")) is not Mapping:
+            raise PickleFault("a GraphModule has no attributes")
+        graph, convention = graph_of(data.get("graph"), self.values)
+        record = ModuleRecord(GRAPH_MODULE, graph=graph, convention=convention)
+        return self._with_state(record, data["gm_dict"].by_name(), path)
 
     def _text(self, obj: Built, state: MappingType[str, Any]) -> str:
         second = obj.args[1]

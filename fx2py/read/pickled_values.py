@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from fx2py.graph.names import imported_name
+from fx2py.graph.names import dotted_name, imported_name
 from fx2py.graph.values import (
     Dict,
     List,
     Name,
     Opaque,
     Range,
+    Ref,
     Size,
     Slice,
+    SymExpr,
     TensorValue,
     Value,
     sorted_set,
 )
-from fx2py.read.forward_values import TORCH_DATA
+from fx2py.read.forward_values import TORCH_DATA, Names, value_of
 from fx2py.read.pickle_stream import Built, Global, Mapping, Members, PickleFault
+from fx2py.read.pickled_meta import PICKLER, SYMBOLIC_INT, attributes, symbolic_size
 from fx2py.read.pickled_tensors import LAYOUTS, Tensors, is_tensor
 from fx2py.read.storages import byte_string
 
 _MAX_VALUES = 20_000_000
 _LEAVES = frozenset({type(None), bool, int, float, str, bytes})
+_NODE = f"{PICKLER}._NodePickleData"
+_TARGETS = frozenset(
+    f"{PICKLER}._Op{kind}PickleData" for kind in ("Str", "Overload", "OverloadPacket", "Function")
+)
 _NATIVE_FUNCTIONS = "torch._C._VariableFunctionsClass"
 
 
 def name_of(obj: Global) -> Name:
     """The canonical name of what the pickle refers to."""
     return imported_name(obj.module, obj.qualname)
+
+
+def target_name(obj: Any) -> str | None:
+    """The dotted path or text that GraphPickler keeps of a target; None for anything else."""
+    if type(obj) is not Built or obj.path not in _TARGETS:
+        return None
+    state = attributes(obj)
+    root, name = state.get("root", ""), state.get("name")
+    if type(name) is not str or type(root) is not str:
+        return None
+    return f"{root}.{name}" if root else name
 
 
 class Values:
@@ -79,10 +98,37 @@ class Values:
         if constructor is not None and type(obj.args) is tuple:
             try:
                 return constructor(self, obj)
-            except (TypeError, IndexError, RuntimeError, UnicodeError) as error:
+            except (TypeError, IndexError, KeyError, RuntimeError, SyntaxError, UnicodeError) as error:
                 raise PickleFault(f"{obj.path} is given unfit arguments: {error}") from None
+        operator = self._operator(obj.function)
+        if operator is not None:
+            return dotted_name(operator)
         is_named = type(obj.function) is Global
         return Opaque(name_of(obj.function) if is_named else Name("builtins", "object"))
+
+    def _operator(self, function: Any) -> str | None:
+        """The path of an operator that GraphPickler describes by the bound method which would give it."""
+        if type(function) is Built and function.path == "builtins.getattr" and type(function.args) is tuple:
+            return target_name(function.args[0]) if function.args else None
+        return None
+
+    def node(self, obj: Built) -> Value:
+        name = attributes(obj).get("name")
+        if type(name) is not str:
+            raise PickleFault("a node has no name")
+        return Ref(name)
+
+    def symbolic(self, obj: Built) -> Value:
+        size = symbolic_size(obj)
+        return SymExpr(size) if type(size) is str else size
+
+    def immutable_list(self, obj: Built) -> Value:
+        return List(self.items([*(obj.args[0] if obj.args else ()), *obj.items]))
+
+    def immutable_dict(self, obj: Built) -> Value:
+        entries = obj.args[0] if obj.args else ()
+        pairs = entries.pairs if type(entries) is Mapping else [(key, item) for key, item in entries]
+        return Dict(self.pairs([*pairs, *obj.pairs]))
 
     def ordered_dict(self, obj: Built) -> Value:
         entries = obj.args[0] if obj.args else []
@@ -121,6 +167,14 @@ def _bytes(values: Values, obj: Built) -> Value:
     return data
 
 
+def _printed(values: Values, obj: Built) -> Value:
+    """What dill keeps by its text, for ``eval``: read as an argument of a graph is, so only data comes out."""
+    match ast.parse(str(*_plain(values, obj.args))).body:
+        case [ast.Expr(value=text)]:
+            return value_of(text, Names())
+    raise TypeError("they are no value")
+
+
 _KINDS: dict[type, Callable[[Values, Any], Value]] = {
     tuple: lambda values, obj: values.items(obj),
     list: lambda values, obj: List(values.items(obj)),
@@ -143,5 +197,10 @@ _CONSTRUCTORS: dict[str, Callable[[Values, Built], Value]] = {
     "torch.device": lambda values, obj: torch.device(*_plain(values, obj.args)),
     "torch.serialization._get_layout": lambda values, obj: LAYOUTS[_plain(values, obj.args)[0]],
     "builtins.getattr": Values.member,
+    "dill._dill._eval_repr": _printed,
+    "torch.fx.immutable_collections.immutable_list": Values.immutable_list,
+    "torch.fx.immutable_collections.immutable_dict": Values.immutable_dict,
+    _NODE: Values.node,
+    SYMBOLIC_INT: Values.symbolic,
 }
 """The calls in a pickle that stand for data; any other becomes ``Opaque``."""
