@@ -5,15 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fx2py.api import Artifact, generate, open_artifact
+    from fx2py.api import Artifact, EquivalenceReport, diff, generate, open_artifact
     from fx2py.errors import Fx2pyError
     from fx2py.program.options import GenerateOptions
     from fx2py.trust import Policy
 
-__all__ = ["Artifact", "Fx2pyError", "GenerateOptions", "Policy", "generate", "open_artifact"]
+__all__ = [
+    "Artifact",
+    "EquivalenceReport",
+    "Fx2pyError",
+    "GenerateOptions",
+    "Policy",
+    "diff",
+    "generate",
+    "open_artifact",
+]
 
 _HOMES = {
     "Artifact": "fx2py.api",
+    "EquivalenceReport": "fx2py.api",
+    "diff": "fx2py.api",
     "Fx2pyError": "fx2py.errors",
     "GenerateOptions": "fx2py.program.options",
     "Policy": "fx2py.trust",

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import torch
 import torch.fx as fx
 from torch.export import ExportedProgram
 
 from fx2py import artifact as _artifact
 from fx2py.artifact import Artifact, open_artifact
+from fx2py.compare import EquivalenceReport
+from fx2py.compare.graphs import diff_graph
+from fx2py.graph.data import GraphData
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read import open_graph
+from fx2py.trust import Policy
 
-__all__ = ["Artifact", "generate", "open_artifact"]
+__all__ = ["Artifact", "EquivalenceReport", "diff", "generate", "open_artifact"]
 
-Source: TypeAlias = "str | os.PathLike[str] | fx.GraphModule | ExportedProgram"
+Source: TypeAlias = "str | os.PathLike[str] | fx.GraphModule | ExportedProgram | GraphData"
 
 
 def generate(source: Source, *, model: str | None = None, options: GenerateOptions = DEFAULT) -> Artifact:
@@ -25,5 +31,34 @@ def generate(source: Source, *, model: str | None = None, options: GenerateOptio
     ``model`` chooses among several graphs in one file. A file is read as data; nothing in it is executed. Raises
     UnknownFormatError when the file holds no graph, UnsupportedGraphError when it cannot be generated exactly.
     """
-    graph = source if isinstance(source, fx.GraphModule | ExportedProgram) else Path(source)
-    return _artifact.generate(open_graph(graph, model=model), options)
+    return _artifact.generate(_graph(source, model), options)
+
+
+def diff(
+    source: Source,
+    artifact: Artifact | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    model: str | None = None,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    policy: Policy | None = None,
+) -> EquivalenceReport:
+    """Compare generated code (``artifact``, else made now) with the graph itself, bit for bit, on equal inputs and state.
+
+    ``policy`` says which names of a file may become callables; live objects need none. A difference is a result, not
+    an exception: see ``report.equal``. Raises UntrustedTargetError or ReplayError when either side cannot be bound.
+    """
+    graph = _graph(source, model)
+    gate = policy or Policy(trust_all=graph.provenance.path is None)
+    code = artifact or _artifact.generate(graph)
+    return diff_graph(graph, code, args, kwargs, device=device, seed=seed, policy=gate)
+
+
+def _graph(source: Source, model: str | None) -> GraphData:
+    if isinstance(source, GraphData):
+        return source
+    return open_graph(
+        source if isinstance(source, fx.GraphModule | ExportedProgram) else Path(source), model=model
+    )

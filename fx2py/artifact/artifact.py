@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from fx2py.artifact.manifest import Manifest, describe, manifest_text, read_manifest
-from fx2py.artifact.tensors import moved
 from fx2py.emit.audit import admitted_classes, audit
 from fx2py.emit.module import emit
 from fx2py.emit.validate import validate
 from fx2py.errors import ArtifactError, Finding, ReplayError, UnsupportedGraphError
 from fx2py.graph.data import GraphData
+from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
 from fx2py.program.bound import bound_tensors
 from fx2py.program.ir import Program
@@ -37,7 +37,8 @@ SOURCE, MANIFEST, WEIGHTS = "execution_fn.py", "manifest.json", "weights.pt"
 class Artifact:
     """Generated code: its ``source``, its ``manifest`` and the tensors that it is bound to.
 
-    ``program`` is set when it was generated in this process, ``folder`` when it was opened or written.
+    ``program`` is set when it was generated in this process, ``folder`` when it was opened or written; ``device`` and
+    ``modules`` when its tensors and live modules were moved.
     """
 
     source: str = field(repr=False)
@@ -45,6 +46,16 @@ class Artifact:
     tensors: Mapping[str, torch.Tensor] = field(repr=False)
     program: Program | None = field(default=None, repr=False)
     folder: Path | None = None
+    device: torch.device | None = None
+    modules: Mapping[str, torch.nn.Module] = field(default_factory=dict, repr=False)
+
+    def to(self, device: str | torch.device) -> Artifact:
+        """This artifact with its tensors, and the devices in its code, on ``device``."""
+        target = torch.device(device)
+        copies = TensorCopies(target)
+        tensors = {name: copies(tensor) for name, tensor in self.tensors.items()}
+        modules = {path: copies.of_module(module) for path, module in self._modules().items()}
+        return dataclasses.replace(self, tensors=tensors, modules=modules, device=target)
 
     def bind(
         self,
@@ -58,16 +69,15 @@ class Artifact:
         ``submods`` replaces submodules by name. ``policy`` says which names of a file may become callables; code that
         was generated from a live object needs none. Raises UntrustedTargetError or ReplayError before anything runs.
         """
-        live = self.program is not None and self.program.provenance.path is None
-        gate = policy or Policy(trust_all=live)
+        if device is not None:
+            return self.to(device).bind(None, submods, policy=policy)
+        gate = policy or Policy(trust_all=self._is_live())
         audit(self.source, gate, self._place())
         namespace = self._execute()
         if not gate.trust_all:
             namespace["find_class"] = admitted_classes(gate)
-        tensors = self.tensors if device is None else moved(self.tensors, torch.device(device))
-        given = {**self._live_modules(device), **(submods or {})}
         try:
-            bound = namespace["bind"](tensors, device, given)
+            bound = namespace["bind"](self.tensors, self.device, {**self._modules(), **(submods or {})})
         except RuntimeError as error:
             raise ReplayError(f"{self._place()}: {error}") from None
         return bound  # type: ignore[no-any-return]
@@ -122,15 +132,16 @@ class Artifact:
             raise ReplayError(f"{self._place()} needs something that is not here: {error}.", hint) from None
         return module.__dict__
 
-    def _live_modules(self, device: Any) -> dict[str, Any]:
-        """The live modules that a live graph calls, as they are; other devices are reached by rebuilding them."""
-        if self.program is None or device is not None:
-            return {}
-        entries = self.program.submods
+    def _is_live(self) -> bool:
+        return self.program is not None and self.program.provenance.path is None
+
+    def _modules(self) -> Mapping[str, torch.nn.Module]:
+        """The modules of a live graph, which are called as they are."""
+        if self.modules or self.program is None:
+            return self.modules
+        records = ((entry.path, entry.record) for entry in self.program.submods if not entry.function)
         return {
-            e.path: e.record.live
-            for e in entries
-            if e.record and e.record.live is not None and not e.function
+            path: record.live for path, record in records if record is not None and record.live is not None
         }
 
 

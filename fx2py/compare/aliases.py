@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fx2py.compare.leaves import leaves_with_paths
-from fx2py.replay.tensors import has_plain_storage
+from fx2py.graph.tensors import has_plain_storage
 
 
 def alias_labels(named: Mapping[str, torch.Tensor], result: Any) -> dict[str, str]:

@@ -10,7 +10,7 @@ import torch
 
 from fx2py.compare.report import EquivalenceReport
 from fx2py.compare.runs import Run, compare_runs, record_run
-from fx2py.replay.tensors import TensorCopies, write_back
+from fx2py.graph.tensors import TensorCopies, write_back
 
 
 @dataclass(frozen=True, slots=True, eq=False)

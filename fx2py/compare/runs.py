@@ -17,7 +17,7 @@ from fx2py.compare.leaves import compare_leaves
 from fx2py.compare.report import EquivalenceReport, LeafOutcome
 from fx2py.compare.tensors import compare_values, differences
 from fx2py.errors import Fx2pyError
-from fx2py.replay.tensors import TensorCopies
+from fx2py.graph.tensors import TensorCopies
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _DEVICE_TYPES = ("cpu", "cuda")

@@ -11,7 +11,7 @@ import torch
 
 from fx2py.emit.grammar import GrammarError, Names, read_value
 from fx2py.emit.tail import BIND_DOC, BIND_PARAMETERS
-from fx2py.graph.values import DeviceType, Dict, Set, children
+from fx2py.graph.values import DefaultDevice, DeviceType, Dict, Set, children
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def _text(node: ast.expr) -> str:
     raise GrammarError(node, "a name is no text literal")
 
 
-def _retarget(node: ast.Call) -> torch.device:
+def _retarget(node: ast.Call) -> torch.device | DefaultDevice:
     if (
         len(node.args) != 2
         or not isinstance(node.args[0], ast.Name)
@@ -198,6 +198,8 @@ def _retarget(node: ast.Call) -> torch.device:
         or node.keywords
     ):
         raise GrammarError(node, "a device is not written as fx2py writes it")
+    if isinstance(node.args[1], ast.Constant) and node.args[1].value is None:
+        return DefaultDevice()
     try:
         return torch.device(_text(node.args[1]))
     except RuntimeError:

@@ -11,7 +11,7 @@ import torch
 from fx2py.emit import text
 from fx2py.emit.expressions import Scope, value_text
 from fx2py.graph.data import ModuleRecord
-from fx2py.graph.values import DeviceType, Live, Opaque, Set, TensorValue, walk
+from fx2py.graph.values import DefaultDevice, DeviceType, Live, Opaque, Set, TensorValue, walk
 from fx2py.program.bound import bound_tensors, modules_to_rebuild
 from fx2py.program.ir import Program
 from fx2py.program.literals import bits_of, needs_slot
@@ -52,6 +52,8 @@ class _BoundText:
             return ""
         if kind is torch.device:
             return f"retarget(device, {text.quoted(str(value))})"
+        if kind is DefaultDevice:
+            return "retarget(device, None)"
         if kind is DeviceType:
             return f"retarget(device, {text.quoted(value.type)}).type"
         if kind is Live:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fx2py.graph.data import Node
-from fx2py.graph.values import DeviceType, Name, OpName
+from fx2py.graph.values import DefaultDevice, DeviceType, Name, OpName
 
 _TRANSFERS = {"cpu": "cpu", "cuda": "cuda"}
 _DEVICE_FIRST = frozenset({"torch.device", "torch.Generator", "torch.get_device_module"})
@@ -23,6 +23,33 @@ _TYPE_FIRST = frozenset(
         ),
     }
 )
+_FACTORIES = frozenset(
+    {
+        "arange",
+        "empty",
+        "empty_permuted",
+        "empty_strided",
+        "eye",
+        "full",
+        "linspace",
+        "logspace",
+        "ones",
+        "rand",
+    }
+    | {
+        "randint",
+        "randn",
+        "randperm",
+        "range",
+        "scalar_tensor",
+        "tensor",
+        "as_tensor",
+        "tril_indices",
+        "zeros",
+    }
+    | {"triu_indices", "bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"}
+)
+"""Functions whose result lives on the default device when the call names none."""
 
 
 def explicit_devices(node: Node) -> Node:
@@ -48,7 +75,17 @@ def explicit_devices(node: Node) -> Node:
         args = (_device(args[0], index), *args[1 if index is None else 2 :]) if args else args
     elif target.path == "torch.Tensor.to":
         args = args[:1] + tuple(_device(value) for value in args[1:2]) + args[2:]
-    return replace(node, args=args, kwargs=_keywords(target, node.kwargs))
+    return replace(node, args=args, kwargs=(*_keywords(target, node.kwargs), *_default(target, node)))
+
+
+def _default(target: Name | OpName, node: Node) -> tuple[tuple[str, Any], ...]:
+    """``device=`` for a factory call that names no device: where its result lives must move with the graph too."""
+    if isinstance(target, OpName):
+        is_factory = target.namespace == "aten" and target.name in _FACTORIES and target.overload is not None
+    else:
+        is_factory = target.module == "torch" and target.qualname in _FACTORIES
+    named = {key for key, _ in node.kwargs}
+    return (("device", DefaultDevice()),) if is_factory and not named & {"device", "out"} else ()
 
 
 def retarget(value: Any, device: torch.device | None) -> Any:
@@ -57,7 +94,7 @@ def retarget(value: Any, device: torch.device | None) -> Any:
         return value if device is None else device
     if type(value) is DeviceType:
         return value.type if device is None else device.type
-    return value
+    return device if type(value) is DefaultDevice else value
 
 
 def _method(node: Node) -> Node:

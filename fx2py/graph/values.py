@@ -109,6 +109,11 @@ class DeviceType:
 
 
 @dataclass(frozen=True, slots=True)
+class DefaultDevice:
+    """The device of a factory call that names none: None, unless the graph moves."""
+
+
+@dataclass(frozen=True, slots=True)
 class List:
     items: tuple[Value, ...] = ()
 
@@ -174,7 +179,7 @@ Plain: TypeAlias = (
     " | torch.dtype | torch.device | torch.layout | torch.memory_format | torch.qscheme"
 )
 Value: TypeAlias = (
-    "Plain | Ref | Name | OpName | Attribute | EnumMember | Live | Opaque | SymExpr | DeviceType"
+    "Plain | Ref | Name | OpName | Attribute | EnumMember | Live | Opaque | SymExpr | DeviceType | DefaultDevice"
     " | TensorValue | tuple[Value, ...] | List | Dict | Set | Slice | Range | Size | Record"
 )
 

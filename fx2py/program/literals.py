@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fx2py.graph.values import DeviceType, Live
+from fx2py.graph.values import DefaultDevice, DeviceType, Live
 
 _NAN_BITS = struct.pack("<d", math.nan)
 
@@ -29,7 +29,7 @@ def needs_slot(value: Any) -> bool:
         return not _float_has_text(value)
     if kind is complex:
         return not (_float_has_text(value.real) and _float_has_text(value.imag))
-    return kind in (torch.device, DeviceType, Live)
+    return kind in (torch.device, DeviceType, DefaultDevice, Live)
 
 
 def constant_name(value: Any) -> str:
@@ -38,6 +38,8 @@ def constant_name(value: Any) -> str:
         return f"{value.type}_{value.index}" if value.index is not None else f"{value.type}_device"
     if isinstance(value, DeviceType):
         return f"{value.type}_type"
+    if isinstance(value, DefaultDevice):
+        return "default_device"
     return "constant"
 
 

@@ -19,7 +19,7 @@ from fx2py.replay.contract import check_inputs
 from fx2py.replay.modules import Modules
 from fx2py.replay.signature import bind_arguments
 from fx2py.replay.subgraphs import as_subgraph
-from fx2py.replay.tensors import TensorCopies
+from fx2py.graph.tensors import TensorCopies
 from fx2py.replay.values import Values
 from fx2py.trust import Policy
 

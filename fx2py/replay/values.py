@@ -13,6 +13,7 @@ from fx2py.graph.devices import retarget
 from fx2py.graph.values import (
     PLAIN,
     Attribute,
+    DefaultDevice,
     DeviceType,
     Dict,
     EnumMember,
@@ -108,7 +109,7 @@ class Values:
 
 
 _BUILDERS: dict[type, Callable[[Values, Any, Mapping[str, Any]], Any]] = {
-    **dict.fromkeys((*PLAIN, DeviceType), Values._leaf),
+    **dict.fromkeys((*PLAIN, DefaultDevice, DeviceType), Values._leaf),
     **dict.fromkeys((Name, OpName, EnumMember), Values._name),
     Ref: Values._ref,
     Attribute: Values._attribute,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fx2py.replay.tensors import TensorCopies, write_back
+from fx2py.graph.tensors import TensorCopies, write_back
 
 
 def test_views_of_one_storage_stay_views_of_one_storage() -> None:

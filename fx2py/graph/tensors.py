@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,20 +16,30 @@ class TensorCopies:
     def __init__(self, device: torch.device | None = None) -> None:
         self._device = device
         self._copies: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._storages: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        self._storages: dict[int, tuple[torch.UntypedStorage, torch.Tensor]] = {}
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The copy of ``tensor``: a leaf that requires grad where the tensor does."""
+        """The copy of ``tensor``: a leaf that requires grad where the tensor does.
+
+        On a device that this build of torch cannot reach, where only fake tensors exist, none requires grad: torch
+        would end the process.
+        """
         if id(tensor) not in self._copies:
-            copy = self._copy(tensor.detach())
+            copied = self._copy(tensor.detach())
+            wants_grad = tensor.requires_grad and _has_autograd(copied.device)
             if isinstance(tensor, torch.nn.Parameter):
-                copy = torch.nn.Parameter(copy, tensor.requires_grad)
-            self._copies[id(tensor)] = (tensor, copy.requires_grad_(tensor.requires_grad))
+                copied = torch.nn.Parameter(copied, wants_grad)
+            self._copies[id(tensor)] = (tensor, copied.requires_grad_(wants_grad))
         return self._copies[id(tensor)][1]
 
     def of(self, value: Any) -> Any:
         """``value`` with every tensor in its containers copied."""
         return pytree.tree_map_only(torch.Tensor, self, value)
+
+    def of_module(self, module: torch.nn.Module) -> torch.nn.Module:
+        """A deep copy of ``module`` over the copies of its tensors."""
+        tensors = (*module.parameters(), *module.buffers())
+        return copy.deepcopy(module, {id(tensor): self(tensor) for tensor in tensors})
 
     def _copy(self, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.is_conj():
@@ -37,18 +48,21 @@ class TensorCopies:
             return torch._neg_view(self._copy(torch._neg_view(tensor)))
         if not has_plain_storage(tensor):
             return tensor.to(self._device or tensor.device, copy=True)
-        storage = self._storage(tensor.untyped_storage())
-        copy = torch.empty(0, dtype=tensor.dtype, device=storage.device)
-        copy.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
-        return copy
+        flat = self._flat(tensor.untyped_storage())
+        whole = flat[: flat.numel() // tensor.element_size() * tensor.element_size()].view(tensor.dtype)
+        return whole.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset()).detach()
 
-    def _storage(self, storage: torch.UntypedStorage) -> torch.UntypedStorage:
+    def _flat(self, storage: torch.UntypedStorage) -> torch.Tensor:
+        """The bytes of the copied storage; a tensor, since a fake tensor has no storage to share."""
         key = storage._cdata
         if key not in self._storages:
             flat = _bytes_of(storage)
-            copy = flat.to(self._device or storage.device, copy=True).untyped_storage()
-            self._storages[key] = (storage, copy)
+            self._storages[key] = (storage, flat.to(self._device or storage.device, copy=True))
         return self._storages[key][1]
+
+
+def _has_autograd(device: torch.device) -> bool:
+    return device.type in ("cpu", "meta") or torch.get_device_module(device).is_available()
 
 
 def has_plain_storage(tensor: torch.Tensor) -> bool:

@@ -1,0 +1,37 @@
+"""Generated code compared with the graph that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from fx2py.artifact import Artifact
+from fx2py.compare.diff import Side, diff_callables
+from fx2py.compare.report import EquivalenceReport
+from fx2py.graph.data import GraphData
+from fx2py.replay.interpreter import Reference
+from fx2py.trust import Policy
+
+
+def diff_graph(
+    data: GraphData,
+    artifact: Artifact,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+    policy: Policy | None = None,
+) -> EquivalenceReport:
+    """Run the graph in the reference interpreter and the artifact's code, from equal state and inputs, and compare.
+
+    Raises UntrustedTargetError or ReplayError before anything runs when either side cannot be bound.
+    """
+    placed = artifact if device is None else artifact.to(device)
+    candidate = placed.bind(policy=policy)
+    reference = Reference(data, policy, device=device)
+    return diff_callables(
+        Side(reference, reference.tensors), Side(candidate, placed.tensors), args, kwargs, seed=seed
+    )
