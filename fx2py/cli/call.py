@@ -15,8 +15,8 @@ import torch
 from fx2py.artifact import Artifact
 from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
-from fx2py.replay.inputs import Inputs, find_inputs, load_inputs
 from fx2py.graph.tensors import TensorCopies
+from fx2py.replay.inputs import Inputs, find_inputs, load_inputs
 from fx2py.trust import Policy
 
 

@@ -26,9 +26,6 @@ class Diffed:
     inputs: str
     report: EquivalenceReport
 
-    def names(self) -> dict[str, str]:
-        return {"graph": self.graph, "code": self.code, "inputs": self.inputs}
-
 
 def diff(
     graph: Annotated[
@@ -55,9 +52,9 @@ def diff(
     """Compare generated code with its graph, bit for bit. Exits 0 when equivalent, 1 when not."""
     check_device(device)
     admitted = options.policy(allow, allow_op, allow_class, trust)
-    graph, folder = _pair(graph, folder)
-    with render.working(f"comparing {folder or graph}"):
-        done = _diff(graph, folder, _Request(inputs, device, seed, model, exact_ops), admitted)
+    named, target = _pair(graph, folder)
+    with render.working(f"comparing {target}"):
+        done = _diff(named, target, _Request(inputs, device, seed, model, exact_ops), admitted)
     render.print_diff(done, as_json)
     raise typer.Exit(0 if done.report.equal else 1)
 
@@ -73,28 +70,28 @@ class _Request:
     exact_ops: bool
 
 
-def _pair(graph: Path | None, folder: Path | None) -> tuple[Path | None, Path | None]:
-    """The graph (None: the one that the folder names) and the folder (None: generate in memory) that are meant."""
+def _pair(graph: Path | None, folder: Path | None) -> tuple[Path | None, Path]:
+    """What is meant: a graph and a generated folder, or None and a folder or graph that stands for both."""
     if graph is None:
         return None, newest_folder(Path())
-    if folder is None and is_generated(graph):
+    beside = folder or default_folder(graph, Path())
+    if folder is None and (is_generated(graph) or not is_generated(beside)):
         return None, graph
-    beside = default_folder(graph, Path())
-    return graph, beside if folder is None and is_generated(beside) else folder
+    return graph, beside
 
 
-def _diff(graph: Path | None, folder: Path | None, request: _Request, policy: Policy) -> Diffed:
-    import fx2py
+def _diff(graph: Path | None, target: Path, request: _Request, policy: Policy) -> Diffed:
     from fx2py.cli.call import choose_inputs
     from fx2py.cli.subject import open_pair, open_subject
+    from fx2py.compare.graphs import diff_graph
 
-    if graph is not None and folder is not None:
-        subject = open_pair(graph, folder, request.model)
+    if graph is None:
+        subject = open_subject(target, request.model, request.exact_ops)
     else:
-        subject = open_subject(folder or graph, request.model, request.exact_ops)
+        subject = open_pair(graph, target, request.model)
     data = subject.graph()
     inputs = choose_inputs(lambda: data, request.inputs, request.seed, request.device, policy)
-    report = fx2py.diff(
+    report = diff_graph(
         data,
         subject.artifact,
         inputs.args,
@@ -103,4 +100,5 @@ def _diff(graph: Path | None, folder: Path | None, request: _Request, policy: Po
         seed=request.seed,
         policy=policy,
     )
-    return Diffed(str(data.provenance.path), str(folder or "generated in memory"), inputs.source, report)
+    code = str(target) if is_generated(target) else "generated in memory"
+    return Diffed(str(data.provenance.path), code, inputs.source, report)

@@ -42,18 +42,28 @@ def _stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def _text(text: str, style: str = "") -> Text:
+    """Text as it stands, no markup; what could steer a terminal is shown as its escape (names come from files)."""
+    shown = (sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
+    return Text("".join(shown), style)
+
+
+def _print_line(console: Console, text: str, style: str = "") -> None:
+    console.print(_text(text, style), soft_wrap=True)
+
+
 def print_fault(fault: Fx2pyError) -> None:
     """One message: what is wrong, then the next step."""
     console = _stderr()
     label = "" if isinstance(fault, InternalError) else "error: "
-    console.print(Text(label, style="bold red") + Text(fault.message), soft_wrap=True)
+    console.print(_text(label, "bold red") + _text(fault.message), soft_wrap=True)
     if fault.hint:
-        console.print(Text(fault.hint, style="dim"), soft_wrap=True)
+        _print_line(console, fault.hint, "dim")
 
 
 def print_note(text: str) -> None:
     """A remark beside the result; on stderr, so that it never mixes with what a pipe reads."""
-    _stderr().print(Text(text, style="dim"), soft_wrap=True)
+    _print_line(_stderr(), text, "dim")
 
 
 def print_json(data: Any) -> None:
@@ -128,7 +138,7 @@ def _print_one(console: Console, item: Generated) -> None:
     console.print()
     if len(code) > SHOWN_LINES:
         rest = f"... {len(code) - SHOWN_LINES} more lines in {item.folder / 'execution_fn.py'}"
-        console.print(Text(rest, style="dim"), soft_wrap=True)
+        _print_line(console, rest, "dim")
     facts = {
         "graph": f"{item.graph} ({item.manifest.graph.format})",
         "folder": str(item.folder),
@@ -141,7 +151,7 @@ def _print_one(console: Console, item: Generated) -> None:
         facts["to run"] = "needs " + ", ".join(item.manifest.requires)
     _print_facts(console, facts)
     for note in item.manifest.notes:
-        console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+        _print_line(console, f"note: {note}", "yellow")
 
 
 def _print_several(console: Console, done: Sequence[Generated]) -> None:
@@ -150,8 +160,8 @@ def _print_several(console: Console, done: Sequence[Generated]) -> None:
         manifest = item.manifest
         amounts = (_calls(manifest), len(manifest.submodules), len(manifest.weights), _numbers(manifest))
         counts = [f"{amount:,}" for amount in amounts]
-        table.add_row(item.graph.name, str(item.folder), *counts, ", ".join(manifest.requires))
-    console.print(table)
+        _add_row(table, item.graph.name, str(item.folder), *counts, ", ".join(manifest.requires))
+    _print_table(console, table)
 
 
 def _calls(manifest: Manifest) -> int:
@@ -175,20 +185,20 @@ def print_run(ran: Ran, verbose: bool, as_json: bool) -> None:
     for row in ran.outputs:
         shape = "" if row.shape is None else str(list(row.shape))
         numbers = [_number(number) for number in (row.minimum, row.mean, row.maximum)]
-        table.add_row(
-            row.path, row.kind, shape, row.device, *numbers, "" if row.nans is None else str(row.nans)
-        )
-    console.print(table)
+        nans = "" if row.nans is None else str(row.nans)
+        _add_row(table, row.path, row.kind, shape, row.device or "", *numbers, nans)
+    _print_table(console, table)
     if verbose:
         bound = _table("submodule", "bound as")
         for name, manner in ran.bindings:
-            bound.add_row(name, manner)
-        console.print(bound if ran.bindings else Text("no submodules are called\n"))
+            _add_row(bound, name, manner)
+        _print_table(console, bound)
     calls = "one call" if len(ran.seconds) == 1 else f"median of {len(ran.seconds)} calls"
-    facts = {"ran": ran.label, "inputs": ran.inputs, "time": f"{_duration(median(ran.seconds))} ({calls})"}
+    facts = {"ran": ran.label, "time": f"{_duration(median(ran.seconds))} ({calls})"}
     if ran.saved is not None:
         facts["saved"] = str(ran.saved)
     _print_facts(console, facts)
+    _print_line(console, ran.inputs)
 
 
 def _run_data(ran: Ran) -> dict[str, Any]:
@@ -227,22 +237,28 @@ def _finite(number: float | None) -> float | str | None:
 def print_diff(done: Diffed, as_json: bool) -> None:
     """The outcome of each output, of each changed tensor, and the verdict."""
     if as_json:
-        print_json({**done.names(), "equal": done.report.equal, **_report_data(done.report)})
+        print_json(_diff_data(done))
         return
     console, report = _stdout(), done.report
     table = _table("output", "expected", "outcome")
     for leaf in (*report.outputs, *report.mutations):
-        table.add_row(leaf.path, leaf.expected, _outcome(leaf))
-    console.print(table)
-    _print_facts(console, {**done.names(), **_raised(report)})
-    verdict = ("equivalent", "bold green") if report.equal else ("not equivalent", "bold red")
-    console.print(
-        Text(verdict[0], style=verdict[1]), Text("bit for bit on these inputs" if report.equal else "")
-    )
+        _add_row(table, leaf.path, leaf.expected, _outcome(leaf))
+    _print_table(console, table)
+    _print_facts(console, {"graph": done.graph, "code": done.code, **_raised(report)})
+    _print_line(console, done.inputs)
+    if report.equal:
+        console.print(_text("equivalent", "bold green") + _text(": the same, bit for bit, on these inputs"))
+    else:
+        _print_line(console, "not equivalent", "bold red")
 
 
-def _report_data(report: EquivalenceReport) -> dict[str, Any]:
+def _diff_data(done: Diffed) -> dict[str, Any]:
+    report = done.report
     return {
+        "graph": done.graph,
+        "code": done.code,
+        "inputs": done.inputs,
+        "equal": report.equal,
         "outputs": [_leaf_data(leaf) for leaf in report.outputs],
         "mutations": [_leaf_data(leaf) for leaf in report.mutations],
         "raised": {"graph": report.raised[0], "code": report.raised[1]},
@@ -256,7 +272,7 @@ def _leaf_data(leaf: LeafOutcome) -> dict[str, Any]:
 
 def _outcome(leaf: LeafOutcome) -> Text:
     if leaf.equal:
-        return Text("equal", style="green")
+        return _text("equal", "green")
     text = f"differs in {', '.join(leaf.differences)}"
     if leaf.expected != leaf.actual:
         text += f": {leaf.actual}"
@@ -264,7 +280,7 @@ def _outcome(leaf: LeafOutcome) -> Text:
         text += f"; {leaf.differing} elements"
     if leaf.max_difference is not None:
         text += f", at most by {leaf.max_difference:.3g}"
-    return Text(text, style="red")
+    return _text(text, "red")
 
 
 def _raised(report: EquivalenceReport) -> dict[str, str]:
@@ -280,10 +296,19 @@ _NUMERIC = frozenset({"calls", "modules", "weights", "numbers", "min", "mean", "
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in _NUMERIC else "left", overflow="fold")
     return table
+
+
+def _add_row(table: Table, *cells: str | Text) -> None:
+    table.add_row(*[_text(cell) if isinstance(cell, str) else cell for cell in cells])
+
+
+def _print_table(console: Console, table: Table) -> None:
+    console.print(table)
+    console.print()
 
 
 def _print_facts(console: Console, facts: Mapping[str, str]) -> None:
@@ -292,12 +317,12 @@ def _print_facts(console: Console, facts: Mapping[str, str]) -> None:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, fact in facts.items():
-        grid.add_row(name, Text(fact))
+        grid.add_row(name, _text(fact))
     console.print(grid)
 
 
 def _number(number: float | None) -> str:
-    return "" if number is None else f"{number:.4g}"
+    return "" if number is None else f"{number:.3g}"
 
 
 def _duration(seconds: float) -> str:

@@ -36,7 +36,7 @@ def test_shows_every_output_of_a_graph(fx2py, here, saved):
     assert (result.code, result.err) == (0, "")
     for text in ("hidden", "total", "float32", "[2, 3]", "cpu", "min", "mean", "max", "nan", "time"):
         assert text in result.out
-    assert "sample inputs" in result.out
+    assert "stored beside the graph" in result.out
     assert list(here.iterdir()) == []
 
 
