@@ -10,7 +10,9 @@ import torch.fx as fx
 from torch.export import ExportedProgram
 
 from fx2py.graph.data import GraphData
+from fx2py.read.folder import read_folder
 from fx2py.read.live import read_graph_module
+from fx2py.read.package import read_package
 from fx2py.read.pickled import read_checkpoint, read_pickled
 from fx2py.read.sniff import Format, sniff
 
@@ -49,4 +51,6 @@ _READERS: dict[Format, Callable[[Path, str | None], GraphData]] = {
     "archive": _read_archive,
     "checkpoint": read_checkpoint,
     "pickle": read_pickled,
+    "package": read_package,
+    "folder": read_folder,
 }

@@ -62,7 +62,7 @@ def read_forward(text: str) -> Forward:
     return reader.forward(function)
 
 
-def read_method(imports: str, function: ast.FunctionDef) -> Forward:
+def read_method(function: ast.FunctionDef, imports: str) -> Forward:
     """The graph that a parsed ``forward`` prints, with the names that the lines ``imports`` define."""
     reader = _Reader()
     reader.imports(imports)

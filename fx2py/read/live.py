@@ -24,9 +24,14 @@ def read_graph_module(gm: fx.GraphModule) -> GraphData:
 
     Raises UnsupportedGraphError for a code generator whose calling convention is not known.
     """
-    root = _Modules().record(gm)
+    root = module_record(gm)
     provenance = Provenance("live", torch_version=str(torch.__version__))
     return GraphData(root, provenance, convention=root.convention)
+
+
+def module_record(module: torch.nn.Module) -> ModuleRecord:
+    """A live module of any class, and all below it."""
+    return _Modules().record(module)
 
 
 def graph_of(graph: fx.Graph) -> Graph:

@@ -104,6 +104,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.calls: dict[int, Built] = {}
         self.protocol = 0
 
     def run(self) -> Any:
@@ -335,7 +336,12 @@ def _set_state(machine: _Machine) -> None:
 
 
 def _persistent(machine: _Machine) -> None:
-    machine.stack.append(Persistent(machine.stack.pop()))
+    """A reference; torch.package writes calls that need the package as ``("reduce_package", number, function, args)``."""
+    key = machine.stack.pop()
+    if type(key) is tuple and len(key) == 4 and key[0] == "reduce_package" and type(key[1]) is int:
+        machine.stack.append(machine.calls.setdefault(key[1], Built(key[2], key[3])))
+    else:
+        machine.stack.append(Persistent(key))
 
 
 def _memoize(machine: _Machine) -> None:

@@ -18,17 +18,22 @@ from fx2py.read.pickled_modules import Modules, is_module
 from fx2py.read.storages import ArchiveStorages, StreamStorages, is_stream, read_stream
 
 MAX_PICKLE = 2**32
-_ROOT, _BYTE_ORDER = "data.pkl", "byteorder"
+_ROOT, BYTE_ORDER = "data.pkl", "byteorder"
 _SAVE = "Save the graph itself, for example with torch.save(torch.fx.symbolic_trace(model), path)."
 
 
 def read_checkpoint(path: Path, model: str | None = None) -> GraphData:
     """The GraphModule in a zip archive of ``torch.save``; UnknownFormatError, naming the file, for anything else."""
     with Archive(path) as archive, faults_of(path):
-        if _BYTE_ORDER in archive and archive.read(_BYTE_ORDER, 16).strip() != b"little":
-            raise archive.fault(_BYTE_ORDER, "says that the file was written on a big-endian machine")
+        check_byte_order(archive)
         root, _ = read_pickle(archive.read(_ROOT, MAX_PICKLE))
         return graph_data(path, "torch.save", root, Modules(ArchiveStorages(archive)), model)
+
+
+def check_byte_order(archive: Archive) -> None:
+    """UnknownFormatError for an archive of a big-endian machine."""
+    if BYTE_ORDER in archive and archive.read(BYTE_ORDER, 16).strip() != b"little":
+        raise archive.fault(BYTE_ORDER, "says that the file was written on a big-endian machine")
 
 
 def read_pickled(path: Path, model: str | None = None) -> GraphData:

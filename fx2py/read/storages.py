@@ -178,8 +178,8 @@ def _reference(reference: Any) -> tuple[torch.dtype, str, int]:
     if type(key) is tuple and len(key) >= 5 and key[0] == "storage":
         _, cls, name, _, count, *_ = key
         dtype = _dtype(cls)
-        if dtype is not None and type(name) is str and type(count) is int and count >= 0:
-            return dtype, name, count
+        if dtype is not None and type(name) in (str, int) and type(count) is int and count >= 0:
+            return dtype, str(name), count
     raise PickleFault("a tensor refers to its storage in an unknown way")
 
 

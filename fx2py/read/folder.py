@@ -1,0 +1,183 @@
+"""Folders that ``GraphModule.to_folder`` writes: the text of a module, its tensors, and its other submodules."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fx2py.graph.data import GraphData, ModuleRecord, Provenance
+from fx2py.read.archive import Archive
+from fx2py.read.forward import parse_text, read_method
+from fx2py.read.forward_values import ForwardFault, dotted, fault, shown
+from fx2py.read.live import module_record
+from fx2py.read.module_state import GRAPH_MODULE
+from fx2py.read.origin import sha256_of
+from fx2py.read.pickle_stream import Built, Mapping, PickleFault, read_pickle
+from fx2py.read.pickled import MAX_PICKLE, check_byte_order, faults_of
+from fx2py.read.pickled_modules import Modules, is_module
+from fx2py.read.pickled_tensors import is_tensor
+from fx2py.read.storages import ArchiveStorages
+
+_MAX_TEXT = 2**28
+_CODE, _TENSORS = "module.py", "state_dict.pt"
+_PRINTED: dict[str, type[torch.nn.Module]] = {
+    cls.__name__: cls
+    for cls in (
+        *(torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d),
+        *(torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d),
+    )
+}
+"""The classes that ``to_folder`` keeps by their printed form; it pickles all others."""
+
+_IMPORTS = "from math import inf\nfrom math import nan\nfrom torch import device\n"
+"""What ``to_folder`` imports for every graph; what a graph needs beside that, it forgets."""
+
+_TRAINING = (
+    "a folder does not say whether the graph was in training mode; it is taken to be, as importing it would"
+)
+
+
+def read_folder(path: Path, model: str | None = None) -> GraphData:
+    """The GraphModule that a folder holds; UnknownFormatError, naming the file, when it is damaged."""
+    code = path / _CODE
+    with faults_of(code):
+        body = _class_body(code)
+        forward = read_method(_method(body, "forward"), _IMPORTS)
+        if forward.flattens or forward.unflattens:
+            raise ForwardFault(
+                "the structure of the inputs and outputs, which a folder does not hold, is needed"
+            )
+    reader = _Folder(path)
+    with faults_of(code):
+        record = reader.record(_method(body, "__init__"))
+    record = replace(record, graph=forward.graph)
+    provenance = Provenance("to_folder", str(path), sha256_of(code))
+    return GraphData(record, provenance, notes=(_TRAINING, *reader.notes))
+
+
+class _Folder:
+    """The submodules and tensors of one folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.notes: list[str] = []
+        self._tensors = self._state(path / _TENSORS)
+
+    def record(self, constructor: ast.FunctionDef) -> ModuleRecord:
+        children: dict[str, ModuleRecord | None] = {}
+        parameters: dict[str, torch.Tensor | None] = {}
+        buffers: dict[str, torch.Tensor | None] = {}
+        for name, value in _definitions(constructor):
+            path = dotted(value.func)
+            if path == "torch.empty":
+                buffers[name] = self._tensor(name)
+            elif path == "torch.nn.Parameter":
+                parameters[name] = torch.nn.Parameter(self._tensor(name))
+            elif path == "torch.load":
+                children[name] = self._pickled(name)
+            else:
+                children[name] = self._printed(name, value)
+        return ModuleRecord(GRAPH_MODULE, parameters=parameters, buffers=buffers, children=children)
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        if name not in self._tensors:
+            raise ForwardFault(f"the values of {name} are not in {_TENSORS} (it was not persistent)")
+        return self._tensors[name]
+
+    def _printed(self, name: str, value: ast.Call) -> ModuleRecord:
+        """A module of a known class of torch, made without memory from its printed form, with the stored tensors."""
+        cls = _PRINTED.get(dotted(value.func) or "")
+        if cls is None:
+            raise fault(value, f"holds a module that to_folder does not print: {shown(value)}")
+        arguments = {str(keyword.arg): _printed_argument(keyword.value) for keyword in value.keywords}
+        try:
+            module = cls(*[_printed_argument(arg) for arg in value.args], **arguments, device="meta")
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise fault(value, f"prints a module that cannot be: {error}") from None
+        record = module_record(module)
+        parameters = {
+            key: tensor if tensor is None else torch.nn.Parameter(self._tensor(f"{name}.{key}"))
+            for key, tensor in record.parameters.items()
+        }
+        buffers = {
+            key: tensor if tensor is None else self._tensor(f"{name}.{key}")
+            for key, tensor in record.buffers.items()
+        }
+        return replace(record, parameters=parameters, buffers=buffers, live=None)
+
+    def _pickled(self, name: str) -> ModuleRecord:
+        """A module in a file of its own; its name is the module's, whatever path the text says."""
+        path = self._path / f"{name}.pt"
+        if path.parent != self._path or not path.is_file():
+            raise ForwardFault(f"the file of module {name} is missing")
+        with Archive(path) as archive, faults_of(path):
+            check_byte_order(archive)
+            root, _ = read_pickle(archive.read("data.pkl", MAX_PICKLE))
+            if not is_module(root):
+                raise PickleFault("no module is in it")
+            modules = Modules(ArchiveStorages(archive))
+            record = modules.record(root, name)
+            self.notes.extend(modules.notes)
+            return record
+
+    def _state(self, path: Path) -> dict[str, torch.Tensor]:
+        with Archive(path) as archive, faults_of(path):
+            check_byte_order(archive)
+            root, _ = read_pickle(archive.read("data.pkl", MAX_PICKLE))
+            if type(root) is not Built or root.path != "collections.OrderedDict":
+                raise PickleFault("no table of tensors is in it")
+            tensors = Modules(ArchiveStorages(archive)).tensors
+            entries = Mapping(root.pairs).by_name()
+            return {key: tensors.tensor(obj) for key, obj in entries.items() if is_tensor(obj)}
+
+
+def _class_body(path: Path) -> list[ast.stmt]:
+    if path.stat().st_size > _MAX_TEXT:
+        raise ForwardFault("the graph's code is too long")
+    classes = [node for node in parse_text(path.read_text("utf-8")) if isinstance(node, ast.ClassDef)]
+    if len(classes) != 1:
+        raise ForwardFault("the file does not define one class")
+    return classes[0].body
+
+
+def _method(body: list[ast.stmt], name: str) -> ast.FunctionDef:
+    found = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == name]
+    if len(found) != 1:
+        raise ForwardFault(f"the class does not define one {name}")
+    return found[0]
+
+
+def _definitions(constructor: ast.FunctionDef) -> Iterator[tuple[str, ast.Call]]:
+    """The name and the construction of each module, buffer and parameter that ``__init__`` sets."""
+    for statement in constructor.body:
+        call = statement.value if isinstance(statement, ast.Expr) else None
+        match call:
+            case ast.Call(
+                func=ast.Name(id="setattr"),
+                args=[ast.Name(id="self"), ast.Constant(value=str(name)), ast.Call() as value],
+            ):
+                yield name, value
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="self"), attr="register_buffer"),
+                args=[ast.Constant(value=str(name)), ast.Call() as value],
+            ):
+                yield name, value
+            case ast.Call(func=ast.Attribute(attr="__init__" | "load_state_dict")):
+                pass
+            case _:
+                raise fault(statement, "of __init__ is nothing that to_folder writes")
+
+
+def _printed_argument(node: ast.expr) -> Any:
+    """A literal; a bare word is a string, which modules print without quotes."""
+    if isinstance(node, ast.Name):
+        return node.id
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        raise fault(node, f"prints a module with an argument that is no literal: {shown(node)}") from None

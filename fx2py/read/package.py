@@ -1,0 +1,44 @@
+"""Graphs in archives of ``torch.package``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fx2py.graph.data import GraphData
+from fx2py.read.archive import Archive
+from fx2py.read.pickle_stream import Mapping, PickleFault, read_pickle
+from fx2py.read.pickled import MAX_PICKLE, check_byte_order, faults_of, graph_data
+from fx2py.read.pickled_modules import Modules
+from fx2py.read.storages import ArchiveStorages
+
+_PICKLE, _STORAGE = ".pkl", ".storage"
+_DATA = ".data/"
+_MAX_TEXT = 2**28
+
+
+def read_package(path: Path, model: str | None = None) -> GraphData:
+    """The GraphModule that a package holds; ``model`` names its resource where there are several.
+
+    Raises UnknownFormatError, naming the file and the member, when there is none or the package is damaged.
+    """
+    with Archive(path) as archive, faults_of(path):
+        check_byte_order(archive)
+        roots = {
+            name: read_pickle(archive.read(name, MAX_PICKLE))[0]
+            for name in archive.names
+            if name.endswith(_PICKLE)
+        }
+        root = next(iter(roots.values())) if len(roots) == 1 else Mapping(list(roots.items()))
+        modules = Modules(ArchiveStorages(archive, _DATA, _STORAGE), lambda name: _source(archive, name))
+        return graph_data(path, "torch.package", root, modules, model)
+
+
+def _source(archive: Archive, name: str) -> str:
+    """The text of a Python module in the package; it is only ever parsed."""
+    member = f"{name.replace('.', '/')}.py"
+    if member not in archive:
+        raise PickleFault(f"the package lacks the text of {name}")
+    try:
+        return archive.read(member, _MAX_TEXT).decode("utf-8")
+    except UnicodeDecodeError:
+        raise archive.fault(member, "is no UTF-8 text") from None
