@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from fx2py import runtime
 from fx2py.emit import text
 from fx2py.emit.expressions import Scope, call_text, setitem_text, value_text
-from fx2py.emit.layout import WIDTH, Line, format_with_black, is_settled, lay_out
+from fx2py.emit.layout import Line, format_with_black, is_settled, lay_out
 from fx2py.emit.notes import origin_note, value_note
+from fx2py.emit.split import fits, split
 from fx2py.emit.tail import tail_source
 from fx2py.errors import InternalError
 from fx2py.program.ir import (
@@ -109,7 +110,7 @@ def _comes_with_torch(module: str) -> bool:
 
 def _aliases(program: Program) -> str:
     lines = [f"{text.identifier(alias)} = {text.dotted(op.path)}" for alias, op in program.op_aliases]
-    return "\n".join([line if len(line) <= WIDTH else format_with_black(line).rstrip() for line in lines])
+    return "\n".join([line if fits(line) else format_with_black(line).rstrip() for line in lines])
 
 
 def _containers(program: Program) -> str:
@@ -145,8 +146,11 @@ def _signature(function: Function, scope: Scope) -> str:
     parts += function.tables
     parts += [f"**{text.identifier(parameter.name)}" for parameter in trailing]
     header = f"def {text.identifier(function.name)}({', '.join(parts)}):"
-    if is_settled(header):
+    if fits(header) and "'" not in header:
         return header
+    lines = split(header, indent="")
+    if lines is not None:
+        return "\n".join(lines)
     return format_with_black(f"{header}\n    return None\n").removesuffix("\n    return None\n")
 
 
