@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from types import ModuleType
@@ -18,6 +19,7 @@ _TYPES: tuple[type, ...] = (
     *(torch.Tensor, torch.nn.Parameter, torch.Size, torch.device, torch.dtype),
     *(torch.SymInt, torch.SymFloat, torch.SymBool),
 )
+_CONSTANTS = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
 
 
 @lru_cache(maxsize=1)
@@ -35,10 +37,13 @@ def module_classes() -> Mapping[str, type[torch.nn.Module]]:
 
 
 @lru_cache(maxsize=1)
-def types() -> Mapping[str, type]:
-    """The classes that may stand as arguments."""
-    table = {f"{each.__module__}.{each.__qualname__}": each for each in _TYPES}
-    return {**table, "torch.nn.Parameter": torch.nn.Parameter}
+def arguments() -> Mapping[str, Any]:
+    """The classes and constants (dtypes, layouts, ``math.inf``) that may stand as arguments, by dotted path."""
+    table: dict[str, Any] = {f"{each.__module__}.{each.__qualname__}": each for each in _TYPES}
+    table["torch.nn.Parameter"] = torch.nn.Parameter
+    table.update({f"torch.{name}": value for name, value in vars(torch).items() if type(value) in _CONSTANTS})
+    table.update({f"math.{name}": value for name, value in vars(math).items() if type(value) is float})
+    return table
 
 
 @lru_cache(maxsize=1)

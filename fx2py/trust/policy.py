@@ -90,7 +90,7 @@ class Policy:
 
 
 def _table(use: Use) -> Any:
-    tables = {"call": functions.functions, "value": classes.types, "module": classes.module_classes}
+    tables = {"call": functions.functions, "value": classes.arguments, "module": classes.module_classes}
     return tables[use]()
 
 

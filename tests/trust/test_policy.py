@@ -120,6 +120,9 @@ def test_function_of_a_file_is_never_a_value() -> None:
     with pytest.raises(UntrustedTargetError):
         DENY.check(Name("torch", "add"), "value")
     assert DENY.resolve(Name("builtins", "int"), "value") is int
+    assert DENY.resolve(Name("torch", "float32"), "value") is torch.float32
+    assert DENY.resolve(Name("torch", "channels_last"), "value") is torch.channels_last
+    assert DENY.resolve(Name("math", "inf"), "value") == float("inf")
 
 
 def test_module_classes_are_those_of_torch_nn() -> None:
