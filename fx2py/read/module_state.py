@@ -30,6 +30,7 @@ _MODULE = frozenset(
         "_forward_hooks_with_kwargs",
         "_forward_hooks_always_called",
         "_forward_pre_hooks_with_kwargs",
+        "_flat_weight_refs",  # weak references of a recurrent module, which it makes anew from its weights
     }
 )
 _GRAPH_MODULE = _MODULE | {
