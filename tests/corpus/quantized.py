@@ -9,7 +9,7 @@ from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
 from tests.corpus.registry import graph
 
-quantized = partial(graph, "built")
+quantized = partial(graph, "built", rebuildable=False)
 
 
 def matrix():

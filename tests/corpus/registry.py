@@ -23,7 +23,8 @@ class Case:
     """One graph of the corpus; every call captures anew, with the same random state.
 
     ``savable_as`` are the file formats torch can write it in (see ``doors``); ``needs`` are the functions, operator
-    namespaces and classes outside torch that a reader must admit before the graph can run from a file.
+    namespaces and classes outside torch that a reader must admit before the graph can run from a file. A module of
+    a graph that is not ``rebuildable`` holds objects that are no data, so running it from a file must be refused.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Case:
     make_extra_args: tuple[Callable[[], Args], ...]
     savable_as: frozenset[str]
     needs: Mapping[str, tuple[str, ...]]
-    slow: bool
+    rebuildable: bool
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -71,7 +72,7 @@ def graph(
     extra_args: Iterable[Callable[[], Args]] = (),
     not_savable_as: Iterable[str] = (),
     needs: Mapping[str, tuple[str, ...]] | None = None,
-    slow: bool = False,
+    rebuildable: bool = True,
     **options: Any,
 ) -> Callable[[Definition], Definition]:
     """Registers the decorated function or module class under its own name, captured in the way ``kind`` names."""
@@ -87,7 +88,7 @@ def graph(
             make_extra_args=tuple(extra_args),
             savable_as=doors - frozenset(not_savable_as),
             needs=dict(needs or {}),
-            slow=slow,
+            rebuildable=rebuildable,
             options=options,
         )
         if str(case) in CASES:

@@ -5,15 +5,21 @@ from typing import Any
 
 import pytest
 
-from tests.corpus import CASES
+from tests.corpus import CASES, Case
 
 
 def representative() -> set[str]:
-    """The first quick graph of each kind in each family."""
+    """The first graph of each kind in each family."""
     first: dict[tuple[str, str], str] = {}
     for name, case in CASES.items():
-        if not case.slow:
-            first.setdefault((case.kind, case.definition.__module__), name)
+        first.setdefault((case.kind, case.definition.__module__), name)
+    return set(first.values())
+
+
+def one_of_each_kind() -> set[str]:
+    first: dict[str, str] = {}
+    for name, case in CASES.items():
+        first.setdefault(case.kind, name)
     return set(first.values())
 
 
@@ -26,11 +32,11 @@ def parameters(quick: Iterable[str]) -> list[Any]:
     ]
 
 
-def savable_parameters(quick: Iterable[str]) -> list[Any]:
-    """Every case with each file format it can be saved in, as two test parameters."""
+def savable_parameters(quick: Iterable[str], cases: Iterable[Case] = CASES.values()) -> list[Any]:
+    """Each case with each file format it can be saved in, as two test parameters."""
     chosen = set(quick)
     return [
-        pytest.param(case, door, id=f"{name}-{door}", marks=[] if name in chosen else [pytest.mark.slow])
-        for name, case in CASES.items()
+        pytest.param(case, door, id=f"{case}-{door}", marks=[] if str(case) in chosen else [pytest.mark.slow])
+        for case in cases
         for door in sorted(case.savable_as)
     ]

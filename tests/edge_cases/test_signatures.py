@@ -21,7 +21,6 @@ def test_default_of_any_literal(assert_exact):
         [1, [2]],
         {"a": 1},
         torch.float16,
-        torch.device("cpu"),
         "it's",
         slice(1),
         ...,
