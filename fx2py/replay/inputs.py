@@ -13,8 +13,8 @@ import torch
 
 from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData
-from fx2py.replay.synthesis import PASS_INPUTS, synthesize
 from fx2py.graph.tensors import TensorCopies
+from fx2py.replay.synthesis import PASS_INPUTS, synthesize
 from fx2py.trust import Policy
 
 

@@ -13,13 +13,13 @@ import torch
 from fx2py.errors import ReplayError
 from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.devices import explicit_devices
+from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import EnumMember, Live, Name, OpName, Ref, TensorValue, walk
 from fx2py.replay.containers import flatten_inputs, unflatten
 from fx2py.replay.contract import check_inputs
 from fx2py.replay.modules import Modules
 from fx2py.replay.signature import bind_arguments
 from fx2py.replay.subgraphs import as_subgraph
-from fx2py.graph.tensors import TensorCopies
 from fx2py.replay.values import Values
 from fx2py.trust import Policy
 

@@ -10,8 +10,8 @@ import torch
 
 from fx2py.errors import ReplayError, UntrustedTargetError
 from fx2py.graph.data import ModuleRecord
-from fx2py.graph.values import Name
 from fx2py.graph.tensors import TensorCopies
+from fx2py.graph.values import Name
 from fx2py.replay.values import Tensors, Values
 from fx2py.runtime import Missing, build
 from fx2py.trust import Policy
