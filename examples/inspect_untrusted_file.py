@@ -33,7 +33,7 @@ def main() -> None:
         print(artifact.source)
         try:
             artifact.bind()
-        except fx2py.UntrustedTargetError as refusal:
+        except fx2py.Fx2pyError as refusal:
             print("refused:", refusal)
         assert not marker.exists(), "the file was executed"
         print("nothing was executed")

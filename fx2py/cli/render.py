@@ -23,7 +23,7 @@ from rich.text import Text
 from fx2py.errors import Fx2pyError, InternalError
 
 if TYPE_CHECKING:
-    from fx2py.artifact import Manifest
+    from fx2py.artifact.manifest import Manifest, TensorEntry
     from fx2py.cli.diff import Diffed
     from fx2py.cli.gen import Generated
     from fx2py.cli.run import Ran
@@ -145,7 +145,7 @@ def _print_one(console: Console, item: Generated) -> None:
         "inputs": ", ".join(entry.name for entry in item.manifest.inputs) or "none",
         "calls": f"{_calls(item.manifest)}, of {len(item.manifest.targets)} functions and operators",
         "modules": str(len(item.manifest.submodules)),
-        "weights": f"{len(item.manifest.weights)}, of {_numbers(item.manifest):,} numbers",
+        "tensors": f"{len(_tensors(item.manifest))}, of {_numbers(item.manifest):,} numbers",
     }
     if item.manifest.requires:
         facts["to run"] = "needs " + ", ".join(item.manifest.requires)
@@ -155,10 +155,10 @@ def _print_one(console: Console, item: Generated) -> None:
 
 
 def _print_several(console: Console, done: Sequence[Generated]) -> None:
-    table = _table("graph", "folder", "calls", "modules", "weights", "numbers", "needs")
+    table = _table("graph", "folder", "calls", "modules", "tensors", "numbers", "needs")
     for item in done:
         manifest = item.manifest
-        amounts = (_calls(manifest), len(manifest.submodules), len(manifest.weights), _numbers(manifest))
+        amounts = (_calls(manifest), len(manifest.submodules), len(_tensors(manifest)), _numbers(manifest))
         counts = [f"{amount:,}" for amount in amounts]
         _add_row(table, item.graph.name, str(item.folder), *counts, ", ".join(manifest.requires))
     _print_table(console, table)
@@ -168,8 +168,15 @@ def _calls(manifest: Manifest) -> int:
     return sum(target.calls for target in manifest.targets)
 
 
+def _tensors(manifest: Manifest) -> list[TensorEntry]:
+    """Every stored tensor: what the code itself reads, and what the modules that it calls hold."""
+    called = [entry for entry in manifest.submodules if entry.mode == "called"]
+    held = [tensor for entry in called for tensor in (*entry.parameters, *entry.buffers)]
+    return [*manifest.weights, *held]
+
+
 def _numbers(manifest: Manifest) -> int:
-    return sum(prod(entry.shape) for entry in manifest.weights)
+    return sum(prod(entry.shape) for entry in _tensors(manifest))
 
 
 # -- run ---------------------------------------------------------------------------------------------------------
@@ -292,7 +299,7 @@ def _raised(report: EquivalenceReport) -> dict[str, str]:
 
 # -- tables ------------------------------------------------------------------------------------------------------
 
-_NUMERIC = frozenset({"calls", "modules", "weights", "numbers", "min", "mean", "max", "nan"})
+_NUMERIC = frozenset({"calls", "modules", "tensors", "numbers", "min", "mean", "max", "nan"})
 
 
 def _table(*columns: str) -> Table:
