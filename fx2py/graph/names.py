@@ -91,6 +91,18 @@ def dotted_name(path: str) -> Name | OpName:
     return Name(*_split(path))
 
 
+@functools.cache
+def underscored_names() -> dict[str, Name]:
+    """The canonical names by their paths with underscores for dots, as FX calls what it imports; ambiguous ones are left out."""
+    found: dict[str, Name] = {}
+    ambiguous: set[str] = set()
+    for path, name in _canonical_texts().items():
+        word = path.replace(".", "_")
+        if found.setdefault(word, name) != name:
+            ambiguous.add(word)
+    return {word: name for word, name in found.items() if word not in ambiguous}
+
+
 def _operator_text(path: str, parts: list[str]) -> Name | OpName:
     if 2 <= len(parts) <= _OVERLOAD_PARTS and all(parts):
         return OpName(*parts)

@@ -11,14 +11,16 @@ from typing import Any
 import torch
 
 from fx2py.graph.data import GraphData, ModuleRecord, Provenance
+from fx2py.graph.names import underscored_names
+from fx2py.graph.values import Name
 from fx2py.read.archive import Archive
 from fx2py.read.forward import parse_text, read_method
 from fx2py.read.forward_values import ForwardFault, dotted, fault, shown
 from fx2py.read.live import module_record
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.origin import sha256_of
-from fx2py.read.pickle_stream import Built, Mapping, PickleFault, read_pickle
-from fx2py.read.pickled import MAX_PICKLE, check_byte_order, faults_of
+from fx2py.read.pickle_stream import Built, Mapping, PickleFault
+from fx2py.read.pickled import check_byte_order, faults_of, root_of
 from fx2py.read.pickled_modules import Modules, is_module
 from fx2py.read.pickled_tensors import is_tensor
 from fx2py.read.storages import ArchiveStorages
@@ -34,20 +36,22 @@ _PRINTED: dict[str, type[torch.nn.Module]] = {
 }
 """The classes that ``to_folder`` keeps by their printed form; it pickles all others."""
 
-_IMPORTS = "from math import inf\nfrom math import nan\nfrom torch import device\n"
-"""What ``to_folder`` imports for every graph; what a graph needs beside that, it forgets."""
-
 _TRAINING = (
     "a folder does not say whether the graph was in training mode; it is taken to be, as importing it would"
 )
 
 
 def read_folder(path: Path, model: str | None = None) -> GraphData:
-    """The GraphModule that a folder holds; UnknownFormatError, naming the file, when it is damaged."""
+    """The GraphModule that a folder holds; UnknownFormatError, naming the file, when it is damaged.
+
+    Of the imports that a graph needs, ``to_folder`` writes none; only names of torch and the standard library are known.
+    """
     code = path / _CODE
     with faults_of(code):
         body = _class_body(code)
-        forward = read_method(_method(body, "forward"), _IMPORTS)
+        forward = read_method(
+            _method(body, "forward"), {**underscored_names(), "device": Name("torch", "device")}
+        )
         if forward.flattens or forward.unflattens:
             raise ForwardFault(
                 "the structure of the inputs and outputs, which a folder does not hold, is needed"
@@ -117,7 +121,7 @@ class _Folder:
             raise ForwardFault(f"the file of module {name} is missing")
         with Archive(path) as archive, faults_of(path):
             check_byte_order(archive)
-            root, _ = read_pickle(archive.read("data.pkl", MAX_PICKLE))
+            root = root_of(archive)
             if not is_module(root):
                 raise PickleFault("no module is in it")
             modules = Modules(ArchiveStorages(archive))
@@ -128,7 +132,7 @@ class _Folder:
     def _state(self, path: Path) -> dict[str, torch.Tensor]:
         with Archive(path) as archive, faults_of(path):
             check_byte_order(archive)
-            root, _ = read_pickle(archive.read("data.pkl", MAX_PICKLE))
+            root = root_of(archive)
             if type(root) is not Built or root.path != "collections.OrderedDict":
                 raise PickleFault("no table of tensors is in it")
             tensors = Modules(ArchiveStorages(archive)).tensors

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +62,10 @@ def read_forward(text: str) -> Forward:
     return reader.forward(function)
 
 
-def read_method(function: ast.FunctionDef, imports: str) -> Forward:
-    """The graph that a parsed ``forward`` prints, with the names that the lines ``imports`` define."""
+def read_method(function: ast.FunctionDef, imports: Mapping[str, Name]) -> Forward:
+    """The graph that a parsed ``forward`` prints, where ``imports`` are the names that its file defines."""
     reader = _Reader()
-    reader.imports(imports)
+    reader.names.imports.update(imports)
     return reader.forward(function)
 
 

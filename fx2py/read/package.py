@@ -6,14 +6,13 @@ from pathlib import Path
 
 from fx2py.graph.data import GraphData
 from fx2py.read.archive import Archive
-from fx2py.read.pickle_stream import Mapping, PickleFault, read_pickle
-from fx2py.read.pickled import MAX_PICKLE, check_byte_order, faults_of, graph_data
+from fx2py.read.pickle_stream import Mapping, PickleFault
+from fx2py.read.pickled import check_byte_order, faults_of, graph_data, limit_of, root_of
 from fx2py.read.pickled_modules import Modules
 from fx2py.read.storages import ArchiveStorages
 
 _PICKLE, _STORAGE = ".pkl", ".storage"
 _DATA = ".data/"
-_MAX_TEXT = 2**28
 
 
 def read_package(path: Path, model: str | None = None) -> GraphData:
@@ -23,11 +22,7 @@ def read_package(path: Path, model: str | None = None) -> GraphData:
     """
     with Archive(path) as archive, faults_of(path):
         check_byte_order(archive)
-        roots = {
-            name: read_pickle(archive.read(name, MAX_PICKLE))[0]
-            for name in archive.names
-            if name.endswith(_PICKLE)
-        }
+        roots = {name: root_of(archive, name) for name in archive.names if name.endswith(_PICKLE)}
         root = next(iter(roots.values())) if len(roots) == 1 else Mapping(list(roots.items()))
         modules = Modules(ArchiveStorages(archive, _DATA, _STORAGE), lambda name: _source(archive, name))
         return graph_data(path, "torch.package", root, modules, model)
@@ -39,6 +34,6 @@ def _source(archive: Archive, name: str) -> str:
     if member not in archive:
         raise PickleFault(f"the package lacks the text of {name}")
     try:
-        return archive.read(member, _MAX_TEXT).decode("utf-8")
+        return archive.read(member, limit_of(archive)).decode("utf-8")
     except UnicodeDecodeError:
         raise archive.fault(member, "is no UTF-8 text") from None

@@ -17,7 +17,7 @@ from fx2py.read.pickled_contents import graphs_in, sample_inputs
 from fx2py.read.pickled_modules import Modules, is_module
 from fx2py.read.storages import ArchiveStorages, StreamStorages, is_stream, read_stream
 
-MAX_PICKLE = 2**32
+_SMALL = 2**24
 _ROOT, BYTE_ORDER = "data.pkl", "byteorder"
 _SAVE = "Save the graph itself, for example with torch.save(torch.fx.symbolic_trace(model), path)."
 
@@ -26,8 +26,19 @@ def read_checkpoint(path: Path, model: str | None = None) -> GraphData:
     """The GraphModule in a zip archive of ``torch.save``; UnknownFormatError, naming the file, for anything else."""
     with Archive(path) as archive, faults_of(path):
         check_byte_order(archive)
-        root, _ = read_pickle(archive.read(_ROOT, MAX_PICKLE))
+        root = root_of(archive)
         return graph_data(path, "torch.save", root, Modules(ArchiveStorages(archive)), model)
+
+
+def root_of(archive: Archive, member: str = _ROOT) -> Any:
+    """The object that a member pickles; the member, which torch stores uncompressed, is not larger than the file."""
+    root, _ = read_pickle(archive.read(member, limit_of(archive)))
+    return root
+
+
+def limit_of(archive: Archive) -> int:
+    """The bytes that text and pickles of an archive may have: those of the whole file, or a few where it is compressed."""
+    return max(Path(archive.path).stat().st_size, _SMALL)
 
 
 def check_byte_order(archive: Archive) -> None:
