@@ -11,10 +11,22 @@ import torch
 from fx2py.emit import text
 from fx2py.emit.expressions import Scope, value_text
 from fx2py.graph.data import ModuleRecord
-from fx2py.graph.values import DefaultDevice, DeviceType, Live, Opaque, Set, TensorValue, walk
+from fx2py.graph.values import (
+    DefaultDevice,
+    DeviceType,
+    EnumMember,
+    Live,
+    Name,
+    Opaque,
+    OpName,
+    Set,
+    TensorValue,
+    walk,
+)
 from fx2py.program.bound import bound_tensors, modules_to_rebuild
 from fx2py.program.ir import Program
 from fx2py.program.literals import bits_of, needs_slot
+from fx2py.program.scope import BIND_VARIABLES
 from fx2py.program.scope import Scope as Names
 
 LOAD = '''def load(device="cpu", submods=None):
@@ -71,7 +83,7 @@ def _unwritable(record: ModuleRecord) -> str:
         return "is a graph inside a module that is called as a whole"
     for name, value in record.attributes.items():
         for part in walk(value):
-            if isinstance(part, Live | Opaque):
+            if isinstance(part, Live | Opaque | OpName):
                 return f"is a {record.cls} whose attribute {name!r} is no data"
     return ""
 
@@ -99,10 +111,23 @@ def _build(path: str, record: ModuleRecord, variables: Mapping[int, str], bound:
     return f"build({', '.join(parts)})"
 
 
+def _visible_names(program: Program) -> Iterator[str]:
+    """What the text of ``bind`` refers to, which none of its variables may hide."""
+    yield from BIND_VARIABLES
+    yield from (function.name for function in program.functions)
+    yield from (alias for alias, _ in program.containers)
+    for _, record in modules_to_rebuild(program):
+        for value in record.attributes.values():
+            for part in walk(value):
+                if isinstance(part, Name | EnumMember):
+                    home = part if isinstance(part, Name) else part.cls
+                    yield home.module.partition(".")[0]
+
+
 def tail_source(program: Program, scope: Scope) -> str:
     """The source of ``load`` and ``bind``, not yet formatted."""
     bound = _BoundText(program, scope)
-    names = Names(["tensors", "device", "modules"])
+    names = Names(_visible_names(program))
     variables: dict[int, str] = {}
     lines: list[str] = []
     for path, record in modules_to_rebuild(program):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,9 +44,10 @@ from fx2py.program.ir import (
 )
 from fx2py.program.literals import constant_name, needs_slot
 from fx2py.program.liveness import finish, place_loads
+from fx2py.program.mentions import mentions
 from fx2py.program.native import native_call, returns_tensor
 from fx2py.program.options import DEFAULT, GenerateOptions
-from fx2py.program.scope import Scope
+from fx2py.program.scope import BIND_VARIABLES, Scope
 from fx2py.program.tables import Tables
 
 _GETITEM = Name("operator", "getitem")
@@ -73,20 +74,6 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
         inlined=tuple(lowering.inlined.items()),
         notes=data.notes,
     )
-
-
-def _names_in(graph: Graph) -> Iterator[Any]:
-    """Every Name, OpName and Record class that a graph mentions, in order of appearance."""
-    for node in graph.nodes:
-        if node.op == "call_function":
-            yield node.target
-        for value in (*node.args, *(value for _, value in node.kwargs)):
-            kind = type(value)
-            if kind is Ref:
-                continue
-            for part in walk(value):
-                if isinstance(part, Name | OpName | Record):
-                    yield part
 
 
 def _only_unpacked(graph: Graph) -> frozenset[str]:
@@ -117,41 +104,28 @@ class _Lowering:
         self.containers: dict[Container, str] = {}
         self.op_aliases: dict[OpName, str] = {}
         self._used_ops: set[OpName] = set()
-        self._module_scope = Scope([ENTRY])
+        self._module_scope = Scope([ENTRY, *BIND_VARIABLES])
         self._function_names: dict[int, str] = {}
         self._built: dict[int, Local] = {}
         self._reserve_module_names(data)
 
     def _reserve_module_names(self, data: GraphData) -> None:
         """Settle every module-level name first, so that no variable of any function can hide one."""
+        found = mentions(data)
+        for package in found.packages:
+            self._module_scope.reserve(package)
         for path, record in data.root.walk():
-            if record.graph is None:
-                continue
-            if record is not data.root:
+            if record.graph is not None and record is not data.root:
                 self._function_names[id(record)] = self._module_scope.fresh(path.replace(".", "_"))
-            for found in _names_in(record.graph):
-                if isinstance(found, OpName) and found not in self.op_aliases:
-                    wish = "_".join(filter(None, (found.namespace, found.name, found.overload)))
-                    self.op_aliases[found] = self._module_scope.fresh(wish.removesuffix("_default"))
-                elif isinstance(found, Name):
-                    self._module_scope.reserve(found.module.partition(".")[0])
-                elif isinstance(found, Record):
-                    self.container(found.cls, tuple(name for name, _ in found.fields))
-        tree = data.convention.output if data.convention else None
-        stack = [tree] if tree else []
-        while stack:
-            part = stack.pop()
-            if part.cls is not None:
-                self.container(part.cls, tuple(str(key) for key in part.keys))
-            stack.extend(reversed(part.children))
-
-    def container(self, cls: Name, fields: tuple[str, ...]) -> None:
-        container = Container(cls, fields)
-        if container not in self.containers:
-            self.containers[container] = self._module_scope.fresh(cls.qualname.rpartition(".")[2])
+        for op in found.ops:
+            wish = "_".join(filter(None, (op.namespace, op.name, op.overload)))
+            self.op_aliases[op] = self._module_scope.fresh(wish.removesuffix("_default"))
+        for container in found.containers:
+            alias = self._module_scope.fresh(container.cls.qualname.rpartition(".")[2])
+            self.containers[container] = alias
 
     def new_scope(self) -> Scope:
-        return Scope(self._module_scope.taken)
+        return Scope(self._module_scope.taken - BIND_VARIABLES)
 
     def use_op(self, op: OpName) -> OpName:
         self._used_ops.add(op)

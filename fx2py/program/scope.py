@@ -8,40 +8,37 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from fx2py import runtime
+
 TABLES = ("submods", "weights", "consts")
 MODULE_ALIASES = {"torch.nn.functional": "F"}
 RESERVED = frozenset(
     {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *TABLES, *MODULE_ALIASES.values()}
-    | {
-        "torch",
-        "operator",
-        "math",
-        "functools",
-        "pathlib",
-        "sys",
-        "types",
-        "importlib",
-        "struct",
-        "collections",
-    }
+    | {*vars(runtime), "load", "bind", "operator", "math", "functools"}
 )
+"""What a name must not hide: the language's own names, and those of every generated file, the runtime's among them."""
+BIND_VARIABLES = frozenset({"tensors", "device", "modules", "renamed"})
+"""The variables of the generated ``bind``, which a function that it refers to must not be named."""
+_KEYWORDS = frozenset({*keyword.kwlist, "__debug__"})
 _SUFFIX = re.compile(r"_(\d+)$")
 _LONGEST = 80
 
 
 def is_plain_identifier(text: str) -> bool:
     """Whether Python reads ``text`` as one identifier that is spelled the way Python stores it."""
-    return text.isidentifier() and not keyword.iskeyword(text) and unicodedata.normalize("NFKC", text) == text
+    return text.isidentifier() and text not in _KEYWORDS and unicodedata.normalize("NFKC", text) == text
 
 
 def identifier_for(text: str) -> str:
     """An identifier as close to ``text`` as Python allows; never a keyword."""
     if len(text) <= _LONGEST and is_plain_identifier(text):
         return text
-    cleaned = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", text)).strip("_")[:_LONGEST]
+    normal = unicodedata.normalize("NFKC", text)
+    allowed = "".join([char if f"_{char}".isidentifier() else " " for char in normal])
+    cleaned = re.sub(" +", "_", allowed).strip("_")[:_LONGEST]
     if not cleaned.isidentifier():
         cleaned = f"_{cleaned}"
-    return f"{cleaned}_" if keyword.iskeyword(cleaned) or not cleaned.isidentifier() else cleaned
+    return f"{cleaned}_" if cleaned in _KEYWORDS else cleaned
 
 
 class Scope:
