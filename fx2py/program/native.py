@@ -21,7 +21,7 @@ from itertools import chain
 
 import torch
 
-from fx2py.graph.values import List, Name, OpName, Ref, Size, Value, children
+from fx2py.graph.values import List, Name, OpName, Ref, Size, Slice, Value, children
 from fx2py.program.ir import Call, Method, Slot
 
 NUMBERS = frozenset({bool, int, float, complex})
@@ -42,6 +42,8 @@ LITERALS: dict[str, frozenset[type]] = {
 }
 """The exact types of literals that the proof covers, by schema type."""
 INT64 = range(-(2**63), 2**63)
+SLICE = OpName("aten", "slice", "Tensor")
+SLICED_DIMENSIONS = range(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,45 +69,45 @@ class NativeParameter:
 
 def _covered(kind: str, value: Value) -> bool:
     """Whether a value was among the samples of a schema type: any variable, and literals of the listed types."""
+    if type(value) in (Ref, Slot):
+        return True
     if value is None:
         return kind.endswith("?")
     kind = kind.removesuffix("?")
-    if isinstance(value, (Ref, Slot)):
-        return True
     if kind.endswith("]"):
         item, _, width = kind[:-1].rpartition("[")
         if isinstance(value, (List, Size, tuple)):
             return all(_covered(item, part) for part in children(value))
         return bool(width) and _covered(item, value)
-    return type(value) in LITERALS[kind] and (type(value) is not int or value in INT64)
+    return type(value) in LITERALS[kind] and (type(value) is not int or _is_int64(value))
 
 
 @dataclass(frozen=True, slots=True)
 class NativeForm:
     """A proven way to write the calls of an overload.
 
-    ``positional`` may stand in place, ``by_name`` by keyword. ``result`` is "Tensor", "items" where the container
-    differs from the overload's (a named tuple for a tuple) and only its items agree, else "other".
+    ``positional`` may stand in place, ``by_name`` by keyword; those in ``needed`` are always passed. ``result`` is
+    "Tensor", "items" where the container differs from the overload's (a named tuple for a tuple) and only its items
+    agree, else "other".
     """
 
     callee: Name | Method
     positional: tuple[NativeParameter, ...]
     by_name: dict[str, NativeParameter]
+    needed: frozenset[str]
     result: str
 
     def covers(self, args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...]) -> bool:
         """Whether the proof holds for a call with these arguments."""
-        if len(args) > len(self.positional) or any(name not in self.by_name for name, _ in kwargs):
+        if len(args) > len(self.positional):
             return False
-        passed = list(zip(self.positional, args, strict=False))
-        passed += [(self.by_name[name], value) for name, value in kwargs]
-        names = [parameter.name for parameter, _ in passed]
-        needed = (item for item in (*self.positional, *self.by_name.values()) if item.given)
-        return (
-            len(set(names)) == len(names)
-            and all(parameter.takes(value) for parameter, value in passed)
-            and all(parameter.name in names for parameter in needed)
-        )
+        passed = {parameter.name for parameter in self.positional[: len(args)]}
+        for name, value in kwargs:
+            if name in passed or name not in self.by_name or not self.by_name[name].takes(value):
+                return False
+            passed.add(name)
+        placed = zip(self.positional, args, strict=False)
+        return self.needed <= passed and all(parameter.takes(value) for parameter, value in placed)
 
     def call(self, args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...]) -> Call:
         parts = zip(self.positional, args, strict=False)
@@ -126,12 +128,35 @@ def native_call(
     ``tensors`` names the variables that surely hold a tensor: an operator is proven only with one on its left, since
     of two numbers it makes a number. ``items_only`` promises that of the result only the items are used.
     """
+    if op == SLICE and not kwargs:
+        return _sliced(args)
     for form in _forms(op):
         if form.result == "items" and not items_only:
             continue
         if _found_through(form.callee, args, tensors) and form.covers(args, kwargs):
             return form.call(args, kwargs)
     return None
+
+
+def _sliced(args: tuple[Value, ...]) -> Call | None:
+    """``x[2:]`` or ``x[:, 2:]``, proven for a literal start.
+
+    Not from 0 on in a later dimension: of a dimension that stays whole Python makes an alias, not a slice.
+    """
+    if len(args) not in (4, 5) or not isinstance(args[0], (Ref, Slot)):
+        return None
+    receiver, dim, start, stop, step = (*args, 1)[:5]
+    if type(dim) is not int or dim not in SLICED_DIMENSIONS or not (_is_int64(start) and _is_int64(step)):
+        return None
+    if (dim and start == 0) or (type(stop) is not Ref and not _is_int64(stop)):
+        return None
+    last = Slice(start or None, None if stop == INT64[-1] else stop, None if step == 1 else step)
+    index = (*(Slice(),) * dim, last) if dim else last
+    return Call(Name("operator", "getitem"), (receiver, index))
+
+
+def _is_int64(value: Value) -> bool:
+    return type(value) is int and value in INT64
 
 
 def returns_tensor(op: OpName) -> bool:
@@ -180,8 +205,9 @@ def parse_form(line: str) -> NativeForm:
     places = marks[: marks.index("*")] if "*" in marks else marks
     positional = [_parameter(mark) for mark in places if mark != "/"]
     named = marks[marks.index("/") + 1 :] if "/" in marks else marks
-    by_name = [_parameter(mark) for mark in named if mark != "*"]
-    return NativeForm(callee, tuple(positional), {item.name: item for item in by_name}, result)
+    by_name = {item.name: item for item in (_parameter(mark) for mark in named if mark != "*")}
+    needed = frozenset(item.name for item in (*positional, *by_name.values()) if item.given)
+    return NativeForm(callee, tuple(positional), by_name, needed, result)
 
 
 def _parameter(text: str) -> NativeParameter:

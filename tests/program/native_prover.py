@@ -27,8 +27,8 @@ class Recorder(SchemaCheckMode):
     It is a SchemaCheckMode by type only: torch admits no other kind of mode for observers on the PreDispatch key.
     """
 
-    def __init__(self, key: torch._C.DispatchKey | None = None) -> None:
-        TorchDispatchMode.__init__(self, _dispatch_key=key)
+    def __init__(self) -> None:
+        TorchDispatchMode.__init__(self, _dispatch_key=torch._C.DispatchKey.PreDispatch)
         self.reached: list[tuple[Any, dict[str, Any]]] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
@@ -274,11 +274,11 @@ class Claim:
         """Whether both calls do the same; None where the overload itself does not take the values."""
         args = values[: self.form.count]
         kwargs = dict(zip(self.form.keywords, values[self.form.count :], strict=True))
-        first = Recorder(torch._C.DispatchKey.PreDispatch)
-        meant = outcome(first, self.op, args, kwargs)
+        recorder = Recorder()
+        meant = outcome(recorder, self.op, args, kwargs)
         if meant is None or not meant.reached or meant.reached[-1][0] is not self.op:
             return None
-        done = outcome(first, self.native, args, kwargs)
+        done = outcome(recorder, self.native, args, kwargs)
         if done is not None and done.reached:
             return meant.same(done, self.unpacked)
         if done is None and (odd or not self.is_metadata):

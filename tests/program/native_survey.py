@@ -14,7 +14,11 @@ from typing import Any
 import torch
 from torch._dispatch.python import enable_python_dispatcher
 
+from fx2py.errors import UntrustedTargetError
+from fx2py.graph.values import Name, OpName
+from fx2py.trust import Policy
 from tests.program.native_prover import (
+    RESULTS,
     SAMPLES,
     Claim,
     Form,
@@ -95,15 +99,26 @@ class Spelling:
 
 
 def overloads() -> Iterator[tuple[str, Any]]:
-    """Every overload of aten that the dispatcher knows and that writes into no ``out`` argument, by ``name.overload``."""
-    dispatched = set(torch._C._dispatch_get_all_op_names())
-    for name in sorted(dir(torch.ops.aten)):
-        packet = getattr(torch.ops.aten, name)
-        if isinstance(packet, torch._ops.OpOverloadPacket):
-            for overload in sorted(packet.overloads()):
-                op = getattr(packet, overload)
-                if op.name() in dispatched and not any(argument.is_out for argument in op._schema.arguments):
-                    yield f"{name}.{overload}", op
+    """The overloads of aten that trust admits and that write into no ``out`` argument, by ``name.overload``."""
+    known = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("aten::")]
+    parts = [name.removeprefix("aten::").partition(".") for name in known]
+    for name, overload in sorted((name, overload or "default") for name, _, overload in parts):
+        op = getattr(getattr(torch.ops.aten, name, None), overload, None)
+        if op is None or not admitted(OpName("aten", name, overload)):
+            continue
+        if not any(argument.is_out for argument in op._schema.arguments):
+            yield f"{name}.{overload}", op
+
+
+def admitted(target: OpName | Name) -> bool:
+    try:
+        if isinstance(target, Name) and target.module == "Tensor":
+            Policy().check_method(target.qualname)
+        else:
+            Policy().check(target)
+    except UntrustedTargetError:
+        return False
+    return True
 
 
 def spellings(name: str, op: Any) -> Iterator[Spelling]:
@@ -149,7 +164,7 @@ def takes_number(op: Any, index: int) -> bool:
         value for value, argument in zip(values, op._schema.arguments, strict=True) if not argument.kwarg_only
     ]
     with enable_python_dispatcher():
-        recorder = Recorder(torch._C.DispatchKey.PreDispatch)
+        recorder = Recorder()
         kwargs = {a.name: v for v, a in zip(values, op._schema.arguments, strict=True) if a.kwarg_only}
         return outcome(recorder, op, args, kwargs) is not None
 
@@ -209,12 +224,19 @@ def restricted(op: Any, proven: dict[Form, bool], given: frozenset[str]) -> str 
 def lines() -> Iterator[str]:
     """The table: an overload's operator, method with spread sizes, and general call; what else returns a tensor."""
     for name, op in overloads():
-        if any(kind(argument) not in SAMPLES for argument in op._schema.arguments):
+        if not is_sampled(op):
             continue
         found = list(spelled(name, op))
         yield from found
         if not found and returned(op) == "Tensor":
             yield f"{name} -> Tensor"
+
+
+def is_sampled(op: Any) -> bool:
+    """Whether there are samples for all arguments and made-up results for what the overload returns."""
+    types = {kind(argument) for argument in op._schema.arguments}
+    results = {str(item.type) for item in op._schema.returns}
+    return types <= SAMPLES.keys() and results <= RESULTS.keys()
 
 
 def returned(op: Any) -> str:
@@ -228,6 +250,8 @@ def spelled(name: str, op: Any) -> Iterator[str]:
         "List[Tensor]"
     ]
     for spelling in spellings(name.split(".")[0], op):
+        if not admitted(Name(*spelling.callee.rsplit(".", 1))):
+            continue
         for result in (returned(op), "items") if several else (returned(op),):
             parameters = signature(op, spelling, unpacked=result == "items")
             if parameters is not None:

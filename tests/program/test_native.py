@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from fx2py.graph.values import List, Name, OpName, Ref, SymExpr
+from fx2py.graph.values import List, Name, OpName, Ref, Slice, SymExpr
 from fx2py.program.ir import Call, Method, Slot
 from fx2py.program.native import native_call, returns_tensor
 
@@ -47,6 +47,16 @@ def test_sizes_are_spread_where_a_method_takes_only_sizes() -> None:
     assert native_call(view, (X, Ref("sizes"))) == Call(Method("view"), (X, Ref("sizes")))
 
 
+def test_a_slice_is_an_index() -> None:
+    getitem = Name("operator", "getitem")
+    slices = aten("slice.Tensor")
+    assert native_call(slices, (X, 0, 0, 5)) == Call(getitem, (X, Slice(None, 5)))
+    assert native_call(slices, (X, 0, 1, 5)) == Call(getitem, (X, Slice(1, 5)))
+    assert native_call(slices, (X, 0, -3, 5, 2)) == Call(getitem, (X, Slice(-3, 5, 2)))
+    assert native_call(slices, (X, 2, 4, 2**63 - 1)) == Call(getitem, (X, (Slice(), Slice(), Slice(4))))
+    assert native_call(slices, (X, 1, 4, Ref("n"))) == Call(getitem, (X, (Slice(), Slice(4, Ref("n")))))
+
+
 def test_metadata_is_read_from_the_tensor() -> None:
     assert native_call(aten("sym_size.int"), (X, 0)) == Call(Method("size"), (X, 0))
 
@@ -84,7 +94,12 @@ def test_another_container_is_taken_only_where_its_items_are_all_that_is_used() 
         ("sum.dim_IntList", (X, List((1,)), 1), ()),
         ("where.self", (X,), (("self", X), ("other", Y))),
         ("add.out", (X, Y), (("out", X),)),
-        ("slice.Tensor", (X, 0, 0, sys.maxsize), ()),
+        ("slice.Tensor", (X, 1, 0, sys.maxsize), ()),
+        ("slice.Tensor", (X, -1, 1, 5), ()),
+        ("slice.Tensor", (X, 0, True, 5), ()),
+        ("slice.Tensor", (X, 0, Y, 5), ()),
+        ("slice.Tensor", (X, 0, 1, None), ()),
+        ("slice.Tensor", (X, 0, 1), ()),
         ("index.Tensor", (X, List((None, Y))), ()),
     ],
 )

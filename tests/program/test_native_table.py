@@ -9,20 +9,59 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dispatch.python import enable_python_dispatcher
 
-from tests.program.native_prover import Claim, Form
+from fx2py.graph.values import OpName, Ref, Slice, children
+from fx2py.program.ir import Method
+from fx2py.program.native import native_call, parse_form
+from fx2py.trust import Policy
+from tests.program.native_prover import SYMBOL, Claim, Form, meta
 from tests.program.native_survey import lines, overloads, spelled
 
 TABLE = files("fx2py.program").joinpath("native_calls.txt").read_text().splitlines()
 OVERLOADS = dict(overloads())
-COMMON = """
-    add.Tensor mul.Tensor div.Tensor sub.Tensor eq.Scalar neg.default matmul.default pow.Tensor_Scalar add_.Tensor
-    linear.default addmm.default mm.default bmm.default embedding.default softmax.int _softmax.default
-    layer_norm.default native_layer_norm.default gelu.default silu.default relu.default tanh.default
-    view.default permute.default transpose.int expand.default unsqueeze.default select.int contiguous.default
-    cat.default clone.default where.self masked_fill.Scalar mean.dim sum.dim_IntList to.dtype
-    full.default unbind.int split.Tensor topk.default sym_size.int
-""".split()
+COMMON = [
+    *(
+        "add.Tensor",
+        "mul.Tensor",
+        "div.Tensor",
+        "sub.Tensor",
+        "eq.Scalar",
+        "neg.default",
+        "matmul.default",
+        "pow.Tensor_Scalar",
+        "add_.Tensor",
+    ),
+    *(
+        "linear.default",
+        "addmm.default",
+        "mm.default",
+        "bmm.default",
+        "embedding.default",
+        "softmax.int",
+        "_softmax.default",
+    ),
+    *(
+        "layer_norm.default",
+        "native_layer_norm.default",
+        "gelu.default",
+        "silu.default",
+        "relu.default",
+        "tanh.default",
+    ),
+    *(
+        "view.default",
+        "permute.default",
+        "transpose.int",
+        "expand.default",
+        "unsqueeze.default",
+        "select.int",
+        "contiguous.default",
+        "cat.default",
+    ),
+    *("clone.default", "where.self", "masked_fill.Scalar", "mean.dim", "sum.dim_IntList", "to.dtype"),
+    *("full.default", "unbind.int", "split.Tensor", "topk.default", "sym_size.int"),
+]
 aten = torch.ops.aten
 
 
@@ -49,6 +88,15 @@ def test_the_table_is_in_order_and_names_each_overload_at_most_three_times() -> 
     names = [line.split(" ")[0] for line in TABLE]
     assert names == [name for name in OVERLOADS if name in names for _ in range(names.count(name))]
     assert max(map(names.count, set(names))) <= 3
+
+
+def test_trust_admits_every_callee() -> None:
+    callees = {parse_form(line.partition(" ")[2]).callee for line in TABLE if "(" in line}
+    for callee in callees:
+        if isinstance(callee, Method):
+            Policy().check_method(callee.name)
+        else:
+            Policy().check(callee)
 
 
 def refuted(op: Any, native: Any, form: Form, **options: Any) -> bool:
@@ -90,13 +138,32 @@ def test_the_prover_sees_what_runs_beside_the_overload() -> None:
     assert refuted(aten.dropout.default, torch.nn.functional.dropout, Form(3))
 
 
-def test_a_slice_from_the_start_may_reach_another_overload() -> None:
-    def sliced(x: torch.Tensor, dim: int, start: int | None, end: int | None) -> torch.Tensor:
-        return x[start:end]
+WHOLE = 2**63 - 1
+STARTS = [(dim, start) for dim in range(4) for start in (1, 2, -1, -2, 100, -(2**40))] + [(0, 0)]
 
-    whole = [torch.empty(2, 3, device="meta"), 0, 0, 2]
-    claim = Claim(aten.slice.Tensor, sliced, Form(4), admits=lambda values: values[1:] == whole[1:])
-    from torch._dispatch.python import enable_python_dispatcher
 
+@pytest.mark.parametrize(("dim", "start"), STARTS)
+@pytest.mark.parametrize("stop", [WHOLE, 5, 2, 1, 0, -1, Ref("n")])
+@pytest.mark.parametrize("step", [1, 2])
+def test_an_index_reaches_the_slice(dim: int, start: int, stop: Any, step: int) -> None:
+    call = native_call(OpName("aten", "slice", "Tensor"), (Ref("x"), dim, start, stop, step))
+    assert call is not None
+
+    def live(value: Any) -> Any:
+        parts = tuple(map(live, children(value)))
+        return (
+            slice(*parts) if isinstance(value, Slice) else parts or (SYMBOL if value == Ref("n") else value)
+        )
+
+    claim = Claim(aten.slice.Tensor, lambda x, *_: x[live(call.args[1])], Form(5))
     with enable_python_dispatcher():
-        assert claim.holds(whole, odd=False) is False
+        for x in (meta(2, 3, 4, 5), meta(0, 0, 0, 0, 0), meta(7, 7, 7, 7).transpose(0, 3)):
+            assert claim.holds([x, dim, start, live(stop), step], odd=False) is True
+
+
+def test_a_slice_that_keeps_a_later_dimension_whole_is_no_index() -> None:
+    claim = Claim(aten.slice.Tensor, lambda x, dim, start, stop: x[:, start:stop], Form(4))
+    with enable_python_dispatcher():
+        assert claim.holds([meta(2, 3), 1, 0, 3], odd=False) is False
+        assert claim.holds([meta(2, 3), 1, 0, 2], odd=False) is True
+    assert native_call(OpName("aten", "slice", "Tensor"), (Ref("x"), 1, 0, 2)) is None
