@@ -73,6 +73,7 @@ class Artifact:
             return self.to(device).bind(None, submods, policy=policy)
         gate = policy or Policy(trust_all=self._is_live())
         audit(self.source, gate, self._place())
+        gate.load_libraries()
         namespace = self._execute()
         if not gate.trust_all:
             namespace["find_class"] = admitted_classes(gate)
@@ -128,7 +129,9 @@ class Artifact:
         try:
             exec(compile(self.source, filename, "exec"), module.__dict__)
         except (ImportError, AttributeError) as error:
-            hint = "Import or install the library that provides it, then run again."
+            hint = (
+                "Import the library that provides it first; for operators, --allow-op NAMESPACE=MODULE does."
+            )
             raise ReplayError(f"{self._place()} needs something that is not here: {error}.", hint) from None
         return module.__dict__
 

@@ -48,7 +48,10 @@ Allow: TypeAlias = Annotated[
 AllowOp: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--allow-op", metavar="NAMESPACE", rich_help_panel=TRUST, help="Admit the operators of a library."
+        "--allow-op",
+        metavar="NAMESPACE[=MODULE]",
+        rich_help_panel=TRUST,
+        help="Admit the operators of a library, which MODULE registers.",
     ),
 ]
 AllowClass: TypeAlias = Annotated[

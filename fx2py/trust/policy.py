@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
@@ -19,7 +18,8 @@ Use: TypeAlias = Literal["call", "value", "module"]
 class Policy:
     """What names from a file may become: torch's harmless public names, and what the user admits beyond them.
 
-    ``functions`` and ``classes`` hold dotted paths, ``ops`` operator namespaces; ``trust_all`` turns the gate off.
+    ``functions`` and ``classes`` hold dotted paths; ``ops`` operator namespaces, each alone or as ``namespace=module``
+    with the module that registers them; ``trust_all`` turns the gate off.
     """
 
     functions: frozenset[str] = frozenset()
@@ -61,7 +61,7 @@ class Policy:
         """
         self.check(target, use)
         if isinstance(target, OpName):
-            return _operator(target)
+            return self._operator(target)
         if isinstance(target, EnumMember):
             known = classes.enums().get(target.cls.path)
             return (
@@ -71,8 +71,34 @@ class Policy:
         by_user = self.trust_all or target.path in self.functions | self.classes
         return table[target.path] if target.path in table and not by_user else _imported(target)
 
+    def load_libraries(self) -> None:
+        """Import the modules that register the admitted operators: the one named, else the package named alike.
+
+        Raises ReplayError when a module that was named cannot be imported.
+        """
+        for entry in sorted(self.ops):
+            namespace, _, module = entry.partition("=")
+            try:
+                import_module(module or namespace)
+            except ImportError as error:
+                if module:
+                    raise ReplayError(
+                        f"{module} cannot be imported: {error}.", "Install its package first."
+                    ) from error
+
+    def _operator(self, op: OpName) -> Any:
+        """An admitted operator; its library is loaded when it is not there yet."""
+        if not operators.is_registered(op) and not op.is_higher_order:
+            self.load_libraries()
+        if not operators.is_registered(op):
+            raise ReplayError(
+                f"no loaded library registers {op.path}.",
+                f"Name the module that does: --allow-op {op.namespace}=MODULE.",
+            )
+        return operators.find(op)
+
     def _check_op(self, op: OpName) -> None:
-        if op.namespace in self.ops or operators.admits(op):
+        if operators.admits(op) or op.namespace in {entry.partition("=")[0] for entry in self.ops}:
             return
         own = op.namespace in operators.NAMESPACES or op.is_higher_order
         reason = (
@@ -106,16 +132,3 @@ def _imported(name: Name) -> Any:
             f"Install or import the package of {name.module} first.",
         ) from error
     return found
-
-
-def _operator(op: OpName) -> Any:
-    """An admitted operator; a library that is not loaded is looked for in the package of the namespace's name."""
-    if not operators.is_registered(op) and not op.is_higher_order:
-        with contextlib.suppress(ImportError):
-            import_module(op.namespace)
-    if not operators.is_registered(op):
-        raise ReplayError(
-            f"no loaded library registers {op.path}.",
-            f"Import the package that defines the {op.namespace!r} operators before running the graph.",
-        )
-    return operators.find(op)
