@@ -154,7 +154,7 @@ def painted(x, colour):
 
 @by_hand(
     args=matrix,
-    not_savable_as=["graph_pickler"],
+    not_savable_as=["graph_pickler", "to_folder"],
     needs={
         "functions": ("tests.corpus.by_hand.painted",),
         "classes": ("tests.corpus.by_hand.Colour",),

@@ -124,7 +124,7 @@ def indexed(x, rows):
     return picked, x.index_put((rows,), torch.zeros(2, 4)), x.gather(0, rows.view(1, 2)), x[:, rows, None]
 
 
-@real(args=lambda: ({"x": randn(2), "y": [randn(2), randn(2)]},))
+@real(not_savable_as=["to_folder"], args=lambda: ({"x": randn(2), "y": [randn(2), randn(2)]},))
 def containers(batch):
     return {"sum": batch["x"] + batch["y"][0], "rest": (batch["y"][1], None)}
 

@@ -89,7 +89,7 @@ class Pair(NamedTuple):
 
 @traced(
     args=two_matrices,
-    not_savable_as=["graph_pickler"],
+    not_savable_as=["graph_pickler", "to_folder"],
     needs={"classes": ("tests.corpus.traced_functions.Pair",)},
 )
 def namedtuple_output(x, y):
@@ -186,7 +186,7 @@ fx.wrap("len")
 
 @traced(
     args=matrix,
-    not_savable_as=["graph_pickler"],
+    not_savable_as=["graph_pickler", "to_folder"],
     needs={"functions": ("tests.corpus.traced_functions.sqrt_of",)},
 )
 def wrapped_functions(x):
@@ -276,6 +276,7 @@ def specialized_on_a_flag(x, flag):
 
 
 @traced(
+    not_savable_as=["to_folder"],
     args=lambda: ({"a": randn(2), "b": [randn(2), randn(2)]},),
     concrete_args={"batch": {"a": fx.PH, "b": [fx.PH, fx.PH]}},
 )

@@ -114,7 +114,7 @@ class OneModuleUnderTwoNames(nn.Module):
         return self.decoder(self.encoder(x)) + self.encoder.weight.sum()
 
 
-@traced(args=lambda: (torch.randint(0, 6, (2, 3)),))
+@traced(not_savable_as=["to_folder"], args=lambda: (torch.randint(0, 6, (2, 3)),))
 class TiedParameters(nn.Module):
     def __init__(self):
         super().__init__()
@@ -126,7 +126,7 @@ class TiedParameters(nn.Module):
         return self.head(self.embedding(tokens))
 
 
-@traced(args=lambda: (randn(2, 3, 8, 8),), train=False)
+@traced(not_savable_as=["to_folder"], args=lambda: (randn(2, 3, 8, 8),), train=False)
 class ConvolutionInEvalMode(nn.Module):
     def __init__(self):
         super().__init__()
