@@ -73,10 +73,15 @@ def build(
     return module
 
 
+def loaded_class(path: str) -> Any:
+    """The class at a dotted path when its module is loaded, else None."""
+    module, _, name = path.rpartition(".")
+    return getattr(sys.modules.get(module), name, None)
+
+
 def container(path: str, fields: tuple[str, ...]) -> Callable[..., Any]:
     """A maker of records: of the class at ``path`` when its module is loaded, else plain ones with the same fields."""
-    module, _, name = path.rpartition(".")
-    cls: Any = getattr(sys.modules.get(module), name, None)
+    cls = loaded_class(path)
     if cls is collections.deque or (
         isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
     ):
@@ -90,13 +95,21 @@ def container(path: str, fields: tuple[str, ...]) -> Callable[..., Any]:
         unflatten = pytree.SUPPORTED_NODES[cls].unflatten_fn
         return lambda *items, **named: unflatten([*items, *named.values()], list(fields))
     named_tuple: Any = collections.namedtuple
-    plain = named_tuple(name, fields, rename=True)
+    plain = named_tuple(path.rpartition(".")[2], fields, rename=True)
     return lambda *items, **named: plain(*items, *named.values())
+
+
+def field_names(context: Any, count: int) -> tuple[str, ...]:
+    """Field names where a container class recorded them, as ``[names]`` or ``[names, more]``; else ordinals."""
+    for names in (context, context[0] if isinstance(context, (list, tuple)) and context else None):
+        if isinstance(names, (list, tuple)) and len(names) == count and all(type(n) is str for n in names):
+            return tuple(names)
+    return tuple([str(index) for index in range(count)])
 
 
 def fields_of(value: Any, fields: tuple[str, ...]) -> list[Any]:
     """The fields of a record that a caller passes, in order."""
-    if type(value) in pytree.SUPPORTED_NODES:
+    if type(value) in pytree.SUPPORTED_NODES and type(value) is not dict:
         return list(pytree.SUPPORTED_NODES[type(value)].flatten_fn(value)[0])
     if isinstance(value, Mapping):
         return [value[name] for name in fields]

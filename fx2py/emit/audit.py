@@ -8,7 +8,7 @@ from typing import Any
 from fx2py.emit.grammar import GrammarError
 from fx2py.emit.parse import Parsed, parse
 from fx2py.errors import ArtifactError, UntrustedTargetError
-from fx2py.graph.values import Name, OpName
+from fx2py.graph.values import Dict, Name, OpName
 from fx2py.program.ir import Assign, Bind, Function, Method
 from fx2py.program.liveness import leaves, values_of
 from fx2py.trust import Policy
@@ -38,19 +38,21 @@ def audit(source: str, policy: Policy, place: str) -> None:
 
 
 def _checked_names(parsed: Parsed, policy: Policy) -> Iterator[Name]:
-    """Check each name of the functions; yields those that passed."""
-    for function in parsed.functions:
-        for callee, values in _uses(function):
-            if isinstance(callee, Name | OpName):
-                policy.check(callee, "call")
-            elif isinstance(callee, Method):
-                policy.check_method(callee.name)
-            if callee == _GETATTR:
-                policy.check_attribute(values[1] if len(values) > 1 else None)
-            for value in leaves(iter(values)):
-                if isinstance(value, Name | OpName):
-                    policy.check(value, "value")
-            yield from (part for part in (callee, *leaves(iter(values))) if isinstance(part, Name))
+    """Check each name of the functions and of the table of inputs; yields those that passed."""
+    uses = [use for function in parsed.functions for use in _uses(function)]
+    if parsed.input_table is not None:
+        uses.append((None, (Dict(parsed.input_table.demands),)))
+    for callee, values in uses:
+        if isinstance(callee, Name | OpName):
+            policy.check(callee, "call")
+        elif isinstance(callee, Method):
+            policy.check_method(callee.name)
+        if callee == _GETATTR:
+            policy.check_attribute(values[1] if len(values) > 1 else None)
+        for value in leaves(iter(values)):
+            if isinstance(value, Name | OpName):
+                policy.check(value, "value")
+        yield from (part for part in (callee, *leaves(iter(values))) if isinstance(part, Name))
 
 
 def _uses(function: Function) -> Iterator[tuple[Any, tuple[Any, ...]]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from fx2py.emit.expressions import BINARY_OPERATORS, UNARY_OPERATORS
 from fx2py.graph.values import Dict, List, Name, OpName, Range, Record, Ref, Set, Size, Slice
-from fx2py.program.ir import Call, Local, Method, Slot, TableName
+from fx2py.program.ir import CHECK_INPUTS, Call, Local, Method, Slot, TableName
 
 _SYMBOLS: dict[type[ast.AST], str] = {
     ast.Add: "+",
@@ -42,6 +42,7 @@ _BINARY = {symbol: name for name, symbol in BINARY_OPERATORS.items()}
 _UNARY = {ast.USub: "neg", ast.Invert: "invert", ast.UAdd: "pos"}
 _MATH = {"math.inf": math.inf, "math.nan": math.nan}
 _LITERALS = (type(None), bool, int, float, str, bytes, type(...))
+_RUNTIME_CALLS = ("fields_of", CHECK_INPUTS)
 assert set(_UNARY.values()) == set(UNARY_OPERATORS)
 
 
@@ -346,7 +347,7 @@ def _call_call(node: ast.Call, names: Names) -> Call | None:
         if type(name) is not str:
             raise GrammarError(node, "a method's name is no literal")
         return Call(Method(name), (receiver, *args), kwargs)
-    if isinstance(func, ast.Name) and func.id == "fields_of" and func.id not in names.local:
+    if isinstance(func, ast.Name) and func.id in _RUNTIME_CALLS and func.id not in names.local:
         return Call(Local(func.id), args, kwargs)
     return Call(read_value(func, names), args, kwargs)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import pathlib
 import sys
+import types
 from collections.abc import Iterator
 
-from fx2py import runtime
+from fx2py import runtime, runtime_checks
 from fx2py.emit import text
+from fx2py.emit.checks import table_text
 from fx2py.emit.expressions import Scope, call_text, setitem_text, value_text
 from fx2py.emit.layout import Line, format_with_black, is_settled, lay_out
 from fx2py.emit.notes import origin_note, value_note
@@ -32,6 +34,8 @@ from fx2py.program.scope import MODULE_ALIASES
 _MARKER = "# --- what is copied starts here ---\n"
 _RULE = "# " + "-" * 86
 LOADING = f"{_RULE}\n# Loading and binding, the same in every generated file\n"
+CHECKING = f"{_RULE}\n# Checking inputs, the same in every generated file that does\n"
+_NOT_CARRIED = ("from __future__ ", "from fx2py")
 LOADED_WITH_TORCH = frozenset(
     {
         "torch",
@@ -51,11 +55,20 @@ LOADED_WITH_TORCH = frozenset(
 @functools.cache
 def carried_runtime() -> str:
     """The imports and functions of ``fx2py.runtime`` that every generated file carries, as black writes them."""
-    head, _, body = pathlib.Path(runtime.__file__).read_text(encoding="utf-8").partition(_MARKER)
-    imports = "".join(
-        [line for line in head.splitlines(keepends=True) if line.startswith(("import ", "from "))]
-    )
-    return format_with_black(imports.replace("from __future__ import annotations\n", "") + "\n" + body)
+    return _carried(runtime, set())
+
+
+@functools.cache
+def carried_checks() -> str:
+    """The functions of ``fx2py.runtime_checks``, and the imports that they need beside the runtime's."""
+    return _carried(runtime_checks, set(carried_runtime().splitlines(keepends=True)))
+
+
+def _carried(module: types.ModuleType, known: set[str]) -> str:
+    head, _, body = pathlib.Path(str(module.__file__)).read_text(encoding="utf-8").partition(_MARKER)
+    lines = [line for line in head.splitlines(keepends=True) if line.startswith(("import ", "from "))]
+    imports = [line for line in lines if line not in known and not line.startswith(_NOT_CARRIED)]
+    return format_with_black("".join(imports) + "\n" + body)
 
 
 def emit(program: Program, options: GenerateOptions = DEFAULT) -> str:
@@ -63,13 +76,15 @@ def emit(program: Program, options: GenerateOptions = DEFAULT) -> str:
     scope = Scope.of(program)
     functions = [_function(function, scope, options) for function in program.functions]
     tail = format_with_black(tail_source(program, scope))
+    table = "" if program.input_table is None else format_with_black(table_text(program.input_table, scope))
     parts = [
         "\n\n".join(filter(None, (_header(program, options), _imports(scope.modules), _aliases(program)))),
         *functions,
         f"{_RULE}\n# What the code is bound to\n",
         tail,
         LOADING + "\n" + carried_runtime(),
-        _containers(program),
+        CHECKING + "\n" + carried_checks() if table else "",
+        "\n".join(filter(None, (_containers(program), table))),
     ]
     return _joined(parts)
 

@@ -6,18 +6,21 @@ import ast
 from dataclasses import dataclass
 from typing import Any
 
+from fx2py.emit.checks import read_table
 from fx2py.emit.grammar import GrammarError, Names, dotted_path, path_name, read_call, read_index, read_value
-from fx2py.emit.module import LOADING, carried_runtime
+from fx2py.emit.module import CHECKING, LOADING, carried_checks, carried_runtime
 from fx2py.emit.read_tail import Tail, read_tail
 from fx2py.emit.tail import LOAD
 from fx2py.graph.values import Name, OpName
 from fx2py.program.ir import (
+    CHECK_INPUTS,
     REQUIRED,
     Assign,
     Bind,
     Call,
     Delete,
     Function,
+    InputTable,
     Load,
     Parameter,
     Slot,
@@ -30,12 +33,15 @@ _SETITEM = Name("operator", "setitem")
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a generated file says: its functions in order, its module-level names, imports, and what ``bind`` fills."""
+    """What a generated file says: its functions in order, its module-level names, imports, what ``bind`` fills,
+    and what is demanded of the inputs.
+    """
 
     functions: tuple[Function, ...]
     names: Names
     imports: tuple[str, ...]
     tail: Tail
+    input_table: InputTable | None = None
 
 
 def parse(source: str) -> Parsed:
@@ -47,8 +53,7 @@ def parse(source: str) -> Parsed:
             ast.Pass(lineno=own.count("\n") + 1), "the loading part is not the one that fx2py writes"
         )
     names = Names()
-    for statement in _tree(carried.lstrip("\n").removeprefix(copied)).body:
-        _container(statement, names)
+    table = _bound_last(carried.lstrip("\n").removeprefix(copied).lstrip("\n"), names)
     functions: list[ast.FunctionDef] = []
     imports: list[str] = []
     for statement in _tree(own).body:
@@ -58,7 +63,22 @@ def parse(source: str) -> Parsed:
             raise GrammarError(statement, "something other than a function stands among the functions")
         else:
             imports += _module_level(statement, names)
-    return _functions(functions, names, tuple(imports))
+    return _functions(functions, names, tuple(imports), table)
+
+
+def _bound_last(text: str, names: Names) -> InputTable | None:
+    """Read what stands below the loading part: container classes, and the table of the inputs if there is one."""
+    checking = f"{CHECKING}\n{carried_checks()}".rstrip("\n")
+    statements = _tree(text.removeprefix(checking)).body
+    table = statements.pop() if text.startswith(checking) and statements else None
+    for statement in statements:
+        _container(statement, names)
+    if table is None:
+        return None
+    name, value = _assigned(table)
+    if name != CHECK_INPUTS:
+        raise GrammarError(table, f"{name!r} stands where {CHECK_INPUTS} is made")
+    return read_table(value, names)
 
 
 def _tree(text: str) -> ast.Module:
@@ -69,7 +89,9 @@ def _tree(text: str) -> ast.Module:
         raise GrammarError(place, f"it is not Python: {error}") from None
 
 
-def _functions(nodes: list[ast.FunctionDef], names: Names, imports: tuple[str, ...]) -> Parsed:
+def _functions(
+    nodes: list[ast.FunctionDef], names: Names, imports: tuple[str, ...], table: InputTable | None
+) -> Parsed:
     if len(nodes) < 3 or [node.name for node in nodes[-2:]] != ["load", "bind"]:
         raise GrammarError(ast.Pass(lineno=0), "the file does not end in load and bind")
     if ast.dump(nodes[-2]) != ast.dump(ast.parse(LOAD).body[0]):
@@ -79,7 +101,7 @@ def _functions(nodes: list[ast.FunctionDef], names: Names, imports: tuple[str, .
         function = _function(node, names)
         names.functions[function.name] = function.tables
         read.append(function)
-    return Parsed(tuple(read), names, imports, read_tail(nodes[-1], names))
+    return Parsed(tuple(read), names, imports, read_tail(nodes[-1], names), table)
 
 
 def _module_level(node: ast.stmt, names: Names) -> list[str]:

@@ -11,7 +11,8 @@ from fx2py.emit.parse import Parsed, parse
 from fx2py.emit.same import path_normal, same
 from fx2py.emit.validate_tail import tail_differences
 from fx2py.errors import InternalError
-from fx2py.program.ir import Assign, Bind, Call, Function, Program, Statement
+from fx2py.graph.values import Dict
+from fx2py.program.ir import Assign, Bind, Call, Function, InputTable, Program, Statement
 
 _DOTTED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
 
@@ -39,7 +40,17 @@ def differences(program: Program, parsed: Parsed) -> Iterator[str]:
     containers = {alias: (path_normal(made.cls), made.fields) for alias, made in program.containers}
     if containers != parsed.names.containers:
         yield "the container classes"
+    if not _same_table(program.input_table, parsed.input_table):
+        yield f"the inputs are checked against {parsed.input_table} for {program.input_table}"
     yield from tail_differences(program, parsed.tail)
+
+
+def _same_table(one: InputTable | None, other: InputTable | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return (one.ranges, one.guards) == (other.ranges, other.guards) and same(
+        Dict(one.demands), Dict(other.demands)
+    )
 
 
 def _function_differences(meant: Function, read: Function) -> Iterator[str]:

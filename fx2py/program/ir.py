@@ -12,7 +12,6 @@ import torch
 
 from fx2py.graph.data import (
     CallingConvention,
-    InputContract,
     ModuleRecord,
     Node,
     Provenance,
@@ -167,6 +166,23 @@ class Constant:
     value: Value
 
 
+FIELDS = Name("fx2py.runtime_checks", "Fields")
+CHECK_INPUTS = "check_inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class InputTable:
+    """What ``check_inputs`` demands of the caller: one demand a parameter, by the name that callers use.
+
+    A demand is a container value of demands (a Record of ``FIELDS`` for other classes), or for a leaf a Shape, an
+    Integer, a constant or ``...`` (see ``fx2py.runtime_checks``). ``guards`` are conditions in terms of the inputs.
+    """
+
+    demands: tuple[tuple[str, Any], ...]
+    ranges: tuple[tuple[str, int | None, int | None], ...] = ()
+    guards: tuple[str, ...] = ()
+
+
 LIVE = Provenance("live")
 
 
@@ -184,7 +200,7 @@ class Program:
     submods: tuple[Submodule, ...] = ()
     consts: tuple[Constant, ...] = ()
     convention: CallingConvention | None = None
-    contract: InputContract | None = None
+    input_table: InputTable | None = None
     provenance: Provenance = LIVE
     inlined: tuple[tuple[str, ModuleRecord], ...] = ()
     notes: tuple[str, ...] = ()

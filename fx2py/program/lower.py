@@ -28,16 +28,20 @@ from fx2py.graph.values import (
     walk,
 )
 from fx2py.program.calling import bind_arguments, pack_result, parameters_of, unpack_inputs
+from fx2py.program.contract import input_table, leaf_demands
 from fx2py.program.ir import (
+    CHECK_INPUTS,
     ENTRY,
     Assign,
     Bind,
     Call,
     Container,
     Function,
+    InputTable,
     Load,
     Local,
     Method,
+    Parameter,
     Program,
     Slot,
     Statement,
@@ -49,6 +53,7 @@ from fx2py.program.native import native_call, returns_tensor
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.program.scope import BIND_VARIABLES, Scope
 from fx2py.program.tables import Tables
+from fx2py.runtime_checks import Shape
 
 _GETITEM = Name("operator", "getitem")
 _FROZENSET = Name("builtins", "frozenset")
@@ -69,10 +74,10 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
         submods=tuple(lowering.tables.submods),
         consts=tuple(lowering.tables.consts),
         convention=data.convention,
-        contract=data.contract,
+        input_table=lowering.input_table,
         provenance=data.provenance,
         inlined=tuple(lowering.inlined.items()),
-        notes=data.notes,
+        notes=(*data.notes, *lowering.notes),
     )
 
 
@@ -107,6 +112,10 @@ class _Lowering:
         self._module_scope = Scope([ENTRY, *BIND_VARIABLES])
         self._function_names: dict[int, str] = {}
         self._built: dict[int, Local] = {}
+        self.input_table: InputTable | None = None
+        self.notes: tuple[str, ...] = ()
+        if data.contract is not None and data.convention is not None:
+            self.input_table, self.notes = input_table(data.contract, data.convention)
         self._reserve_module_names(data)
 
     def _reserve_module_names(self, data: GraphData) -> None:
@@ -190,15 +199,31 @@ class _FunctionLowering:
         convention = self.program.data.convention if self.record is self.program.data.root else None
         parameters = parameters_of(graph, convention, self.scope, frame.env, self.program.refuse)
         if convention is not None:
+            self._check_inputs(parameters)
             self.statements += unpack_inputs(
                 graph, convention, parameters, self.scope, frame.env, self.program.refuse
             )
+            self._note_checked_tensors(graph, frame)
         self._nodes(graph, frame)
         result = self.convert(graph.output, frame, "output")
         if convention is not None and convention.output is not None:
             result = pack_result(convention.output, result, self.program.refuse)
         body = place_loads(self.statements, result, self.loads.values())
         return finish(name, parameters, body, result, self.path, self.program.functions)
+
+    def _check_inputs(self, parameters: tuple[Parameter, ...]) -> None:
+        if self.program.input_table is not None:
+            call = Call(Local(CHECK_INPUTS), tuple(Ref(parameter.name) for parameter in parameters))
+            self.statements.append(Assign(None, call))
+
+    def _note_checked_tensors(self, graph: Graph, frame: _Frame) -> None:
+        """What passed as a tensor is known to be one."""
+        if self.program.input_table is None:
+            return
+        demands = leaf_demands(self.program.input_table.demands).values()
+        for node, demand in zip(graph.placeholders, demands, strict=False):
+            if type(demand) is Shape and type(frame.env.get(node.name)) is Ref:
+                self.tensors.add(frame.env[node.name].name)
 
     def _nodes(self, graph: Graph, frame: _Frame) -> None:
         for node in graph.nodes:

@@ -21,6 +21,6 @@ def _check(node: Node, entry: LiftedInput) -> InputCheck:
         return InputCheck(node.name, constant=True, value=entry.value)
     if isinstance(recorded, TensorMeta):
         return InputCheck(node.name, shape=recorded.shape)
-    if isinstance(recorded, SymMeta):
+    if isinstance(recorded, SymMeta) and recorded.kind == "int":
         return InputCheck(node.name, symbol=recorded.expression)
     return InputCheck(node.name)

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from fx2py.graph.data import Tree
 from fx2py.graph.names import dotted_name
 from fx2py.graph.values import EnumMember, Name, Value
+from fx2py.runtime import field_names
 
 LEAF = Tree("leaf")
 PROTOCOL = 1
@@ -101,15 +102,7 @@ def container_tree(registered: str, cls: Name | None, context: Any, children: tu
         if len(keys) != len(children):
             raise ValueError(f"a {kind} of the inputs or outputs has not as many keys as values")
         return Tree(kind, children, keys, cls)  # type: ignore[arg-type]
-    return Tree("record", children, _field_names(context, len(children)), class_name(registered))
-
-
-def _field_names(context: Any, count: int) -> tuple[Value, ...]:
-    """Field names where a class recorded them, as ``[names]`` or ``[names, more]``; else ordinals."""
-    for names in (context, context[0] if isinstance(context, (list, tuple)) and context else None):
-        if isinstance(names, (list, tuple)) and len(names) == count and all(type(n) is str for n in names):
-            return tuple(names)
-    return _ordinals(count)
+    return Tree("record", children, field_names(context, len(children)), class_name(registered))
 
 
 def _ordinals(count: int) -> tuple[Value, ...]:

@@ -1,0 +1,407 @@
+"""How generated code refuses the inputs that an exported program was not made for.
+
+What stands below the marker is copied, after the functions of ``fx2py.runtime``, into each file that checks its
+inputs; the reference run uses the same functions.
+"""
+
+from __future__ import annotations
+
+import ast
+import collections
+import math
+import operator
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from fx2py.runtime import field_names, fields_of, loaded_class
+
+# --- what is copied starts here ---
+
+
+class InputError(ValueError):
+    """An input is not one that the program was exported for."""
+
+
+class Shape(tuple[Any, ...]):
+    """Demands a tensor; a size is a number, an expression over named sizes, or ``...`` for any."""
+
+    def __new__(cls, *sizes: Any) -> Any:
+        return super().__new__(cls, sizes)
+
+    def __str__(self) -> str:
+        sizes = ", ".join(["..." if size is ... else str(size) for size in self])
+        return f"({sizes},)" if len(self) == 1 else f"({sizes})"
+
+
+class Integer(str):
+    """Demands an int that is a named size itself, or an expression over such."""
+
+
+class Fields:
+    """Demands a container of the class at ``path``, and by name what it holds.
+
+    ``detail`` is the length limit of a deque, the path of the factory of a defaultdict.
+    """
+
+    def __init__(self, path: str, fields: Mapping[Any, Any], detail: int | str | None = None) -> None:
+        self.path = path
+        self.fields = fields
+        self.detail = detail
+
+
+def input_checks(
+    inputs: Mapping[str, Any],
+    ranges: Mapping[str, tuple[int | None, int | None]] = types.MappingProxyType({}),
+    guards: Iterable[str] = (),
+) -> Callable[..., None]:
+    """A function that raises InputError unless its arguments are what ``inputs`` demands, parameter by parameter.
+
+    A demand is a Shape, an Integer, a constant, ``...`` for any value, or a container of demands. ``ranges`` bounds
+    sizes, both ends included; ``guards`` are further conditions over the inputs.
+    """
+    leaves: dict[str, Any] = {}
+    openers = [container_opener(name, demand, leaves) for name, demand in inputs.items()]
+    nested = list(leaves) != list(inputs)
+    tests = [leaf_check(path, demand, ranges) for path, demand in leaves.items()]
+    shapes = [static_shape(demand) for demand in leaves.values()]
+    tensor = torch.Tensor
+    conditions = [(text, guard_condition(text, leaves)) for text in guards]
+
+    def check(*arguments: Any) -> None:
+        values: Any = arguments
+        if nested:
+            values = []
+            for opened, argument in zip(openers, arguments, strict=True):
+                opened(values, argument)
+        sizes: dict[str, int] = {}
+        for value, shape, test in zip(values, shapes, tests, strict=True):
+            if shape is None or type(value) is not tensor or value.shape != shape:
+                test(value, sizes)
+        for text, holds in conditions:
+            if not holds(values):
+                raise InputError(f"the inputs must satisfy {text}, which these do not")
+
+    return check
+
+
+# -- containers
+
+
+def container_opener(path: str, demand: Any, leaves: dict[str, Any]) -> Callable[[list[Any], Any], None]:
+    """A function that appends the leaves of an argument to a list; ``leaves`` gets what is demanded of each."""
+    places = places_inside(path, demand)
+    if places is None:
+        leaves[path] = demand
+        return list.append
+    parts = [container_opener(place, part, leaves) for place, part in places]
+
+    def opened(values: list[Any], container: Any) -> None:
+        held = contents_of(demand, container)
+        if held is None:
+            raise InputError(f"{path} must be {kind_of(demand)}, not {kind_of(container)}")
+        for part, value in zip(parts, held, strict=True):
+            part(values, value)
+
+    return opened
+
+
+def places_inside(path: str, demand: Any) -> list[tuple[str, Any]] | None:
+    """Each demand inside a container with the caller's expression for its place; None for a leaf."""
+    if type(demand) is Fields and demand.path not in ("collections.defaultdict", "collections.deque"):
+        return [
+            (f"{path}.{name}" if name.isidentifier() else f"{path}[{name}]", part)
+            for name, part in demand.fields.items()
+        ]
+    if type(demand) in (tuple, list):
+        return [(f"{path}[{index}]", part) for index, part in enumerate(demand)]
+    if type(demand) in (dict, collections.OrderedDict, Fields):
+        items = demand.fields if type(demand) is Fields else demand
+        return [(f"{path}[{key!r}]", part) for key, part in items.items()]
+    return None
+
+
+def contents_of(demand: Any, value: Any) -> Iterable[Any] | None:
+    """What a container holds, in the order of ``demand``; None when it is another container."""
+    kind = type(demand)
+    if kind is Fields:
+        return record_contents(demand, value)
+    if kind is dict:
+        fits = type(value) is dict and value.keys() == demand.keys()
+        return [value[key] for key in demand] if fits else None
+    if kind is collections.OrderedDict:
+        return list(value.values()) if type(value) is kind and list(value) == list(demand) else None
+    same_kind = type(value) is kind or (kind is tuple and type(value) is torch.Size)
+    return list(value) if same_kind and len(value) == len(demand) else None
+
+
+def record_contents(demand: Fields, value: Any) -> Iterable[Any] | None:
+    """What a record holds; a class that is not loaded may be replaced by anything with its fields."""
+    cls, names = loaded_class(demand.path), list(demand.fields)
+    if cls is collections.deque:
+        fits = type(value) is cls and (len(value), value.maxlen) == (len(names), demand.detail)
+        return list(value) if fits else None
+    if cls is collections.defaultdict:
+        fits = type(value) is cls and (list(value), path_of(value.default_factory)) == (names, demand.detail)
+        return list(value.values()) if fits else None
+    is_tuple = isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
+    if type(value) is not cls and (is_tuple or cls in pytree.SUPPORTED_NODES):
+        return None
+    if is_tuple:
+        return list(value)
+    if cls in pytree.SUPPORTED_NODES:
+        held, context = pytree.SUPPORTED_NODES[cls].flatten_fn(value)
+        return held if len(held) == len(names) and list(field_names(context, len(held))) == names else None
+    try:
+        return fields_of(value, tuple(names))
+    except (AttributeError, KeyError):
+        return None
+
+
+def path_of(cls: Any) -> str | None:
+    return None if cls is None else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def kind_of(value: Any) -> str:
+    """What a container, or what is demanded in its place, is called in a message."""
+    if isinstance(value, Fields):
+        return f"a {value.path} of {', '.join(map(str, value.fields))}"
+    article = "an" if type(value).__name__[0] in "aeiouAEIOU" else "a"
+    if isinstance(value, dict):
+        return f"{article} {type(value).__name__} of {', '.join(map(repr, value)) or 'nothing'}"
+    length = f" of {len(value)}" if isinstance(value, (tuple, list, collections.deque)) else ""
+    return f"{article} {type(value).__name__}{length}"
+
+
+# -- leaves
+
+
+def leaf_check(path: str, demand: Any, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
+    """A function of a leaf and the named sizes so far, which it adds to; it raises InputError."""
+    if type(demand) is Shape:
+        return shape_check(path, demand, ranges)
+    if type(demand) is Integer:
+        return integer_check(path, str(demand), ranges)
+
+    def check(value: Any, sizes: dict[str, int]) -> None:
+        if demand is ...:
+            fits = pytree.tree_is_leaf(value)
+        else:
+            fits = type(value) is type(demand) and (value == demand or (value != value and demand != demand))
+        if not fits:
+            expected = "no container" if demand is ... else repr(demand)
+            found = repr(value) if isinstance(value, (bool, int, float, str, type(None))) else kind_of(value)
+            raise InputError(f"{path} must be {expected}, not {found}")
+
+    return check
+
+
+def static_shape(demand: Any) -> tuple[int, ...] | None:
+    """The only shape that fits, where every size is a number."""
+    fixed = type(demand) is Shape and all(type(size) is int for size in demand)
+    return tuple(demand) if fixed else None
+
+
+def shape_check(path: str, demand: Any, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
+    tests = [size_check(f"{path}.shape[{index}]", size, ranges) for index, size in enumerate(demand)]
+
+    def check(value: Any, sizes: dict[str, int]) -> None:
+        if not isinstance(value, torch.Tensor):
+            raise InputError(f"{path} must be a tensor of shape {demand}, not {kind_of(value)}")
+        if len(value.shape) != len(tests):
+            raise InputError(f"{path} must have the shape {demand}, not {Shape(*value.shape)}")
+        for test, size in zip(tests, value.shape, strict=True):
+            test(size, sizes)
+
+    return check
+
+
+def integer_check(path: str, demand: str, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
+    test = size_check(path, demand, ranges)
+
+    def check(value: Any, sizes: dict[str, int]) -> None:
+        if not isinstance(value, (int, torch.SymInt)):
+            raise InputError(f"{path} must be an int, not {kind_of(value)}")
+        test(value, sizes)
+
+    return check
+
+
+def size_check(
+    path: str, demand: Any, ranges: Mapping[str, Any]
+) -> Callable[[int | torch.SymInt, dict[str, int]], None]:
+    """Checks one size; a symbolic one, as fake tensors have it, is not checked: that would add guards to it."""
+    expression = SizeExpression(demand) if type(demand) is str else None
+    is_name = type(demand) is str and demand.isidentifier()
+    low, high = ranges.get(demand, (None, None))
+
+    def check(size: Any, sizes: dict[str, int]) -> None:
+        if demand is ... or isinstance(size, torch.SymInt):
+            return
+        if expression is None:
+            if size != demand:
+                raise InputError(f"{path} must be {demand}, not {size}")
+            return
+        if not (sizes.setdefault(demand, size) == size if is_name else expression.fits(size, sizes)):
+            named = ", ".join([f"{name} = {sizes[name]}" for name in expression.names if name in sizes])
+            raise InputError(f"{path} must be {demand}{named and f' with {named}'}, not {size}")
+        if low is not None and size < low:
+            raise InputError(f"{path} must be at least {low}, not {size}")
+        if high is not None and size > high:
+            raise InputError(f"{path} must be at most {high}, not {size}")
+
+    return check
+
+
+# -- expressions
+
+ARITHMETIC: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Div: operator.truediv,
+    ast.Pow: lambda base, power: limited_power(base, power),
+}
+COMPARISONS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+CALLS: dict[str, Callable[..., Any]] = {
+    "Max": max,
+    "Min": min,
+    "max": max,
+    "min": min,
+    "Abs": abs,
+    "abs": abs,
+    "Mod": operator.mod,
+    "FloorDiv": operator.floordiv,
+    "CleanDiv": operator.floordiv,
+    "floor": math.floor,
+    "math.floor": math.floor,
+    "ceiling": math.ceil,
+    "math.ceil": math.ceil,
+}
+
+
+def limited_power(base: Any, power: Any) -> Any:
+    if abs(power) > 64:
+        raise OverflowError(f"a size is raised to the power {power}")
+    return base**power
+
+
+class SizeExpression:
+    """A size in terms of named ones: its ``names``, and ``value``, a function of a mapping of their sizes.
+
+    Raises ValueError when the text is no arithmetic over names.
+    """
+
+    def __init__(self, text: str) -> None:
+        tree = expression_tree(text)
+        found = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id not in CALLS]
+        self.names = tuple(dict.fromkeys(found))
+        self.value = compiled_expression(tree, self._size)
+
+    @staticmethod
+    def _size(node: ast.expr) -> Any:
+        return operator.itemgetter(node.id) if isinstance(node, ast.Name) else None
+
+    def fits(self, size: int, sizes: dict[str, int]) -> bool:
+        """Whether the expression gives ``size``; the only name without a size gets the one that makes it so."""
+        unknown = [name for name in self.names if name not in sizes]
+        if len(unknown) > 1:
+            return True
+        try:
+            if unknown:
+                sizes[unknown[0]] = self._solution(unknown[0], size, sizes)
+            return bool(self.value(sizes) == size)
+        except ArithmeticError:
+            return False
+
+    def _solution(self, name: str, size: int, sizes: dict[str, int]) -> int:
+        """The value of ``name`` for which the expression is ``size``, if it is linear."""
+        start, end = (self.value({**sizes, name: point}) for point in (0, 1))
+        found: int = round((size - start) / (end - start))
+        return found
+
+
+def expression_tree(text: str) -> ast.expr:
+    """The syntax tree of an expression; ValueError when it is none."""
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{text!r} is no expression: {error}") from None
+
+
+def compiled_expression(
+    node: ast.expr, variable: Callable[[ast.expr], Any], depth: int = 100
+) -> Callable[[Any], Any]:
+    """A function of what ``variable`` reads from; ValueError where ``node`` leaves arithmetic and comparisons."""
+
+    def inner(part: ast.expr) -> Callable[[Any], Any]:
+        return compiled_expression(part, variable, depth - 1)
+
+    if depth and (found := variable(node)) is not None:
+        return found  # type: ignore[no-any-return]
+    if depth and isinstance(node, ast.Constant) and type(node.value) in (bool, int, float, str):
+        constant = node.value
+        return lambda known: constant
+    if depth and isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
+        return applied_to(ARITHMETIC[type(node.op)], inner(node.left), inner(node.right))
+    if depth and isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Not)):
+        return applied_to(
+            operator.neg if isinstance(node.op, ast.USub) else operator.not_, inner(node.operand)
+        )
+    if depth and isinstance(node, ast.Compare) and all(type(sign) in COMPARISONS for sign in node.ops):
+        sides = [inner(side) for side in (node.left, *node.comparators)]
+        steps = zip(node.ops, sides[:-1], sides[1:], strict=True)
+        return all_of([applied_to(COMPARISONS[type(sign)], left, right) for sign, left, right in steps])
+    if depth and isinstance(node, ast.BoolOp):
+        conditions = [inner(part) for part in node.values]
+        return all_of(conditions) if isinstance(node.op, ast.And) else any_of(conditions)
+    if depth and isinstance(node, ast.Call) and ast.unparse(node.func) in CALLS and not node.keywords:
+        return applied_to(CALLS[ast.unparse(node.func)], *[inner(part) for part in node.args])
+    raise ValueError(f"{type(node).__name__} is no arithmetic over sizes")
+
+
+def applied_to(function: Callable[..., Any], *operands: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    if len(operands) == 2:
+        left, right = operands
+        return lambda known: function(left(known), right(known))
+    return lambda known: function(*[operand(known) for operand in operands])
+
+
+def all_of(conditions: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    if len(conditions) == 1:
+        return conditions[0]
+    return lambda known: all(condition(known) for condition in conditions)
+
+
+def any_of(conditions: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    return lambda known: any(condition(known) for condition in conditions)
+
+
+def guard_condition(text: str, leaves: Iterable[str]) -> Callable[[Any], Any]:
+    """A condition over the leaves (``d['a'].shape[0] > n``) as a function of them; ValueError when it is none."""
+    positions = {path: index for index, path in enumerate(leaves)}
+
+    def variable(node: ast.expr) -> Any:
+        if ast.unparse(node) in positions:
+            return operator.itemgetter(positions[ast.unparse(node)])
+        if not isinstance(node, ast.Subscript) or not isinstance(node.value, ast.Attribute):
+            return None
+        tensor, dimension = ast.unparse(node.value.value), ast.unparse(node.slice)
+        if node.value.attr != "shape" or tensor not in positions or not dimension.isdecimal():
+            return None
+        position, index = positions[tensor], int(dimension)
+        return lambda values: values[position].shape[index]
+
+    return compiled_expression(expression_tree(text), variable)
