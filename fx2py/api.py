@@ -18,6 +18,7 @@ from fx2py.compare.graphs import diff_graph
 from fx2py.graph.data import GraphData
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read import open_graph
+from fx2py.replay.inputs import find_inputs
 from fx2py.trust import Policy
 
 __all__ = ["Artifact", "EquivalenceReport", "diff", "generate", "open_artifact"]
@@ -47,12 +48,16 @@ def diff(
 ) -> EquivalenceReport:
     """Compare generated code (``artifact``, else made now) with the graph itself, bit for bit, on equal inputs and state.
 
+    Without ``args`` and ``kwargs`` the inputs are those stored beside the graph, else made from what it records.
     ``policy`` says which names of a file may become callables; live objects need none. A difference is a result, not
     an exception: see ``report.equal``. Raises UntrustedTargetError or ReplayError when either side cannot be bound.
     """
     graph = _graph(source, model)
     gate = policy or Policy(trust_all=graph.provenance.path is None)
     code = artifact or _artifact.generate(graph)
+    if not args and kwargs is None and graph.graph.placeholders:
+        found = find_inputs(graph, seed=seed, device=device, policy=gate)
+        args, kwargs = found.args, found.kwargs
     return diff_graph(graph, code, args, kwargs, device=device, seed=seed, policy=gate)
 
 

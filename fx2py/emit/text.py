@@ -19,7 +19,7 @@ from fx2py.program.scope import is_plain_identifier
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]")
 _PRAGMA = re.compile(r"\b(fmt|type|noqa|pylint|pragma|yapf|isort|mypy|ruff|nosec)(\s*):", re.IGNORECASE)
 _LONGEST_DECIMAL = 2**13000
-_LONGEST_COMMENT = 160
+_LONGEST_COMMENT = 82
 
 
 def identifier(name: str) -> str:
@@ -43,7 +43,7 @@ def quoted(text: str) -> str:
 
 
 def comment(text: str) -> str:
-    """One printable line that no tool reads as an instruction; at most 160 characters."""
+    """One printable line that no tool reads as an instruction; at most 82 characters, so that it fits where code fits."""
     line = _PRAGMA.sub(r"\1 ;", _ESCAPED.sub(" ", text)).strip()
     line = "".join(char if char.isprintable() else " " for char in line)
     return line if len(line) <= _LONGEST_COMMENT else f"{line[:_LONGEST_COMMENT - 3]}..."
