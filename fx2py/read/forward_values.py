@@ -200,8 +200,14 @@ def _call(node: Any, names: Names) -> Value:
     if isinstance(target, Name) and target in names.imports.values() and not node.keywords:
         fields = enumerate(_values(node.args, names))
         return Record(target, tuple((str(index), value) for index, value in fields))
-    cls = target if isinstance(target, Name) else Name("torch.ops", target.path)
-    return Opaque(cls, shown(node))
+    if not isinstance(target, Name) or not _is_class(target):
+        raise fault(node, f"holds a call inside an argument: {shown(node)}")
+    return Opaque(target, shown(node))
+
+
+def _is_class(name: Name) -> bool:
+    """Whether the name is spelled as classes are, whose printed objects look like calls."""
+    return name.qualname.rpartition(".")[2].lstrip("_")[:1].isupper()
 
 
 def keywords_of(call: ast.Call, names: Names) -> dict[str, Value]:
