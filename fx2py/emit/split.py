@@ -15,9 +15,11 @@ INDENT = "    "
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _TOKEN = re.compile(rf"{_STRING}|[()\[\]{{}},]")
 _STATEMENT = re.compile(r"(?:return |def |\w+ = )?[\w.]*")
-_ITEM = re.compile(r"(?:\w+=)?[\w.]*")
-_ATOM = re.compile(rf"(?:\w+=)?(?:-?[\w.]+|{_STRING})")
+_KEY = rf"(?:\w+=|{_STRING}: )?"
+_ITEM = re.compile(rf"{_KEY}[\w.]*")
+_ATOM = re.compile(rf"{_KEY}(?:-?[\w.]+|{_STRING})")
 _RETURN = "return "
+_OPENING = ("(", "[", "{")
 
 
 class _UnknownShape(Exception):
@@ -64,6 +66,8 @@ def _split_statement(statement: str, indent: str, lines: list[str]) -> None:
     found = _bracketed(statement.removesuffix(":") if is_header else statement, _STATEMENT)
     if is_header:
         lone = len(found.items) == 1
+        if lone and "," in found.items[0]:
+            raise _UnknownShape
         _write(found._replace(tail="):"), indent, lines, one_a_line=lone)
     else:
         _write(found, indent, lines, one_a_line=found.is_display and len(found.items) > 1)
@@ -103,8 +107,9 @@ def _write_item(item: str, comma: str, indent: str, lines: list[str]) -> None:
 
 def _bracketed(text: str, head: re.Pattern[str]) -> _Bracketed:
     """``text`` taken apart at its only outermost brackets, which must close it and hold something."""
-    opening = min([place for place in map(text.find, "([{") if place >= 0], default=-1)
-    if opening < 0 or not head.fullmatch(text, 0, opening):
+    before = head.match(text)
+    opening = before.end() if before else 0
+    if text[opening : opening + 1] not in _OPENING:
         raise _UnknownShape
     items = _items(text[opening + 1 : -1])
     if not items[-1]:

@@ -51,6 +51,7 @@ def test_common_shape_is_split_as_black_splits_it(statement: str) -> None:
         f"total = {'a_long_name' * 5} + {'a_long_name' * 5}",
         f"total = [{', '.join(['a_long_name'] * 9)}].append(1)",
         f"total = f({', '.join(['a_long_name'] * 9)})(1)",
+        f"def f({'a_long_name' * 7}=(1, 2)):",
         f"total = f('{'a' * 80}')",
         f"total = f(({'a' * 90},))",
         f"return [{', '.join(['a_long_name'] * 9)}], rest",
@@ -66,7 +67,7 @@ def test_rare_shape_is_left_to_black(statement: str) -> None:
 @pytest.mark.parametrize("rest", ["", ", *, weights, consts", ", *args, submods", ", **kwargs"])
 def test_function_header_is_split_as_black_splits_it(count: int, rest: str) -> None:
     names = ", ".join(
-        [f"{'quite_a_long_' * (5 if count == 1 else 2)}name_{n}=({n}, 2)" for n in range(count)]
+        [f"{'quite_a_long_' * (5 if count == 1 else 2)}name_{n}={n}" for n in range(count)]
     )
     header = f"def execution_fn({names}{rest}):"
     formatted = black.format_str(f"{header}\n    return None\n", mode=MODE).splitlines()
