@@ -23,7 +23,7 @@ _IN_PLACE = {kind: f"i{name.rstrip('_')}" for kind, name in BINARY.items()}
 _FLATTEN, _UNFLATTEN = "fx_pytree.tree_flatten_spec", "pytree.tree_unflatten"
 _RECORD = "torch._C._profiler._RecordFunctionFast"
 _IMPORT = re.compile(
-    r"(?:from ([\w.]+) import ([\w.]+)(?: as (\w+))?|import ([\w.]+)(?: as (\w+))?|NoneType = type\(None\)|)\s*"
+    r"(?:from (\w[\w.]*) import (\w[\w.]*)(?: as (\w+))?|import (\w[\w.]*)(?: as (\w+))?|NoneType = type\(None\)|)\s*"
 )
 _MARKS = frozenset({"__enter__", "__exit__"})
 _WRAP = frozenset({"wrap", "torch.fx._symbolic_trace.wrap"})

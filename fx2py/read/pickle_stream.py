@@ -187,7 +187,7 @@ def _bytes(layout: struct.Struct) -> _Handler:
 def _integer(layout: struct.Struct) -> _Handler:
     def push(machine: _Machine) -> None:
         size = machine.number(layout)
-        if size > _MAX_INTEGER_BYTES:
+        if not 0 <= size <= _MAX_INTEGER_BYTES:
             raise PickleFault(f"the pickle holds an integer of {size} bytes at byte {machine.position}")
         machine.stack.append(int.from_bytes(machine.take(size), "little", signed=True))
 
@@ -336,12 +336,14 @@ def _set_state(machine: _Machine) -> None:
 
 
 def _persistent(machine: _Machine) -> None:
-    """A reference; torch.package writes calls that need the package as ``("reduce_package", number, function, args)``."""
-    key = machine.stack.pop()
-    if type(key) is tuple and len(key) == 4 and key[0] == "reduce_package" and type(key[1]) is int:
-        machine.stack.append(machine.calls.setdefault(key[1], Built(key[2], key[3])))
-    else:
-        machine.stack.append(Persistent(key))
+    """A reference; older torch.save writes module classes, and torch.package calls that need the package, as such."""
+    match machine.stack.pop():
+        case ("module", Global() as cls, *_):
+            machine.stack.append(cls)
+        case ("reduce_package", int(number), function, args):
+            machine.stack.append(machine.calls.setdefault(number, Built(function, args)))
+        case key:
+            machine.stack.append(Persistent(key))
 
 
 def _memoize(machine: _Machine) -> None:

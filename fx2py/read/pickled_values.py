@@ -55,23 +55,34 @@ def target_name(obj: Any) -> str | None:
 
 
 class Values:
-    """Converts the objects of one pickle; sharing inside containers is not kept, so its total size is bounded."""
+    """Converts the objects of one pickle, each once.
+
+    What a pickle shares, a reader of its values meets again each time: the count of values is of those met.
+    """
 
     def __init__(self, tensors: Tensors) -> None:
         self._tensors = tensors
-        self._left = _MAX_VALUES
+        self._count = 0
+        self._made: dict[int, tuple[Any, Value, int]] = {}
 
     def value(self, obj: Any) -> Value:
-        """The object as a value; PickleFault when the pickle describes more values than a file of its size can need."""
-        self._left -= 1
-        if self._left < 0:
-            raise PickleFault("the pickle repeats parts of itself too often")
+        """The object as a value; PickleFault when the pickle repeats itself into more values than a graph can need."""
         if type(obj) in _LEAVES:
+            self._count += 1
             return obj  # type: ignore[no-any-return]
-        handler = _KINDS.get(type(obj))
-        if handler is None:
-            raise PickleFault(f"an attribute holds a {type(obj).__name__}")
-        return handler(self, obj)
+        if id(obj) not in self._made:
+            handler = _KINDS.get(type(obj))
+            if handler is None:
+                raise PickleFault(f"an attribute holds a {type(obj).__name__}")
+            before = self._count
+            made = handler(self, obj)
+            self._made[id(obj)] = (obj, made, self._count - before)
+            self._count = before
+        _, value, count = self._made[id(obj)]
+        self._count += count + 1
+        if self._count > _MAX_VALUES:
+            raise PickleFault("the pickle repeats parts of itself too often")
+        return value
 
     def items(self, objs: Any) -> tuple[Value, ...]:
         if type(objs) not in (list, tuple):

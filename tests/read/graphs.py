@@ -14,21 +14,23 @@ Pair = namedtuple("Pair", "first second")
 
 
 class Block(torch.nn.Module):
-    """A parameter, a buffer, a shared submodule and names that are no identifiers."""
+    """A parameter, a buffer, and submodules whose names are no identifiers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU())
-        self.again = self.layers[0]
         self.scale = torch.nn.Parameter(torch.ones(4))
         self.register_buffer("offset", torch.arange(4.0), persistent=False)
 
     def forward(self, x):
-        return self.again(self.layers(x)) * self.scale + self.offset
+        return self.layers[0](self.layers(x)) * self.scale + self.offset
 
 
 def traced_block() -> fx.GraphModule:
-    return fx.symbolic_trace(Block())
+    """A block with a submodule that two paths lead to."""
+    gm = fx.symbolic_trace(Block())
+    gm.again = gm.layers.get_submodule("0")
+    return gm
 
 
 def nested() -> fx.GraphModule:

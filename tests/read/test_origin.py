@@ -1,0 +1,46 @@
+"""Stack traces and module stacks, as tracers and archives hold them."""
+
+import pytest
+
+from fx2py.graph.data import SourceLine
+from fx2py.read.origin import innermost_module, module_path, source_line
+
+MODEL = 'File "/home/me/model.py", line 7, in forward\n    return self.fc(x)\n'
+TORCH = '  File "/v/lib/python3.11/site-packages/torch/nn/modules/linear.py", line 134, in forward\n    return F.linear(a)'
+
+
+def test_the_innermost_frame_outside_torch_is_chosen():
+    assert source_line(MODEL + TORCH) == SourceLine("/home/me/model.py", 7, "return self.fc(x)")
+
+
+def test_without_such_a_frame_the_innermost_is_chosen():
+    assert source_line(TORCH).line == 134
+
+
+def test_a_frame_without_its_code_is_kept():
+    assert source_line('File "a.py", line 3, in f') == SourceLine("a.py", 3, "")
+
+
+@pytest.mark.parametrize("text", ["", "no frames here", 'File "x"'])
+def test_other_text_has_no_line(text):
+    assert source_line(text) is None
+
+
+@pytest.mark.parametrize(
+    ("recorded", "path"),
+    [
+        ("layers.0.mlp", "layers.0.mlp"),
+        ("L['self'].layers[0].mlp", "layers.0.mlp"),
+        ("L['self']._modules['layers']._modules['0']", "layers.0"),
+        ("L__self__", ""),
+        ("", ""),
+    ],
+)
+def test_module_paths_are_dotted(recorded, path):
+    assert module_path(recorded) == path
+
+
+def test_the_last_entry_of_a_module_stack_counts():
+    stack = "L__self__,,m.Outer;L__self__block,block[0],m.Pair[int, str]"
+    assert innermost_module(stack) == "block.0"
+    assert innermost_module("") == ""

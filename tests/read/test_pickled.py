@@ -1,0 +1,203 @@
+"""Saved GraphModules in every layout of torch.save and pickle, alone or beside example inputs."""
+
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from torch import fx
+from torch.fx._graph_pickler import GraphPickler, Options
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from fx2py.errors import UnknownFormatError
+from fx2py.graph.data import SymMeta, TensorMeta
+from fx2py.graph.values import Name, Opaque
+from fx2py.read import open_graph
+from tests.read.graphs import added, assert_same_modules, nested, traced_block
+
+
+def saved(obj, path: Path, **options) -> Path:
+    torch.save(obj, path, **options)
+    return path
+
+
+LAYOUTS = {
+    "zip": lambda obj, path: torch.save(obj, path),
+    "zip_protocol_4": lambda obj, path: torch.save(obj, path, pickle_protocol=4),
+    "stream": lambda obj, path: torch.save(obj, path, _use_new_zipfile_serialization=False),
+    **{f"pickle_{n}": lambda obj, path, n=n: path.write_bytes(pickle.dumps(obj, n)) for n in (2, 3, 4, 5)},
+    "graph_pickler": lambda obj, path: path.write_bytes(GraphPickler.dumps(obj)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("make", [traced_block, nested], ids=["block", "nested"])
+def test_every_layout_gives_the_graph_that_was_saved(layout, make, tmp_path):
+    gm = make()
+    LAYOUTS[layout](gm, tmp_path / "any.name")
+    data = open_graph(tmp_path / "any.name")
+    assert_same_modules(open_graph(gm).root, data.root)
+    assert data.provenance.path == str(tmp_path / "any.name")
+    assert len(data.provenance.sha256) == 64
+
+
+def test_modules_and_tensors_that_were_shared_are_shared(tmp_path):
+    root = open_graph(saved(traced_block(), tmp_path / "g.pt")).root
+    assert root.children["again"] is root.children["layers"].children["0"]
+    gm = added()
+    gm.left = torch.nn.Parameter(torch.ones(2))
+    gm.right = gm.left
+    gm.register_buffer("view", gm.left.detach()[1:])
+    root = open_graph(saved(gm, tmp_path / "h.pt")).root
+    assert root.parameters["left"] is root.parameters["right"]
+    shared = root.parameters["left"].untyped_storage().data_ptr()
+    assert root.buffers["view"].untyped_storage().data_ptr() == shared
+    assert root.non_persistent == frozenset()
+
+
+TENSORS = [
+    torch.arange(12.0).view(3, 4).t(),
+    torch.ones(1).expand(5),
+    torch.ones(3, 2)[:0],
+    torch.tensor(2.5, dtype=torch.bfloat16),
+    torch.ones(2).to(torch.float8_e4m3fn),
+    torch.tensor([1 + 2j]).conj(),
+    torch.zeros(2, dtype=torch.bool),
+    torch.ones(2, device="meta"),
+    torch.eye(3).to_sparse(),
+    torch.eye(3).to_sparse_csr(),
+    torch.nn.Parameter(torch.ones(2), requires_grad=False),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tensor", TENSORS, ids=lambda tensor: f"{tensor.dtype}-{tensor.layout}")
+@pytest.mark.parametrize("layout", ["zip", "stream", "pickle_5"])
+def test_tensors_of_every_kind_come_back(tensor, layout, tmp_path):
+    gm = added()
+    gm.register_buffer("kept", None)
+    gm._buffers["kept"] = tensor
+    LAYOUTS[layout](gm, tmp_path / "g")
+    found = open_graph(tmp_path / "g").root.buffers["kept"]
+    assert (found.dtype, found.layout, found.shape, type(found)) == (
+        *(tensor.dtype, tensor.layout, tensor.shape, type(tensor)),
+    )
+    if tensor.device.type != "meta":
+        assert torch.equal(found.to_dense().to(torch.complex64), tensor.to_dense().to(torch.complex64))
+    if tensor.layout is torch.strided:
+        assert (found.stride(), found.is_conj()) == (tensor.stride(), tensor.is_conj())
+
+
+def test_attributes_are_values_and_unknown_objects_keep_their_class(tmp_path):
+    gm = added()
+    gm.sizes = {"a": (1, [2.5, None]), "b": torch.float16, "c": torch.device("cpu"), "d": OrderedDict(k=1)}
+    gm.function = torch.nn.functional.gelu
+    gm.path = Path("x")
+    found = open_graph(saved(gm, tmp_path / "g.pt")).root.attributes
+    live = open_graph(gm).root.attributes
+    assert found["sizes"] == live["sizes"]
+    assert found["function"] == Name("torch.nn.functional", "gelu")
+    assert isinstance(found["path"], Opaque)
+    assert found["path"].cls.qualname == "PosixPath"
+
+
+def noting_hook(module, args):
+    return None
+
+
+def test_hooks_are_dropped_and_named(tmp_path):
+    gm = traced_block()
+    gm.layers.register_forward_pre_hook(noting_hook)
+    data = open_graph(saved(gm, tmp_path / "g.pt"))
+    assert data.root.children["layers"].hooks == ("_forward_pre_hooks",)
+    assert data.notes == ("the hooks of module layers were dropped: _forward_pre_hooks",)
+
+
+X, Y = torch.ones(2), torch.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("make", "args", "kwargs"),
+    [
+        (lambda gm: (gm, (X, 3)), (X, 3), {}),
+        (lambda gm: [gm, X, Y], (X, Y), {}),
+        (lambda gm: (gm, (X,), {"y": Y}), (X,), {"y": Y}),
+        (lambda gm: (gm, {"y": Y}), (), {"y": Y}),
+        (lambda gm: {"model": gm, "inputs": [X, {"k": (Y, None)}]}, (X, {"k": (Y, None)}), {}),
+        (lambda gm: {"args": (X,), "gm": gm, "kwargs": {"y": Y}}, (X,), {"y": Y}),
+        (lambda gm: {"gm": gm, "kwargs": {"y": Y}}, (), {"y": Y}),
+    ],
+    ids=range(7),
+)
+def test_example_inputs_beside_the_graph_become_sample_inputs(make, args, kwargs, tmp_path):
+    data = open_graph(saved(make(added()), tmp_path / "g.pt"))
+    torch.testing.assert_close(data.sample_inputs.args, args)
+    torch.testing.assert_close(dict(data.sample_inputs.kwargs), kwargs)
+
+
+def test_inputs_that_are_no_data_are_left_out_and_named(tmp_path):
+    data = open_graph(saved((added(), (Path("x"),)), tmp_path / "g.pt"))
+    assert data.sample_inputs is None
+    assert "no plain data" in data.notes[0]
+
+
+def test_one_of_several_graphs_is_chosen_by_name(tmp_path):
+    path = saved({"a": added(), "b": {"c": traced_block()}}, tmp_path / "g.pt")
+    with pytest.raises(UnknownFormatError, match=r"g.pt holds several graphs: a, b.c.\n.*--model a"):
+        open_graph(path)
+    with pytest.raises(UnknownFormatError, match="holds no graph 'z'"):
+        open_graph(path, model="z")
+    data = open_graph(path, model="b.c")
+    assert data.provenance.model == "b.c"
+    assert data.root.children
+
+
+def test_structured_inputs_and_outputs_are_kept(tmp_path):
+    def swap(pair):
+        return {"sum": pair["a"] + pair["b"][0]}
+
+    gm = fx.symbolic_trace(swap, concrete_args={"pair": {"a": fx.PH, "b": (fx.PH,)}})
+    live = open_graph(gm)
+    for layout in ("zip", "pickle_5", "graph_pickler"):
+        LAYOUTS[layout](gm, tmp_path / layout)
+        assert open_graph(tmp_path / layout).convention == live.convention
+    (name, tree), *_ = live.convention.args
+    assert (name, tree.kind, tree.keys) == ("pair", "dict", ("a", "b"))
+
+
+def test_graph_pickler_keeps_shapes_and_lines(tmp_path):
+    def grow(x):
+        return torch.cat([x, x]).sum() + x.shape[0] // 2
+
+    gm = make_fx(grow, tracing_mode="symbolic")(torch.ones(4, 3))
+    for node in gm.graph.nodes:
+        node.meta["stack_trace"] = f'File "model.py", line 7, in forward\n    {node.name}'
+    path = tmp_path / "g.bin"
+    path.write_bytes(GraphPickler.dumps(gm, Options(ops_filter=None)))
+    data, live = open_graph(path), open_graph(gm)
+    metas = [node.meta.value for node in data.graph.nodes]
+    assert metas == [node.meta.value for node in live.graph.nodes]
+    assert any(isinstance(meta, SymMeta) for meta in metas)
+    assert isinstance(metas[0], TensorMeta)
+    assert [node.meta.source for node in data.graph.nodes] == [node.meta.source for node in live.graph.nodes]
+
+
+@pytest.mark.parametrize(
+    ("obj", "message"),
+    [
+        (torch.nn.Linear(1, 1), "holds a module of class torch.nn.modules.linear.Linear, but no graph"),
+        ({"weight": torch.ones(2)}, "holds a dict, but no graph"),
+        (torch.nn.Linear(1, 1).state_dict(), "holds an object made by collections.OrderedDict, but no graph"),
+        ([1, 2], "holds a list, but no graph"),
+        (3, "holds a value, but no graph"),
+    ],
+    ids=["module", "dict", "state_dict", "list", "number"],
+)
+@pytest.mark.parametrize("layout", ["zip", "stream", "pickle_4"])
+def test_files_without_a_graph_say_what_they_hold_and_the_next_step(obj, message, layout, tmp_path):
+    LAYOUTS[layout](obj, tmp_path / "model.pt")
+    with pytest.raises(UnknownFormatError) as caught:
+        open_graph(tmp_path / "model.pt")
+    assert f"model.pt {message}" in caught.value.message
+    assert "torch.save(torch.fx.symbolic_trace(model), path)" in caught.value.hint
