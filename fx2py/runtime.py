@@ -41,6 +41,13 @@ def find_class(path: str) -> Any:
         return None
 
 
+def hides_code(cls: type, name: str) -> bool:
+    """Whether an attribute of this name would replace a method, a property or what a module keeps of itself."""
+    found = getattr(cls, name, None)
+    own = name.startswith("__") or name in vars(torch.nn.Module())
+    return own or callable(found) or isinstance(found, property)
+
+
 def build(
     path: str,
     cls_path: str,
@@ -57,6 +64,9 @@ def build(
         return Missing(
             path, f"is a {cls_path}, which is not installed: pass submods={{{path!r}: a callable}}"
         )
+    hiding = [name for name in (*attributes, *parameters, *buffers, *children) if hides_code(cls, name)]
+    if hiding:
+        return Missing(path, f"has an attribute {hiding[0]!r} that hides code of {cls_path}")
     broken = [str(child) for child in children.values() if isinstance(child, Missing)]
     if broken:
         return Missing(path, "cannot be rebuilt: " + "; ".join(broken))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fx2py.emit.grammar import GrammarError
+from fx2py.emit.grammar import GrammarError, path_name
 from fx2py.emit.parse import Parsed, parse
+from fx2py.emit.read_tail import BuiltModule, Tail
 from fx2py.errors import ArtifactError, UntrustedTargetError
-from fx2py.graph.values import Dict, Name, OpName
-from fx2py.program.ir import Assign, Bind, Function, Method
+from fx2py.graph.values import Dict, EnumMember, Name, OpName
+from fx2py.program.ir import Assign, Bind, Function, Local, Method
 from fx2py.program.liveness import leaves, values_of
-from fx2py.trust import Policy
+from fx2py.trust import Policy, classes
 
 _GETATTR = Name("builtins", "getattr")
+_FIELDS_OF = Local("fields_of")
 
 
 def audit(source: str, policy: Policy, place: str) -> None:
@@ -38,21 +40,60 @@ def audit(source: str, policy: Policy, place: str) -> None:
 
 
 def _checked_names(parsed: Parsed, policy: Policy) -> Iterator[Name]:
-    """Check each name of the functions and of the table of inputs; yields those that passed."""
-    uses = [use for function in parsed.functions for use in _uses(function)]
+    """Check each name of the functions, the tables and the inputs' demands; yields those that passed."""
+    for callee, values in _all_uses(parsed):
+        _check_callee(callee, values, policy)
+        named = [value for value in leaves(iter(values)) if isinstance(value, Name | OpName)]
+        for value in named:
+            policy.check(_argument(value), "value")
+        yield from (part for part in (callee, *named) if isinstance(part, Name))
+
+
+def _all_uses(parsed: Parsed) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    for function in parsed.functions:
+        yield from _uses(function)
+    yield None, parsed.tail.consts
+    for module in _built(parsed.tail):
+        for _, value in module.attributes:
+            yield (value, ()) if _is_function(value) else (None, (value,))
     if parsed.input_table is not None:
-        uses.append((None, (Dict(parsed.input_table.demands),)))
-    for callee, values in uses:
-        if isinstance(callee, Name | OpName):
-            policy.check(callee, "call")
-        elif isinstance(callee, Method):
-            policy.check_method(callee.name)
-        if callee == _GETATTR:
-            policy.check_attribute(values[1] if len(values) > 1 else None)
-        for value in leaves(iter(values)):
-            if isinstance(value, Name | OpName):
-                policy.check(value, "value")
-        yield from (part for part in (callee, *leaves(iter(values))) if isinstance(part, Name))
+        yield None, (Dict(parsed.input_table.demands),)
+
+
+def _is_function(value: Any) -> bool:
+    """Whether a module's attribute is a function, as an activation is; a graph's argument never is."""
+    return isinstance(value, Name) and _argument(value) is value and value.path not in classes.arguments()
+
+
+def _built(tail: Tail) -> Iterator[BuiltModule]:
+    """Every module that ``bind`` builds."""
+    stack = [module for _, module in tail.modules]
+    while stack:
+        module = stack.pop()
+        if isinstance(module, BuiltModule):
+            yield module
+            stack.extend(child for _, child in module.children)
+
+
+def _check_callee(callee: Any, values: tuple[Any, ...], policy: Policy) -> None:
+    """What is called must say by its own name what it is."""
+    if isinstance(callee, Name | OpName):
+        policy.check(callee, "call")
+    elif isinstance(callee, Method):
+        policy.check_method(callee.name)
+    elif callee is not None and not isinstance(callee, Local) and getattr(callee, "table", "") != "submods":
+        raise UntrustedTargetError("the call of a variable", "--trust", "is decided only when the code runs")
+    if callee == _GETATTR:
+        policy.check_attribute(values[1] if len(values) > 1 else None)
+    if callee == _FIELDS_OF and any(str(field).startswith("__") for field in leaves(iter(values[1:]))):
+        raise UntrustedTargetError("a field of two underscores", "--trust", "is no data of a container")
+
+
+def _argument(name: Name | OpName) -> Name | OpName | EnumMember:
+    """A name as an argument; text writes the member of an enum as any other path."""
+    if isinstance(name, Name) and name.module in classes.enums():
+        return EnumMember(path_name(name.module), name.qualname)
+    return name
 
 
 def _uses(function: Function) -> Iterator[tuple[Any, tuple[Any, ...]]]:

@@ -45,13 +45,12 @@ class Modules:
 
     def _rebuilt(self, record: ModuleRecord, path: str) -> torch.nn.Module:
         try:
-            cls = self._policy.resolve(record.cls, "module")
+            self._policy.resolve(record.cls, "module")
         except UntrustedTargetError as error:
             raise ReplayError(
                 f"the submodule {path!r} is of class {record.cls}, which is not part of torch.nn.",
                 f"Pass submods={{{path!r}: a callable}}, or {error.option} to build it from that class.",
             ) from error
-        _check_state(cls, record, path)
         children = {name: child and self(child, f"{path}.{name}") for name, child in record.children.items()}
         module = build(
             path,
@@ -83,23 +82,9 @@ def rebuild_module(
     return Modules(policy, device, tensors)(record)
 
 
-def _check_state(cls: type[torch.nn.Module], record: ModuleRecord, path: str) -> None:
-    """Refuse state that would replace code: names that the class, or any module, uses for a method or property."""
-    names = (*record.attributes, *record.parameters, *record.buffers, *record.children)
-    for name in names:
-        found = getattr(cls, name, None)
-        if callable(found) or isinstance(found, property) or name in _MODULE_STATE or name.startswith("__"):
-            raise ReplayError(
-                f"the submodule {path!r} of class {record.cls} has an attribute {name!r} that hides code."
-            )
-
-
 def _same(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
 def _no_attribute(path: str) -> Any:
     raise ReplayError(f"a module's attribute refers to {path!r}, which only a graph can do.")
-
-
-_MODULE_STATE = frozenset(vars(torch.nn.Module()))
