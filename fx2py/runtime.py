@@ -7,6 +7,7 @@ the same functions.
 from __future__ import annotations
 
 import collections
+import functools
 import importlib
 import pathlib
 import struct
@@ -16,13 +17,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+import torch.fx
 from torch.utils import _pytree as pytree
 
 # --- what is copied starts here ---
 
 
 class Missing:
-    """Stands where a submodule or constant could not be rebuilt; ``str`` says what is needed."""
+    """Stands where a submodule could not be rebuilt; ``str`` says what is needed."""
 
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
@@ -30,6 +32,18 @@ class Missing:
 
     def __str__(self) -> str:
         return f"{self.path!r} {self.reason}"
+
+
+LIVE: dict[str, Any] = {}
+
+
+def live(name: str, description: str) -> Any:
+    """A live object that no text leads to: only the process that generated the code has it, and puts it into LIVE."""
+    if name not in LIVE:
+        raise RuntimeError(
+            f"{name!r} is bound to {description}, which only the generating process has"
+        )
+    return LIVE[name]
 
 
 def find_class(path: str) -> Any:
@@ -62,7 +76,8 @@ def build(
     cls = find_class(cls_path)
     if not (isinstance(cls, type) and issubclass(cls, torch.nn.Module)):
         return Missing(
-            path, f"is a {cls_path}, which is not installed: pass submods={{{path!r}: a callable}}"
+            path,
+            f"is a {cls_path}, which is not installed: pass submods={{{path!r}: a callable}}",
         )
     hiding = [name for name in (*attributes, *parameters, *buffers, *children) if hides_code(cls, name)]
     if hiding:
@@ -89,6 +104,26 @@ def loaded_class(path: str) -> Any:
     return getattr(sys.modules.get(module), name, None)
 
 
+class Body(torch.nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, args: tuple[Any, ...]) -> Any:
+        return self.function(*args)
+
+
+@functools.lru_cache(maxsize=64)
+def graph_module(function: Callable[..., Any]) -> torch.fx.GraphModule:
+    """``function`` as the GraphModule that some higher-order operators demand; its graph is always the same two nodes."""
+    graph = torch.fx.Graph()
+    operands = graph.placeholder("*args")
+    graph.output(graph.call_module("body", (operands,)))
+    return torch.fx.GraphModule({"body": Body(function)}, graph)
+
+
 def container(path: str, fields: tuple[str, ...]) -> Callable[..., Any]:
     """A maker of records: of the class at ``path`` when its module is loaded, else plain ones with the same fields."""
     cls = loaded_class(path)
@@ -96,14 +131,20 @@ def container(path: str, fields: tuple[str, ...]) -> Callable[..., Any]:
         isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
     ):
         return cls
-    if isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "n_sequence_fields"):
+    if (
+        isinstance(cls, type)
+        and issubclass(cls, tuple)
+        and hasattr(cls, "n_sequence_fields")
+    ):
         return lambda *items, **named: cls((*items, *named.values()))
     if cls in pytree.SUPPORTED_NODES and hasattr(cls, "__dataclass_fields__"):
         absent = {name: None for name in cls.__dataclass_fields__ if name not in fields}
         return lambda **items: cls(**items, **absent)
     if cls in pytree.SUPPORTED_NODES:
         unflatten = pytree.SUPPORTED_NODES[cls].unflatten_fn
-        return lambda *items, **named: unflatten([*items, *named.values()], list(fields))
+        return lambda *items, **named: unflatten(
+            [*items, *named.values()], list(fields)
+        )
     named_tuple: Any = collections.namedtuple
     plain = named_tuple(path.rpartition(".")[2], fields, rename=True)
     return lambda *items, **named: plain(*items, *named.values())
@@ -111,8 +152,15 @@ def container(path: str, fields: tuple[str, ...]) -> Callable[..., Any]:
 
 def field_names(context: Any, count: int) -> tuple[str, ...]:
     """Field names where a container class recorded them, as ``[names]`` or ``[names, more]``; else ordinals."""
-    for names in (context, context[0] if isinstance(context, (list, tuple)) and context else None):
-        if isinstance(names, (list, tuple)) and len(names) == count and all(type(n) is str for n in names):
+    for names in (
+        context,
+        context[0] if isinstance(context, (list, tuple)) and context else None,
+    ):
+        if (
+            isinstance(names, (list, tuple))
+            and len(names) == count
+            and all(type(n) is str for n in names)
+        ):
             return tuple(names)
     return tuple([str(index) for index in range(count)])
 
@@ -140,7 +188,10 @@ def from_bits(layout: str, digits: str) -> Any:
 
 def fast_call(module: Any) -> Any:
     """The cheapest callable that is the same as calling ``module``: its ``forward`` when no hook or wrapper would run."""
-    if not isinstance(module, torch.nn.Module) or type(module).__call__ is not torch.nn.Module.__call__:
+    if (
+        not isinstance(module, torch.nn.Module)
+        or type(module).__call__ is not torch.nn.Module.__call__
+    ):
         return module
     hooks = (
         *(
@@ -149,10 +200,20 @@ def fast_call(module: Any) -> Any:
             module._backward_hooks,
             module._backward_pre_hooks,
         ),
-        *(torch.nn.modules.module._global_forward_hooks, torch.nn.modules.module._global_forward_pre_hooks),
-        *(torch.nn.modules.module._global_backward_hooks, torch.nn.modules.module._global_backward_pre_hooks),
+        *(
+            torch.nn.modules.module._global_forward_hooks,
+            torch.nn.modules.module._global_forward_pre_hooks,
+        ),
+        *(
+            torch.nn.modules.module._global_backward_hooks,
+            torch.nn.modules.module._global_backward_pre_hooks,
+        ),
     )
-    return module if any(hooks) or module._compiled_call_impl is not None else module.forward
+    return (
+        module
+        if any(hooks) or module._compiled_call_impl is not None
+        else module.forward
+    )
 
 
 def bind_function(function: Any, tables: Mapping[str, Any]) -> Any:
@@ -168,7 +229,10 @@ def bind_function(function: Any, tables: Mapping[str, Any]) -> Any:
         : function.__code__.co_kwonlyargcount
     ]
     defaults = function.__kwdefaults__ or {}
-    bound.__kwdefaults__ = {**defaults, **{name: tables[name] for name in names if name in tables}}
+    bound.__kwdefaults__ = {
+        **defaults,
+        **{name: tables[name] for name in names if name in tables},
+    }
     bound.__doc__ = function.__doc__
     return bound
 
@@ -185,11 +249,16 @@ def assemble(
     given = dict(submods or {})
     surplus = [name for name in given if name not in modules]
     missing = [
-        str(module) for name, module in modules.items() if isinstance(module, Missing) and name not in given
+        str(module)
+        for name, module in modules.items()
+        if isinstance(module, Missing) and name not in given
     ]
     if surplus or missing:
         known = ", ".join(modules) or "none"
-        problems = [*(f"{name!r} is no submodule (known: {known})" for name in surplus), *missing]
+        problems = [
+            *(f"{name!r} is no submodule (known: {known})" for name in surplus),
+            *missing,
+        ]
         raise RuntimeError("the submodules do not fit: " + "; ".join(problems))
     table = [fast_call(given.get(name, module)) for name, module in modules.items()]
     tables = {"submods": table, "weights": weights, "consts": consts}
@@ -205,7 +274,9 @@ def with_names(function: Any, renamed: Mapping[str, str]) -> Any:
         return function
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **{renamed.get(name, name): value for name, value in kwargs.items()})
+        return function(
+            *args, **{renamed.get(name, name): value for name, value in kwargs.items()}
+        )
 
     return call
 
@@ -213,5 +284,7 @@ def with_names(function: Any, renamed: Mapping[str, str]) -> Any:
 def read_weights(file: str, device: Any) -> dict[str, torch.Tensor]:
     """The tensors of ``weights.pt`` beside a generated file, by name; opening them executes nothing."""
     path = pathlib.Path(file).with_name("weights.pt")
-    tensors: dict[str, torch.Tensor] = torch.load(path, map_location=device, weights_only=True, mmap=True)
+    tensors: dict[str, torch.Tensor] = torch.load(
+        path, map_location=device, weights_only=True, mmap=True
+    )
     return tensors

@@ -22,6 +22,7 @@ from fx2py.emit.module import emit
 from fx2py.emit.validate import validate
 from fx2py.errors import ArtifactError, Finding, ReplayError, UnsupportedGraphError
 from fx2py.graph.data import GraphData
+from fx2py.graph.split import split_data
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
 from fx2py.program.bound import bound_tensors
@@ -77,6 +78,9 @@ class Artifact:
         namespace = self._execute()
         if not gate.trust_all:
             namespace["find_class"] = admitted_classes(gate)
+        for constant in self.program.consts if self.program else ():
+            if isinstance(constant.value, Live):
+                namespace["LIVE"][constant.name] = constant.value.value
         try:
             bound = namespace["bind"](self.tensors, self.device, {**self._modules(), **(submods or {})})
         except RuntimeError as error:
@@ -151,8 +155,12 @@ class Artifact:
 def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     """The artifact of a graph: lowered, emitted, and validated against its program.
 
-    Raises UnsupportedGraphError with every finding when the graph cannot be generated exactly.
+    Raises UnsupportedGraphError with every finding when the graph cannot be generated exactly, and SplitError when it
+    holds nothing of what ``options`` split it at.
     """
+    if options.split_at:
+        data = split_data(data, options.split_at)
+        options = dataclasses.replace(options, keep_submodules=True)
     program = lower(data, options)
     source = emit(program, options)
     validate(program, source)

@@ -16,7 +16,7 @@ from fx2py.runtime_checks import Integer, Shape
 
 
 def table_text(table: InputTable, scope: Scope) -> str:
-    """The statement that binds ``check_inputs``, not yet formatted."""
+    """The statement that binds ``check_inputs``, on one line."""
     demands = replace(scope, special=lambda value: _demand_text(value, demands))
     parts = [value_text(Dict(table.demands), demands)]
     if table.ranges:
@@ -24,7 +24,7 @@ def table_text(table: InputTable, scope: Scope) -> str:
         parts.append(f"ranges={value_text(ranges, scope)}")
     if table.guards:
         parts.append(f"guards={value_text(List(table.guards), scope)}")
-    return f"{CHECK_INPUTS} = input_checks({', '.join(parts)})\n"
+    return f"{CHECK_INPUTS} = input_checks({', '.join(parts)})"
 
 
 def _demand_text(value: Any, scope: Scope) -> str:

@@ -38,6 +38,8 @@ BINARY_OPERATORS = {
 UNARY_OPERATORS = {"neg": "-", "invert": "~", "pos": "+"}
 GETATTR = Name("builtins", "getattr")
 GETITEM = Name("operator", "getitem")
+GRAPH_MODULE = "graph_module"
+"""The function of the runtime that makes a GraphModule of a generated function."""
 SETITEM = Name("operator", "setitem")
 
 
@@ -125,11 +127,11 @@ def _record(value: Record, scope: Scope) -> str:
 
 def _local(value: Local, scope: Scope) -> str:
     tables = scope.tables.get(value.name, ())
-    if not tables:
-        return text.identifier(value.name)
-    scope.modules.add("functools")
-    bound = ", ".join([f"{table}={table}" for table in tables])
-    return f"functools.partial({text.identifier(value.name)}, {bound})"
+    written = text.identifier(value.name)
+    if tables:
+        scope.modules.add("functools")
+        written = f"functools.partial({written}, {', '.join([f'{table}={table}' for table in tables])})"
+    return f"{GRAPH_MODULE}({written})" if value.as_graph else written
 
 
 _VALUES: dict[type, Callable[[Any, Scope], str]] = {

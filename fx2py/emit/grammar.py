@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fx2py.emit.expressions import BINARY_OPERATORS, UNARY_OPERATORS
+from fx2py.emit.expressions import BINARY_OPERATORS, GRAPH_MODULE, UNARY_OPERATORS
 from fx2py.graph.values import Dict, List, Name, OpName, Range, Record, Ref, Set, Size, Slice
 from fx2py.program.ir import CHECK_INPUTS, Call, Local, Method, Slot, TableName
 
@@ -171,6 +171,8 @@ def _value_call(node: ast.Call, names: Names) -> Any:
         and node.func.id not in names.local
     ):
         return read_record(node, names)
+    if isinstance(node.func, ast.Name) and node.func.id == GRAPH_MODULE and node.func.id not in names.local:
+        return _graph_module(node, names)
     reader = _CONSTRUCTORS.get(dotted_path(node.func, names))
     if reader is None:
         raise GrammarError(node, "a call stands inside another expression")
@@ -185,6 +187,13 @@ def read_record(node: ast.Call, names: Names) -> Record:
     if len(parts) != len(fields) or (named and named != fields):
         raise GrammarError(node, f"{cls.path} is built with other fields than declared")
     return Record(cls, tuple(zip(fields, parts, strict=True)))
+
+
+def _graph_module(node: ast.Call, names: Names) -> Local:
+    inner = _items(node.args, names)
+    if len(inner) != 1 or not isinstance(inner[0], Local) or inner[0].as_graph or node.keywords:
+        raise GrammarError(node, f"{GRAPH_MODULE} is written over a generated function")
+    return Local(inner[0].name, as_graph=True)
 
 
 def _three(make: Callable[[Any, Any, Any], Any]) -> Callable[[ast.Call, Names], Any]:
@@ -235,7 +244,7 @@ def _ordered_dict(node: ast.Call, names: Names) -> Any:
 
 def _partial(node: ast.Call, names: Names) -> Any:
     target = read_value(node.args[0], names) if len(node.args) == 1 else None
-    if not isinstance(target, Local):
+    if not isinstance(target, Local) or target.as_graph:
         raise GrammarError(node, "functools.partial is written over a generated function")
     bound = [
         (keyword.arg, keyword.value.id if isinstance(keyword.value, ast.Name) else "")

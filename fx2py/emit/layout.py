@@ -70,6 +70,14 @@ def _with_black(statements: Sequence[str]) -> list[list[str]]:
     return results
 
 
+def module_level(statement: str) -> str:
+    """A one-line statement outside any function, as black lays it out."""
+    if fits(statement) and "'" not in statement:
+        return statement
+    lines = split(statement, indent="")
+    return format_with_black(statement).rstrip("\n") if lines is None else "\n".join(lines)
+
+
 def format_with_black(source: str) -> str:
     """``source`` as black writes it with its default options."""
     from black import format_str

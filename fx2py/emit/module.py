@@ -12,7 +12,7 @@ from fx2py import runtime, runtime_checks
 from fx2py.emit import text
 from fx2py.emit.checks import table_text
 from fx2py.emit.expressions import Scope, call_text, setitem_text, value_text
-from fx2py.emit.layout import Line, format_with_black, is_settled, lay_out
+from fx2py.emit.layout import Line, format_with_black, is_settled, lay_out, module_level
 from fx2py.emit.notes import origin_note, value_note
 from fx2py.emit.split import fits, split
 from fx2py.emit.tail import tail_source
@@ -54,7 +54,7 @@ LOADED_WITH_TORCH = frozenset(
 
 @functools.cache
 def carried_runtime() -> str:
-    """The imports and functions of ``fx2py.runtime`` that every generated file carries, as black writes them."""
+    """The imports and functions of ``fx2py.runtime`` that every generated file carries, letter by letter."""
     return _carried(runtime, set())
 
 
@@ -68,15 +68,15 @@ def _carried(module: types.ModuleType, known: set[str]) -> str:
     head, _, body = pathlib.Path(str(module.__file__)).read_text(encoding="utf-8").partition(_MARKER)
     lines = [line for line in head.splitlines(keepends=True) if line.startswith(("import ", "from "))]
     imports = [line for line in lines if line not in known and not line.startswith(_NOT_CARRIED)]
-    return format_with_black("".join(imports) + "\n" + body)
+    return "\n\n\n".join(filter(None, ("".join(imports).strip(), body.strip()))) + "\n"
 
 
 def emit(program: Program, options: GenerateOptions = DEFAULT) -> str:
     """The text of ``execution_fn.py`` for a Program: deterministic, and as black would have written it."""
     scope = Scope.of(program)
     functions = [_function(function, scope, options) for function in program.functions]
-    tail = format_with_black(tail_source(program, scope))
-    table = "" if program.input_table is None else format_with_black(table_text(program.input_table, scope))
+    tail = tail_source(program, scope)
+    table = "" if program.input_table is None else module_level(table_text(program.input_table, scope))
     parts = [
         "\n\n".join(filter(None, (_header(program, options), _imports(scope.modules), _aliases(program)))),
         *functions,
@@ -125,15 +125,15 @@ def _comes_with_torch(module: str) -> bool:
 
 def _aliases(program: Program) -> str:
     lines = [f"{text.identifier(alias)} = {text.dotted(op.path)}" for alias, op in program.op_aliases]
-    return "\n".join([line if fits(line) else format_with_black(line).rstrip() for line in lines])
+    return "\n".join(map(module_level, lines))
 
 
 def _containers(program: Program) -> str:
     lines = [
-        f"{text.identifier(alias)} = container({text.quoted(made.cls.path)}, {value_text(made.fields, Scope.of(program))})\n"
+        f"{text.identifier(alias)} = container({text.quoted(made.cls.path)}, {value_text(made.fields, Scope.of(program))})"
         for alias, made in program.containers
     ]
-    return format_with_black("".join(lines)) if lines else ""
+    return "\n".join(map(module_level, lines))
 
 
 # -- functions ---------------------------------------------------------------------------------------------------

@@ -53,7 +53,6 @@ def parse(source: str) -> Parsed:
             ast.Pass(lineno=own.count("\n") + 1), "the loading part is not the one that fx2py writes"
         )
     names = Names()
-    table = _bound_last(carried.lstrip("\n").removeprefix(copied).lstrip("\n"), names)
     functions: list[ast.FunctionDef] = []
     imports: list[str] = []
     for statement in _tree(own).body:
@@ -63,6 +62,7 @@ def parse(source: str) -> Parsed:
             raise GrammarError(statement, "something other than a function stands among the functions")
         else:
             imports += _module_level(statement, names)
+    table = _bound_last(carried.lstrip("\n").removeprefix(copied).lstrip("\n"), names)
     return _functions(functions, names, tuple(imports), table)
 
 

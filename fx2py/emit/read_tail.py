@@ -30,6 +30,14 @@ class Bits:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveConstant:
+    """``live("constant_1", "description")``"""
+
+    name: str
+    description: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Absent:
     """``Missing("path", "reason")``"""
 
@@ -218,5 +226,6 @@ def _texts(make: Callable[[str, str], Any]) -> Callable[[ast.Call], Any]:
 _SPECIAL: dict[str, Callable[[ast.Call], Any]] = {
     "retarget": _retarget,
     "from_bits": _texts(Bits),
+    "live": _texts(LiveConstant),
     "Missing": _texts(Absent),
 }

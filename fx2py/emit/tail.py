@@ -10,6 +10,7 @@ import torch
 
 from fx2py.emit import text
 from fx2py.emit.expressions import Scope, value_text
+from fx2py.emit.layout import Line, lay_out
 from fx2py.graph.data import ModuleRecord
 from fx2py.graph.values import (
     DefaultDevice,
@@ -47,13 +48,16 @@ class _BoundText:
 
     def __init__(self, program: Program, scope: Scope) -> None:
         self.scope = replace(scope, special=self._special)
+        self.live = {
+            constant.value: constant.name for constant in program.consts if type(constant.value) is Live
+        }
         self.tensors = {id(tensor): name for name, tensor in bound_tensors(program).items()}
 
     def tensor(self, tensor: torch.Tensor | None) -> str:
         return "None" if tensor is None else f"tensors[{text.quoted(self.tensors[id(tensor)])}]"
 
     def value(self, value: Any) -> str:
-        """The expression that builds ``value``; a Live value becomes a Missing that says what it was."""
+        """The expression that builds ``value``; a Live value is looked up by the name of its constant."""
         return value_text(value, self.scope)
 
     def _special(self, value: Any) -> str:
@@ -69,7 +73,7 @@ class _BoundText:
         if kind is DeviceType:
             return f"retarget(device, {text.quoted(value.type)}).type"
         if kind is Live:
-            return f'Missing("constant", {text.quoted(text.comment(value.description))})'
+            return f"live({text.quoted(self.live[value])}, {text.quoted(text.comment(value.description))})"
         layout, digits = bits_of(value)
         return f'from_bits("{layout}", "{digits}")'
 
@@ -125,14 +129,14 @@ def _visible_names(program: Program) -> Iterator[str]:
 
 
 def tail_source(program: Program, scope: Scope) -> str:
-    """The source of ``load`` and ``bind``, not yet formatted."""
+    """The source of ``load`` and ``bind``."""
     bound = _BoundText(program, scope)
     names = Names(_visible_names(program))
     variables: dict[int, str] = {}
     lines: list[str] = []
     for path, record in modules_to_rebuild(program):
         variables[id(record)] = names.fresh(path.replace(".", "_"))
-        lines.append(f"    {variables[id(record)]} = {_build(path, record, variables, bound)}\n")
+        lines.append(f"{variables[id(record)]} = {_build(path, record, variables, bound)}")
     modules: list[tuple[str, str]] = []
     for entry in program.submods:
         missing = f'Missing({text.quoted(entry.path)}, "is not in the file")'
@@ -141,12 +145,12 @@ def tail_source(program: Program, scope: Scope) -> str:
     renamed = (
         (p.public_name, text.quoted(p.name)) for p in program.entry.parameters if p.public_name != p.name
     )
-    return (
-        f'{LOAD}\n\ndef bind({BIND_PARAMETERS}):\n    """{BIND_DOC}"""\n'
-        f"{''.join(lines)}"
-        f"    modules = {bound.mapping(iter(modules))}\n"
-        f"    consts = [{consts}]\n"
-        f"    renamed = {bound.mapping(renamed)}\n"
-        f"    weights = list(tensors.values())[:{len(program.weights)}]\n"
-        f"    return assemble({text.identifier(program.entry.name)}, modules, weights, consts, submods, renamed)\n"
-    )
+    lines += [
+        f"modules = {bound.mapping(iter(modules))}",
+        f"consts = [{consts}]",
+        f"renamed = {bound.mapping(renamed)}",
+        f"weights = list(tensors.values())[:{len(program.weights)}]",
+        f"return assemble({text.identifier(program.entry.name)}, modules, weights, consts, submods, renamed)",
+    ]
+    body = "\n".join(lay_out([Line(line) for line in lines]))
+    return f'{LOAD}\n\ndef bind({BIND_PARAMETERS}):\n    """{BIND_DOC}"""\n{body}\n'

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from fx2py.emit.read_tail import Absent, Bits, BuiltModule, StoredTensor, Tail
+from fx2py.emit.read_tail import Absent, Bits, BuiltModule, LiveConstant, StoredTensor, Tail
 from fx2py.emit.same import same
 from fx2py.graph.data import ModuleRecord
 from fx2py.graph.values import Live, TensorValue, children, rebuild
 from fx2py.program.bound import bound_tensors
-from fx2py.program.ir import Program, Submodule
+from fx2py.program.ir import Constant, Program, Submodule
 from fx2py.program.literals import bits_of, needs_slot
 
 
@@ -25,7 +25,7 @@ def tail_differences(program: Program, tail: Tail) -> Iterator[str]:
         w.tensor is not t for w, t in zip(program.weights, first, strict=True)
     ):
         yield "the weights"
-    meant = tuple(_marked(constant.value, names) for constant in program.consts)
+    meant = tuple(_marked_constant(constant, names) for constant in program.consts)
     if not same(meant, tail.consts):
         yield f"the constants are {tail.consts} for {meant}"
     if tail.entry != program.entry.name:
@@ -78,12 +78,16 @@ def _stored(
     return {name: None if t is None else StoredTensor(names[id(t)]) for name, t in tensors.items()}
 
 
+def _marked_constant(constant: Constant, names: Mapping[int, str]) -> Any:
+    if isinstance(constant.value, Live):
+        return LiveConstant(constant.name, "")
+    return _marked(constant.value, names)
+
+
 def _marked(value: Any, names: Mapping[int, str]) -> Any:
     """A bound value as reading gives it: tensors by name, numbers without text by their bits."""
     if isinstance(value, TensorValue):
         return StoredTensor(names[id(value.tensor)])
-    if isinstance(value, Live):
-        return Absent("constant", "")
     if isinstance(value, float | complex) and needs_slot(value):
         return Bits(*bits_of(value))
     inner = children(value)

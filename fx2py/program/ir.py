@@ -33,9 +33,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """Another function of the same Program."""
+    """Another function of the same Program; ``as_graph`` hands it on as a GraphModule that calls it."""
 
     name: str
+    as_graph: bool = False
 
 
 @dataclass(frozen=True, slots=True)

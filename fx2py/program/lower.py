@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -57,6 +58,8 @@ from fx2py.runtime_checks import Shape
 
 _GETITEM = Name("operator", "getitem")
 _FROZENSET = Name("builtins", "frozenset")
+_TAKES_GRAPH_MODULES = frozenset({OpName("higher_order", "tag_activation_checkpoint")})
+"""Higher-order operators that look into their operand as a GraphModule; all others take any function."""
 _DEEPEST = 100
 
 
@@ -349,6 +352,8 @@ class _FunctionLowering:
         args, kwargs = self._arguments(node, frame)
         callee: Any = target
         if isinstance(target, OpName):
+            if target in _TAKES_GRAPH_MODULES:
+                args = tuple([replace(value, as_graph=True) if type(value) is Local else value for value in args])
             self._assign(node, frame, self._op_call(target, args, kwargs, node.name in frame.unpacked))
             return
         if isinstance(target, Live):

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GenerateOptions:
-    """``comments``: lead back to the model. ``exact_ops``: keep every overload. ``keep_submodules``: do not flatten."""
+    """``comments``: lead back to the model. ``exact_ops``: keep every overload. ``keep_submodules``: do not flatten.
+
+    ``split_at``: operators or modules at which the graph is first cut into pieces, which are then kept as functions.
+    """
 
     comments: bool = True
     exact_ops: bool = False
     keep_submodules: bool = False
+    split_at: tuple[str, ...] = ()
 
 
 DEFAULT = GenerateOptions()

@@ -21,11 +21,27 @@ def make_record(cls: Name, fields: Mapping[str, Any]) -> Any:
     return make(**fields) if all(name.isidentifier() for name in fields) else make(*fields.values())
 
 
-def flatten_inputs(
-    convention: CallingConvention, args: tuple[Any, ...], kwargs: Mapping[str, Any], constant: Constant
-) -> list[Any]:
-    """The leaves of a call's arguments, in the order of the placeholders; ReplayError when they do not fit."""
-    given = _bound(convention, args, kwargs)
+def bind_parameters(
+    convention: CallingConvention, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A call's arguments by parameter, in the order of the convention; ReplayError when they do not fit."""
+    positional = [name for name, _ in convention.args]
+    known = dict.fromkeys([*positional, *(name for name, _ in convention.kwargs)])
+    given = dict(zip(positional, args, strict=False))
+    surplus = [name for name in kwargs if name not in known or name in given]
+    missing = [name for name in known if name not in given and name not in kwargs]
+    if len(args) > len(positional) or surplus or missing:
+        raise ReplayError(
+            f"the arguments do not fit the graph's parameters {', '.join(known) or '(none)'}: "
+            f"{len(args)} positional, keywords {', '.join(kwargs) or 'none'}.",
+            "Pass the arguments that the model was exported with.",
+        )
+    given.update(kwargs)
+    return {name: given[name] for name in known}
+
+
+def flatten_inputs(convention: CallingConvention, given: Mapping[str, Any], constant: Constant) -> list[Any]:
+    """The leaves of bound arguments, in the order of the placeholders; ReplayError when they do not fit."""
     leaves: list[Any] = []
     for name, tree in (*convention.args, *convention.kwargs):
         _flatten(tree, given[name], leaves, name, constant)
@@ -38,21 +54,6 @@ def unflatten(tree: Tree, leaves: Iterator[Any], constant: Constant) -> Any:
         return next(leaves)
     parts = [unflatten(child, leaves, constant) for child in tree.children]
     return _MAKERS[tree.kind](tree, parts, constant)
-
-
-def _bound(convention: CallingConvention, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    positional = [name for name, _ in convention.args]
-    known = {*positional, *(name for name, _ in convention.kwargs)}
-    given = dict(zip(positional, args, strict=False))
-    surplus = [name for name in kwargs if name not in known or name in given]
-    missing = [name for name, _ in (*convention.args, *convention.kwargs) if name not in {**given, **kwargs}]
-    if len(args) > len(positional) or surplus or missing:
-        raise ReplayError(
-            f"the arguments do not fit the graph's parameters {', '.join(sorted(known)) or '(none)'}: "
-            f"{len(args)} positional, keywords {', '.join(kwargs) or 'none'}.",
-            "Pass the arguments that the model was exported with.",
-        )
-    return {**given, **kwargs}
 
 
 def _flatten(tree: Tree, value: Any, leaves: list[Any], path: str, constant: Constant) -> None:

@@ -15,12 +15,12 @@ from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, 
 from fx2py.graph.devices import explicit_devices
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import EnumMember, Live, Name, OpName, Ref, TensorValue, walk
-from fx2py.replay.containers import flatten_inputs, unflatten
-from fx2py.replay.contract import check_inputs
+from fx2py.replay.containers import bind_parameters, flatten_inputs, unflatten
+from fx2py.replay.contract import input_checker
 from fx2py.replay.modules import Modules
 from fx2py.replay.signature import bind_arguments
-from fx2py.replay.subgraphs import as_subgraph
 from fx2py.replay.values import Values
+from fx2py.runtime import graph_module
 from fx2py.trust import Policy
 
 Observer = Callable[[str, Any], None]
@@ -66,6 +66,7 @@ class Reference:
         self._subgraphs: dict[int, torch.fx.GraphModule] = {}
         self._plans: dict[int, tuple[_Step, ...]] = {}
         self._check_submods()
+        self._check_inputs = input_checker(data, self._values(data.root, "").constant)
         for _, record in data.root.walk():
             if record.graph is not None:
                 self._plans[id(record)] = self._plan(record.graph)
@@ -118,7 +119,7 @@ class Reference:
     def _call_graph(
         self, record: ModuleRecord, path: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        values = Values(self._policy, self._device, self._bound, partial(self._attribute, record, path))
+        values = self._values(record, path)
         convention = self._convention(record)
         env = self._inputs(record, convention, values, args, kwargs)
         del args, kwargs
@@ -136,6 +137,9 @@ class Reference:
             return result
         return unflatten(convention.output, _leaves(convention, result), values.constant)
 
+    def _values(self, record: ModuleRecord, path: str) -> Values:
+        return Values(self._policy, self._device, self._bound, partial(self._attribute, record, path))
+
     def _convention(self, record: ModuleRecord) -> CallingConvention | None:
         return self._data.convention if record is self._data.root else record.convention
 
@@ -152,12 +156,13 @@ class Reference:
         if convention is None:
             env = bind_arguments(placeholders, args, kwargs, values.constant)
         else:
-            leaves = flatten_inputs(convention, args, kwargs, values.constant)
+            given = bind_parameters(convention, args, kwargs)
+            if record is self._data.root:
+                self._check_inputs(*given.values())
+            leaves = flatten_inputs(convention, given, values.constant)
             if len(leaves) != len(placeholders):
                 raise ReplayError(f"the graph has {len(placeholders)} inputs, its signature {len(leaves)}.")
             env = {node.name: leaf for node, leaf in zip(placeholders, leaves, strict=True)}
-        if record is self._data.root and self._data.contract is not None:
-            check_inputs(self._data.contract, env, values.constant)
         return env
 
     def _call(
@@ -200,7 +205,7 @@ class Reference:
         if found.graph is None:
             return self._modules(found, place)
         if id(found) not in self._subgraphs:
-            self._subgraphs[id(found)] = as_subgraph(partial(self._call_subgraph, found, place))
+            self._subgraphs[id(found)] = graph_module(partial(self._call_subgraph, found, place))
         return self._subgraphs[id(found)]
 
     def _call_subgraph(self, record: ModuleRecord, path: str, *args: Any) -> Any:

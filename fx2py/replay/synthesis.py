@@ -10,9 +10,9 @@ import torch
 from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData, Node, SymMeta, TensorMeta
 from fx2py.replay.containers import unflatten
-from fx2py.replay.contract import evaluate, free_symbols
 from fx2py.replay.index_bounds import index_bound
 from fx2py.replay.values import Values
+from fx2py.runtime_checks import SizeExpression
 from fx2py.trust import Policy
 
 PASS_INPUTS = "Pass --inputs FILE: a tuple, a dict or (args, kwargs), written with torch.save."
@@ -91,13 +91,15 @@ class _Maker:
         return torch.randint(0, bound, shape, generator=self._generator).to(dtype)
 
     def _size(self, node: Node, size: int | str) -> int:
-        value = size if isinstance(size, int) else evaluate(size, self._sizes)
-        if value is None:
+        if isinstance(size, int):
+            return size
+        try:
+            return int(SizeExpression(size).value(self._sizes))
+        except (ValueError, ArithmeticError, KeyError):
             raise ReplayError(
                 f"the size {size!r} of the input {node.name!r} cannot be chosen.",
                 PASS_INPUTS,
-            )
-        return int(value)
+            ) from None
 
 
 def _symbol_sizes(data: GraphData) -> Mapping[str, int]:
@@ -109,11 +111,19 @@ def _symbol_sizes(data: GraphData) -> Mapping[str, int]:
         texts = meta.shape if isinstance(meta, TensorMeta) else ()
         texts = (meta.expression,) if isinstance(meta, SymMeta) else texts
         for text in texts:
-            for symbol in sorted(free_symbols(text)) if isinstance(text, str) else ():
+            for symbol in _symbols(text) if isinstance(text, str) else ():
                 low, high = ranges.get(symbol, (None, None))
                 size = max(_SMALLEST + len(sizes), low or 0)
                 sizes.setdefault(symbol, size if high is None else min(size, high))
     return sizes
+
+
+def _symbols(expression: str) -> list[str]:
+    """The names in a size expression; none when it is not arithmetic."""
+    try:
+        return sorted(SizeExpression(expression).names)
+    except ValueError:
+        return []
 
 
 def _no_attribute(path: str) -> Any:
