@@ -207,10 +207,10 @@ def test_exported_program_checks_its_inputs() -> None:
     run = Reference(open_graph(ep))
     assert run({"a": torch.randn(7, 4), "b": torch.randn(1)}, 3)["out"][0].shape == (7, 4)
     for arguments, match in [
-        (({"a": torch.randn(9, 4), "b": torch.randn(1)}, 3), "range 2 to 8"),
-        (({"a": torch.randn(3, 5), "b": torch.randn(1)}, 3), "equal to 4"),
-        (({"a": torch.randn(3, 4), "b": torch.randn(1)}, 4), "equal to 3"),
-        (({"a": torch.randn(3, 4), "c": torch.randn(1)}, 3), "structure"),
+        (({"a": torch.randn(9, 4), "b": torch.randn(1)}, 3), r"inputs\['a'\]\.shape\[0\] must be at most 8"),
+        (({"a": torch.randn(3, 5), "b": torch.randn(1)}, 3), "must be 4, not 5"),
+        (({"a": torch.randn(3, 4), "b": torch.randn(1)}, 4), "scale must be 3, not 4"),
+        (({"a": torch.randn(3, 4), "c": torch.randn(1)}, 3), "a dict of 'a', 'b', not a dict of 'a', 'c'"),
         (({"a": torch.randn(3, 4), "b": 1.0}, 3), "a tensor"),
     ]:
         with pytest.raises(ReplayError, match=match):
