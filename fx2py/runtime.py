@@ -79,9 +79,15 @@ def build(
             path,
             f"is a {cls_path}, which is not installed: pass submods={{{path!r}: a callable}}",
         )
-    hiding = [name for name in (*attributes, *parameters, *buffers, *children) if hides_code(cls, name)]
+    hiding = [
+        name
+        for name in (*attributes, *parameters, *buffers, *children)
+        if hides_code(cls, name)
+    ]
     if hiding:
-        return Missing(path, f"has an attribute {hiding[0]!r} that hides code of {cls_path}")
+        return Missing(
+            path, f"has an attribute {hiding[0]!r} that hides code of {cls_path}"
+        )
     broken = [str(child) for child in children.values() if isinstance(child, Missing)]
     if broken:
         return Missing(path, "cannot be rebuilt: " + "; ".join(broken))

@@ -47,7 +47,9 @@ class Fields:
     ``detail`` is the length limit of a deque, the path of the factory of a defaultdict.
     """
 
-    def __init__(self, path: str, fields: Mapping[Any, Any], detail: int | str | None = None) -> None:
+    def __init__(
+        self, path: str, fields: Mapping[Any, Any], detail: int | str | None = None
+    ) -> None:
         self.path = path
         self.fields = fields
         self.detail = detail
@@ -64,7 +66,9 @@ def input_checks(
     sizes, both ends included; ``guards`` are further conditions over the inputs.
     """
     leaves: dict[str, Any] = {}
-    openers = [container_opener(name, demand, leaves) for name, demand in inputs.items()]
+    openers = [
+        container_opener(name, demand, leaves) for name, demand in inputs.items()
+    ]
     nested = list(leaves) != list(inputs)
     tests = [leaf_check(path, demand, ranges) for path, demand in leaves.items()]
     shapes = [static_shape(demand) for demand in leaves.values()]
@@ -91,7 +95,9 @@ def input_checks(
 # -- containers
 
 
-def container_opener(path: str, demand: Any, leaves: dict[str, Any]) -> Callable[[list[Any], Any], None]:
+def container_opener(
+    path: str, demand: Any, leaves: dict[str, Any]
+) -> Callable[[list[Any], Any], None]:
     """A function that appends the leaves of an argument to a list; ``leaves`` gets what is demanded of each."""
     places = places_inside(path, demand)
     if places is None:
@@ -102,7 +108,9 @@ def container_opener(path: str, demand: Any, leaves: dict[str, Any]) -> Callable
     def opened(values: list[Any], container: Any) -> None:
         held = contents_of(demand, container)
         if held is None:
-            raise InputError(f"{path} must be {kind_of(demand)}, not {kind_of(container)}")
+            raise InputError(
+                f"{path} must be {kind_of(demand)}, not {kind_of(container)}"
+            )
         for part, value in zip(parts, held, strict=True):
             part(values, value)
 
@@ -111,7 +119,10 @@ def container_opener(path: str, demand: Any, leaves: dict[str, Any]) -> Callable
 
 def places_inside(path: str, demand: Any) -> list[tuple[str, Any]] | None:
     """Each demand inside a container with the caller's expression for its place; None for a leaf."""
-    if type(demand) is Fields and demand.path not in ("collections.defaultdict", "collections.deque"):
+    if type(demand) is Fields and demand.path not in (
+        "collections.defaultdict",
+        "collections.deque",
+    ):
         return [
             (f"{path}.{name}" if name.isidentifier() else f"{path}[{name}]", part)
             for name, part in demand.fields.items()
@@ -133,7 +144,11 @@ def contents_of(demand: Any, value: Any) -> Iterable[Any] | None:
         fits = type(value) is dict and value.keys() == demand.keys()
         return [value[key] for key in demand] if fits else None
     if kind is collections.OrderedDict:
-        return list(value.values()) if type(value) is kind and list(value) == list(demand) else None
+        return (
+            list(value.values())
+            if type(value) is kind and list(value) == list(demand)
+            else None
+        )
     same_kind = type(value) is kind or (kind is tuple and type(value) is torch.Size)
     return list(value) if same_kind and len(value) == len(demand) else None
 
@@ -142,19 +157,32 @@ def record_contents(demand: Fields, value: Any) -> Iterable[Any] | None:
     """What a record holds; a class that is not loaded may be replaced by anything with its fields."""
     cls, names = loaded_class(demand.path), list(demand.fields)
     if cls is collections.deque:
-        fits = type(value) is cls and (len(value), value.maxlen) == (len(names), demand.detail)
+        fits = type(value) is cls and (len(value), value.maxlen) == (
+            len(names),
+            demand.detail,
+        )
         return list(value) if fits else None
     if cls is collections.defaultdict:
-        fits = type(value) is cls and (list(value), path_of(value.default_factory)) == (names, demand.detail)
+        fits = type(value) is cls and (list(value), path_of(value.default_factory)) == (
+            names,
+            demand.detail,
+        )
         return list(value.values()) if fits else None
-    is_tuple = isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
+    is_tuple = (
+        isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
+    )
     if type(value) is not cls and (is_tuple or cls in pytree.SUPPORTED_NODES):
         return None
     if is_tuple:
         return list(value)
     if cls in pytree.SUPPORTED_NODES:
         held, context = pytree.SUPPORTED_NODES[cls].flatten_fn(value)
-        return held if len(held) == len(names) and list(field_names(context, len(held))) == names else None
+        return (
+            held
+            if len(held) == len(names)
+            and list(field_names(context, len(held))) == names
+            else None
+        )
     try:
         return fields_of(value, tuple(names))
     except (AttributeError, KeyError):
@@ -172,14 +200,20 @@ def kind_of(value: Any) -> str:
     article = "an" if type(value).__name__[0] in "aeiouAEIOU" else "a"
     if isinstance(value, dict):
         return f"{article} {type(value).__name__} of {', '.join(map(repr, value)) or 'nothing'}"
-    length = f" of {len(value)}" if isinstance(value, (tuple, list, collections.deque)) else ""
+    length = (
+        f" of {len(value)}"
+        if isinstance(value, (tuple, list, collections.deque))
+        else ""
+    )
     return f"{article} {type(value).__name__}{length}"
 
 
 # -- leaves
 
 
-def leaf_check(path: str, demand: Any, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
+def leaf_check(
+    path: str, demand: Any, ranges: Mapping[str, Any]
+) -> Callable[[Any, dict[str, int]], None]:
     """A function of a leaf and the named sizes so far, which it adds to; it raises InputError."""
     if type(demand) is Shape:
         return shape_check(path, demand, ranges)
@@ -190,10 +224,16 @@ def leaf_check(path: str, demand: Any, ranges: Mapping[str, Any]) -> Callable[[A
         if demand is ...:
             fits = pytree.tree_is_leaf(value)
         else:
-            fits = type(value) is type(demand) and (value == demand or (value != value and demand != demand))
+            fits = type(value) is type(demand) and (
+                value == demand or (value != value and demand != demand)
+            )
         if not fits:
             expected = "no container" if demand is ... else repr(demand)
-            found = repr(value) if isinstance(value, (bool, int, float, str, type(None))) else kind_of(value)
+            found = (
+                repr(value)
+                if isinstance(value, (bool, int, float, str, type(None)))
+                else kind_of(value)
+            )
             raise InputError(f"{path} must be {expected}, not {found}")
 
     return check
@@ -205,21 +245,32 @@ def static_shape(demand: Any) -> tuple[int, ...] | None:
     return tuple(demand) if fixed else None
 
 
-def shape_check(path: str, demand: Any, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
-    tests = [size_check(f"{path}.shape[{index}]", size, ranges) for index, size in enumerate(demand)]
+def shape_check(
+    path: str, demand: Any, ranges: Mapping[str, Any]
+) -> Callable[[Any, dict[str, int]], None]:
+    tests = [
+        size_check(f"{path}.shape[{index}]", size, ranges)
+        for index, size in enumerate(demand)
+    ]
 
     def check(value: Any, sizes: dict[str, int]) -> None:
         if not isinstance(value, torch.Tensor):
-            raise InputError(f"{path} must be a tensor of shape {demand}, not {kind_of(value)}")
+            raise InputError(
+                f"{path} must be a tensor of shape {demand}, not {kind_of(value)}"
+            )
         if len(value.shape) != len(tests):
-            raise InputError(f"{path} must have the shape {demand}, not {Shape(*value.shape)}")
+            raise InputError(
+                f"{path} must have the shape {demand}, not {Shape(*value.shape)}"
+            )
         for test, size in zip(tests, value.shape, strict=True):
             test(size, sizes)
 
     return check
 
 
-def integer_check(path: str, demand: str, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
+def integer_check(
+    path: str, demand: str, ranges: Mapping[str, Any]
+) -> Callable[[Any, dict[str, int]], None]:
     test = size_check(path, demand, ranges)
 
     def check(value: Any, sizes: dict[str, int]) -> None:
@@ -245,9 +296,21 @@ def size_check(
             if size != demand:
                 raise InputError(f"{path} must be {demand}, not {size}")
             return
-        if not (sizes.setdefault(demand, size) == size if is_name else expression.fits(size, sizes)):
-            named = ", ".join([f"{name} = {sizes[name]}" for name in expression.names if name in sizes])
-            raise InputError(f"{path} must be {demand}{named and f' with {named}'}, not {size}")
+        if not (
+            sizes.setdefault(demand, size) == size
+            if is_name
+            else expression.fits(size, sizes)
+        ):
+            named = ", ".join(
+                [
+                    f"{name} = {sizes[name]}"
+                    for name in expression.names
+                    if name in sizes
+                ]
+            )
+            raise InputError(
+                f"{path} must be {demand}{named and f' with {named}'}, not {size}"
+            )
         if low is not None and size < low:
             raise InputError(f"{path} must be at least {low}, not {size}")
         if high is not None and size > high:
@@ -306,7 +369,11 @@ class SizeExpression:
 
     def __init__(self, text: str) -> None:
         tree = expression_tree(text)
-        found = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id not in CALLS]
+        found = [
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and node.id not in CALLS
+        ]
         self.names = tuple(dict.fromkeys(found))
         self.value = compiled_expression(tree, self._size)
 
@@ -351,28 +418,59 @@ def compiled_expression(
 
     if depth and (found := variable(node)) is not None:
         return found  # type: ignore[no-any-return]
-    if depth and isinstance(node, ast.Constant) and type(node.value) in (bool, int, float, str):
+    if (
+        depth
+        and isinstance(node, ast.Constant)
+        and type(node.value) in (bool, int, float, str)
+    ):
         constant = node.value
         return lambda known: constant
     if depth and isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
-        return applied_to(ARITHMETIC[type(node.op)], inner(node.left), inner(node.right))
-    if depth and isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Not)):
         return applied_to(
-            operator.neg if isinstance(node.op, ast.USub) else operator.not_, inner(node.operand)
+            ARITHMETIC[type(node.op)], inner(node.left), inner(node.right)
         )
-    if depth and isinstance(node, ast.Compare) and all(type(sign) in COMPARISONS for sign in node.ops):
+    if (
+        depth
+        and isinstance(node, ast.UnaryOp)
+        and isinstance(node.op, (ast.USub, ast.Not))
+    ):
+        return applied_to(
+            operator.neg if isinstance(node.op, ast.USub) else operator.not_,
+            inner(node.operand),
+        )
+    if (
+        depth
+        and isinstance(node, ast.Compare)
+        and all(type(sign) in COMPARISONS for sign in node.ops)
+    ):
         sides = [inner(side) for side in (node.left, *node.comparators)]
         steps = zip(node.ops, sides[:-1], sides[1:], strict=True)
-        return all_of([applied_to(COMPARISONS[type(sign)], left, right) for sign, left, right in steps])
+        return all_of(
+            [
+                applied_to(COMPARISONS[type(sign)], left, right)
+                for sign, left, right in steps
+            ]
+        )
     if depth and isinstance(node, ast.BoolOp):
         conditions = [inner(part) for part in node.values]
-        return all_of(conditions) if isinstance(node.op, ast.And) else any_of(conditions)
-    if depth and isinstance(node, ast.Call) and ast.unparse(node.func) in CALLS and not node.keywords:
-        return applied_to(CALLS[ast.unparse(node.func)], *[inner(part) for part in node.args])
+        return (
+            all_of(conditions) if isinstance(node.op, ast.And) else any_of(conditions)
+        )
+    if (
+        depth
+        and isinstance(node, ast.Call)
+        and ast.unparse(node.func) in CALLS
+        and not node.keywords
+    ):
+        return applied_to(
+            CALLS[ast.unparse(node.func)], *[inner(part) for part in node.args]
+        )
     raise ValueError(f"{type(node).__name__} is no arithmetic over sizes")
 
 
-def applied_to(function: Callable[..., Any], *operands: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def applied_to(
+    function: Callable[..., Any], *operands: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
     if len(operands) == 2:
         left, right = operands
         return lambda known: function(left(known), right(known))
@@ -396,10 +494,16 @@ def guard_condition(text: str, leaves: Iterable[str]) -> Callable[[Any], Any]:
     def variable(node: ast.expr) -> Any:
         if ast.unparse(node) in positions:
             return operator.itemgetter(positions[ast.unparse(node)])
-        if not isinstance(node, ast.Subscript) or not isinstance(node.value, ast.Attribute):
+        if not isinstance(node, ast.Subscript) or not isinstance(
+            node.value, ast.Attribute
+        ):
             return None
         tensor, dimension = ast.unparse(node.value.value), ast.unparse(node.slice)
-        if node.value.attr != "shape" or tensor not in positions or not dimension.isdecimal():
+        if (
+            node.value.attr != "shape"
+            or tensor not in positions
+            or not dimension.isdecimal()
+        ):
             return None
         position, index = positions[tensor], int(dimension)
         return lambda values: values[position].shape[index]

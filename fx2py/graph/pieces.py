@@ -1,0 +1,128 @@
+"""Where a graph is cut: its nodes in pieces, each a run in the graph's own order, with what crosses their borders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from fx2py.errors import SplitError
+from fx2py.graph.data import Graph, ModuleRecord, Node
+from fx2py.graph.spelling import Spelling, spelled
+from fx2py.graph.values import Name, Ref, walk
+
+GETITEM = Name("operator", "getitem")
+OpSpec = str | Callable[..., object]
+_BETWEEN = ""
+_OUTSIDE = ("placeholder", "get_attr", "output")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of nodes; ``inputs`` are made before it, ``outputs`` used after it, by name, in order of use and making.
+
+    ``is_named`` says that the piece holds a named operator, not what stands between two.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    is_named: bool
+
+
+def references(node: Node) -> Iterator[str]:
+    """The names of the nodes that a node's arguments use, in order."""
+    for value in (*node.args, *(value for _, value in node.kwargs)):
+        for part in walk(value):
+            if type(part) is Ref:
+                yield part.name
+
+
+def cut(root: ModuleRecord, graph: Graph, ops: Iterable[OpSpec], *, join: bool = False) -> tuple[Piece, ...]:
+    """The pieces of a graph: each named operator one of its own, and what stands between them.
+
+    The nodes keep their order, so what is changed in place is changed as before. Placeholders, get_attr nodes and
+    the output belong to no piece. ``join`` puts named operators that follow each other into one piece.
+    """
+    runs = list(_runs(root, graph, [spelled(op) for op in ops], join))
+    place = {node.name: number for number, (nodes, _) in enumerate(runs) for node in nodes}
+    local = {node.name for node in graph.nodes if node.op == "get_attr"}
+    leaving = _leaving(graph, place)
+    pieces = []
+    for number, (nodes, is_named) in enumerate(runs):
+        used = dict.fromkeys(name for node in nodes for name in references(node) if name not in local)
+        inputs = tuple(name for name in used if place.get(name) != number)
+        outputs = tuple(node.name for node in nodes if node.name in leaving)
+        pieces.append(Piece(nodes, inputs, outputs, is_named))
+    return tuple(pieces)
+
+
+def require_found(root: ModuleRecord, graph: Graph, ops: Iterable[OpSpec], where: str) -> None:
+    """Raise SplitError, naming them and what the graph calls, when an operator is nowhere in the graph."""
+    wanted = [spelled(op) for op in ops]
+    missing = [one.text for one in wanted if not any(_label(node, root, [one]) for node in graph.nodes)]
+    if missing:
+        targets = dict.fromkeys(str(node.target) for node in graph.nodes if node.op.startswith("call_"))
+        shown = ", ".join(list(targets)[:30])
+        raise SplitError(
+            f"{where} has no {', '.join(missing)} to split at.", f"It calls: {shown or 'nothing'}."
+        )
+
+
+def _leaving(graph: Graph, place: dict[str, int]) -> set[str]:
+    """The nodes whose value is used in another piece or returned."""
+    return {
+        name
+        for node in graph.nodes
+        for name in references(node)
+        if name in place and place[name] != place.get(node.name)
+    }
+
+
+def _runs(
+    root: ModuleRecord, graph: Graph, ops: Sequence[Spelling], join: bool
+) -> Iterator[tuple[tuple[Node, ...], bool]]:
+    """The nodes in runs of one label each."""
+    run: list[Node] = []
+    current = _BETWEEN
+    for node in graph.nodes:
+        if node.op in _OUTSIDE:
+            continue
+        label = _label(node, root, ops)
+        if not label and current and _takes_item_of(node, run):
+            label = current
+        if run and label != current and not (join and label and current):
+            yield tuple(run), bool(current)
+            run = []
+        run.append(node)
+        current = label
+    if run:
+        yield tuple(run), bool(current)
+
+
+def _label(node: Node, root: ModuleRecord, ops: Sequence[Spelling]) -> str:
+    """What a node is cut out as: itself as a named operator, the module that it was traced in, or '' for neither."""
+    if node.op in _OUTSIDE:
+        return _BETWEEN
+    record = _called(node, root)
+    for op in ops:
+        if op.matches(node, record):
+            return f"node {node.name}"
+    return next((f"module {path}" for op in ops if (path := op.module_of(node))), _BETWEEN)
+
+
+def _called(node: Node, root: ModuleRecord) -> ModuleRecord | None:
+    if node.op != "call_module":
+        return None
+    try:
+        found = root.find(str(node.target))
+    except KeyError:
+        return None
+    return found if isinstance(found, ModuleRecord) else None
+
+
+def _takes_item_of(node: Node, run: Sequence[Node]) -> bool:
+    """Whether a node takes one result of the operator before it, so that no tuple has to cross the border."""
+    if node.target != GETITEM or len(node.args) != 2 or type(node.args[1]) is not int:
+        return False
+    source = node.args[0]
+    return type(source) is Ref and any(source.name == earlier.name for earlier in run)

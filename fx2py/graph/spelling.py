@@ -1,0 +1,164 @@
+"""The spellings of an operator: which nodes of a graph, at whatever level it was captured, are the one that is meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from fx2py.graph.data import ModuleRecord, Node
+from fx2py.graph.names import callable_name, dotted_name
+from fx2py.graph.values import Name, OpName
+
+_ATEN_HOMES = {
+    "torch": "",
+    "torch.nn.functional": "",
+    "torch.linalg": "linalg_",
+    "torch.fft": "fft_",
+    "torch.special": "special_",
+}
+"""What the operator of a function of each namespace is called before the function's own name."""
+
+_OPERATOR_WORDS = {
+    "truediv": "div",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "and_": "__and__",
+    "or_": "__or__",
+    "xor": "__xor__",
+    "inv": "bitwise_not",
+    "invert": "bitwise_not",
+    "iadd": "add_",
+    "isub": "sub_",
+    "imul": "mul_",
+    "ipow": "pow_",
+    "itruediv": "div_",
+    "ifloordiv": "floor_divide_",
+}
+"""The operators of Python's that aten calls otherwise."""
+
+_SDPA = "aten::scaled_dot_product_attention"
+_LOWERED = {
+    f"aten::_scaled_dot_product_{kind}": _SDPA
+    for kind in (
+        *("flash_attention", "flash_attention_for_cpu", "efficient_attention", "cudnn_attention"),
+        *("attention_math", "attention_math_for_mps", "fused_attention_overrideable"),
+    )
+}
+"""What an operator becomes once the kernel that does it is chosen."""
+
+_NAMED_AS_CLASS = (
+    "Linear",
+    "Bilinear",
+    "Embedding",
+    "GELU",
+    "ReLU",
+    "SiLU",
+    "Mish",
+    "Softmax",
+    "Sigmoid",
+    "Tanh",
+)
+_MODULE_OPERATORS = {
+    **{name: name.lower() for name in (*_NAMED_AS_CLASS, "Dropout", "Conv1d", "Conv2d", "Conv3d")},
+    **{f"BatchNorm{rank}d": "batch_norm" for rank in (1, 2, 3)},
+    "LayerNorm": "layer_norm",
+    "GroupNorm": "group_norm",
+    "RMSNorm": "rms_norm",
+    "LogSoftmax": "log_softmax",
+}
+"""The operator that a module of ``torch.nn`` is, by the name of its class."""
+
+_OPERATOR_TEXT = re.compile(r"(?:torch\._?ops\.)?(\w+)(?:::|\.)(\w+)(?:\.(\w+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """One operator as somebody wrote it, in every way that the text can be read.
+
+    ``operator`` is ``aten::add`` and ``overload`` its overload, when the text can mean one; ``function`` the dotted
+    path of a function; ``path`` the parts of a module path, in which ``*`` stands for any one part.
+    """
+
+    text: str
+    operator: str
+    overload: str | None
+    function: str
+    path: tuple[str, ...]
+
+    def matches(self, node: Node, record: ModuleRecord | None) -> bool:
+        """Whether the node is a call of this operator; ``record`` is the module that a call_module node calls."""
+        if node.op == "call_module":
+            return self._is_path(str(node.target)) or self._is_module(record)
+        if isinstance(node.target, Name) and node.target.path == self.function:
+            return True
+        base, overload = _operator(node)
+        if not base or self.operator not in (base, _LOWERED.get(base)):
+            return False
+        return overload is None or self.overload in (None, overload) or self.operator != base
+
+    def module_of(self, node: Node) -> str:
+        """The module path, as this spelling names it, that the node was traced in; '' when it is no such one."""
+        parts = node.meta.module.split(".")[: len(self.path)]
+        return ".".join(parts) if self._is_path(".".join(parts)) else ""
+
+    def _is_path(self, path: str) -> bool:
+        parts = path.split(".")
+        return len(parts) == len(self.path) and all(map(fnmatchcase, parts, self.path))
+
+    def _is_module(self, record: ModuleRecord | None) -> bool:
+        if record is None or record.graph is not None:
+            return False
+        name = record.cls
+        if name.module.startswith("torch.nn.modules"):
+            public = f"torch.nn.{name.qualname}"
+            return self.function in (name.path, public) or "" != self.operator == _module_operator(name)
+        return self.function == name.path
+
+
+def spelled(op: str | Callable[..., object]) -> Spelling:
+    """The operator that a text or a live function, operator or class names."""
+    text = op if isinstance(op, str) else str(callable_name(op) or op)
+    path = tuple(text.split("."))
+    name = dotted_name(text) if len(path) > 1 and "::" not in text else None
+    if isinstance(name, OpName):
+        return Spelling(text, f"{name.namespace}::{name.name}", name.overload, name.path, path)
+    if name is not None and name.module.partition(".")[0] in ("torch", "operator"):
+        return Spelling(text, _function_operator(name), None, name.path, path)
+    return Spelling(text, *_operator_of_text(text), text if name is None else name.path, path)
+
+
+def _operator_of_text(text: str) -> tuple[str, str | None]:
+    found = _OPERATOR_TEXT.fullmatch(text)
+    return (f"{found[1]}::{found[2]}", found[3]) if found else ("", None)
+
+
+def _operator(node: Node) -> tuple[str, str | None]:
+    """The operator that a node calls, with its overload where the node names one; '' for what is no operator."""
+    target = node.target
+    if isinstance(target, OpName):
+        return f"{target.namespace}::{target.name}", target.overload
+    if isinstance(target, Name):
+        return _function_operator(target), None
+    return (f"aten::{target}", None) if node.op == "call_method" else ("", None)
+
+
+def _function_operator(name: Name) -> str:
+    if name.module == "operator":
+        return f"aten::{_OPERATOR_WORDS.get(name.qualname, name.qualname)}"
+    if name.module == "torch" and name.qualname.startswith("Tensor."):
+        return f"aten::{name.qualname.removeprefix('Tensor.')}"
+    if name.module.startswith("torch.nn") and name.qualname in _MODULE_OPERATORS:
+        return _module_operator(name)
+    prefix = _ATEN_HOMES.get(name.module)
+    return (
+        ""
+        if prefix is None or "." in name.qualname
+        else f"aten::{prefix}{name.qualname.removeprefix(prefix)}"
+    )
+
+
+def _module_operator(name: Name) -> str:
+    word = _MODULE_OPERATORS.get(name.qualname)
+    return "" if word is None else f"aten::{word}"

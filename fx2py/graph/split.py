@@ -1,0 +1,165 @@
+"""Splitting: a graph becomes a stitching graph that calls its pieces, each a module of its own; data in, data out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node, NodeMeta, SymMeta
+from fx2py.graph.pieces import GETITEM, OpSpec, Piece, cut, references, require_found
+from fx2py.graph.values import Attribute, Name, Ref, SymExpr, map_leaves, walk
+
+_MODULE = Name("torch.nn.modules.module", "Module")
+
+
+def split_data(data: GraphData, ops: Iterable[OpSpec], *, join: bool = False) -> GraphData:
+    """The graph cut at every named operator: its root calls ``submod_0``, ``submod_1``, ... in the order of the graph.
+
+    Each piece holds the state that it uses; tensors and modules that two pieces use stay shared. Raises SplitError
+    when an operator is nowhere in the graph.
+    """
+    ops = tuple(ops)
+    graph = _with_symbols_as_nodes(data.graph)
+    require_found(data.root, graph, ops, data.provenance.path or "the graph")
+    pieces = cut(data.root, graph, ops, join=join)
+    nodes = {node.name: node for node in graph.nodes}
+    names = piece_names(graph, len(pieces))
+    stitching = Graph(tuple(_stitching_nodes(graph, pieces, names, nodes)))
+    children = {
+        name: _piece_record(piece, nodes, data.root) for name, piece in zip(names, pieces, strict=True)
+    }
+    own = _subset(data.root, _paths(stitching.nodes))
+    root = replace(own, graph=stitching, children={**own.children, **children}, live=data.root.live)
+    return replace(data, root=root)
+
+
+def piece_names(graph: Graph, count: int) -> tuple[str, ...]:
+    """``submod_0``, ``submod_1``, ...: the names of pieces, without those of what the result itself refers to."""
+    returned = set(references(graph.nodes[-1])) if graph.nodes else set()
+    taken = {
+        str(node.target).partition(".")[0]
+        for node in graph.nodes
+        if node.op == "get_attr" and node.name in returned
+    }
+    numbers = (f"submod_{number}" for number in range(count + len(taken)))
+    return tuple([name for name in numbers if name not in taken][:count])
+
+
+def call_name(name: str, piece: Piece, nodes: Mapping[str, Any]) -> str:
+    """The name of the node that calls a piece: that of its only result, else one that no node has."""
+    if len(piece.outputs) == 1:
+        return piece.outputs[0]
+    call = f"{name}_results"
+    while call in nodes:
+        call += "_"
+    return call
+
+
+def _with_symbols_as_nodes(graph: Graph) -> Graph:
+    """The graph with each symbolic size in an argument as a use of the node that made it, so that it can cross."""
+    symbols: dict[str, Ref] = {}
+
+    def named(part: Any) -> Any:
+        return symbols.get(part.text, part) if type(part) is SymExpr else part
+
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        args = tuple(map_leaves(value, named) for value in node.args)
+        kwargs = tuple((key, map_leaves(value, named)) for key, value in node.kwargs)
+        nodes.append(replace(node, args=args, kwargs=kwargs))
+        if isinstance(node.meta.value, SymMeta):
+            symbols.setdefault(node.meta.value.expression, Ref(node.name))
+    return Graph(tuple(nodes))
+
+
+def _stitching_nodes(
+    graph: Graph, pieces: tuple[Piece, ...], names: tuple[str, ...], nodes: Mapping[str, Node]
+) -> Iterator[Node]:
+    yield from graph.placeholders
+    for name, piece in zip(names, pieces, strict=True):
+        call = call_name(name, piece, nodes)
+        args = tuple(Ref(used) for used in piece.inputs)
+        results = tuple(nodes[made].meta.value for made in piece.outputs)
+        meta = nodes[call].meta if len(results) == 1 else NodeMeta(value=results)
+        yield Node(call, "call_module", name, args, meta=meta)
+        if len(results) > 1:
+            for index, made in enumerate(piece.outputs):
+                yield Node(made, "call_function", GETITEM, (Ref(call), index), meta=nodes[made].meta)
+    output = graph.nodes[-1]
+    returned = set(references(output))
+    yield from (node for node in graph.nodes if node.op == "get_attr" and node.name in returned)
+    yield output
+
+
+def _piece_record(piece: Piece, nodes: Mapping[str, Node], root: ModuleRecord) -> ModuleRecord:
+    """A piece as a module: its inputs are placeholders, its state a part of the root's."""
+    used = dict.fromkeys(name for node in piece.nodes for name in references(node))
+    state = [nodes[name] for name in used if name in nodes and nodes[name].op == "get_attr"]
+    inputs = [
+        Node(name, "placeholder", name.lstrip("*"), meta=nodes[name].meta if name in nodes else NodeMeta())
+        for name in piece.inputs
+    ]
+    body = (*inputs, *state, *piece.nodes, Node("output", "output", "output", (result_of(piece, Ref),)))
+    return replace(_subset(root, _paths(body)), graph=Graph(body))
+
+
+def result_of(piece: Piece, value_of: Callable[[str], Any]) -> Any:
+    """What a piece returns: nothing, its one result, or a tuple of several."""
+    results = tuple(value_of(name) for name in piece.outputs)
+    return (results or (None,))[0] if len(results) <= 1 else results
+
+
+def _paths(nodes: Iterable[Node]) -> Iterator[str]:
+    """The dotted paths below the root that the nodes refer to."""
+    for node in nodes:
+        if node.op in ("get_attr", "call_module"):
+            yield str(node.target)
+        for value in (*node.args, *(value for _, value in node.kwargs)):
+            yield from (part.path for part in walk(value) if type(part) is Attribute)
+
+
+@dataclass(slots=True)
+class _Part:
+    """A module of which some things are kept: whole ones, and parts of modules below it."""
+
+    parts: dict[str, _Part] = field(default_factory=dict)
+    whole: set[str] = field(default_factory=set)
+
+
+def _subset(root: ModuleRecord, paths: Iterable[str]) -> ModuleRecord:
+    """The root with only what the paths lead to; a path that leads nowhere is left to whoever follows it."""
+    kept = _Part()
+    for path in sorted(set(paths), key=len):
+        _keep(kept, path.split("."))
+    return _restrict(root, kept)
+
+
+def _keep(part: _Part, words: list[str]) -> None:
+    for word in words[:-1]:
+        if word in part.whole:
+            return
+        part = part.parts.setdefault(word, _Part())
+    part.whole.add(words[-1])
+
+
+def _restrict(record: ModuleRecord, kept: _Part) -> ModuleRecord:
+    children: dict[str, ModuleRecord | None] = {}
+    for name, child in record.children.items():
+        if name in kept.whole:
+            children[name] = child
+        elif name in kept.parts and child is not None:
+            children[name] = replace(_restrict(child, kept.parts[name]), cls=_MODULE, graph=None)
+    return ModuleRecord(
+        cls=record.cls,
+        training=record.training,
+        parameters=_only(record.parameters, kept),
+        buffers=_only(record.buffers, kept),
+        non_persistent=record.non_persistent & kept.whole,
+        children=children,
+        attributes=_only(record.attributes, kept),
+    )
+
+
+def _only(table: Mapping[str, Any], kept: _Part) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if name in kept.whole}

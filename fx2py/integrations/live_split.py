@@ -1,0 +1,111 @@
+"""Splitting a live GraphModule: the same pieces as of its data, built from its own nodes and modules."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch.fx as fx
+
+from fx2py.graph.pieces import OpSpec, Piece, cut, references, require_found
+from fx2py.graph.split import call_name, piece_names, result_of
+from fx2py.read import open_graph
+
+_RECORDED = ("example_value", "val")
+"""Where torch keeps the value that a node had when it was traced."""
+
+
+@dataclass(frozen=True, slots=True)
+class LivePiece:
+    """A piece of a live graph: its name in the stitching graph, its module, and whether a named operator is in it."""
+
+    name: str
+    module: fx.GraphModule
+    is_named: bool
+
+
+def split_module(
+    gm: fx.GraphModule, ops: Iterable[OpSpec], *, join: bool = False, strict: bool = True
+) -> tuple[fx.GraphModule, tuple[LivePiece, ...]]:
+    """The stitching GraphModule of ``gm`` cut at the named operators, and its pieces in order.
+
+    Weights and modules are those of ``gm`` itself. ``join`` keeps named operators that follow each other together.
+    Raises SplitError when ``strict`` and an operator is nowhere in the graph.
+    """
+    ops = tuple(ops)
+    data = open_graph(gm)
+    if strict:
+        require_found(data.root, data.graph, ops, "the graph")
+    pieces = cut(data.root, data.graph, ops, join=join)
+    names = piece_names(data.graph, len(pieces))
+    nodes = {node.name: node for node in gm.graph.nodes}
+    built = tuple(
+        LivePiece(name, _piece_module(gm, piece, nodes), piece.is_named)
+        for name, piece in zip(names, pieces, strict=True)
+    )
+    return _stitching_module(gm, pieces, built, nodes), built
+
+
+def _piece_module(gm: fx.GraphModule, piece: Piece, nodes: dict[str, fx.Node]) -> fx.GraphModule:
+    graph = fx.Graph()
+    made = {nodes[name]: _placeholder(graph, nodes[name]) for name in piece.inputs}
+    used = dict.fromkeys(name for node in piece.nodes for name in references(node))
+    state = (nodes[name] for name in used if nodes[name].op == "get_attr")
+    for node in (*state, *(nodes[node.name] for node in piece.nodes)):
+        made[node] = graph.node_copy(node, made.__getitem__)
+    graph.output(result_of(piece, lambda name: made[nodes[name]]))
+    return fx.GraphModule(gm, graph)
+
+
+def _placeholder(graph: fx.Graph, source: fx.Node) -> fx.Node:
+    node = graph.create_node("placeholder", source.name, name=source.name, type_expr=source.type)
+    node.meta = dict(source.meta)
+    return node
+
+
+def _stitching_module(
+    gm: fx.GraphModule, pieces: tuple[Piece, ...], built: tuple[LivePiece, ...], nodes: dict[str, fx.Node]
+) -> fx.GraphModule:
+    graph = fx.Graph()
+    made = {node: graph.node_copy(node) for node in gm.graph.find_nodes(op="placeholder")}
+    for piece, live in zip(pieces, built, strict=True):
+        args = tuple([made[nodes[name]] for name in piece.inputs])
+        made.update(_call(graph, piece, live.name, args, nodes))
+    output = gm.graph.output_node()
+    for node in output.all_input_nodes:
+        if node.op == "get_attr":
+            made[node] = graph.node_copy(node)
+    graph.node_copy(output, made.__getitem__)
+    graph.set_codegen(gm.graph._codegen)
+    state = {str(node.target): _attribute(gm, str(node.target)) for node in graph.find_nodes(op="get_attr")}
+    stitched = fx.GraphModule({**{live.name: live.module for live in built}, **state}, graph)
+    stitched.training = gm.training
+    stitched.meta = dict(gm.meta)
+    return stitched
+
+
+def _call(
+    graph: fx.Graph, piece: Piece, name: str, args: tuple[fx.Node, ...], nodes: dict[str, fx.Node]
+) -> Iterator[tuple[fx.Node, fx.Node]]:
+    """The call of a piece; yields each node whose value leaves it, with the node that stands for it."""
+    call = graph.create_node("call_module", name, args, name=call_name(name, piece, nodes))
+    if len(piece.outputs) == 1:
+        call.meta = dict(nodes[piece.outputs[0]].meta)
+        yield nodes[piece.outputs[0]], call
+        return
+    for key in _RECORDED:
+        if all(key in nodes[made].meta for made in piece.outputs):
+            call.meta[key] = tuple([nodes[made].meta[key] for made in piece.outputs])
+    for index, made in enumerate(piece.outputs):
+        item = graph.create_node("call_function", operator.getitem, (call, index), name=made)
+        item.meta = dict(nodes[made].meta)
+        yield nodes[made], item
+
+
+def _attribute(gm: fx.GraphModule, path: str) -> Any:
+    found: Any = gm
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
