@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from fx2py.emit.grammar import GrammarError, path_name
@@ -45,7 +45,7 @@ def _checked_names(parsed: Parsed, policy: Policy) -> Iterator[Name]:
         _check_callee(callee, values, policy)
         named = [value for value in leaves(iter(values)) if isinstance(value, Name | OpName)]
         for value in named:
-            policy.check(_argument(value), "value")
+            policy.check(_argument(value, policy.classes), "value")
         yield from (part for part in (callee, *named) if isinstance(part, Name))
 
 
@@ -89,9 +89,9 @@ def _check_callee(callee: Any, values: tuple[Any, ...], policy: Policy) -> None:
         raise UntrustedTargetError("a field of two underscores", "--trust", "is no data of a container")
 
 
-def _argument(name: Name | OpName) -> Name | OpName | EnumMember:
-    """A name as an argument; text writes the member of an enum as any other path."""
-    if isinstance(name, Name) and name.module in classes.enums():
+def _argument(name: Name | OpName, enums: Collection[str] = ()) -> Name | OpName | EnumMember:
+    """A name as an argument; text writes the member of an enum, torch's or one of ``enums``, as any other path."""
+    if isinstance(name, Name) and (name.module in classes.enums() or name.module in enums):
         return EnumMember(path_name(name.module), name.qualname)
     return name
 

@@ -313,7 +313,7 @@ def test_ordered_dict_in_an_argument(assert_exact):
 @pytest.mark.parametrize(
     "value",
     [set(), {1, 2}, frozenset(), frozenset({"a"}), {1, "a", None, 2.5}, range(3), range(5, 0, -2), range(0)],
-    ids=repr,
+    ids=lambda value: f"{type(value).__name__} of {len(value)}",
 )
 def test_set_and_range_are_kept(assert_exact, value):
     assert_exact(call_graph(operator.contains, value, X), 1, through=[])
@@ -358,7 +358,9 @@ APPLIED = Policy(functions=frozenset({f"{__name__}.applied"}))
 
 
 @pytest.mark.parametrize(
-    "operation", [torch.ops.aten.sin.default, torch.ops.aten.sin, torch.sin, math.sqrt], ids=str
+    "operation",
+    [torch.ops.aten.sin.default, torch.ops.aten.sin, torch.sin, math.sqrt],
+    ids=["overload", "packet", "function", "builtin"],
 )
 def test_operator_as_an_argument(assert_exact, operation):
     """pytorch/pytorch 102547."""
