@@ -8,7 +8,7 @@ import sys
 import types
 from collections.abc import Iterator
 
-from fx2py import runtime, runtime_checks
+from fx2py import runtime, runtime_checks, runtime_sizes
 from fx2py.emit import text
 from fx2py.emit.checks import table_text
 from fx2py.emit.expressions import Scope, call_text, setitem_text, value_text
@@ -60,8 +60,10 @@ def carried_runtime() -> str:
 
 @functools.cache
 def carried_checks() -> str:
-    """The functions of ``fx2py.runtime_checks``, and the imports that they need beside the runtime's."""
-    return _carried(runtime_checks, set(carried_runtime().splitlines(keepends=True)))
+    """The functions that check inputs, and the imports that they need beside the runtime's."""
+    known = set(carried_runtime().splitlines(keepends=True))
+    sizes = _carried(runtime_sizes, known)
+    return f"{sizes}\n\n{_carried(runtime_checks, known | set(sizes.splitlines(keepends=True)))}"
 
 
 def _carried(module: types.ModuleType, known: set[str]) -> str:

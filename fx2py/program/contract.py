@@ -11,15 +11,8 @@ from typing import Any
 from fx2py.graph.data import CallingConvention, InputCheck, InputContract, Tree
 from fx2py.graph.values import Dict, List, Name, Record
 from fx2py.program.ir import FIELDS, InputTable
-from fx2py.runtime_checks import (
-    Fields,
-    Integer,
-    Shape,
-    SizeExpression,
-    container_opener,
-    expression_tree,
-    guard_condition,
-)
+from fx2py.runtime_checks import Fields, Integer, Shape, container_opener
+from fx2py.runtime_sizes import SizeExpression, expression_tree, guard_condition
 
 _CONSTANTS = (type(None), bool, int, float, complex, str)
 _LOWEST_CHECKED = 3
@@ -117,7 +110,7 @@ def _size(check: InputCheck, size: int | str, notes: list[str]) -> Any:
         return size
     try:
         SizeExpression(str(size))
-    except ValueError:
+    except (ValueError, RecursionError):
         notes.append(f"the size {size} of the input {check.placeholder} is not checked")
         return ...
     return size

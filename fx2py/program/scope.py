@@ -8,13 +8,22 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from fx2py import runtime, runtime_checks
+from fx2py import runtime, runtime_checks, runtime_sizes
 
 TABLES = ("submods", "weights", "consts")
 MODULE_ALIASES = {"torch.nn.functional": "F"}
 RESERVED = frozenset(
     {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *TABLES, *MODULE_ALIASES.values()}
-    | {*vars(runtime), *vars(runtime_checks), "load", "bind", "check_inputs", "math", "functools"}
+    | {
+        *vars(runtime),
+        *vars(runtime_checks),
+        *vars(runtime_sizes),
+        "load",
+        "bind",
+        "check_inputs",
+        "math",
+        "functools",
+    }
 )
 """What a name must not hide: the language's own names, and those of every generated file, the runtime's among them."""
 BIND_VARIABLES = frozenset({"tensors", "device", "modules", "renamed"})

@@ -12,7 +12,7 @@ from fx2py.graph.data import GraphData, Node, SymMeta, TensorMeta
 from fx2py.replay.containers import unflatten
 from fx2py.replay.index_bounds import index_bound
 from fx2py.replay.values import Values
-from fx2py.runtime_checks import SizeExpression
+from fx2py.runtime_sizes import SizeExpression
 from fx2py.trust import Policy
 
 PASS_INPUTS = "Pass --inputs FILE: a tuple, a dict or (args, kwargs), written with torch.save."

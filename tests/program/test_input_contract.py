@@ -22,7 +22,8 @@ import fx2py
 from fx2py.errors import ArtifactError, ReplayError
 from fx2py.read import open_graph
 from fx2py.replay.interpreter import Reference
-from fx2py.runtime_checks import Fields, InputError, Shape, SizeExpression, input_checks
+from fx2py.runtime_checks import Fields, InputError, Shape, input_checks
+from fx2py.runtime_sizes import SizeExpression
 from fx2py.trust import Policy
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -527,6 +528,17 @@ def test_a_guard_outside_the_grammar_is_a_note_not_a_check() -> None:
         f"the guard {guard} is not checked" for guard in guards
     ]
     assert "guards=" not in table_of(artifact.source)
+
+
+def test_a_size_outside_the_grammar_is_any_size_and_a_note() -> None:
+    data = open_graph(CASES["static"].export())
+    assert data.contract is not None
+    for size in ("mystery(s0)", "f" + ".f" * 5000 + "(s0)"):
+        check = dataclasses.replace(data.contract.checks[0], shape=(size, 3))
+        contract = dataclasses.replace(data.contract, checks=(check,))
+        artifact = fx2py.generate(dataclasses.replace(data, contract=contract))
+        assert any(note.startswith("the size ") for note in artifact.manifest.notes)
+        assert '"x": Shape(..., 3)' in table_of(artifact.source)
 
 
 def test_an_edited_table_leaves_the_grammar() -> None:

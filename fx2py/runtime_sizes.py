@@ -1,0 +1,204 @@
+"""Arithmetic over sizes, as demands and guards on inputs are written: text to functions, by a grammar of its own.
+
+What stands below the marker is copied, with ``fx2py.runtime_checks``, into each file that checks its inputs.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+# --- what is copied starts here ---
+
+
+def limited_power(base: Any, power: Any) -> Any:
+    if abs(power) > 64:
+        raise OverflowError(f"a size is raised to the power {power}")
+    return base**power
+
+
+ARITHMETIC: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Div: operator.truediv,
+    ast.Pow: limited_power,
+}
+COMPARISONS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+CALLS: dict[str, Callable[..., Any]] = {
+    "Max": max,
+    "Min": min,
+    "max": max,
+    "min": min,
+    "Abs": abs,
+    "abs": abs,
+    "Mod": operator.mod,
+    "FloorDiv": operator.floordiv,
+    "CleanDiv": operator.floordiv,
+    "floor": math.floor,
+    "math.floor": math.floor,
+    "ceiling": math.ceil,
+    "math.ceil": math.ceil,
+}
+
+
+class SizeExpression:
+    """A size in terms of named ones: its ``names``, and ``value``, a function of a mapping of their sizes.
+
+    Raises ValueError when the text is no arithmetic over names.
+    """
+
+    def __init__(self, text: str) -> None:
+        tree = expression_tree(text)
+        found = [
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and node.id not in CALLS
+        ]
+        self.names = tuple(dict.fromkeys(found))
+        self.value = compiled_expression(tree, self._size)
+
+    @staticmethod
+    def _size(node: ast.expr) -> Any:
+        return operator.itemgetter(node.id) if isinstance(node, ast.Name) else None
+
+    def fits(self, size: int, sizes: dict[str, int]) -> bool:
+        """Whether the expression gives ``size``; the only name without a size gets the one that makes it so."""
+        unknown = [name for name in self.names if name not in sizes]
+        if len(unknown) > 1:
+            return True
+        try:
+            if unknown:
+                sizes[unknown[0]] = self._solution(unknown[0], size, sizes)
+            return bool(self.value(sizes) == size)
+        except ArithmeticError:
+            return False
+
+    def _solution(self, name: str, size: int, sizes: dict[str, int]) -> int:
+        """The value of ``name`` for which the expression is ``size``, if it is linear."""
+        start, end = (self.value({**sizes, name: point}) for point in (0, 1))
+        found: int = round((size - start) / (end - start))
+        return found
+
+
+def expression_tree(text: str) -> ast.expr:
+    """The syntax tree of an expression; ValueError when it is none."""
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{text!r} is no expression: {error}") from None
+
+
+def compiled_expression(
+    node: ast.expr, variable: Callable[[ast.expr], Any], depth: int = 100
+) -> Callable[[Any], Any]:
+    """A function of what ``variable`` reads from; ValueError where ``node`` leaves arithmetic and comparisons."""
+
+    def inner(part: ast.expr) -> Callable[[Any], Any]:
+        return compiled_expression(part, variable, depth - 1)
+
+    if depth and (found := variable(node)) is not None:
+        return found  # type: ignore[no-any-return]
+    if (
+        depth
+        and isinstance(node, ast.Constant)
+        and type(node.value) in (bool, int, float, str)
+    ):
+        constant = node.value
+        return lambda known: constant
+    if depth and isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
+        return applied_to(
+            ARITHMETIC[type(node.op)], inner(node.left), inner(node.right)
+        )
+    if (
+        depth
+        and isinstance(node, ast.UnaryOp)
+        and isinstance(node.op, (ast.USub, ast.Not))
+    ):
+        return applied_to(
+            operator.neg if isinstance(node.op, ast.USub) else operator.not_,
+            inner(node.operand),
+        )
+    if (
+        depth
+        and isinstance(node, ast.Compare)
+        and all(type(sign) in COMPARISONS for sign in node.ops)
+    ):
+        sides = [inner(side) for side in (node.left, *node.comparators)]
+        steps = zip(node.ops, sides[:-1], sides[1:], strict=True)
+        return all_of(
+            [
+                applied_to(COMPARISONS[type(sign)], left, right)
+                for sign, left, right in steps
+            ]
+        )
+    if depth and isinstance(node, ast.BoolOp):
+        conditions = [inner(part) for part in node.values]
+        return (
+            all_of(conditions) if isinstance(node.op, ast.And) else any_of(conditions)
+        )
+    if (
+        depth
+        and isinstance(node, ast.Call)
+        and ast.unparse(node.func) in CALLS
+        and not node.keywords
+    ):
+        return applied_to(
+            CALLS[ast.unparse(node.func)], *[inner(part) for part in node.args]
+        )
+    raise ValueError(f"{type(node).__name__} is no arithmetic over sizes")
+
+
+def applied_to(
+    function: Callable[..., Any], *operands: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
+    if len(operands) == 2:
+        left, right = operands
+        return lambda known: function(left(known), right(known))
+    return lambda known: function(*[operand(known) for operand in operands])
+
+
+def all_of(conditions: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    if len(conditions) == 1:
+        return conditions[0]
+    return lambda known: all(condition(known) for condition in conditions)
+
+
+def any_of(conditions: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    return lambda known: any(condition(known) for condition in conditions)
+
+
+def guard_condition(text: str, leaves: Iterable[str]) -> Callable[[Any], Any]:
+    """A condition over the leaves (``d['a'].shape[0] > n``) as a function of them; ValueError when it is none."""
+    positions = {path: index for index, path in enumerate(leaves)}
+
+    def variable(node: ast.expr) -> Any:
+        if ast.unparse(node) in positions:
+            return operator.itemgetter(positions[ast.unparse(node)])
+        if not isinstance(node, ast.Subscript) or not isinstance(
+            node.value, ast.Attribute
+        ):
+            return None
+        tensor, dimension = ast.unparse(node.value.value), ast.unparse(node.slice)
+        if (
+            node.value.attr != "shape"
+            or tensor not in positions
+            or not dimension.isdecimal()
+        ):
+            return None
+        position, index = positions[tensor], int(dimension)
+        return lambda values: values[position].shape[index]
+
+    return compiled_expression(expression_tree(text), variable)
