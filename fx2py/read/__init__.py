@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch.fx as fx
 from torch.export import ExportedProgram
 
 from fx2py.graph.data import GraphData
+from fx2py.read.exported_live import read_exported_program
 from fx2py.read.folder import read_folder
 from fx2py.read.live import read_graph_module
 from fx2py.read.package import read_package
 from fx2py.read.pickled import read_checkpoint, read_pickled
+from fx2py.read.pt2 import read_pt2
 from fx2py.read.sniff import Format, sniff
 
 __all__ = ["open_graph"]
+
+
+class _Reader(Protocol):
+    def __call__(self, path: Path, *, model: str | None) -> GraphData: ...
+
 
 Source: TypeAlias = "str | Path | fx.GraphModule | ExportedProgram"
 
@@ -30,25 +36,13 @@ def open_graph(source: Source, *, model: str | None = None) -> GraphData:
     if isinstance(source, fx.GraphModule):
         return read_graph_module(source)
     if isinstance(source, ExportedProgram):
-        return _read_exported_program(source)
+        return read_exported_program(source)
     path = Path(source)
-    return _READERS[sniff(path)](path, model)
+    return _READERS[sniff(path)](path, model=model)
 
 
-def _read_exported_program(program: ExportedProgram) -> GraphData:
-    from fx2py.read.exported_live import read_exported_program
-
-    return read_exported_program(program)
-
-
-def _read_archive(path: Path, model: str | None) -> GraphData:
-    from fx2py.read.pt2 import read_pt2
-
-    return read_pt2(path, model=model)
-
-
-_READERS: dict[Format, Callable[[Path, str | None], GraphData]] = {
-    "archive": _read_archive,
+_READERS: dict[Format, _Reader] = {
+    "archive": read_pt2,
     "checkpoint": read_checkpoint,
     "pickle": read_pickled,
     "package": read_package,

@@ -19,7 +19,7 @@ from fx2py.read.forward_values import ForwardFault, dotted, fault, shown
 from fx2py.read.live import module_record
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.origin import sha256_of
-from fx2py.read.pickle_stream import Built, Mapping, PickleFault
+from fx2py.read.pickle_records import Built, Mapping, PickleFault
 from fx2py.read.pickled import check_byte_order, faults_of, root_of
 from fx2py.read.pickled_modules import Modules, is_module
 from fx2py.read.pickled_tensors import is_tensor
@@ -41,7 +41,7 @@ _TRAINING = (
 )
 
 
-def read_folder(path: Path, model: str | None = None) -> GraphData:
+def read_folder(path: Path, *, model: str | None = None) -> GraphData:
     """The GraphModule that a folder holds; UnknownFormatError, naming the file, when it is damaged.
 
     Of the imports that a graph needs, ``to_folder`` writes none; only names of torch and the standard library are known.

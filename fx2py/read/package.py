@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fx2py.graph.data import GraphData
 from fx2py.read.archive import Archive
-from fx2py.read.pickle_stream import Mapping, PickleFault
+from fx2py.read.pickle_records import Mapping, PickleFault
 from fx2py.read.pickled import check_byte_order, faults_of, graph_data, limit_of, root_of
 from fx2py.read.pickled_modules import Modules
 from fx2py.read.storages import ArchiveStorages
@@ -15,7 +15,7 @@ _PICKLE, _STORAGE = ".pkl", ".storage"
 _DATA = ".data/"
 
 
-def read_package(path: Path, model: str | None = None) -> GraphData:
+def read_package(path: Path, *, model: str | None = None) -> GraphData:
     """The GraphModule that a package holds; ``model`` names its resource where there are several.
 
     Raises UnknownFormatError, naming the file and the member, when there is none or the package is damaged.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import struct
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from mmap import mmap
 from typing import Any, TypeAlias
+
+from fx2py.read.pickle_records import Built, Global, Mapping, Members, Persistent, PickleFault
 
 Data: TypeAlias = "bytes | mmap"
 
@@ -19,65 +20,6 @@ MAX_OPCODES = 50_000_000
 _MAX_INTEGER_BYTES = 1024
 _NEWEST_PROTOCOL = 5
 _UNIFIED_NAMES_PROTOCOL = 3
-
-
-class PickleFault(ValueError):
-    """The stream is not a pickle of protocol 2 to 5, is damaged, or asks for what no graph needs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Global:
-    """A name that the stream refers to; never looked up."""
-
-    module: str
-    qualname: str
-
-    @property
-    def path(self) -> str:
-        return f"{self.module}.{self.qualname}"
-
-
-@dataclass(slots=True, eq=False)
-class Mapping:
-    """A dict of the stream, as its pairs in order."""
-
-    pairs: list[tuple[Any, Any]] = field(default_factory=list)
-
-    def by_name(self) -> dict[str, Any]:
-        """The entries whose keys are strings; a later one replaces an earlier one."""
-        return {key: value for key, value in self.pairs if type(key) is str}
-
-
-@dataclass(slots=True, eq=False)
-class Members:
-    """A set of the stream, as its members in order."""
-
-    items: list[Any] = field(default_factory=list)
-    frozen: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Persistent:
-    """A reference to something stored beside the stream."""
-
-    key: Any
-
-
-@dataclass(slots=True, eq=False)
-class Built:
-    """What calling or constructing ``function`` would give, with the state and items set on it afterwards."""
-
-    function: Any
-    args: Any = ()
-    kwargs: Any = None
-    state: Any = None
-    items: list[Any] = field(default_factory=list)
-    pairs: list[tuple[Any, Any]] = field(default_factory=list)
-
-    @property
-    def path(self) -> str:
-        """The dotted path of the function; empty when the stream builds even that."""
-        return self.function.path if type(self.function) is Global else ""
 
 
 def read_pickle(data: Data, start: int = 0) -> tuple[Any, int]:
@@ -152,6 +94,8 @@ class _Machine:
         if self.protocol < _UNIFIED_NAMES_PROTOCOL:
             module, qualname = NAME_MAPPING.get((module, qualname), (module, qualname))
             module = IMPORT_MAPPING.get(module, module)
+        if not (module + qualname).isprintable():
+            raise PickleFault(f"a name in the pickle holds control characters at byte {self.position}")
         self.stack.append(Global(module, qualname))
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import GraphData, Provenance, SampleInputs
 from fx2py.read.archive import Archive
-from fx2py.read.origin import sha256_of
-from fx2py.read.pickle_stream import Built, read_pickle
+from fx2py.read.origin import printable, sha256_of
+from fx2py.read.pickle_records import Built
+from fx2py.read.pickle_stream import read_pickle
 from fx2py.read.pickled_contents import graphs_in, sample_inputs
 from fx2py.read.pickled_modules import Modules, is_module
 from fx2py.read.storages import ArchiveStorages, StreamStorages, is_stream, read_stream
@@ -22,7 +23,7 @@ _ROOT, BYTE_ORDER = "data.pkl", "byteorder"
 _SAVE = "Save the graph itself, for example with torch.save(torch.fx.symbolic_trace(model), path)."
 
 
-def read_checkpoint(path: Path, model: str | None = None) -> GraphData:
+def read_checkpoint(path: Path, *, model: str | None = None) -> GraphData:
     """The GraphModule in a zip archive of ``torch.save``; UnknownFormatError, naming the file, for anything else."""
     with Archive(path) as archive, faults_of(path):
         check_byte_order(archive)
@@ -47,7 +48,7 @@ def check_byte_order(archive: Archive) -> None:
         raise archive.fault(BYTE_ORDER, "says that the file was written on a big-endian machine")
 
 
-def read_pickled(path: Path, model: str | None = None) -> GraphData:
+def read_pickled(path: Path, *, model: str | None = None) -> GraphData:
     """The GraphModule in a pickle or an older stream of ``torch.save``; UnknownFormatError for anything else."""
     with path.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -69,7 +70,9 @@ def faults_of(path: Path) -> Iterator[None]:
     except MemoryError:
         raise UnknownFormatError(f"{path} needs more memory than there is.", _SAVE) from None
     except ValueError as fault:
-        raise UnknownFormatError(f"{path}: {fault}.", "The file is damaged, or not a saved graph.") from None
+        raise UnknownFormatError(
+            f"{path}: {printable(str(fault))}.", "The file is damaged, or not a saved graph."
+        ) from None
 
 
 def graph_data(path: Path, written_by: str, root: Any, modules: Modules, model: str | None) -> GraphData:
@@ -82,19 +85,19 @@ def graph_data(path: Path, written_by: str, root: Any, modules: Modules, model: 
         Provenance(written_by, str(path), sha256_of(path), model=name),
         convention=record.convention,
         sample_inputs=samples,
-        notes=tuple(modules.notes),
+        notes=tuple(printable(note) for note in modules.notes),
     )
 
 
 def _chosen(path: Path, root: Any, model: str | None) -> tuple[Built, str | None]:
     graphs = graphs_in(root)
-    names = ", ".join(graphs)
+    names = printable(", ".join(graphs))
     if not graphs:
         raise UnknownFormatError(f"{path} holds {_description(root)}, but no graph.", _SAVE)
     if model is None and len(graphs) > 1:
         raise UnknownFormatError(
             f"{path} holds several graphs: {names}.",
-            f"Choose one, for example with --model {next(iter(graphs))}.",
+            f"Choose one, for example with --model {printable(next(iter(graphs)))}.",
         )
     if model is not None and model not in graphs:
         raise UnknownFormatError(

@@ -10,7 +10,7 @@ import torch
 
 from fx2py.graph.data import SampleInputs
 from fx2py.graph.values import PLAIN, Dict, List, Size, Slice, TensorValue, Value
-from fx2py.read.pickle_stream import Built, Mapping
+from fx2py.read.pickle_records import Built, Mapping
 from fx2py.read.pickled_modules import is_graph_module, is_module
 from fx2py.read.pickled_values import Values
 

@@ -11,7 +11,7 @@ from fx2py.graph.names import dotted_name
 from fx2py.graph.values import Name, Opaque
 from fx2py.read.convention import boxed_convention, pytree_convention
 from fx2py.read.origin import module_path, source_line
-from fx2py.read.pickle_stream import Built, Mapping, PickleFault
+from fx2py.read.pickle_records import Built, Mapping, PickleFault
 from fx2py.read.pickled_meta import PICKLER, recorded
 from fx2py.read.pickled_trees import tree_of_pickled
 from fx2py.read.pickled_values import Values, target_name

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fx2py.graph.data import SymMeta, TensorMeta, ValueMeta
-from fx2py.read.pickle_stream import Built, Global, Mapping, PickleFault
+from fx2py.read.pickle_records import Built, Global, Mapping, PickleFault
 from fx2py.read.pickled_tensors import DTYPES
 from fx2py.read.symbols import expression_text
 

@@ -15,7 +15,7 @@ from fx2py.read.convention import boxed_convention, pytree_convention
 from fx2py.read.forward import Forward, read_forward
 from fx2py.read.module_state import GRAPH_MODULE, HOOKS, MODULE_STATE
 from fx2py.read.origin import source_line
-from fx2py.read.pickle_stream import Built, Global, Mapping, Members, PickleFault
+from fx2py.read.pickle_records import Built, Global, Mapping, Members, PickleFault
 from fx2py.read.pickled_graphs import graph_of, state_of
 from fx2py.read.pickled_meta import PICKLER
 from fx2py.read.pickled_tensors import Tensors

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fx2py.read.pickle_stream import Built, Global, Mapping, PickleFault
+from fx2py.read.pickle_records import Built, Global, Mapping, PickleFault
 from fx2py.read.storages import Storages
 
 _REBUILD = "torch._utils._rebuild_"

@@ -6,7 +6,7 @@ from typing import Any
 
 from fx2py.graph.data import Tree
 from fx2py.graph.values import Name
-from fx2py.read.pickle_stream import Built, Global, Mapping, PickleFault
+from fx2py.read.pickle_records import Built, Global, Mapping, PickleFault
 from fx2py.read.pickled_values import name_of
 from fx2py.read.pytree import LEAF, container_tree
 

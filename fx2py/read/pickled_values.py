@@ -24,7 +24,7 @@ from fx2py.graph.values import (
     sorted_set,
 )
 from fx2py.read.forward_values import TORCH_DATA, Names, value_of
-from fx2py.read.pickle_stream import Built, Global, Mapping, Members, PickleFault
+from fx2py.read.pickle_records import Built, Global, Mapping, Members, PickleFault
 from fx2py.read.pickled_meta import PICKLER, SYMBOLIC_INT, attributes, symbolic_size
 from fx2py.read.pickled_tensors import LAYOUTS, Tensors, is_tensor
 from fx2py.read.storages import byte_string

@@ -6,7 +6,6 @@ archive names is imported; compiled libraries, pickled objects and extra files i
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import GraphData, Provenance, SampleInputs
 from fx2py.read.archive import Archive
 from fx2py.read.exported import graph_data
+from fx2py.read.origin import sha256_of
 from fx2py.read.pt2_json import optional, parse
 from fx2py.read.pt2_program import read_program
 from fx2py.read.pt2_tensors import read_constants, read_state, weights_only
@@ -39,7 +39,7 @@ def read_pt2(path: Path, *, model: str | None = None) -> GraphData:
             program = read_program(document, read_state(archive, name), read_constants(archive, name))
             samples, notes = _samples(archive, name)
             torch_version = optional(document, "torch_version", str)
-            provenance = Provenance("pt2", str(path), _sha256(path), torch_version, name)
+            provenance = Provenance("pt2", str(path), sha256_of(path), torch_version, name)
             return graph_data(program, provenance, samples, notes)
         except RecursionError:
             raise archive.fault(member, "is nested too deeply") from None
@@ -93,11 +93,3 @@ def _samples(archive: Archive, model: str) -> tuple[SampleInputs | None, tuple[s
 
 def _is_call(found: Any) -> bool:
     return type(found) is tuple and [type(part) for part in found] == [tuple, dict]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

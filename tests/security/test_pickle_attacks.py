@@ -327,3 +327,14 @@ def test_hostile_folders_run_nothing(mark, tmp_path):
             continue
         with pytest.raises(Fx2pyError, match=message):
             open_graph(folder)
+
+
+def test_names_from_a_file_cannot_break_a_message(tmp_path):
+    graphs = {"a\n\x1b[2J": graph_with(), "b": graph_with(_modules={"c\n": 3})}
+    path = write(graphs, tmp_path / "g.pt")
+    for model in (None, "b"):
+        with pytest.raises(UnknownFormatError) as caught:
+            open_graph(path, model=model)
+        assert str(caught.value).replace("\n", "", 1).isprintable()
+    with pytest.raises(UnknownFormatError, match="control characters"):
+        open_graph(raw(b"\x80\x04\x8c\x03o\ns\x8c\x06system\x93.", tmp_path / "h"))
