@@ -62,9 +62,19 @@ def read_forward(text: str) -> Forward:
     return reader.forward(function)
 
 
-def read_method(function: ast.FunctionDef, imports: Mapping[str, Name]) -> Forward:
+def _annotation_text(annotation: ast.expr | None, line: int) -> NodeMeta:
+    return NO_META if annotation is None else NodeMeta(annotation=ast.unparse(annotation))
+
+
+MetaOf: TypeAlias = Callable[["ast.expr | None", int], NodeMeta]
+"""What a node's annotation and its line in the text say of it."""
+
+
+def read_method(
+    function: ast.FunctionDef, imports: Mapping[str, Name], meta_of: MetaOf = _annotation_text
+) -> Forward:
     """The graph that a parsed ``forward`` prints, where ``imports`` are the names that its file defines."""
-    reader = _Reader()
+    reader = _Reader(meta_of)
     reader.names.imports.update(imports)
     return reader.forward(function)
 
@@ -84,14 +94,15 @@ def parse_text(text: str) -> list[ast.stmt]:
 class _Reader:
     """Collects the nodes of one ``forward``, statement by statement."""
 
-    def __init__(self) -> None:
+    def __init__(self, meta_of: MetaOf = _annotation_text) -> None:
+        self.meta_of = meta_of
         self.names = Names()
         self.nodes: list[Node] = []
         self.placeholders: dict[str, int] = {}
         self.parameters: tuple[str, ...] = ()
         self.flattens = self.unflattens = self.boxed = False
         self.returned = False
-        self.annotations: dict[str, str] = {}
+        self.annotations: dict[str, ast.expr] = {}
 
     # What stands before ``forward``.
 
@@ -131,7 +142,9 @@ class _Reader:
     def forward(self, function: ast.FunctionDef) -> Forward:
         if function.decorator_list:
             raise fault(function, "decorates the graph's function")
-        for name, default in _parameters(function):
+        for name, annotation, default in _parameters(function):
+            if annotation is not None:
+                self.annotations[name.lstrip("*")] = annotation
             self._parameter(name, default)
         body = list(function.body)
         self._unpack(body)
@@ -153,12 +166,15 @@ class _Reader:
         self.placeholders[name] = len(self.nodes)
         if name not in RESERVED:
             self.names.alive.add(name)
-        self.nodes.append(Node(name, "placeholder", target, args))
+        annotation = self.annotations.get(name)
+        meta = NO_META if annotation is None else self.meta_of(annotation, annotation.lineno)
+        self.nodes.append(Node(name, "placeholder", target, args, meta=meta))
 
     def _unpack(self, body: list[ast.stmt]) -> None:
         """Takes the statements off ``body`` that make the placeholders from what the caller passes."""
         while body and isinstance(body[0], ast.AnnAssign) and body[0].value is None:
-            body.pop(0)
+            self.annotations[_variable(body[0].target)] = body[0].annotation
+            del body[0]
         match body[:1]:
             case [ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Call() as call)] if (
                 dotted(call.func) == _FLATTEN
@@ -193,11 +209,11 @@ class _Reader:
             return
         if len(statement.targets) != 1:
             raise fault(statement, "assigns one value to several variables")
-        self._define(statement.targets[0], value, "")
+        self._define(statement.targets[0], value, None)
 
     def annotated(self, statement: Any) -> None:
         if statement.value is not None:
-            self._define(statement.target, statement.value, ast.unparse(statement.annotation))
+            self._define(statement.target, statement.value, statement.annotation)
 
     def augmented(self, statement: Any) -> None:
         """``x += y``, whose node takes its name from the assignment ``iadd = x`` that follows."""
@@ -230,13 +246,13 @@ class _Reader:
             self.names.alive.discard(name)
             self.names.ended.add(name)
 
-    def _define(self, target: ast.expr, value: ast.expr, annotation: str) -> None:
+    def _define(self, target: ast.expr, value: ast.expr, annotation: ast.expr | None) -> None:
         if isinstance(target, ast.Subscript):
             self._set_item(target, value)
             return
         name = _variable(target)
         if isinstance(value, ast.Name):
-            self._alias(name, value)
+            self._alias(name, value, annotation)
             return
         if name.startswith("_rf") and isinstance(value, ast.Call) and dotted(value.func) == _RECORD:
             return
@@ -253,14 +269,14 @@ class _Reader:
         if not isinstance(changed, ast.Name):
             raise fault(changed, f"changes something that is no variable: {shown(changed)}")
 
-    def _alias(self, name: str, value: ast.Name) -> None:
+    def _alias(self, name: str, value: ast.Name, annotation: ast.expr | None) -> None:
         """``name = value``: the name of an in-place operation, or of a placeholder that is not called as its parameter."""
         last = self.nodes[-1] if self.nodes else None
         if last is not None and not last.name:
             if last.args[0] != Ref(value.id):
                 raise fault(value, "names an in-place operation after something else than what it changed")
             self.nodes.pop()
-            self._add(name, ("call_function", last.target, last.args, ()), value, "")
+            self._add(name, ("call_function", last.target, last.args, ()), value, annotation)
             return
         index = self.placeholders.pop(value.id, None)
         if index is None:
@@ -269,12 +285,12 @@ class _Reader:
         self.names.alive.discard(value.id)
         self._check_free(name, value)
         self.names.alive.add(name)
-        self.nodes[index] = Node(name, "placeholder", node.target, node.args)
+        self.nodes[index] = Node(name, "placeholder", node.target, node.args, meta=node.meta)
 
-    def _add(self, name: str, found: Operation, place: ast.expr, annotation: str) -> None:
+    def _add(self, name: str, found: Operation, place: ast.expr, annotation: ast.expr | None) -> None:
         self._check_free(name, place)
         self.names.alive.add(name)
-        self.nodes.append(Node(name, *found, meta=NodeMeta(annotation=annotation) if annotation else NO_META))
+        self.nodes.append(Node(name, *found, meta=self.meta_of(annotation, place.lineno)))
 
     def _check_free(self, name: str, place: ast.AST) -> None:
         if self.names.is_local(name):
@@ -307,19 +323,20 @@ def _line(statement: ast.stmt) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def _parameters(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None]]:
-    """Each parameter but ``self``, as FX writes targets, with its default."""
+def _parameters(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None, ast.expr | None]]:
+    """Each parameter but ``self``, as FX writes targets, with its annotation and its default."""
     args = function.args
     positional = [*args.posonlyargs, *args.args]
     defaults = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
-    pairs = list(zip((parameter.arg for parameter in positional), defaults, strict=True))
-    yield from pairs[1:] if pairs and pairs[0][0] == SELF else pairs
+    start = 1 if positional and positional[0].arg == SELF else 0
+    for parameter, default in zip(positional[start:], defaults[start:], strict=True):
+        yield parameter.arg, parameter.annotation, default
     if args.vararg is not None:
-        yield f"*{args.vararg.arg}", None
+        yield f"*{args.vararg.arg}", args.vararg.annotation, None
     for parameter, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
-        yield parameter.arg, default
+        yield parameter.arg, parameter.annotation, default
     if args.kwarg is not None:
-        yield f"**{args.kwarg.arg}", None
+        yield f"**{args.kwarg.arg}", args.kwarg.annotation, None
 
 
 def _boxed_names(body: list[ast.stmt]) -> Iterator[str]:
