@@ -52,7 +52,7 @@ PAIR = Name("tests.read.graphs", "Pair")
         (True, True),
         (torch.float16, torch.float16),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_arguments_become_values(obj, value):
     assert value_of(obj) == value

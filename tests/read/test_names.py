@@ -35,7 +35,7 @@ from fx2py.graph.values import Name, OpName
         (torch.ops.aten.add, OpName("aten", "add")),
         (torch.ops.higher_order.cond, OpName("higher_order", "cond")),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, (Name, OpName)) else "",
 )
 def test_live_object_and_text_give_the_same_name(obj, name):
     assert callable_name(obj) == name
