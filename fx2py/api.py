@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,12 +16,14 @@ from fx2py.artifact import Artifact, open_artifact
 from fx2py.compare import EquivalenceReport
 from fx2py.compare.graphs import diff_graph
 from fx2py.graph.data import GraphData
+from fx2py.graph.pieces import OpSpec
+from fx2py.integrations.live_split import split_module
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read import open_graph
 from fx2py.replay.inputs import find_inputs
 from fx2py.trust import Policy
 
-__all__ = ["Artifact", "EquivalenceReport", "diff", "generate", "open_artifact"]
+__all__ = ["Artifact", "EquivalenceReport", "diff", "generate", "open_artifact", "split"]
 
 Source: TypeAlias = "str | os.PathLike[str] | fx.GraphModule | ExportedProgram | GraphData"
 
@@ -33,6 +35,16 @@ def generate(source: Source, *, model: str | None = None, options: GenerateOptio
     UnknownFormatError when the file holds no graph, UnsupportedGraphError when it cannot be generated exactly.
     """
     return _artifact.generate(_graph(source, model), options)
+
+
+def split(gm: fx.GraphModule, ops: Iterable[OpSpec]) -> fx.GraphModule:
+    """A GraphModule that calls ``submod_0``, ``submod_1``, ...: each named operator alone, and what stands between them.
+
+    An operator is a text (``"aten::linear"``, ``"torch.nn.functional.linear"``, the path of a module) or the function
+    itself; it is found at whatever level the graph was traced. Weights and modules stay those of ``gm``. Raises
+    SplitError when one is nowhere in the graph.
+    """
+    return split_module(gm, ops)[0]
 
 
 def diff(

@@ -44,6 +44,10 @@ class UnsupportedGraphError(Fx2pyError):
         super().__init__(f"{where} cannot be generated exactly:{shown}{rest}")
 
 
+class SplitError(Fx2pyError):
+    """The graph cannot be split as asked: it does not hold what it should be split at."""
+
+
 class UntrustedTargetError(Fx2pyError):
     """A name from a file may not become a callable or class; the hint names the exact option that admits it."""
 

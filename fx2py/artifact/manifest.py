@@ -17,6 +17,7 @@ from fx2py.emit.text import comment
 from fx2py.errors import ArtifactError
 from fx2py.graph.data import ModuleRecord, ValueMeta
 from fx2py.graph.values import EnumMember, Name, OpName
+from fx2py.program.identical import identical_pieces
 from fx2py.program.ir import REQUIRED, Assign, Program, Submodule
 from fx2py.program.liveness import leaves, values_of
 from fx2py.program.options import GenerateOptions
@@ -58,7 +59,8 @@ class InputEntry:
 @dataclass(frozen=True, slots=True)
 class SubmoduleEntry:
     """One submodule: ``mode`` is ``called`` (a module), ``function`` (generated code) or ``inlined``; only the first
-    two have an ``index`` in the submodule table."""
+    two have an ``index`` in the submodule table. ``identical_to`` names the first generated one that this one repeats,
+    up to the names and numbers of its weights."""
 
     index: int | None
     name: str
@@ -69,6 +71,7 @@ class SubmoduleEntry:
     buffers: tuple[TensorEntry, ...] = ()
     inputs: tuple[str | None, ...] = ()
     output: str | None = None
+    identical_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Manifest:
     constants: tuple[str, ...] = ()
     targets: tuple[TargetEntry, ...] = ()
     requires: tuple[str, ...] = ()
-    options: dict[str, bool] = dataclasses.field(default_factory=dict)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     fx2py: str = VERSION
@@ -181,8 +184,10 @@ def _inputs(program: Program) -> Iterator[InputEntry]:
 
 
 def _submodules(program: Program) -> Iterator[SubmoduleEntry]:
+    repeats = identical_pieces(program.submods)
     for index, entry in enumerate(program.submods):
-        yield _submodule(index, entry, "function" if entry.function else "called")
+        described = _submodule(index, entry, "function" if entry.function else "called")
+        yield dataclasses.replace(described, identical_to=repeats.get(entry.path))
     for path, record in program.inlined:
         yield _submodule(None, Submodule(path, record, 1), "inlined")
 
