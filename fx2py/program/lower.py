@@ -54,6 +54,7 @@ from fx2py.program.native import native_call, returns_tensor
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.program.scope import BIND_VARIABLES, Scope
 from fx2py.program.tables import Tables
+from fx2py.program.unpack import unpack_early
 from fx2py.runtime_checks import Shape
 
 _GETITEM = Name("operator", "getitem")
@@ -199,7 +200,8 @@ class _FunctionLowering:
         if graph is None:
             raise ValueError(f"{self.path} has no graph")
         frame = _Frame(self.record, self.path, 0)
-        convention = self.program.data.convention if self.record is self.program.data.root else None
+        data = self.program.data
+        convention = data.convention if self.record is data.root else self.record.convention
         parameters = parameters_of(graph, convention, self.scope, frame.env, self.program.refuse)
         if convention is not None:
             self._check_inputs(parameters)
@@ -211,7 +213,7 @@ class _FunctionLowering:
         result = self.convert(graph.output, frame, "output")
         if convention is not None and convention.output is not None:
             result = pack_result(convention.output, result, self.program.refuse)
-        body = place_loads(self.statements, result, self.loads.values())
+        body = place_loads(unpack_early(self.statements, result), result, self.loads.values())
         return finish(name, parameters, body, result, self.path, self.program.functions)
 
     def _check_inputs(self, parameters: tuple[Parameter, ...]) -> None:
@@ -404,7 +406,7 @@ class _FunctionLowering:
             self.program.refuse(node.name, f"calls {path!r}, which is no module")
             return
         if record is not None and record.graph is not None and not record.hooks:
-            if not self.program.options.keep_submodules:
+            if not self.program.options.keep_submodules and record.convention is None:
                 self._inline(node, frame, record, full)
                 return
             function = self.program.local(record, full).name
