@@ -49,6 +49,7 @@ def gen(
     keep_submodules: Annotated[
         bool, typer.Option("--keep-submodules", help="Keep nested graphs as functions; do not flatten them.")
     ] = False,
+    split_at: options.SplitAt = None,
     no_comments: Annotated[bool, typer.Option("--no-comments", help="Leave the comments out.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -58,7 +59,12 @@ def gen(
 
     from fx2py.program.options import GenerateOptions
 
-    wanted = GenerateOptions(comments=not no_comments, exact_ops=exact_ops, keep_submodules=keep_submodules)
+    wanted = GenerateOptions(
+        comments=not no_comments,
+        exact_ops=exact_ops,
+        keep_submodules=keep_submodules,
+        split_at=tuple(split_at or ()),
+    )
     if stdout:
         render.print_source(_source(graphs[0], model, wanted))
         return

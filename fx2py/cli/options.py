@@ -39,6 +39,14 @@ ModelName: TypeAlias = Annotated[
 ExactOps: TypeAlias = Annotated[
     bool, typer.Option("--exact-ops", help="Keep every torch.ops overload; emit no native calls.")
 ]
+SplitAt: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--split-at",
+        metavar="OP",
+        help="Cut the graph at an operator or module and keep the pieces as functions; may be given several times.",
+    ),
+]
 Allow: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(

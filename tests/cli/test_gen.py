@@ -112,3 +112,20 @@ def test_a_pipe_gets_no_escape_codes_and_a_table_of_eighty_columns(fx2py, here, 
     result = fx2py("gen", saved / "net.pt2", other, "nowhere.pt2")
     assert "\x1b" not in result.out + result.err
     assert max(map(len, result.out.splitlines())) <= 80
+
+
+def test_split_at_keeps_the_pieces_between_the_named_operators_as_functions(fx2py, here, saved):
+    assert fx2py("gen", saved / "net.pt2", "--split-at", "aten::relu", "--split-at", "torch.sum").code == 0
+    manifest = json.loads((here / "net_fx2py" / "manifest.json").read_text())
+    functions = [entry["name"] for entry in manifest["submodules"] if entry["mode"] == "function"]
+    assert functions == ["submod_0", "submod_1", "submod_2"]
+    assert manifest["options"]["split_at"] == ["aten::relu", "torch.sum"]
+    assert fx2py("diff").code == 0
+
+
+def test_an_operator_that_is_not_there_to_split_at_is_named_and_nothing_is_written(fx2py, here, saved):
+    result = fx2py("gen", saved / "net.pt2", "--split-at", "aten::conv2d")
+    assert result.code == 2
+    assert "aten::conv2d" in result.err
+    assert "torch.ops.aten.relu.default" in result.err
+    assert files(here) == []
