@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from fx2py.graph.data import NO_META, Graph, Node, NodeMeta
 from fx2py.graph.names import imported_name
