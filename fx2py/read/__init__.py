@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 
 from fx2py.graph.data import GraphData
 from fx2py.read.exported_live import read_exported_program
+from fx2py.read.dump import read_dump
 from fx2py.read.folder import read_folder
 from fx2py.read.live import read_graph_module
 from fx2py.read.package import read_package
@@ -47,4 +48,5 @@ _READERS: dict[Format, _Reader] = {
     "pickle": read_pickled,
     "package": read_package,
     "folder": read_folder,
+    "dump": read_dump,
 }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import mmap
 import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from fx2py.errors import UnknownFormatError
+from fx2py.read.dump_text import MARK
 
-Format: TypeAlias = Literal["archive", "package", "checkpoint", "pickle", "folder"]
+Format: TypeAlias = Literal["archive", "package", "checkpoint", "pickle", "folder", "dump"]
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MARK = b"\x80"
@@ -56,7 +58,14 @@ def sniff(path: Path) -> Format:
         return _zip(path)
     if head[:1] == _PICKLE_MARK:
         return "pickle"
+    if _is_dump(path):
+        return "dump"
     raise UnknownFormatError(f"{path} is no saved graph: its content is of no known format.", _NEXT_STEP)
+
+
+def _is_dump(path: Path) -> bool:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return MARK.search(data) is not None
 
 
 def _folder(path: Path) -> Format:
