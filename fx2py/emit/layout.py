@@ -49,9 +49,10 @@ def lay_out(lines: Sequence[Line]) -> list[str]:
 
 def _formatted(statements: Iterable[str]) -> dict[str, list[str]]:
     """The lines of each statement that does not stand on its line as it is."""
-    known = {statement: split(statement) for statement in statements}
-    rest = [statement for statement, lines in known.items() if lines is None]
-    return {**known, **dict(zip(rest, _with_black(rest), strict=True))}
+    split_here = {statement: split(statement) for statement in statements}
+    rest = [statement for statement, lines in split_here.items() if lines is None]
+    formatted = {statement: lines for statement, lines in split_here.items() if lines is not None}
+    return {**formatted, **dict(zip(rest, _with_black(rest), strict=True))}
 
 
 def _with_black(statements: Sequence[str]) -> list[list[str]]:
