@@ -91,6 +91,13 @@ def emit(program: Program, options: GenerateOptions = DEFAULT) -> str:
     return _joined(parts)
 
 
+def emit_functions(program: Program, scope: Scope, options: GenerateOptions = DEFAULT) -> str:
+    """The text of a Program's functions alone, with what they import and name; ``scope`` may write its slots."""
+    functions = [_function(function, scope, options) for function in program.functions]
+    head = "\n\n".join(filter(None, (_imports(scope.modules), _aliases(program))))
+    return _joined([head, *functions, _containers(program)])
+
+
 def _joined(parts: list[str]) -> str:
     """The parts with the blank lines that black puts between them."""
     return "\n\n\n".join([part.strip("\n") for part in parts if part.strip()]) + "\n"
