@@ -52,7 +52,7 @@ from fx2py.program.liveness import finish, place_loads
 from fx2py.program.mentions import mentions
 from fx2py.program.native import native_call, returns_tensor
 from fx2py.program.options import DEFAULT, GenerateOptions
-from fx2py.program.scope import BIND_VARIABLES, Scope
+from fx2py.program.scope import BIND_VARIABLES, Scope, tensor_name
 from fx2py.program.tables import Tables
 from fx2py.program.unpack import unpack_early
 from fx2py.runtime_checks import Shape
@@ -284,7 +284,7 @@ class _FunctionLowering:
         return self._load(self.program.tables.constant(wish, value), wish)
 
     def _tensor(self, tensor: torch.Tensor, path: str, node: Node | None = None) -> Ref:
-        loaded = self._load(self.program.tables.weight(path, tensor), path.replace(".", "_"), node)
+        loaded = self._load(self.program.tables.weight(path, tensor), tensor_name(path), node)
         self.tensors.add(loaded.name)
         return loaded
 

@@ -50,6 +50,13 @@ def identifier_for(text: str) -> str:
     return f"{cleaned}_" if cleaned in _KEYWORDS else cleaned
 
 
+def tensor_name(path: str) -> str:
+    """A short name for the tensor at a path: its own and its module's, with what a number counts."""
+    *outer, module, own = ["", *path.split(".")]
+    name = f"{module}_{own}" if module else own
+    return f"{outer[-1]}_{name}" if module.isdigit() and outer[-1:] != [""] else name
+
+
 class Scope:
     """The names taken in one function; ``fresh`` hands out each name once, in amortised constant time."""
 
