@@ -20,6 +20,7 @@ from fx2py.graph.values import EnumMember, Name, OpName
 from fx2py.program.identical import identical_pieces
 from fx2py.program.ir import REQUIRED, Assign, Program, Submodule
 from fx2py.program.liveness import leaves, values_of
+from fx2py.program.memory import planned_peak
 from fx2py.program.options import GenerateOptions
 
 SCHEMA = 1
@@ -84,6 +85,14 @@ class TargetEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryEntry:
+    """The bytes of a call's own results that are alive at once, as planned; None where ``unknown`` says why."""
+
+    planned_peak: int | None = None
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything about a generated folder that is not code or tensors; ``files`` maps file names to sha256."""
 
@@ -96,6 +105,7 @@ class Manifest:
     requires: tuple[str, ...] = ()
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    memory: MemoryEntry = MemoryEntry()
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     fx2py: str = VERSION
     torch: str = torch.__version__
@@ -133,6 +143,7 @@ def _manifest(data: dict[str, Any]) -> Manifest:
     values["inputs"] = tuple(InputEntry(**entry) for entry in data["inputs"])
     values["submodules"] = tuple(_submodule_entry(entry) for entry in data["submodules"])
     values["weights"] = _tensor_entries(data["weights"])
+    values["memory"] = MemoryEntry(**data["memory"])
     values["targets"] = tuple(TargetEntry(**entry) for entry in data["targets"])
     for name in ("constants", "requires", "notes"):
         values[name] = tuple(data[name])
@@ -155,6 +166,7 @@ def describe(program: Program, options: GenerateOptions) -> Manifest:
     """The manifest of a Program, as yet without files."""
     origin = program.provenance
     targets = tuple(_targets(program))
+    planned = planned_peak(program)
     return Manifest(
         graph=GraphOrigin(origin.format, origin.path, origin.sha256, origin.model, origin.torch_version),
         inputs=tuple(_inputs(program)),
@@ -165,6 +177,7 @@ def describe(program: Program, options: GenerateOptions) -> Manifest:
         requires=tuple(sorted({target.library for target in targets} - {"torch", "python"})),
         options=dataclasses.asdict(options),
         notes=program.notes,
+        memory=MemoryEntry(planned.bytes, planned.unknown),
     )
 
 

@@ -204,6 +204,10 @@ def print_run(ran: Ran, verbose: bool, as_json: bool) -> None:
     facts = {"ran": ran.label, "time": f"{_duration(median(ran.seconds))} ({calls})"}
     if ran.saved is not None:
         facts["saved"] = str(ran.saved)
+    if ran.memory is not None:
+        plan = ran.memory.planned
+        facts["planned peak"] = f"unknown: {ran.memory.unknown}" if plan is None else f"{plan:,} bytes"
+        facts["measured peak"] = f"{ran.memory.measured:,} bytes"
     _print_facts(console, facts)
     _print_line(console, ran.inputs)
 
@@ -217,6 +221,7 @@ def _run_data(ran: Ran) -> dict[str, Any]:
         "seconds": list(ran.seconds),
         "median_seconds": median(ran.seconds),
         "saved": None if ran.saved is None else str(ran.saved),
+        "memory": None if ran.memory is None else asdict(ran.memory),
     }
 
 

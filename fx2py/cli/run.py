@@ -15,7 +15,11 @@ from fx2py.cli.locate import newest_folder
 from fx2py.errors import ReplayError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fx2py.artifact import Artifact
     from fx2py.cli.summary import Summary
+    from fx2py.replay.inputs import Inputs
     from fx2py.trust import Policy
 
 
@@ -29,6 +33,16 @@ class Ran:
     seconds: tuple[float, ...]
     saved: Path | None = None
     bindings: tuple[tuple[str, str], ...] = ()
+    memory: Memory | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The peak bytes of a call's own results: as planned (None where ``unknown`` says why) and as measured."""
+
+    planned: int | None
+    unknown: str
+    measured: int
 
 
 def run(
@@ -49,6 +63,9 @@ def run(
         int, typer.Option("--repeat", min=1, help="Call so often; the time is the median.")
     ] = 1,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show how each submodule is bound.")] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Measure the peak memory of the results in one more call.")
+    ] = False,
     model: options.ModelName = None,
     exact_ops: options.ExactOps = False,
     allow: options.Allow = None,
@@ -62,7 +79,7 @@ def run(
     admitted = options.policy(allow, allow_op, allow_class, trust)
     target = source or newest_folder(Path())
     with render.working(f"running {target}"):
-        ran = _run(target, _Request(inputs, device, output, seed, repeat, model, exact_ops), admitted)
+        ran = _run(target, _Request(inputs, device, output, seed, repeat, model, exact_ops, memory), admitted)
     render.print_run(ran, verbose, as_json)
 
 
@@ -77,6 +94,7 @@ class _Request:
     repeat: int
     model: str | None
     exact_ops: bool
+    memory: bool
 
 
 def _run(target: Path, request: _Request, policy: Policy) -> Ran:
@@ -97,7 +115,15 @@ def _run(target: Path, request: _Request, policy: Policy) -> Ran:
         _save(returned, request.output)
     more = [timed(execute, inputs)[1] for _ in range(request.repeat - 1)]
     bound = bindings(subject.artifact, execute)
-    return Ran(str(target), inputs.source, outputs, (seconds, *more), request.output, bound)
+    memory = _memory(subject.artifact, execute, inputs) if request.memory else None
+    return Ran(str(target), inputs.source, outputs, (seconds, *more), request.output, bound, memory)
+
+
+def _memory(artifact: Artifact, execute: Callable[..., Any], inputs: Inputs) -> Memory:
+    from fx2py.replay.memory import measured_peak
+
+    plan = artifact.manifest.memory
+    return Memory(plan.planned_peak, plan.unknown, measured_peak(execute, inputs.args, inputs.kwargs))
 
 
 def _save(result: Any, path: Path) -> None:

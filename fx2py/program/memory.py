@@ -1,0 +1,156 @@
+"""The planned peak: the bytes of results that are alive at once, from the recorded shapes and the deletions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from math import prod
+from typing import Any
+
+import torch
+
+from fx2py.graph.data import TensorMeta, ValueMeta
+from fx2py.graph.values import Name, OpName, Ref
+from fx2py.program.ir import Assign, Bind, Delete, Function, Load, Local, Method, Program, Slot, Statement
+from fx2py.program.liveness import leaves, values_of
+
+Storages = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPeak:
+    """The largest number of bytes that a call's own results take at once; None where ``unknown`` says why."""
+
+    bytes: int | None
+    unknown: str = ""
+
+
+def planned_peak(program: Program) -> PlannedPeak:
+    """The planned peak of one call of the entry.
+
+    Inputs and weights are not counted, they are the caller's; nor is what an operator or a called module allocates
+    inside. A result that its operator may make as a view counts as a view.
+    """
+    peaks: dict[str, int] = {}
+    for function in program.functions:
+        plan = _Plan(program, peaks)
+        plan.run(function)
+        if plan.unknown:
+            return PlannedPeak(None, plan.unknown)
+        peaks[function.name] = plan.peak
+    return PlannedPeak(peaks[program.entry.name])
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The live storages of one function, statement by statement."""
+
+    program: Program
+    peaks: Mapping[str, int]
+    sizes: list[int] = field(default_factory=list)
+    holders: Counter[int] = field(default_factory=Counter)
+    variables: dict[str, tuple[Storages, ...]] = field(default_factory=dict)
+    live: int = 0
+    peak: int = 0
+    unknown: str = ""
+
+    def run(self, function: Function) -> None:
+        for statement in function.body:
+            if type(statement) is Delete:
+                for name in statement.names:
+                    self._release(self.variables.pop(name, ()))
+            elif type(statement) is not Load:
+                self._make(statement)
+
+    def _make(self, statement: Statement) -> None:
+        parts = self._parts(statement)
+        self._hold(parts)
+        self.peak = max(self.peak, self.live + self._inside(statement))
+        target = statement.target if isinstance(statement, Assign | Bind) else None
+        if target is None:
+            self._release(parts)
+        else:
+            self.variables[target] = parts
+
+    def _parts(self, statement: Statement) -> tuple[Storages, ...]:
+        """The storages of a statement's result: one entry for a tensor, one an item for a tuple."""
+        read = [part for part in leaves(values_of(statement)) if type(part) is Ref]
+        held = [self.variables.get(part.name, ()) for part in read]
+        if not isinstance(statement, Assign) or statement.origin is None:
+            return tuple(storages for parts in held for storages in parts)
+        call, meta = statement.call, statement.origin.meta.value
+        if call.callee == _GETITEM and held and isinstance(call.args[0], Ref) and type(call.args[1]) is int:
+            index = call.args[1]
+            if len(held[0]) > 1 and -len(held[0]) <= index < len(held[0]):
+                return (held[0][index],)
+        if _makes_view(statement.origin.target):
+            return held[0] if held else ()
+        return tuple(
+            (self._allocate(part, statement.origin.name),) for part in _tensors(meta, statement, self)
+        )
+
+    def _allocate(self, meta: TensorMeta, name: str) -> int:
+        symbols = sorted({size for size in meta.shape if isinstance(size, str)})
+        if symbols:
+            self.unknown = (
+                self.unknown or f"the sizes {', '.join(symbols)} of {name} are known only in a call"
+            )
+        self.sizes.append(0 if symbols else prod(map(int, meta.shape)) * meta.dtype.itemsize)
+        return len(self.sizes) - 1
+
+    def _inside(self, statement: Statement) -> int:
+        """What a generated function that is called here takes at its own peak."""
+        called = (self._function(part) for part in leaves(values_of(statement)))
+        return max((self.peaks.get(name, 0) for name in called if name), default=0)
+
+    def _function(self, part: Any) -> str | None:
+        if type(part) is Local:
+            return part.name
+        is_module = type(part) is Slot and part.table == "submods"
+        return self.program.submods[part.index].function if is_module else None
+
+    def _hold(self, parts: tuple[Storages, ...]) -> None:
+        for storage in (storage for storages in parts for storage in storages):
+            if not self.holders[storage]:
+                self.live += self.sizes[storage]
+            self.holders[storage] += 1
+
+    def _release(self, parts: tuple[Storages, ...]) -> None:
+        for storage in (storage for storages in parts for storage in storages):
+            self.holders[storage] -= 1
+            if not self.holders[storage]:
+                self.live -= self.sizes[storage]
+
+
+_GETITEM = Name("operator", "getitem")
+
+
+def _tensors(meta: ValueMeta, statement: Assign, plan: _Plan) -> Iterator[TensorMeta]:
+    """The tensors of a recorded result; a result of which nothing is recorded makes the peak unknown."""
+    stack = [meta]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, TensorMeta):
+            yield part
+        elif isinstance(part, tuple):
+            stack.extend(reversed(part))
+        elif part is None and meta is None and statement.target is not None and statement.origin is not None:
+            plan.unknown = plan.unknown or f"no shape of {statement.origin.name} is recorded"
+
+
+def _makes_view(target: Any) -> bool:
+    """Whether a call's result shares the memory of its first argument, as the schema of its operator says."""
+    if isinstance(target, OpName):
+        return _aliases(f"{target.namespace}::{target.name}", target.overload)
+    if isinstance(target, Name):
+        return target == _GETITEM or _aliases(f"aten::{target.qualname.rpartition('.')[2]}", None)
+    return isinstance(target, str) and _aliases(f"aten::{target}", None)
+
+
+@cache
+def _aliases(operator: str, overload: str | None) -> bool:
+    schemas = torch._C._jit_get_schemas_for_operator(operator)
+    chosen = [schema for schema in schemas if overload in (None, schema.overload_name or "default")]
+    return bool(chosen) and all(any(r.alias_info for r in schema.returns) for schema in chosen)

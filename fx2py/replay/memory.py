@@ -1,0 +1,64 @@
+"""The measured peak: the bytes of results that were alive at once while a callable ran."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+def measured_peak(execute: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    """The largest number of bytes that the tensors made by one call took at once, counted after each operator.
+
+    Inputs, weights and what a kernel allocates inside are not counted; what a composite operator makes of other
+    operators is, and inside a higher-order operator only its results are.
+    """
+    live = _LiveBytes()
+    with live:
+        execute(*args, **kwargs)
+    return live.peak
+
+
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows the storages that operators return, each until it is freed."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak: int = 0
+        self._own: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._others: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self._own = {key: entry for key, entry in self._own.items() if not _is_freed(entry[0])}
+        given = {_key(tensor) for tensor in _dense((args, kwargs))}
+        self._others |= given - self._own.keys()
+        result = func(*args, **kwargs)
+        for tensor in _dense(result):
+            key = _key(tensor)
+            if key not in self._others and key not in self._own:
+                storage = tensor.untyped_storage()
+                self._own[key] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
+        self.peak = max(self.peak, sum(size for _, size in self._own.values()))
+        return result
+
+
+def _dense(tree: Any) -> list[torch.Tensor]:
+    leaves = tree_leaves(tree)
+    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided]
+
+
+def _key(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _is_freed(storage: StorageWeakRef) -> bool:
+    return bool(storage.expired())  # type: ignore[no-untyped-call]

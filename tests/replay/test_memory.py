@@ -1,0 +1,117 @@
+"""No value outlives its last use: planned and measured peaks of a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import fx
+from torch.fx.passes.split_module import split_module
+
+import fx2py
+from fx2py.program.memory import PlannedPeak, planned_peak
+from fx2py.replay.memory import measured_peak
+
+ROWS, WIDTH = 8, 16
+UNIT = ROWS * WIDTH * 4
+
+
+class Block(torch.nn.Module):
+    """Four tensors are alive at once at its worst: the input, two halves' results and what they are joined to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        wide = torch.relu(self.linear(x))
+        left, right = wide.chunk(2, -1)
+        return torch.cat([left.sin(), right.cos()], -1) * x
+
+
+class Net(torch.nn.Module):
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.blocks = torch.nn.ModuleList([Block() for _ in range(blocks)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+def in_pieces(traced: fx.GraphModule, net: torch.nn.Module, count: int) -> fx.GraphModule:
+    places = {node: index for index, node in enumerate(traced.graph.nodes)}
+    return split_module(traced, net, lambda node: places[node] * count // len(places))
+
+
+def peak_of(source: Any, **options: bool) -> int:
+    code = fx2py.generate(source, options=fx2py.GenerateOptions(**options)).bind()
+    with torch.no_grad():
+        return measured_peak(code, (torch.randn(ROWS, WIDTH),), {})
+
+
+@pytest.fixture(scope="module")
+def net() -> Net:
+    return Net(16).eval()
+
+
+def test_net_in_sixteen_pieces_peaks_at_the_figure_of_the_flat_graph(net: Net) -> None:
+    traced = fx.symbolic_trace(net)
+    assert peak_of(in_pieces(traced, net, 16)) == peak_of(traced)
+
+
+def exported(
+    function: Callable[..., Any], *args: torch.Tensor, **options: Any
+) -> torch.export.ExportedProgram:
+    class Model(torch.nn.Module):
+        def forward(self, *inputs: torch.Tensor) -> Any:
+            return function(*inputs)
+
+    return torch.export.export(Model(), args, **options)
+
+
+def used_late(x: torch.Tensor) -> torch.Tensor:
+    values, places = torch.topk(x, WIDTH)
+    values = values.sin().cos().sin()
+    return values + places
+
+
+def used_at_once(x: torch.Tensor) -> torch.Tensor:
+    values, _ = torch.topk(x, WIDTH)
+    values = values.sin()
+    return values.cos().sin()
+
+
+@pytest.mark.parametrize(
+    ("function", "units"), [(used_late, 4), (used_at_once, 3), (lambda x: (x.sin().cos(), x.view(-1)), 2)]
+)
+def test_peak_is_what_the_live_values_take(function: Callable[..., Any], units: int) -> None:
+    """topk gives four-byte values and eight-byte places: 1 + 2 units."""
+    x = torch.randn(ROWS, WIDTH)
+    code = fx2py.generate(exported(function, x))
+    assert code.program is not None
+    assert planned_peak(code.program) == PlannedPeak(units * UNIT)
+    assert measured_peak(code.bind(), (x,), {}) == units * UNIT
+
+
+def test_planned_peak_is_in_the_manifest(tmp_path: Any) -> None:
+    code = fx2py.generate(exported(used_late, torch.randn(ROWS, WIDTH))).write(tmp_path / "late_fx2py")
+    assert fx2py.open_artifact(tmp_path / "late_fx2py").manifest.memory.planned_peak == 4 * UNIT
+    assert code.manifest.memory.planned_peak == 4 * UNIT
+
+
+def test_peak_of_symbolic_sizes_is_unknown_and_says_why() -> None:
+    rows = torch.export.Dim("rows", min=2)
+    code = fx2py.generate(exported(used_late, torch.randn(ROWS, WIDTH), dynamic_shapes=(({0: rows},),)))
+    memory = code.manifest.memory
+    assert memory.planned_peak is None
+    assert "known only in a call" in memory.unknown
+
+
+def test_peak_without_recorded_shapes_is_unknown(net: Net) -> None:
+    memory = fx2py.generate(fx.symbolic_trace(net)).manifest.memory
+    assert memory.planned_peak is None
+    assert memory.unknown == "no shape of blocks_0_linear is recorded"
