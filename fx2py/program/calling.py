@@ -101,6 +101,10 @@ def pack_result(tree: Tree, result: Any, refuse: Refuse) -> Any:
     if not isinstance(flat, tuple) or len(flat) != tree.leaf_count:
         refuse("output", f"the result does not have the {tree.leaf_count} leaves of its structure")
         return None
+    unbuilt = sorted(_kinds(tree) & _UNBUILT)
+    if unbuilt:
+        refuse("output", f"the result holds a {' and a '.join(unbuilt)}, which no literal builds")
+        return None
     return _pack(tree, iter(flat))
 
 
@@ -114,8 +118,6 @@ def _pack(tree: Tree, leaves: Iterator[Any]) -> Any:
         return List(parts)
     if tree.kind in _DICT_CLASSES:
         return Dict(tuple(zip(tree.keys, parts, strict=True)), _DICT_CLASSES[tree.kind])
-    if tree.kind == "deque":
-        return Record(Name("collections", "deque"), (("iterable", List(parts)),))
     if tree.cls is None:
         raise ValueError(f"a {tree.kind} without a class")
     return Record(tree.cls, tuple(zip(map(str, tree.keys), parts, strict=True)))
@@ -124,8 +126,13 @@ def _pack(tree: Tree, leaves: Iterator[Any]) -> Any:
 _DICT_CLASSES: dict[str, Name | None] = {
     "dict": None,
     "ordereddict": Name("collections", "OrderedDict"),
-    "defaultdict": Name("collections", "defaultdict"),
 }
+_UNBUILT = frozenset({"defaultdict", "deque"})
+"""Containers that hold more than their items: a default factory, a limit."""
+
+
+def _kinds(tree: Tree) -> set[str]:
+    return {tree.kind}.union(*map(_kinds, tree.children))
 
 
 def bind_arguments(
