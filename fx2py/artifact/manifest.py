@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
+from fx2py.emit.expressions import Scope, value_text
 from fx2py.emit.notes import value_note
 from fx2py.emit.text import comment
 from fx2py.errors import ArtifactError
 from fx2py.graph.data import ModuleRecord, ValueMeta
-from fx2py.graph.values import EnumMember, Name, OpName
+from fx2py.graph.values import EnumMember, Live, Name, OpName, Value
 from fx2py.program.identical import identical_pieces
 from fx2py.program.ir import REQUIRED, Assign, Program, Submodule
 from fx2py.program.liveness import leaves, values_of
@@ -118,7 +119,7 @@ class Manifest:
 
 
 def manifest_text(manifest: Manifest) -> str:
-    return json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(manifest.to_json(), indent=2) + "\n"
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -172,13 +173,19 @@ def describe(program: Program, options: GenerateOptions) -> Manifest:
         inputs=tuple(_inputs(program)),
         submodules=tuple(_submodules(program)),
         weights=tuple(_tensor_entry(weight.path, weight.tensor) for weight in program.weights),
-        constants=tuple(comment(f"{constant.name}: {constant.value!r}") for constant in program.consts),
+        constants=tuple(
+            comment(f"{constant.name}: {_described(constant.value)}") for constant in program.consts
+        ),
         targets=targets,
         requires=tuple(sorted({target.library for target in targets} - {"torch", "python"})),
         options=dataclasses.asdict(options),
         notes=program.notes,
         memory=MemoryEntry(planned.bytes, planned.unknown),
     )
+
+
+def _described(value: Value) -> str:
+    return value.description if isinstance(value, Live) else repr(value)
 
 
 def _tensor_entry(name: str, tensor: torch.Tensor) -> TensorEntry:
@@ -190,8 +197,9 @@ def _note(meta: ValueMeta) -> str | None:
 
 
 def _inputs(program: Program) -> Iterator[InputEntry]:
+    scope = Scope.of(program)
     for parameter in program.entry.parameters:
-        default = None if parameter.default is REQUIRED else comment(repr(parameter.default))
+        default = None if parameter.default is REQUIRED else comment(value_text(parameter.default, scope))
         value = _note(parameter.origin.meta.value) if parameter.origin else None
         yield InputEntry(parameter.public_name, parameter.kind, default, value)
 

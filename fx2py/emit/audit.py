@@ -9,7 +9,7 @@ from fx2py.emit.grammar import GrammarError, path_name
 from fx2py.emit.parse import Parsed, parse
 from fx2py.emit.read_tail import BuiltModule, Tail
 from fx2py.errors import ArtifactError, UntrustedTargetError
-from fx2py.graph.values import Dict, EnumMember, Name, OpName
+from fx2py.graph.values import Dict, EnumMember, Name, OpName, walk
 from fx2py.program.ir import Assign, Bind, Function, Local, Method
 from fx2py.program.liveness import leaves, values_of
 from fx2py.trust import Policy, classes
@@ -43,10 +43,17 @@ def _checked_names(parsed: Parsed, policy: Policy) -> Iterator[Name]:
     """Check each name of the functions, the tables and the inputs' demands; yields those that passed."""
     for callee, values in _all_uses(parsed):
         _check_callee(callee, values, policy)
-        named = [value for value in leaves(iter(values)) if isinstance(value, Name | OpName)]
+        named = [part for value in values for part in _named_parts(value)]
         for value in named:
             policy.check(_argument(value, policy.classes), "value")
         yield from (part for part in (callee, *named) if isinstance(part, Name))
+
+
+def _named_parts(value: Any) -> Iterator[Name | OpName]:
+    for part in walk(value):
+        found = part.factory if isinstance(part, Dict) else part
+        if isinstance(found, Name | OpName):
+            yield found
 
 
 def _all_uses(parsed: Parsed) -> Iterator[tuple[Any, tuple[Any, ...]]]:

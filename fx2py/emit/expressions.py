@@ -10,7 +10,20 @@ from typing import Any
 
 from fx2py.emit import text
 from fx2py.errors import InternalError
-from fx2py.graph.values import Dict, EnumMember, List, Name, OpName, Range, Record, Ref, Set, Size, Slice
+from fx2py.graph.values import (
+    DEFAULTDICT,
+    Dict,
+    EnumMember,
+    List,
+    Name,
+    OpName,
+    Range,
+    Record,
+    Ref,
+    Set,
+    Size,
+    Slice,
+)
 from fx2py.program.ir import Call, Local, Method, Program, Slot, TableName
 from fx2py.program.scope import MODULE_ALIASES, is_plain_identifier
 
@@ -101,9 +114,12 @@ def _tuple(value: tuple[Any, ...], scope: Scope) -> str:
 
 
 def _dict(value: Dict, scope: Scope) -> str:
-    if value.cls is None:
+    if value.cls is None or value.cls == DEFAULTDICT:
         items = [f"{value_text(key, scope)}: {value_text(item, scope)}" for key, item in value.items]
-        return f"{{{', '.join(items)}}}"
+        display = f"{{{', '.join(items)}}}"
+        if value.cls is None:
+            return display
+        return f"{name_text(value.cls, scope)}({value_text(value.factory, scope)}, {display})"
     return f"{name_text(value.cls, scope)}([{', '.join([_tuple(item, scope) for item in value.items])}])"
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fx2py.emit.expressions import BINARY_OPERATORS, GRAPH_MODULE, UNARY_OPERATORS
-from fx2py.graph.values import Dict, List, Name, OpName, Range, Record, Ref, Set, Size, Slice
+from fx2py.graph.values import DEFAULTDICT, Dict, List, Name, OpName, Range, Record, Ref, Set, Size, Slice
 from fx2py.program.ir import CHECK_INPUTS, Call, Local, Method, Slot, TableName
+from fx2py.program.scope import RESERVED
 
 _SYMBOLS: dict[type[ast.AST], str] = {
     ast.Add: "+",
@@ -68,6 +69,12 @@ class Names:
     tables: tuple[str, ...] = ()
     local: set[str] = field(default_factory=set)
     special: Callable[[ast.expr], Any] | None = None
+
+    def refuse_hiding(self, node: ast.AST, name: str) -> None:
+        """Raise GrammarError when ``name`` already means something in every file or in this one."""
+        own = (self.modules, self.ops, self.containers, self.functions)
+        if name in RESERVED or any(name in table for table in own):
+            raise GrammarError(node, f"{name!r} hides what the file has under this name")
 
 
 def path_name(path: str) -> Name:
@@ -242,6 +249,13 @@ def _ordered_dict(node: ast.Call, names: Names) -> Any:
     return Dict(pairs, path_name(dotted_path(node.func, names)))
 
 
+def _default_dict(node: ast.Call, names: Names) -> Any:
+    inner = _items(node.args, names)
+    if len(inner) != 2 or not isinstance(inner[0], Name | None) or not isinstance(inner[1], Dict):
+        raise GrammarError(node, "a defaultdict is written over its factory and a display")
+    return Dict(inner[1].items, DEFAULTDICT, inner[0])
+
+
 def _partial(node: ast.Call, names: Names) -> Any:
     target = read_value(node.args[0], names) if len(node.args) == 1 else None
     if not isinstance(target, Local) or target.as_graph:
@@ -263,6 +277,7 @@ _CONSTRUCTORS: dict[str, Callable[[ast.Call, Names], Any]] = {
     "builtins.complex": _complex,
     "torch.Size": _size,
     "collections.OrderedDict": _ordered_dict,
+    "collections.defaultdict": _default_dict,
     "functools.partial": _partial,
 }
 _VALUE_READERS: dict[type[ast.AST], Callable[[Any, Names], Any]] = {

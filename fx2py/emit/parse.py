@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
+from fx2py import runtime
 from fx2py.emit.checks import read_table
 from fx2py.emit.grammar import GrammarError, Names, dotted_path, path_name, read_call, read_index, read_value
 from fx2py.emit.module import CHECKING, LOADING, carried_checks, carried_runtime
@@ -27,6 +29,7 @@ from fx2py.program.ir import (
     Statement,
 )
 from fx2py.program.liveness import TABLE_ORDER
+from fx2py.program.scope import MODULE_ALIASES
 
 _SETITEM = Name("operator", "setitem")
 
@@ -98,6 +101,7 @@ def _functions(
         raise GrammarError(nodes[-2], "load is not the function that fx2py writes")
     read: list[Function] = []
     for node in nodes[:-2]:
+        names.refuse_hiding(node, node.name)
         function = _function(node, names)
         names.functions[function.name] = function.tables
         read.append(function)
@@ -111,6 +115,9 @@ def _module_level(node: ast.stmt, names: Names) -> list[str]:
         return []
     for alias in node.names:
         root = alias.name.partition(".")[0]
+        known = getattr(runtime, root, None)
+        if alias.asname != MODULE_ALIASES.get(alias.name) or (known and not isinstance(known, ModuleType)):
+            raise GrammarError(node, f"the import of {alias.name} hides what the file has under this name")
         names.modules[alias.asname or root] = alias.name if alias.asname else root
     return [alias.name for alias in node.names]
 
@@ -123,10 +130,21 @@ def _assigned(node: ast.stmt) -> tuple[str, ast.expr]:
 
 def _op_alias(node: ast.stmt, names: Names) -> None:
     alias, value = _assigned(node)
-    parts = dotted_path(value, names).split(".")
+    parts = _attributes(value, names)
     if parts[:2] != ["torch", "ops"] or not 4 <= len(parts) <= 5:
         raise GrammarError(node, f"{alias!r} is not an operator of torch.ops")
+    names.refuse_hiding(node, alias)
     names.ops[alias] = OpName(*parts[2:])
+
+
+def _attributes(node: ast.expr, names: Names) -> list[str]:
+    """The parts of a dotted path of which some are read by ``getattr``."""
+    match node:
+        case ast.Call(func=ast.Name(id="getattr"), args=[value, ast.Constant(value=str(name))], keywords=[]):
+            return [*_attributes(value, names), name]
+        case ast.Attribute(value=value, attr=name):
+            return [*_attributes(value, names), name]
+    return [dotted_path(node, names)]
 
 
 def _container(node: ast.stmt, names: Names) -> None:
@@ -137,6 +155,7 @@ def _container(node: ast.stmt, names: Names) -> None:
         or value.func.id != "container"
     ):
         raise GrammarError(node, f"{alias!r} is not a container class")
+    names.refuse_hiding(node, alias)
     path, fields = (read_value(part, Names()) for part in value.args)
     names.containers[alias] = (path_name(path), fields)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ import torch
 from fx2py.emit.grammar import GrammarError, Names, read_value
 from fx2py.emit.tail import BIND_DOC, BIND_PARAMETERS
 from fx2py.graph.values import DefaultDevice, DeviceType, Dict, Set, children
+from fx2py.program.scope import BIND_VARIABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class LiveConstant:
     """``live("constant_1", "description")``"""
 
     name: str
-    description: str = field(compare=False)
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Absent:
     """``Missing("path", "reason")``"""
 
     path: str
-    reason: str = field(compare=False)
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def read_tail(node: ast.FunctionDef, names: Names) -> Tail:
     variables: dict[str, Any] = {}
     for statement in node.body[1:-1]:
         target, value = _assigned(statement)
+        if target not in BIND_VARIABLES and target not in ("consts", "weights"):
+            names.refuse_hiding(statement, target)
         if target == "weights":
             variables[target] = _weight_count(value)
         elif target == "modules":

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from fx2py.emit.grammar import path_name
-from fx2py.graph.values import Dict, EnumMember, Name, OpName, Record, Ref, Set, children
+from fx2py.graph.values import Dict, EnumMember, List, Name, OpName, Record, Ref, Set, Size, children
 
+_CONTAINERS = (tuple, List, Dict, Record, Size)
 _DOTTED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
 
 
@@ -38,17 +39,18 @@ def same(one: Any, other: Any) -> bool:
         return same((one.real, one.imag), (other.real, other.imag))
     if kind is Set:
         return bool(one.frozen == other.frozen) and _same_members(one.items, other.items)
+    if kind is Dict and (one.cls, path_normal(one.factory)) != (other.cls, path_normal(other.factory)):
+        return False
+    if kind is Record and _shape(one) != _shape(other):
+        return False
     inner, theirs = children(one), children(other)
     if not inner and not theirs:
-        return bool(one == other)
-    if kind is Dict and path_normal(one.cls) != path_normal(other.cls):
-        return False
-    if kind is Record and (path_normal(one.cls), [n for n, _ in one.fields]) != (
-        path_normal(other.cls),
-        [n for n, _ in other.fields],
-    ):
-        return False
+        return kind in _CONTAINERS or bool(one == other)
     return len(inner) == len(theirs) and all(map(same, inner, theirs))
+
+
+def _shape(record: Record) -> tuple[Any, list[str]]:
+    return path_normal(record.cls), [name for name, _ in record.fields]
 
 
 def _same_members(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:

@@ -29,6 +29,7 @@ from fx2py.program.ir import Program
 from fx2py.program.literals import bits_of, needs_slot
 from fx2py.program.scope import BIND_VARIABLES
 from fx2py.program.scope import Scope as Names
+from fx2py.program.well_formed import fault_of
 
 LOAD = '''def load(device="cpu", submods=None):
     """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
@@ -40,6 +41,7 @@ LOAD = '''def load(device="cpu", submods=None):
 
 
 BIND_DOC = "The graph as a callable over these tensors; every table of the code is filled here."
+NOT_IN_FILE = "is not in the file"
 BIND_PARAMETERS = "tensors, device=None, submods=None"
 
 
@@ -81,11 +83,15 @@ class _BoundText:
         return f"{{{', '.join([f'{text.quoted(name)}: {written}' for name, written in items])}}}"
 
 
-def _unwritable(record: ModuleRecord) -> str:
+def why_unwritable(record: ModuleRecord) -> str:
     """Why a module cannot be written as data, or ''."""
     if record.graph is not None:
         return "is a graph inside a module that is called as a whole"
+    if record.live is not None and record.hooks:
+        return f"has {', '.join(record.hooks)}, which no file can hold"
     for name, value in record.attributes.items():
+        if fault_of(value):
+            return f"has an attribute {name!r} that has no text: {fault_of(value)}"
         for part in walk(value):
             if isinstance(part, Live | Opaque | OpName):
                 return f"is a {record.cls} whose attribute {name!r} is no data"
@@ -93,7 +99,7 @@ def _unwritable(record: ModuleRecord) -> str:
 
 
 def _build(path: str, record: ModuleRecord, variables: Mapping[int, str], bound: _BoundText) -> str:
-    reason = _unwritable(record)
+    reason = why_unwritable(record)
     if reason:
         return f"Missing({text.quoted(path)}, {text.quoted(text.comment(reason))})"
     attributes = bound.mapping((name, bound.value(value)) for name, value in record.attributes.items())
@@ -139,7 +145,7 @@ def tail_source(program: Program, scope: Scope) -> str:
         lines.append(f"{variables[id(record)]} = {_build(path, record, variables, bound)}")
     modules: list[tuple[str, str]] = []
     for entry in program.submods:
-        missing = f'Missing({text.quoted(entry.path)}, "is not in the file")'
+        missing = f"Missing({text.quoted(entry.path)}, {text.quoted(NOT_IN_FILE)})"
         modules.append((entry.path, entry.function or variables.get(id(entry.record), missing)))
     consts = ", ".join([bound.value(constant.value) for constant in program.consts])
     renamed = (

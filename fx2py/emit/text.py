@@ -16,8 +16,11 @@ import torch
 from fx2py.errors import InternalError
 from fx2py.program.scope import is_plain_identifier
 
-_ESCAPED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]")
-_PRAGMA = re.compile(r"\b(fmt|type|noqa|pylint|pragma|yapf|isort|mypy|ruff|nosec)(\s*):", re.IGNORECASE)
+_PRAGMA = re.compile(
+    r"\b(fmt|type|noqa|pylint|pragma|yapf|isort|mypy|pyright|ruff|flake8|nosec|vim?|ex)\s*:", re.IGNORECASE
+)
+_ENCODING = re.compile(r"coding(?=[:=])", re.IGNORECASE)
+"""Python reads the encoding of a file from a comment: under another one, other comments could become code."""
 _LONGEST_DECIMAL = 2**13000
 _LONGEST_COMMENT = 82
 
@@ -34,6 +37,14 @@ def dotted(path: str) -> str:
     return ".".join([identifier(part) for part in path.split(".")])
 
 
+def attribute_chain(path: str) -> str:
+    """A dotted path in which a keyword, as in ``torch.ops.aten.random.from``, is read by ``getattr``."""
+    chain, *attributes = path.split(".")
+    for name in attributes:
+        chain = f"{chain}.{name}" if is_plain_identifier(name) else f"getattr({chain}, {quoted(name)})"
+    return chain
+
+
 def quoted(text: str) -> str:
     """A string literal, in the quotes that black chooses."""
     literal = repr(text)
@@ -44,8 +55,8 @@ def quoted(text: str) -> str:
 
 def comment(text: str) -> str:
     """One printable line that no tool reads as an instruction; at most 82 characters, so that it fits where code fits."""
-    line = _PRAGMA.sub(r"\1 ;", _ESCAPED.sub(" ", text)).strip()
-    line = "".join(char if char.isprintable() else " " for char in line)
+    line = "".join(char if char.isprintable() else " " for char in text)
+    line = _ENCODING.sub("coding ", _PRAGMA.sub(r"\1 ;", line)).strip()
     return line if len(line) <= _LONGEST_COMMENT else f"{line[:_LONGEST_COMMENT - 3]}..."
 
 

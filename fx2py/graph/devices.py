@@ -135,4 +135,4 @@ def _device(value: Any, index: int | None = None) -> Any:
 
 
 def _type(value: Any) -> Any:
-    return DeviceType(value) if type(value) is str else value
+    return DeviceType(value) if isinstance(_device(value), torch.device) and type(value) is str else value

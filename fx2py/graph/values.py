@@ -120,10 +120,14 @@ class List:
 
 @dataclass(frozen=True, slots=True)
 class Dict:
-    """A dict in its own order; ``cls`` is set for OrderedDict and defaultdict."""
+    """A dict in its own order; ``cls`` is set for OrderedDict and defaultdict, ``factory`` for the latter only."""
 
     items: tuple[tuple[Value, Value], ...] = ()
     cls: Name | None = None
+    factory: Name | None = None
+
+
+DEFAULTDICT = Name("collections", "defaultdict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +220,7 @@ def rebuild(value: Any, parts: tuple[Any, ...]) -> Any:
     if kind is Set:
         return Set(parts, value.frozen)
     if kind is Dict:
-        return Dict(tuple(zip(parts[::2], parts[1::2], strict=True)), value.cls)
+        return Dict(tuple(zip(parts[::2], parts[1::2], strict=True)), value.cls, value.factory)
     if kind is Record:
         names = (name for name, _ in value.fields)
         return Record(value.cls, tuple(zip(names, parts, strict=True)))

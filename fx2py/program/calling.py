@@ -6,12 +6,28 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fx2py.graph.data import CallingConvention, Graph, Node, Tree
-from fx2py.graph.values import Dict, List, Name, Record, Ref, walk
-from fx2py.program.ir import REQUIRED, Assign, Call, Local, Parameter, Statement
+from fx2py.graph.values import (
+    DEFAULTDICT,
+    Attribute,
+    Dict,
+    List,
+    Name,
+    Opaque,
+    OpName,
+    Record,
+    Ref,
+    SymExpr,
+    TensorValue,
+    walk,
+)
+from fx2py.program.ir import REQUIRED, Assign, Call, Container, Local, Parameter, Statement
 from fx2py.program.literals import needs_slot
 from fx2py.program.scope import Scope
+from fx2py.program.well_formed import fault_of
 
 Refuse = Callable[[str, str], None]
+_BOUND = (Ref, Attribute, OpName, Opaque, SymExpr, TensorValue)
+"""What only a body can name; a default stands outside of it."""
 _GETITEM = Name("operator", "getitem")
 _GETATTR = Name("builtins", "getattr")
 
@@ -48,10 +64,16 @@ def _parameter(node: Node, kind: Any, scope: Scope, refuse: Refuse) -> Parameter
     if public.startswith("*"):
         return Parameter(scope.fresh(public[1:]), public[1:], "var_positional", REQUIRED, node)
     default = node.args[0] if node.args else REQUIRED
-    if default is not REQUIRED and any(needs_slot(part) or isinstance(part, Ref) for part in walk(default)):
+    if default is not REQUIRED and not _has_text(default):
         refuse(node.name, "the default of the parameter has no exact text")
         default = None
     return Parameter(scope.fresh(public), public, kind, default, node)
+
+
+def _has_text(value: Any) -> bool:
+    return not fault_of(value) and not any(
+        needs_slot(part) or isinstance(part, _BOUND) for part in walk(value)
+    )
 
 
 def unpack_inputs(
@@ -101,10 +123,6 @@ def pack_result(tree: Tree, result: Any, refuse: Refuse) -> Any:
     if not isinstance(flat, tuple) or len(flat) != tree.leaf_count:
         refuse("output", f"the result does not have the {tree.leaf_count} leaves of its structure")
         return None
-    unbuilt = sorted(_kinds(tree) & _UNBUILT)
-    if unbuilt:
-        refuse("output", f"the result holds a {' and a '.join(unbuilt)}, which no literal builds")
-        return None
     return _pack(tree, iter(flat))
 
 
@@ -117,22 +135,30 @@ def _pack(tree: Tree, leaves: Iterator[Any]) -> Any:
     if tree.kind == "list":
         return List(parts)
     if tree.kind in _DICT_CLASSES:
-        return Dict(tuple(zip(tree.keys, parts, strict=True)), _DICT_CLASSES[tree.kind])
-    if tree.cls is None:
+        factory = tree.cls if tree.kind == "defaultdict" else None
+        return Dict(tuple(zip(tree.keys, parts, strict=True)), _DICT_CLASSES[tree.kind], factory)
+    if tree.kind == "deque":
+        parts = (List(parts), *tree.keys)
+    made = container_of(tree)
+    if made is None:
         raise ValueError(f"a {tree.kind} without a class")
-    return Record(tree.cls, tuple(zip(map(str, tree.keys), parts, strict=True)))
+    return Record(made.cls, tuple(zip(made.fields, parts, strict=True)))
+
+
+def container_of(tree: Tree) -> Container | None:
+    """The class that makes a container of the result; None for those that have a display of their own."""
+    if tree.kind == "deque":
+        return Container(Name("collections", "deque"), ("iterable", "maxlen")[: 1 + len(tree.keys)])
+    if tree.cls is None or tree.kind == "defaultdict":
+        return None
+    return Container(tree.cls, tuple(map(str, tree.keys)))
 
 
 _DICT_CLASSES: dict[str, Name | None] = {
     "dict": None,
     "ordereddict": Name("collections", "OrderedDict"),
+    "defaultdict": DEFAULTDICT,
 }
-_UNBUILT = frozenset({"defaultdict", "deque"})
-"""Containers that hold more than their items: a default factory, a limit."""
-
-
-def _kinds(tree: Tree) -> set[str]:
-    return {tree.kind}.union(*map(_kinds, tree.children))
 
 
 def bind_arguments(

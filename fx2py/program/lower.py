@@ -12,6 +12,8 @@ from fx2py.errors import Finding, UnsupportedGraphError
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node, SymMeta, ValueMeta
 from fx2py.graph.devices import explicit_devices
 from fx2py.graph.values import (
+    DEFAULTDICT,
+    PLAIN,
     Attribute,
     Dict,
     List,
@@ -55,6 +57,7 @@ from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.program.scope import BIND_VARIABLES, Scope, tensor_name
 from fx2py.program.tables import Tables
 from fx2py.program.unpack import unpack_early
+from fx2py.program.well_formed import fault_of
 from fx2py.runtime_checks import Shape
 
 _GETITEM = Name("operator", "getitem")
@@ -250,7 +253,15 @@ class _FunctionLowering:
                 return handler(self, part, frame, where)
             return self._constant(part) if needs_slot(part) else part
 
+        if type(value) is not Ref and type(value) not in PLAIN and not self._is_well_formed(value, where):
+            return None
         return map_leaves(value, leaf)
+
+    def _is_well_formed(self, value: Any, where: str) -> bool:
+        fault = fault_of(value)
+        if fault:
+            self.program.refuse(where, fault)
+        return not fault
 
     def _reference(self, name: str, frame: _Frame, where: str, keep_tuples: bool) -> Any:
         if name not in frame.env:
@@ -266,7 +277,9 @@ class _FunctionLowering:
     def _shared(self, name: str, value: Any) -> Ref:
         """A variable for a container that is used as a whole, so that all its uses see one object."""
         target = self.scope.fresh(name)
-        if isinstance(value, Dict) and value.cls is not None:
+        if isinstance(value, Dict) and value.cls == DEFAULTDICT:
+            self.statements.append(Assign(target, Call(DEFAULTDICT, (value.factory, Dict(value.items)))))
+        elif isinstance(value, Dict) and value.cls is not None:
             self.statements.append(Assign(target, Call(value.cls, (List(value.items),))))
         elif isinstance(value, Set) and value.frozen:
             self.statements.append(Assign(target, Call(_FROZENSET, (Set(value.items),))))
@@ -338,6 +351,8 @@ class _FunctionLowering:
     def _arguments(self, node: Node, frame: _Frame) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
         args = tuple([self.convert(value, frame, node.name) for value in node.args])
         kwargs = tuple([(name, self.convert(value, frame, node.name)) for name, value in node.kwargs])
+        if len({name for name, _ in kwargs}) < len(kwargs):
+            self.program.refuse(node.name, "a keyword argument is given twice")
         return args, kwargs
 
     def get_attr(self, node: Node, frame: _Frame) -> None:
@@ -348,14 +363,18 @@ class _FunctionLowering:
         if node.target == _GETITEM and self._known_item(node, frame):
             return
         target = node.target
-        if isinstance(target, Opaque | str):
+        if not isinstance(target, Name | OpName | Live):
             self.program.refuse(node.name, f"calls {target}, which has no importable name")
+            return
+        if not self._is_well_formed(target, node.name):
             return
         args, kwargs = self._arguments(node, frame)
         callee: Any = target
         if isinstance(target, OpName):
             if target in _TAKES_GRAPH_MODULES:
-                args = tuple([replace(value, as_graph=True) if type(value) is Local else value for value in args])
+                args = tuple(
+                    [replace(value, as_graph=True) if type(value) is Local else value for value in args]
+                )
             self._assign(node, frame, self._op_call(target, args, kwargs, node.name in frame.unpacked))
             return
         if isinstance(target, Live):

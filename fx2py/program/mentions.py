@@ -8,6 +8,7 @@ from typing import Any
 
 from fx2py.graph.data import GraphData, ModuleRecord, Tree
 from fx2py.graph.values import EnumMember, Name, OpName, Record, Ref, walk
+from fx2py.program.calling import container_of
 from fx2py.program.ir import Container
 
 
@@ -41,8 +42,11 @@ def mentions(data: GraphData) -> Mentions:
     stack: list[Tree] = [data.convention.output] if data.convention and data.convention.output else []
     while stack:
         tree = stack.pop()
-        if tree.cls is not None:
-            found.containers[Container(tree.cls, tuple(map(str, tree.keys)))] = None
+        made = container_of(tree)
+        if made is not None:
+            found.containers[made] = None
+        elif tree.cls is not None:
+            found.add(tree.cls)
         stack.extend(reversed(tree.children))
     return found
 

@@ -1,0 +1,112 @@
+"""Which values can stand in Python text at all: names that Python can spell, keys that differ, bounded nesting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from fx2py.graph.values import (
+    DEFAULTDICT,
+    DeviceType,
+    Dict,
+    EnumMember,
+    List,
+    Name,
+    OpName,
+    Record,
+    Set,
+    Slice,
+    children,
+)
+from fx2py.program.scope import is_plain_identifier
+
+_DEEPEST = 50
+_DICT_CLASSES = (None, Name("collections", "OrderedDict"), DEFAULTDICT)
+
+
+def fault_of(value: Any) -> str:
+    """Why a value of a graph has no text that gives it back, or ''; leaves that need a table are no fault."""
+    level = (value,)
+    for _ in range(_DEEPEST):
+        for part in level:
+            check = _CHECKS.get(type(part))
+            if check is not None and (fault := check(part)):
+                return fault
+        level = tuple([inner for part in level for inner in children(part)])
+        if not level:
+            return ""
+    return f"values are nested more than {_DEEPEST} deep"
+
+
+def _name(value: Name) -> str:
+    parts = value.path.split(".")
+    return "" if all(map(is_plain_identifier, parts)) else f"{value.path!r} is no importable name"
+
+
+def _op_name(value: OpName) -> str:
+    parts = (value.namespace, value.name, *(() if value.overload is None else (value.overload,)))
+    return "" if all(map(str.isidentifier, parts)) else f"{value.path!r} is no name of an operator"
+
+
+def _enum_member(value: EnumMember) -> str:
+    known = is_plain_identifier(value.member)
+    return _name(value.cls) or ("" if known else f"{value.member!r} is no member of an enum")
+
+
+def _device_type(value: DeviceType) -> str:
+    try:
+        known = torch.device(value.type).type == value.type
+    except RuntimeError:
+        known = False
+    return "" if known else f"{value.type!r} is no type of a device"
+
+
+def _dict(value: Dict) -> str:
+    if value.cls not in _DICT_CLASSES:
+        return f"a dict is of the class {value.cls}"
+    if value.factory is not None and (fault := _name(value.factory)):
+        return fault
+    return _differ(tuple(key for key, _ in value.items), "keys of a dict")
+
+
+def _set(value: Set) -> str:
+    return _differ(value.items, "members of a set")
+
+
+def _record(value: Record) -> str:
+    names = [name for name, _ in value.fields]
+    return "" if len(set(names)) == len(names) else f"two fields of a {value.cls} have one name"
+
+
+def _differ(values: tuple[Any, ...], what: str) -> str:
+    if any(_is_mutable(value) for value in values):
+        return f"the {what} cannot be hashed"
+    same = len({_equal_key(value) for value in values}) < len(values)
+    return f"two {what} are equal" if same else ""
+
+
+def _is_mutable(value: Any) -> bool:
+    if type(value) in (List, Dict, Slice) or (type(value) is Set and not value.frozen):
+        return True
+    return type(value) is tuple and any(map(_is_mutable, value))
+
+
+def _equal_key(value: Any) -> Any:
+    """What is equal where Python takes two keys for one; the text of every nan is the same object."""
+    if type(value) is tuple:
+        return tuple(map(_equal_key, value))
+    return math.nan if type(value) is float and math.isnan(value) else value
+
+
+_CHECKS: dict[type, Callable[[Any], str]] = {
+    Name: _name,
+    OpName: _op_name,
+    EnumMember: _enum_member,
+    Dict: _dict,
+    DeviceType: _device_type,
+    Set: _set,
+    Record: _record,
+}
