@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fx2py.cli import render
+from fx2py.cli.bench import bench
 from fx2py.cli.diff import diff
 from fx2py.cli.gen import gen
 from fx2py.cli.run import run
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (gen, run, diff):
+for command in (gen, run, diff, bench):
     app.command()(command)
 
 

@@ -24,6 +24,7 @@ from fx2py.errors import Fx2pyError, InternalError
 
 if TYPE_CHECKING:
     from fx2py.artifact.manifest import Manifest, TensorEntry
+    from fx2py.cli.bench import Benched
     from fx2py.cli.diff import Diffed
     from fx2py.cli.gen import Generated
     from fx2py.cli.run import Ran
@@ -302,9 +303,34 @@ def _raised(report: EquivalenceReport) -> dict[str, str]:
     return facts if report.same_random_state else {**facts, "random state": "differs afterwards"}
 
 
+# -- bench -------------------------------------------------------------------------------------------------------
+
+
+def print_bench(done: Benched, as_json: bool) -> None:
+    """A row for each way to run the graph, the first of fx2py being one."""
+    report = done.report
+    if as_json:
+        print_json({"ran": done.label, **asdict(report)})
+        return
+    console = _stdout()
+    table = _table("way", "time", "spread", "ratio", "per node", "peak bytes", "code bytes")
+    for row in report.rows:
+        numbers = [f"{row.spread:.0%}", f"{row.ratio:.2f}", _duration(row.per_node), f"{row.peak_bytes:,}"]
+        size = "" if row.code_bytes is None else f"{row.code_bytes:,}"
+        _add_row(table, row.name, _duration(row.seconds), *numbers, size)
+    _print_table(console, table)
+    _print_facts(console, {"ran": done.label, "nodes": str(report.nodes), "rounds": str(report.rounds)})
+    _print_line(console, report.inputs)
+    if report.noise:
+        _print_line(console, report.noise, "bold yellow")
+
+
 # -- tables ------------------------------------------------------------------------------------------------------
 
-_NUMERIC = frozenset({"calls", "modules", "tensors", "numbers", "min", "mean", "max", "nan"})
+_NUMERIC = frozenset(
+    {"calls", "modules", "tensors", "numbers", "min", "mean", "max", "nan"}
+    | {"time", "spread", "ratio", "per node", "peak bytes", "code bytes"}
+)
 
 
 def _table(*columns: str) -> Table:

@@ -1,0 +1,6 @@
+"""How fast ways to run one graph are, measured side by side."""
+
+from fx2py.bench.graphs import BenchReport, BenchRow, bench_graph
+from fx2py.bench.timing import Timing, interleave, too_noisy
+
+__all__ = ["BenchReport", "BenchRow", "Timing", "bench_graph", "interleave", "too_noisy"]

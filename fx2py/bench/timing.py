@@ -1,0 +1,75 @@
+"""Timing of several callables against each other, in interleaved rounds, so that a busy machine slows all alike."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median, quantiles
+from time import perf_counter
+
+import torch
+
+_SHORTEST_SAMPLE = 0.002
+_WARM_UPS = 3
+_NOISE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of one call: the median of the rounds, and the distance of the quartiles as a part of it."""
+
+    seconds: float
+    spread: float
+
+
+def interleave(contenders: Mapping[str, Callable[[], object]], rounds: int = 15) -> dict[str, Timing]:
+    """Time each callable; every round runs all of them, each time beginning with another one.
+
+    A sample is as many calls as take two milliseconds. The garbage collector rests meanwhile.
+    """
+    loops = {name: _calls_a_sample(call) for name, call in contenders.items()}
+    samples: dict[str, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        for start in range(rounds):
+            for name in (names[(start + place) % len(names)] for place in range(len(names))):
+                samples[name].append(_sample(contenders[name], loops[name]))
+    finally:
+        if was_enabled:
+            gc.enable()
+    return {name: _timing(values) for name, values in samples.items()}
+
+
+def too_noisy(timings: Mapping[str, Timing]) -> str:
+    """Why the ratios of these timings cannot be trusted; '' when they can."""
+    loud = [name for name, timing in timings.items() if timing.spread > _NOISE]
+    if not loud:
+        return ""
+    return (
+        f"The machine is too noisy to tell: the rounds of {', '.join(loud)} lie more than {_NOISE:.0%} apart."
+    )
+
+
+def _calls_a_sample(call: Callable[[], object]) -> int:
+    for _ in range(_WARM_UPS):
+        call()
+    return max(1, round(_SHORTEST_SAMPLE / max(_sample(call, 1), 1e-9)))
+
+
+def _sample(call: Callable[[], object], loops: int) -> float:
+    start = perf_counter()
+    for _ in range(loops):
+        call()
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+    return (perf_counter() - start) / loops
+
+
+def _timing(samples: list[float]) -> Timing:
+    middle = median(samples)
+    low, _, high = quantiles(samples, n=4) if len(samples) > 1 else (middle, middle, middle)
+    return Timing(middle, (high - low) / middle)
