@@ -6,6 +6,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 PYTEST_FLAGS ?= -n auto
+FUZZ_SECONDS ?= 300
 
 BIN := $(VENV)/bin
 FX2PY := $(abspath $(BIN))/fx2py
@@ -16,12 +17,14 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format-check lint types clean
+.PHONY: help demo test check format-check lint types clean fuzz bench-reading
 
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
 	@echo "make test    run the test suite"
 	@echo "make check   formatting, lint, types and the test suite"
+	@echo "make fuzz    damage saved graphs and read them, for FUZZ_SECONDS (300)"
+	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
 	@echo "make clean   remove .venv and everything that was generated"
 
 # torch comes first and alone: once it is there, nothing that follows asks for another build of it.
@@ -54,6 +57,12 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -W ignore -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+bench-reading: $(INSTALLED)
+	$(BIN)/python -W ignore -m tests.bench.reading
 
 clean:
 	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis

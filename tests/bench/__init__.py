@@ -1,0 +1,1 @@
+"""Benchmarks: what fx2py is measured against."""
