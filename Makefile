@@ -17,11 +17,12 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format-check lint types clean fuzz bench-reading
+.PHONY: help demo test conformance check format-check lint types clean fuzz bench-reading
 
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
 	@echo "make test    run the test suite"
+	@echo "make conformance    replay all of torch's own test data, ten transformers models, random graphs"
 	@echo "make check   formatting, lint, types and the test suite"
 	@echo "make fuzz    damage saved graphs and read them, for FUZZ_SECONDS (300)"
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
@@ -46,6 +47,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# Under an hour on one core; CONFORMANCE="aten --limit 50" runs 50 operators of one row.
+conformance: $(INSTALLED)
+	$(BIN)/python -m tests.conformance $(CONFORMANCE)
 
 check: format-check lint types test
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import linecache
 import logging
 import sys
 import time
@@ -64,6 +65,7 @@ def run(row: Row, limit: int | None) -> Result:
             break
         for case in cases_of(groups[name]):
             result.add(name, judge(case))
+        linecache.clearcache()
         progress(f"{row.name} {number + 1}/{len(names)} {name}")
     again = [(row.name, *address) for address in spread(result.generated, AGAIN)]
     here, elsewhere = digests(again), digests_elsewhere(again, hash_seed=len(names))

@@ -101,14 +101,14 @@ def cases(op: Any, dtype: torch.dtype, capture: Capture, first_only: bool) -> It
 ATEN = Row(
     "aten",
     "op_db: each sample as make_fx traces it",
-    seconds=1500,
+    seconds=2400,
     groups=partial(groups, at_aten_level),
     excluded=UNINITIALIZED,
 )
 TORCH = Row(
     "torch",
     "op_db: each sample through symbolic_trace",
-    seconds=900,
+    seconds=1200,
     groups=partial(groups, at_torch_level),
     excluded=UNINITIALIZED,
 )

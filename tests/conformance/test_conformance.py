@@ -1,0 +1,67 @@
+"""A few graphs of every row of the conformance table; ``make conformance`` runs them all."""
+
+import linecache
+
+import pytest
+
+from tests.conformance.__main__ import spread
+from tests.conformance.cases import cases_of
+from tests.conformance.judge import Judgement, Verdict, digest, judge
+from tests.conformance.report import Result, report, table
+from tests.conformance.rows import ROWS
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SAMPLE = {
+    "aten": (
+        "add/float32",
+        "nn.functional.conv2d/float32",
+        "fft.ifft/complex64",
+        "bitwise_and/bool",
+        "sort/int64",
+    ),
+    "torch": ("sub/int64", "index_put/float32", "linalg.svd/complex64", "nn.functional.dropout/float32"),
+    "compile": ("cumsum/float32", "nn.functional.layer_norm/float32"),
+    "export": ("cond_predicate", "dynamic_shape_slicing"),
+    "modules": ("nn.BatchNorm1d/train", "nn.LSTM/eval"),
+    "models": ("ResNetModel",),
+    "random": ("seed 3",),
+}
+CASES_OF_GROUP = 4
+
+
+@pytest.mark.parametrize(("row", "group"), [(row, group) for row in ROWS for group in SAMPLE[row]])
+def test_sample_of_the_row_is_replayed_bit_for_bit(row, group):
+    for case in spread(cases_of(ROWS[row].groups()[group]), CASES_OF_GROUP):
+        judgement = judge(case)
+        assert judgement.verdict is Verdict.IDENTICAL, judgement
+    linecache.clearcache()
+
+
+@pytest.mark.parametrize("row", ["aten", "modules"])
+def test_second_capture_of_a_case_generates_the_same_text(row):
+    group = SAMPLE[row][0]
+    first, second = (cases_of(ROWS[row].groups()[group])[0] for _ in range(2))
+    assert digest(first) == digest(second)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.DIFFERENT, Verdict.FAILED])
+def test_one_difference_or_failure_makes_the_row_wrong_and_is_named(verdict):
+    result = Result(ROWS["aten"])
+    result.add("add/float32", Judgement("7", verdict, "result differs in 1 of 3 places"))
+    assert result.is_wrong
+    assert "add/float32 7: result differs in 1 of 3 places" in report(result)
+
+
+def test_refusal_is_counted_with_its_reason_and_is_not_wrong():
+    result = Result(ROWS["aten"])
+    result.add("add/float32", Judgement("7", Verdict.REFUSED, "the symbolic size s0 is no node's result"))
+    assert not result.is_wrong
+    assert "refused 1: the symbolic size sN is no node's result (first: add/float32 7)" in report(result)
+    assert table([result]).splitlines()[-1].split() == ["aten", "1", "0", "1", "0", "0", "0", "0", "0/0", "0"]
+
+
+def test_another_text_in_another_process_makes_the_row_wrong():
+    result = Result(ROWS["aten"], again=[(("aten", "add/float32", "7"), False)])
+    assert result.is_wrong
+    assert "differs in another process: aten add/float32 7" in report(result)
