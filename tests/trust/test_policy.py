@@ -168,7 +168,7 @@ def test_operator_of_a_library_that_is_not_loaded_names_the_library() -> None:
     op = OpName("no_such_library", "fused", "default")
     with pytest.raises(UntrustedTargetError, match="operator library 'no_such_library'"):
         DENY.check(op)
-    with pytest.raises(ReplayError, match="Import the package that defines"):
+    with pytest.raises(ReplayError, match="Name the module that does"):
         Policy(ops=frozenset({"no_such_library"})).resolve(op)
 
 
