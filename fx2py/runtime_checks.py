@@ -57,11 +57,13 @@ def input_checks(
     inputs: Mapping[str, Any],
     ranges: Mapping[str, tuple[int | None, int | None]] = types.MappingProxyType({}),
     guards: Iterable[str] = (),
+    autocast: bool = True,
 ) -> Callable[..., None]:
     """A function that raises InputError unless its arguments are what ``inputs`` demands, parameter by parameter.
 
     A demand is a Shape, an Integer, a constant, ``...`` for any value, or a container of demands. ``ranges`` bounds
-    sizes, both ends included; ``guards`` are further conditions over the inputs.
+    sizes, both ends included; ``guards`` are further conditions over the inputs. Without ``autocast`` the function
+    raises InputError under autocast, whatever its arguments.
     """
     leaves: dict[str, Any] = {}
     openers = [
@@ -74,6 +76,10 @@ def input_checks(
     conditions = [(text, guard_condition(text, leaves)) for text in guards]
 
     def check(*arguments: Any) -> None:
+        if not autocast and torch._C._is_any_autocast_enabled():
+            raise InputError(
+                "code that was generated with -O cannot run under autocast"
+            )
         values: Any = arguments
         if nested:
             values = []

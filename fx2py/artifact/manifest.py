@@ -19,7 +19,7 @@ from fx2py.errors import ArtifactError
 from fx2py.graph.data import ModuleRecord, ValueMeta
 from fx2py.graph.values import EnumMember, Live, Name, OpName, Value
 from fx2py.program.identical import identical_pieces
-from fx2py.program.ir import REQUIRED, Assign, Program, Submodule
+from fx2py.program.ir import REQUIRED, Applied, Assign, Program, Submodule
 from fx2py.program.liveness import leaves, values_of
 from fx2py.program.memory import planned_peak
 from fx2py.program.options import GenerateOptions
@@ -106,6 +106,7 @@ class Manifest:
     requires: tuple[str, ...] = ()
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    optimizations: tuple[Applied, ...] = ()
     memory: MemoryEntry = MemoryEntry()
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     fx2py: str = VERSION
@@ -146,6 +147,7 @@ def _manifest(data: dict[str, Any]) -> Manifest:
     values["weights"] = _tensor_entries(data["weights"])
     values["memory"] = MemoryEntry(**data["memory"])
     values["targets"] = tuple(TargetEntry(**entry) for entry in data["targets"])
+    values["optimizations"] = tuple(Applied(**entry) for entry in data["optimizations"])
     for name in ("constants", "requires", "notes"):
         values[name] = tuple(data[name])
     return Manifest(**values)
@@ -181,6 +183,9 @@ def describe(program: Program, options: GenerateOptions) -> Manifest:
         options=dataclasses.asdict(options),
         notes=program.notes,
         memory=MemoryEntry(planned.bytes, planned.unknown),
+        optimizations=tuple(
+            dataclasses.replace(item, node=comment(item.node)) for item in program.optimizations
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from fx2py.cli.locate import default_folder, is_generated, newest_folder
 
 if TYPE_CHECKING:
     from fx2py.compare import EquivalenceReport
+    from fx2py.program.options import GenerateOptions
     from fx2py.trust import Policy
 
 
@@ -43,6 +44,7 @@ def diff(
     seed: options.Seed = 0,
     model: options.ModelName = None,
     exact_ops: options.ExactOps = False,
+    optimize: options.Optimize = False,
     allow: options.Allow = None,
     allow_op: options.AllowOp = None,
     allow_class: options.AllowClass = None,
@@ -53,8 +55,12 @@ def diff(
     check_device(device)
     admitted = options.policy(allow, allow_op, allow_class, trust)
     named, target = _pair(graph, folder)
+
+    from fx2py.program.options import GenerateOptions
+
+    wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
     with render.working(f"comparing {target}"):
-        done = _diff(named, target, _Request(inputs, device, seed, model, exact_ops), admitted)
+        done = _diff(named, target, _Request(inputs, device, seed, model, wanted), admitted)
     render.print_diff(done, as_json)
     raise typer.Exit(0 if done.report.equal else 1)
 
@@ -67,7 +73,7 @@ class _Request:
     device: str | None
     seed: int
     model: str | None
-    exact_ops: bool
+    options: GenerateOptions
 
 
 def _pair(graph: Path | None, folder: Path | None) -> tuple[Path | None, Path]:
@@ -86,7 +92,7 @@ def _diff(graph: Path | None, target: Path, request: _Request, policy: Policy) -
     from fx2py.compare.graphs import diff_graph
 
     if graph is None:
-        subject = open_subject(target, request.model, request.exact_ops)
+        subject = open_subject(target, request.model, request.options)
     else:
         subject = open_pair(graph, target, request.model)
     data = subject.graph()

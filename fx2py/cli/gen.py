@@ -46,6 +46,7 @@ def gen(
     ] = False,
     model: options.ModelName = None,
     exact_ops: options.ExactOps = False,
+    optimize: options.Optimize = False,
     keep_submodules: Annotated[
         bool, typer.Option("--keep-submodules", help="Keep nested graphs as functions; do not flatten them.")
     ] = False,
@@ -62,6 +63,7 @@ def gen(
     wanted = GenerateOptions(
         comments=not no_comments,
         exact_ops=exact_ops,
+        optimize=optimize,
         keep_submodules=keep_submodules,
         split_at=tuple(split_at or ()),
     )

@@ -47,6 +47,9 @@ SplitAt: TypeAlias = Annotated[
         help="Cut the graph at an operator or module and keep the pieces as functions; may be given several times.",
     ),
 ]
+Optimize: TypeAlias = Annotated[
+    bool, typer.Option("-O", "--optimize", help="Leave out what provably changes nothing.")
+]
 Allow: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fx2py.artifact import Artifact
     from fx2py.cli.summary import Summary
+    from fx2py.program.options import GenerateOptions
     from fx2py.replay.inputs import Inputs
     from fx2py.trust import Policy
 
@@ -68,6 +69,7 @@ def run(
     ] = False,
     model: options.ModelName = None,
     exact_ops: options.ExactOps = False,
+    optimize: options.Optimize = False,
     allow: options.Allow = None,
     allow_op: options.AllowOp = None,
     allow_class: options.AllowClass = None,
@@ -78,8 +80,12 @@ def run(
     check_device(device)
     admitted = options.policy(allow, allow_op, allow_class, trust)
     target = source or newest_folder(Path())
+
+    from fx2py.program.options import GenerateOptions
+
+    wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
     with render.working(f"running {target}"):
-        ran = _run(target, _Request(inputs, device, output, seed, repeat, model, exact_ops, memory), admitted)
+        ran = _run(target, _Request(inputs, device, output, seed, repeat, model, wanted, memory), admitted)
     render.print_run(ran, verbose, as_json)
 
 
@@ -93,7 +99,7 @@ class _Request:
     seed: int
     repeat: int
     model: str | None
-    exact_ops: bool
+    options: GenerateOptions
     memory: bool
 
 
@@ -104,7 +110,7 @@ def _run(target: Path, request: _Request, policy: Policy) -> Ran:
     from fx2py.cli.subject import open_subject
     from fx2py.cli.summary import plain, summarize
 
-    subject = open_subject(target, request.model, request.exact_ops)
+    subject = open_subject(target, request.model, request.options)
     inputs = choose_inputs(subject.graph, request.inputs, request.seed, request.device, policy)
     execute = subject.artifact.bind(request.device, policy=policy)
     torch.manual_seed(request.seed)

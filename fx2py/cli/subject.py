@@ -25,7 +25,7 @@ class Subject:
     graph: Callable[[], GraphData]
 
 
-def open_subject(target: Path, model: str | None, exact_ops: bool) -> Subject:
+def open_subject(target: Path, model: str | None, options: GenerateOptions) -> Subject:
     """The artifact in a generated folder, or of a graph, generated in memory.
 
     The graph of a folder is the one that its manifest names; asking for it raises ArtifactError when that moved or
@@ -35,7 +35,7 @@ def open_subject(target: Path, model: str | None, exact_ops: bool) -> Subject:
         artifact = open_artifact(target)
         return Subject(artifact, lambda: recorded_graph(artifact, target))
     data = open_graph(target, model=model)
-    return Subject(generate(data, GenerateOptions(exact_ops=exact_ops)), lambda: data)
+    return Subject(generate(data, options), lambda: data)
 
 
 def open_pair(graph: Path, folder: Path, model: str | None) -> Subject:

@@ -24,6 +24,8 @@ def table_text(table: InputTable, scope: Scope) -> str:
         parts.append(f"ranges={value_text(ranges, scope)}")
     if table.guards:
         parts.append(f"guards={value_text(List(table.guards), scope)}")
+    if not table.autocast:
+        parts.append("autocast=False")
     return f"{CHECK_INPUTS} = input_checks({', '.join(parts)})"
 
 
@@ -47,13 +49,19 @@ def read_table(node: ast.expr, names: Names) -> InputTable:
     table = read_value(node.args[0], demands)
     options = {keyword.arg: read_value(keyword.value, names) for keyword in node.keywords}
     ranges, guards = options.pop("ranges", Dict()), options.pop("guards", List())
-    if options or not (type(table) is type(ranges) is Dict) or type(guards) is not List:
+    autocast = options.pop("autocast", True)
+    if (
+        options
+        or type(autocast) is not bool
+        or not (type(table) is type(ranges) is Dict)
+        or type(guards) is not List
+    ):
         raise GrammarError(node, "the table of the inputs has another form than fx2py writes")
     bounds = tuple((name, *_pair(bound, node)) for name, bound in ranges.items)
     keys = [name for name, *_ in (*table.items, *bounds)]
     if any(type(part) is not str for part in (*keys, *guards.items)):
         raise GrammarError(node, "a name in the table of the inputs is no text")
-    return InputTable(table.items, bounds, guards.items)  # type: ignore[arg-type]
+    return InputTable(table.items, bounds, guards.items, autocast)  # type: ignore[arg-type]
 
 
 def _pair(value: Any, node: ast.AST) -> tuple[Any, Any]:

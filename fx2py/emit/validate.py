@@ -48,9 +48,8 @@ def differences(program: Program, parsed: Parsed) -> Iterator[str]:
 def _same_table(one: InputTable | None, other: InputTable | None) -> bool:
     if one is None or other is None:
         return one is other
-    return (one.ranges, one.guards) == (other.ranges, other.guards) and same(
-        Dict(one.demands), Dict(other.demands)
-    )
+    rest, other_rest = ((table.ranges, table.guards, table.autocast) for table in (one, other))
+    return rest == other_rest and same(Dict(one.demands), Dict(other.demands))
 
 
 def _function_differences(meant: Function, read: Function) -> Iterator[str]:

@@ -20,7 +20,7 @@ from fx2py.graph.values import (
     TensorValue,
     walk,
 )
-from fx2py.program.ir import REQUIRED, Assign, Call, Container, Local, Parameter, Statement
+from fx2py.program.ir import FIELDS_OF, REQUIRED, Assign, Call, Container, Local, Parameter, Statement
 from fx2py.program.literals import needs_slot
 from fx2py.program.scope import Scope
 from fx2py.program.well_formed import fault_of
@@ -97,7 +97,7 @@ def unpack_inputs(
         if tree.kind == "record":
             parent = Ref(scope.fresh(f"{value.name}_fields"))
             statements.append(
-                Assign(parent.name, Call(Local("fields_of"), (value, tuple(map(str, tree.keys)))))
+                Assign(parent.name, Call(Local(FIELDS_OF), (value, tuple(map(str, tree.keys)))))
             )
         for index, child in enumerate(tree.children):
             by_key = tree.kind in ("dict", "ordereddict", "defaultdict")

@@ -169,6 +169,8 @@ class Constant:
 
 FIELDS = Name("fx2py.runtime_checks", "Fields")
 CHECK_INPUTS = "check_inputs"
+FIELDS_OF = "fields_of"
+"""Functions that the file itself carries, which its code calls as Locals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +179,22 @@ class InputTable:
 
     A demand is a container value of demands (a Record of ``FIELDS`` for other classes), or for a leaf a Shape, an
     Integer, a constant or ``...`` (see ``fx2py.runtime_checks``). ``guards`` are conditions in terms of the inputs.
+    ``autocast``: whether the code may run under autocast.
     """
 
     demands: tuple[tuple[str, Any], ...]
     ranges: tuple[tuple[str, int | None, int | None], ...] = ()
     guards: tuple[str, ...] = ()
+    autocast: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One simplification: the pass, the node that it left out, and why that changes nothing."""
+
+    pass_name: str
+    node: str
+    reason: str
 
 
 LIVE = Provenance("live")
@@ -205,6 +218,7 @@ class Program:
     provenance: Provenance = LIVE
     inlined: tuple[tuple[str, ModuleRecord], ...] = ()
     notes: tuple[str, ...] = ()
+    optimizations: tuple[Applied, ...] = ()
 
     @property
     def entry(self) -> Function:

@@ -53,10 +53,12 @@ from fx2py.program.literals import constant_name, needs_slot
 from fx2py.program.liveness import finish, place_loads
 from fx2py.program.mentions import mentions
 from fx2py.program.native import native_call, returns_tensor
+from fx2py.program.optimize import optimize
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.program.scope import BIND_VARIABLES, Scope, tensor_name
 from fx2py.program.tables import Tables
 from fx2py.program.unpack import unpack_early
+from fx2py.program.verify import verify
 from fx2py.program.well_formed import fault_of
 from fx2py.runtime_checks import Shape
 
@@ -73,7 +75,7 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
     entry = lowering.function(data.root, "", ENTRY)
     if lowering.findings:
         raise UnsupportedGraphError(tuple(lowering.findings), data.provenance.path or "the graph")
-    return Program(
+    program = Program(
         functions=(*lowering.functions, entry),
         op_aliases=lowering.used_aliases(),
         containers=tuple((alias, container) for container, alias in lowering.containers.items()),
@@ -86,6 +88,8 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
         inlined=tuple(lowering.inlined.items()),
         notes=(*data.notes, *lowering.notes),
     )
+    verify(program)
+    return optimize(program) if options.optimize else program
 
 
 def _only_unpacked(graph: Graph) -> frozenset[str]:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 class GenerateOptions:
     """``comments``: lead back to the model. ``exact_ops``: keep every overload. ``keep_submodules``: do not flatten.
 
+    ``optimize``: leave out what provably changes nothing.
     ``split_at``: operators or modules at which the graph is first cut into pieces, which are then kept as functions.
     """
 
     comments: bool = True
     exact_ops: bool = False
     keep_submodules: bool = False
+    optimize: bool = False
     split_at: tuple[str, ...] = ()
 
 

@@ -97,6 +97,14 @@ def test_exact_ops_keeps_the_overloads(fx2py, here, saved):
     assert "torch.ops.aten.relu.default" in fx2py("gen", "--stdout", "--exact-ops", saved / "net.pt2").out
 
 
+def test_optimized_code_lists_what_was_left_out(fx2py, here, saved):
+    result = fx2py("gen", "-O", "--json", saved / "net.pt2")
+    (entry,) = json.loads(result.out)["graphs"]
+    assert entry["manifest"]["options"]["optimize"] is True
+    assert entry["manifest"]["optimizations"] == []
+    assert fx2py("diff", "-O", saved / "net.pt2").code == fx2py("run", "-O", saved / "net.pt2").code == 0
+
+
 def test_json_describes_every_graph(fx2py, here, saved):
     result = fx2py("gen", "--json", saved / "net.pt2")
     (entry,) = json.loads(result.out)["graphs"]

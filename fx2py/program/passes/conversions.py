@@ -1,0 +1,51 @@
+"""Conversions of a tensor to what it already is: the call is left out, its input takes its place.
+
+Proof. ``aten::to`` returns the tensor that it was given, the same object, when the dtype, device and layout that it is
+asked for are the tensor's own, no copy is asked for, and the memory format is left as it is. What the tensor is follows
+from the rules of ``tensor_types``.
+"""
+
+from __future__ import annotations
+
+from fx2py.graph.values import OpName, Ref
+from fx2py.program.ir import Applied, Assign, Call, Function, Program, Statement
+from fx2py.program.passes.rewriting import node_name, operator_of, renamed, with_defaults
+from fx2py.program.passes.tensor_types import TensorTypes
+
+NAME = "conversions"
+CONVERSIONS = frozenset(OpName("aten", "to", overload) for overload in ("dtype", "dtype_layout", "device"))
+
+
+def leave_out_conversions(function: Function, program: Program) -> tuple[Function, tuple[Applied, ...]]:
+    """The function without conversions that return their input."""
+    types = TensorTypes(program)
+    names: dict[str, str] = {}
+    body: list[Statement] = []
+    applied: list[Applied] = []
+    for statement in function.body:
+        op = operator_of(statement)
+        if (
+            op is not None
+            and op in CONVERSIONS
+            and isinstance(statement, Assign)
+            and statement.target is not None
+        ):
+            source = _returned_input(op, statement.call, types)
+            if source:
+                names[statement.target] = names.get(source, source)
+                types.rename(statement.target, source)
+                applied.append(Applied(NAME, node_name(statement), f"{source} is {types.of(source)} already"))
+                continue
+        types.learn(statement)
+        body.append(statement)
+    return renamed(function, body, names), tuple(applied)
+
+
+def _returned_input(op: OpName, call: Call, types: TensorTypes) -> str:
+    """The variable that a conversion returns; empty where that is not proven."""
+    given = with_defaults(op, call)
+    source = given["self"]
+    kept = given["copy"] is False and given["memory_format"] is None
+    if not kept or given.get("pin_memory") not in (None, False) or not isinstance(source, Ref):
+        return ""
+    return source.name if types.has(source.name, given) else ""

@@ -1,0 +1,36 @@
+"""Assertions about the dtype, device and layout of a tensor that cannot fail: they are left out.
+
+Proof. ``_assert_tensor_metadata`` compares what is passed and not None with what the tensor is, and returns nothing.
+What the tensor is follows from the rules of ``tensor_types``, among them the assertions that stay: they stand before.
+Assertions of sizes and strides stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fx2py.graph.values import Ref
+from fx2py.program.ir import Applied, Assign, Function, Program, Statement
+from fx2py.program.passes.rewriting import node_name, operator_of, with_defaults
+from fx2py.program.passes.tensor_types import ASSERTION, TensorTypes
+
+NAME = "metadata_asserts"
+
+
+def leave_out_metadata_asserts(function: Function, program: Program) -> tuple[Function, tuple[Applied, ...]]:
+    """The function without assertions that always hold."""
+    types = TensorTypes(program)
+    body: list[Statement] = []
+    applied: list[Applied] = []
+    for statement in function.body:
+        if operator_of(statement) == ASSERTION and isinstance(statement, Assign) and statement.target is None:
+            given = with_defaults(ASSERTION, statement.call)
+            source = given["a"]
+            sized = given["size"] is not None or given["stride"] is not None
+            if isinstance(source, Ref) and not sized and types.has(source.name, given):
+                reason = f"{source.name} is surely {types.of(source.name)}"
+                applied.append(Applied(NAME, node_name(statement), reason))
+                continue
+        types.learn(statement)
+        body.append(statement)
+    return replace(function, body=tuple(body)), tuple(applied)

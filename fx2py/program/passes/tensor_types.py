@@ -1,0 +1,175 @@
+"""What the tensors of a function surely are: their dtype, device and layout, from weights, schemas and literals.
+
+Nothing that was recorded when the graph was captured is believed. Facts come from four sources: a bound weight is what
+it is; an operator of ``result_rules`` gives what its rule says; a factory gives the dtype and device that its call
+names; after an assertion that stays, its tensor is what was asserted. An operator's result is on the device that all
+its tensors are on. A device is known by the one that was recorded: weights and devices in the code move together.
+
+Two things could make a rule wrong, and then there are no facts at all: autocast, so that the inputs' checks refuse to
+run under it, and code that is not ATen's, which could replace what is inside a tensor. What does not follow from the
+code: a weight whose dtype or device is changed in place after binding is not seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fx2py.graph.values import List, Name, OpName, Ref, children, walk
+from fx2py.program.ir import CHECK_INPUTS, Assign, Call, Load, Local, Program, Statement
+from fx2py.program.native import NUMBERS
+from fx2py.program.passes.result_rules import Rule, rule_of
+from fx2py.program.passes.rewriting import operator_of, overload_of, with_defaults
+
+ASSERTION = OpName("aten", "_assert_tensor_metadata", "default")
+_GETITEM = Name("operator", "getitem")
+_ARITHMETIC = frozenset({"operator", "_operator", "math"})
+"""Modules whose functions leave the type of a tensor as it is."""
+_REPLACES_CONTENTS = frozenset({"set_data"})
+_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+_TRANSPARENT = frozenset({OpName("higher_order", "wrap_with_set_grad_enabled")})
+"""Higher-order operators that call their function and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """What is known of a tensor; None where nothing is."""
+
+    dtype: torch.dtype | None = None
+    device: torch.device | None = None
+    layout: torch.layout | None = None
+
+    def __str__(self) -> str:
+        known = [part for part in (self.dtype, self.device, self.layout) if part is not None]
+        return " ".join([str(part).removeprefix("torch.") for part in known])
+
+
+def has_types(program: Program) -> bool:
+    """Whether facts can hold in this Program: its inputs are checked, and it calls ATen's operators alone."""
+    return program.input_table is not None and all(
+        _keeps_types(statement) for function in program.functions for statement in function.body
+    )
+
+
+def _keeps_types(statement: Statement) -> bool:
+    if not isinstance(statement, Assign):
+        return True
+    callee, op = statement.call.callee, operator_of(statement)
+    if op is not None:
+        return op.name not in _REPLACES_CONTENTS
+    if isinstance(callee, Name):
+        return callee.module in _ARITHMETIC or callee.path.startswith("torch.sym_")
+    return callee == Local(CHECK_INPUTS) or callee in _TRANSPARENT
+
+
+class TensorTypes:
+    """What is known at a point of a function; statements are learned in their order."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._holds = has_types(program)
+        self._types: dict[str, TensorType] = {}
+        self._items: dict[str, TensorType] = {}
+        self._devices: dict[str, torch.device] = {}
+
+    def of(self, name: str) -> TensorType:
+        return self._types.get(name, TensorType())
+
+    def has(self, name: str, demands: dict[str, Any]) -> bool:
+        """Whether a variable surely holds a tensor of the dtype, device and layout demanded (None: any)."""
+        if name not in self._types:
+            return False
+        known = self._types[name]
+        device = demands.get("device")
+        return (
+            demands.get("dtype") in (None, known.dtype)
+            and demands.get("layout") in (None, known.layout)
+            and (device is None or (known.device is not None and self._device(device) == known.device))
+        )
+
+    def rename(self, target: str, source: str) -> None:
+        """``target`` is ``source`` itself."""
+        self._types[target] = self._types[source]
+
+    def learn(self, statement: Statement) -> None:
+        """Take in what a statement makes known."""
+        if not self._holds:
+            return
+        if isinstance(statement, Load):
+            self._learn_load(statement)
+        elif isinstance(statement, Assign):
+            op = operator_of(statement)
+            if op == ASSERTION:
+                self._learn_assertion(statement.call)
+            elif statement.target is not None and op is not None:
+                self._learn_result(statement.target, op, statement.call)
+            elif statement.target is not None and statement.call.callee == _GETITEM:
+                self._learn_item(statement.target, statement.call)
+
+    def _learn_load(self, load: Load) -> None:
+        if load.slot.table == "weights":
+            tensor = self._program.weights[load.slot.index].tensor
+            if type(tensor) in _PLAIN_TENSORS:
+                self._types[load.target] = TensorType(tensor.dtype, tensor.device, tensor.layout)
+        elif load.slot.table == "consts":
+            value = self._program.consts[load.slot.index].value
+            if isinstance(value, torch.device):
+                self._devices[load.target] = value
+
+    def _learn_assertion(self, call: Call) -> None:
+        given = with_defaults(ASSERTION, call)
+        if not isinstance(given["a"], Ref):
+            return
+        known = self.of(given["a"].name)
+        dtype, layout = given["dtype"], given["layout"]
+        self._types[given["a"].name] = TensorType(
+            dtype if isinstance(dtype, torch.dtype) else known.dtype,
+            self._device(given["device"]) or known.device,
+            layout if isinstance(layout, torch.layout) else known.layout,
+        )
+
+    def _learn_item(self, target: str, call: Call) -> None:
+        source = call.args[0]
+        if isinstance(source, Ref) and source.name in self._items and type(call.args[1]) is int:
+            self._types[target] = self._items[source.name]
+
+    def _learn_result(self, target: str, op: OpName, call: Call) -> None:
+        rule = rule_of(op)
+        if rule is None:
+            return
+        given = with_defaults(op, call)
+        result = self._result(rule, op, given)
+        (self._items if rule.makes_list else self._types)[target] = result
+
+    def _result(self, rule: Rule, op: OpName, given: dict[str, Any]) -> TensorType:
+        tensors, numbers = _operands(op, given)
+        known = [self.of(value.name) if isinstance(value, Ref) else TensorType() for value in tensors]
+        device = self._device(given["device"]) if given.get("device") is not None else _shared_device(known)
+        is_strided = given.get("layout") in (None, torch.strided)
+        is_strided = is_strided and all(item.layout is torch.strided for item in known)
+        dtype = rule.dtype([item.dtype for item in known], numbers, given)
+        return TensorType(dtype, device, torch.strided if is_strided else None)
+
+    def _device(self, value: Any) -> torch.device | None:
+        return self._devices.get(value.name) if isinstance(value, Ref) else None
+
+
+def _shared_device(known: list[TensorType]) -> torch.device | None:
+    devices = {item.device for item in known}
+    return devices.pop() if len(devices) == 1 else None
+
+
+def _operands(op: OpName, given: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """The variables that stand where the schema has tensors, and whatever stands in place of a number."""
+    tensors: list[Any] = []
+    numbers: list[Any] = []
+    for argument in overload_of(op)._schema.arguments:
+        kind = str(argument.type)
+        if "Tensor" in kind or "number" in kind.lower():
+            for part in walk(given.get(argument.name)):
+                if part is not None and not children(part) and type(part) not in (List, tuple):
+                    is_tensor = "Tensor" in kind and type(part) not in NUMBERS
+                    (tensors if is_tensor else numbers).append(part)
+    return tensors, numbers

@@ -1,0 +1,67 @@
+"""What always holds of a Program: checked after lowering and after each pass, in one walk over the statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fx2py.errors import InternalError
+from fx2py.graph.values import Ref
+from fx2py.program.ir import CHECK_INPUTS, FIELDS_OF, Bind, Delete, Function, Load, Local, Program, Slot
+from fx2py.program.liveness import leaves, used_names, values_of
+
+
+def verify(program: Program) -> None:
+    """Raise InternalError unless every function is well-formed.
+
+    Every variable is bound once and before its use, and deleted right after its last use unless the result holds it or
+    a table owns it; every slot is one of its table's, every local function stands before its callers.
+    """
+    sizes = {"weights": len(program.weights), "submods": len(program.submods), "consts": len(program.consts)}
+    known = {FIELDS_OF} if program.input_table is None else {FIELDS_OF, CHECK_INPUTS}
+    for function in program.functions:
+        for problem in _problems(function):
+            raise InternalError(f"{function.name} is not well-formed: {problem}")
+        for part in _references(function):
+            if type(part) is Slot and not (part.table in function.tables and part.index < sizes[part.table]):
+                raise InternalError(f"{function.name} uses {part}, which it is not given")
+            if type(part) is Local and part.name not in known:
+                raise InternalError(f"{function.name} uses {part.name} before it is defined")
+        known.add(function.name)
+
+
+def _references(function: Function) -> Iterator[object]:
+    for statement in (*function.body, Bind("", function.result)):
+        yield from leaves(values_of(statement))
+
+
+def _problems(function: Function) -> Iterator[str]:
+    bound = [parameter.name for parameter in function.parameters]
+    alive, seen, loaded = set(bound), set(bound), set[str]()
+    last_used: set[str] = set(bound)
+    if len(seen) != len(bound):
+        yield "two parameters have the same name"
+    for statement in function.body:
+        if isinstance(statement, Delete):
+            yield from (f"{name} is deleted but not bound" for name in statement.names if name not in alive)
+            yield from (
+                f"{name} is not deleted right after its last use"
+                for name in statement.names
+                if name not in last_used
+            )
+            alive.difference_update(statement.names)
+            continue
+        used = used_names(statement)
+        yield from (f"{name} is used but not bound" for name in used if name not in alive)
+        last_used = set(used)
+        target = statement.target
+        if target is None:
+            continue
+        if target in seen:
+            yield f"{target} is bound twice"
+        seen.add(target)
+        alive.add(target)
+        if type(statement) is Load:
+            loaded.add(target)
+    held = {part.name for part in leaves(iter((function.result,))) if type(part) is Ref}
+    yield from (f"the result holds {name}, which is not bound" for name in sorted(held - alive))
+    yield from (f"{name} outlives its last use" for name in sorted(alive - held - loaded))
