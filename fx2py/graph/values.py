@@ -179,8 +179,8 @@ class TensorValue:
 
 
 Plain: TypeAlias = (
-    "None | bool | int | float | complex | str | bytes | EllipsisType"
-    " | torch.dtype | torch.device | torch.layout | torch.memory_format | torch.qscheme"
+    "bool | int | float | complex | str | bytes | EllipsisType"
+    " | torch.dtype | torch.device | torch.layout | torch.memory_format | torch.qscheme | None"
 )
 Value: TypeAlias = (
     "Plain | Ref | Name | OpName | Attribute | EnumMember | Live | Opaque | SymExpr | DeviceType | DefaultDevice"
