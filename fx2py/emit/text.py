@@ -47,10 +47,16 @@ def attribute_chain(path: str) -> str:
 
 def quoted(text: str) -> str:
     """A string literal, in the quotes that black chooses."""
-    literal = repr(text)
-    if literal[0] == "'" and '"' not in literal:
-        return f'"{literal[1:-1]}"'
-    return literal
+    return _requoted(repr(text))
+
+
+def _requoted(literal: str) -> str:
+    """A literal that ``repr`` wrote, in double quotes unless single ones need fewer escapes."""
+    prefix, body = ("b", literal[2:-1]) if literal[0] == "b" else ("", literal[1:-1])
+    if literal[-1] == '"' or body.count('"') > body.count("'"):
+        return literal
+    escaped = body.replace("\\'", "'").replace('"', '\\"')
+    return f'{prefix}"{escaped}"'
 
 
 def comment(text: str) -> str:
@@ -89,7 +95,7 @@ _PLAIN: dict[type, Callable[[Any], str]] = {
     float: _real,
     complex: lambda value: f"complex({_real(value.real)}, {_real(value.imag)})",
     str: quoted,
-    bytes: lambda value: "b" + quoted(value.decode("latin-1")) if value.isascii() else repr(value),
+    bytes: lambda value: _requoted(repr(value)),
     type(...): lambda value: "...",
     torch.dtype: _torch_name,
     torch.layout: _torch_name,

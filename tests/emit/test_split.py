@@ -66,9 +66,7 @@ def test_rare_shape_is_left_to_black(statement: str) -> None:
 @pytest.mark.parametrize("count", [1, 2, 7, 40])
 @pytest.mark.parametrize("rest", ["", ", *, weights, consts", ", *args, submods", ", **kwargs"])
 def test_function_header_is_split_as_black_splits_it(count: int, rest: str) -> None:
-    names = ", ".join(
-        [f"{'quite_a_long_' * (5 if count == 1 else 2)}name_{n}={n}" for n in range(count)]
-    )
+    names = ", ".join([f"{'quite_a_long_' * (5 if count == 1 else 2)}name_{n}={n}" for n in range(count)])
     header = f"def execution_fn({names}{rest}):"
     formatted = black.format_str(f"{header}\n    return None\n", mode=MODE).splitlines()
     assert split(header, indent="") == formatted[:-1]
