@@ -259,7 +259,12 @@ def print_diff(done: Diffed, as_json: bool) -> None:
     _print_table(console, table)
     _print_facts(console, {"graph": done.graph, "code": done.code, **_raised(report)})
     _print_line(console, done.inputs)
-    if report.equal:
+    if report.equal and report.raised[0] is not None:
+        console.print(
+            _text("equivalent", "bold yellow") + _text(": both raise this error, so no result was compared")
+        )
+        _print_line(console, "Pass inputs that the graph accepts with --inputs FILE.")
+    elif report.equal:
         console.print(_text("equivalent", "bold green") + _text(": the same, bit for bit, on these inputs"))
     else:
         _print_line(console, "not equivalent", "bold red")

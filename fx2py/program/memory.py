@@ -13,7 +13,7 @@ import torch
 
 from fx2py.graph.data import TensorMeta, ValueMeta
 from fx2py.graph.values import Name, OpName, Ref
-from fx2py.program.ir import Assign, Bind, Delete, Function, Load, Local, Method, Program, Slot, Statement
+from fx2py.program.ir import Assign, Bind, Delete, Function, Load, Local, Program, Slot, Statement
 from fx2py.program.liveness import leaves, values_of
 
 Storages = tuple[int, ...]

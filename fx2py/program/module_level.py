@@ -1,0 +1,87 @@
+"""What all functions of one Program share: its tables, its module-level names, and what it cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from fx2py.errors import Finding
+from fx2py.graph.data import GraphData, ModuleRecord
+from fx2py.graph.values import (
+    OpName,
+)
+from fx2py.program.contract import input_table
+from fx2py.program.ir import (
+    ENTRY,
+    Container,
+    Function,
+    InputTable,
+    Local,
+)
+from fx2py.program.mentions import mentions
+from fx2py.program.options import GenerateOptions
+from fx2py.program.scope import BIND_VARIABLES, Scope
+from fx2py.program.tables import Tables
+
+LowerFunction: TypeAlias = "Callable[[ModuleLevel, ModuleRecord, str, str], Function]"
+"""Lowers the graph of a record at a path to a function of the given name."""
+
+
+class ModuleLevel:
+    """What all functions of one Program share: tables, module-level names, findings."""
+
+    def __init__(self, data: GraphData, options: GenerateOptions, lower_function: LowerFunction) -> None:
+        self.data = data
+        self.options = options
+        self._lower_function = lower_function
+        self.tables = Tables()
+        self.findings: list[Finding] = []
+        self.functions: list[Function] = []
+        self.inlined: dict[str, ModuleRecord] = {}
+        self.containers: dict[Container, str] = {}
+        self.op_aliases: dict[OpName, str] = {}
+        self._used_ops: set[OpName] = set()
+        self._module_scope = Scope([ENTRY, *BIND_VARIABLES])
+        self._function_names: dict[int, str] = {}
+        self._built: dict[int, Local] = {}
+        self.input_table: InputTable | None = None
+        self.notes: tuple[str, ...] = ()
+        if data.contract is not None and data.convention is not None:
+            self.input_table, self.notes = input_table(data.contract, data.convention)
+        self._reserve_module_names(data)
+
+    def _reserve_module_names(self, data: GraphData) -> None:
+        """Settle every module-level name first, so that no variable of any function can hide one."""
+        found = mentions(data)
+        for package in found.packages:
+            self._module_scope.reserve(package)
+        for path, record in data.root.walk():
+            if record.graph is not None and record is not data.root:
+                self._function_names[id(record)] = self._module_scope.fresh(path.replace(".", "_"))
+        for op in found.ops:
+            wish = "_".join(filter(None, (op.namespace, op.name, op.overload)))
+            self.op_aliases[op] = self._module_scope.fresh(wish.removesuffix("_default"))
+        for container in found.containers:
+            alias = self._module_scope.fresh(container.cls.qualname.rpartition(".")[2])
+            self.containers[container] = alias
+
+    def new_scope(self) -> Scope:
+        return Scope(self._module_scope.taken - BIND_VARIABLES)
+
+    def use_op(self, op: OpName) -> OpName:
+        self._used_ops.add(op)
+        return op
+
+    def used_aliases(self) -> tuple[tuple[str, OpName], ...]:
+        return tuple((alias, op) for op, alias in self.op_aliases.items() if op in self._used_ops)
+
+    def refuse(self, node: str, reason: str) -> None:
+        self.findings.append(Finding(node, reason))
+
+    def local(self, record: ModuleRecord, path: str) -> Local:
+        """The generated function of a nested graph, lowered on first use."""
+        if id(record) not in self._built:
+            name = self._function_names[id(record)]
+            self._built[id(record)] = Local(name)
+            self.functions.append(self._lower_function(self, record, path, name))
+        return self._built[id(record)]
