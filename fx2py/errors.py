@@ -48,6 +48,10 @@ class SplitError(Fx2pyError):
     """The graph cannot be split as asked: it does not hold what it should be split at."""
 
 
+class OptionError(Fx2pyError):
+    """An option that was passed from Python does not exist."""
+
+
 class UntrustedTargetError(Fx2pyError):
     """A name from a file may not become a callable or class; the hint names the exact option that admits it."""
 

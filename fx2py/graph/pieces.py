@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fx2py.errors import SplitError
@@ -13,6 +13,13 @@ from fx2py.graph.values import Name, Ref, walk
 GETITEM = Name("operator", "getitem")
 OpSpec = str | Callable[..., object]
 _BETWEEN = ""
+_MODE_SWITCHES = frozenset(
+    {
+        *("_set_grad_enabled", "set_grad_enabled", "_enter_autocast", "_exit_autocast"),
+        *("_enter_inference_mode", "_exit_inference_mode", "_saved_tensors_hooks_disable"),
+        *("_saved_tensors_hooks_enable", "set_autocast_enabled", "set_autocast_dtype"),
+    }
+)
 _OUTSIDE = ("placeholder", "get_attr", "output")
 
 
@@ -37,13 +44,18 @@ def references(node: Node) -> Iterator[str]:
                 yield part.name
 
 
-def cut(root: ModuleRecord, graph: Graph, ops: Iterable[OpSpec], *, join: bool = False) -> tuple[Piece, ...]:
+def cut(
+    root: ModuleRecord, graph: Graph, ops: Iterable[OpSpec], *, join: bool = False, whole_modes: bool = False
+) -> tuple[Piece, ...]:
     """The pieces of a graph: each named operator one of its own, and what stands between them.
 
     The nodes keep their order, so what is changed in place is changed as before. Placeholders, get_attr nodes and
     the output belong to no piece. ``join`` puts named operators that follow each other into one piece.
+    ``whole_modes`` cuts nothing between the first and the last switch of grad mode or autocast: a piece that is
+    compiled by itself cannot switch a mode for the next one.
     """
-    runs = list(_runs(root, graph, [spelled(op) for op in ops], join))
+    labels = _labels(root, graph, [spelled(op) for op in ops], whole_modes)
+    runs = list(_runs(graph, labels, join))
     place = {node.name: number for number, (nodes, _) in enumerate(runs) for node in nodes}
     local = {node.name for node in graph.nodes if node.op == "get_attr"}
     leaving = _leaving(graph, place)
@@ -78,16 +90,30 @@ def _leaving(graph: Graph, place: dict[str, int]) -> set[str]:
     }
 
 
-def _runs(
-    root: ModuleRecord, graph: Graph, ops: Sequence[Spelling], join: bool
-) -> Iterator[tuple[tuple[Node, ...], bool]]:
+def _labels(root: ModuleRecord, graph: Graph, ops: Sequence[Spelling], whole_modes: bool) -> dict[str, str]:
+    """What each node is cut out as, by its name."""
+    labels = {node.name: _label(node, root, ops) for node in graph.nodes}
+    switches = (
+        [index for index, node in enumerate(graph.nodes) if _switches_mode(node)] if whole_modes else []
+    )
+    if switches:
+        for node in graph.nodes[switches[0] : switches[-1] + 1]:
+            labels[node.name] = _BETWEEN
+    return labels
+
+
+def _switches_mode(node: Node) -> bool:
+    return isinstance(node.target, Name) and node.target.qualname.rpartition(".")[2] in _MODE_SWITCHES
+
+
+def _runs(graph: Graph, labels: Mapping[str, str], join: bool) -> Iterator[tuple[tuple[Node, ...], bool]]:
     """The nodes in runs of one label each."""
     run: list[Node] = []
     current = _BETWEEN
     for node in graph.nodes:
         if node.op in _OUTSIDE:
             continue
-        label = _label(node, root, ops)
+        label = labels[node.name]
         if not label and current and _takes_item_of(node, run):
             label = current
         if run and label != current and not (join and label and current):

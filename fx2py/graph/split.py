@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node, NodeMeta, SymMeta
 from fx2py.graph.pieces import GETITEM, OpSpec, Piece, cut, references, require_found
-from fx2py.graph.values import Attribute, Name, Ref, SymExpr, map_leaves, walk
+from fx2py.graph.values import Attribute, Name, Ref, SymExpr, Value, map_leaves, walk
 
 _MODULE = Name("torch.nn.modules.module", "Module")
 
@@ -100,14 +100,14 @@ def _piece_record(piece: Piece, nodes: Mapping[str, Node], root: ModuleRecord) -
         Node(name, "placeholder", name.lstrip("*"), meta=nodes[name].meta if name in nodes else NodeMeta())
         for name in piece.inputs
     ]
-    body = (*inputs, *state, *piece.nodes, Node("output", "output", "output", (result_of(piece, Ref),)))
+    body = (*inputs, *state, *piece.nodes, Node("output", "output", "output", (_result(piece),)))
     return replace(_subset(root, _paths(body)), graph=Graph(body))
 
 
-def result_of(piece: Piece, value_of: Callable[[str], Any]) -> Any:
+def _result(piece: Piece) -> Value:
     """What a piece returns: nothing, its one result, or a tuple of several."""
-    results = tuple(value_of(name) for name in piece.outputs)
-    return (results or (None,))[0] if len(results) <= 1 else results
+    results = tuple(Ref(name) for name in piece.outputs)
+    return results if len(results) > 1 else next(iter(results), None)
 
 
 def _paths(nodes: Iterable[Node]) -> Iterator[str]:

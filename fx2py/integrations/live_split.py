@@ -10,7 +10,7 @@ from typing import Any
 import torch.fx as fx
 
 from fx2py.graph.pieces import OpSpec, Piece, cut, references, require_found
-from fx2py.graph.split import call_name, piece_names, result_of
+from fx2py.graph.split import call_name, piece_names
 from fx2py.read import open_graph
 
 _RECORDED = ("example_value", "val")
@@ -27,35 +27,44 @@ class LivePiece:
 
 
 def split_module(
-    gm: fx.GraphModule, ops: Iterable[OpSpec], *, join: bool = False, strict: bool = True
+    gm: fx.GraphModule,
+    ops: Iterable[OpSpec],
+    *,
+    join: bool = False,
+    strict: bool = True,
+    for_compilers: bool = False,
 ) -> tuple[fx.GraphModule, tuple[LivePiece, ...]]:
     """The stitching GraphModule of ``gm`` cut at the named operators, and its pieces in order.
 
-    Weights and modules are those of ``gm`` itself. ``join`` keeps named operators that follow each other together.
+    Weights and modules are those of ``gm`` itself. ``join`` keeps named operators that follow each other together;
+    ``for_compilers`` makes every piece return a tuple and keeps switches of grad mode and autocast in one piece.
     Raises SplitError when ``strict`` and an operator is nowhere in the graph.
     """
     ops = tuple(ops)
     data = open_graph(gm)
     if strict:
         require_found(data.root, data.graph, ops, "the graph")
-    pieces = cut(data.root, data.graph, ops, join=join)
+    pieces = cut(data.root, data.graph, ops, join=join, whole_modes=for_compilers)
     names = piece_names(data.graph, len(pieces))
     nodes = {node.name: node for node in gm.graph.nodes}
     built = tuple(
-        LivePiece(name, _piece_module(gm, piece, nodes), piece.is_named)
+        LivePiece(name, _piece_module(gm, piece, nodes, for_compilers), piece.is_named)
         for name, piece in zip(names, pieces, strict=True)
     )
-    return _stitching_module(gm, pieces, built, nodes), built
+    return _stitching_module(gm, pieces, built, nodes, for_compilers), built
 
 
-def _piece_module(gm: fx.GraphModule, piece: Piece, nodes: dict[str, fx.Node]) -> fx.GraphModule:
+def _piece_module(
+    gm: fx.GraphModule, piece: Piece, nodes: dict[str, fx.Node], as_tuple: bool
+) -> fx.GraphModule:
     graph = fx.Graph()
     made = {nodes[name]: _placeholder(graph, nodes[name]) for name in piece.inputs}
     used = dict.fromkeys(name for node in piece.nodes for name in references(node))
     state = (nodes[name] for name in used if nodes[name].op == "get_attr")
     for node in (*state, *(nodes[node.name] for node in piece.nodes)):
         made[node] = graph.node_copy(node, made.__getitem__)
-    graph.output(result_of(piece, lambda name: made[nodes[name]]))
+    results = tuple([made[nodes[name]] for name in piece.outputs])
+    graph.output(results if as_tuple or len(results) > 1 else (results or (None,))[0])
     return fx.GraphModule(gm, graph)
 
 
@@ -66,13 +75,17 @@ def _placeholder(graph: fx.Graph, source: fx.Node) -> fx.Node:
 
 
 def _stitching_module(
-    gm: fx.GraphModule, pieces: tuple[Piece, ...], built: tuple[LivePiece, ...], nodes: dict[str, fx.Node]
+    gm: fx.GraphModule,
+    pieces: tuple[Piece, ...],
+    built: tuple[LivePiece, ...],
+    nodes: dict[str, fx.Node],
+    as_tuples: bool,
 ) -> fx.GraphModule:
     graph = fx.Graph()
     made = {node: graph.node_copy(node) for node in gm.graph.find_nodes(op="placeholder")}
     for piece, live in zip(pieces, built, strict=True):
         args = tuple([made[nodes[name]] for name in piece.inputs])
-        made.update(_call(graph, piece, live.name, args, nodes))
+        made.update(_call(graph, piece, live.name, args, nodes, as_tuples))
     output = gm.graph.output_node()
     for node in output.all_input_nodes:
         if node.op == "get_attr":
@@ -87,11 +100,17 @@ def _stitching_module(
 
 
 def _call(
-    graph: fx.Graph, piece: Piece, name: str, args: tuple[fx.Node, ...], nodes: dict[str, fx.Node]
+    graph: fx.Graph,
+    piece: Piece,
+    name: str,
+    args: tuple[fx.Node, ...],
+    nodes: dict[str, fx.Node],
+    as_tuple: bool,
 ) -> Iterator[tuple[fx.Node, fx.Node]]:
     """The call of a piece; yields each node whose value leaves it, with the node that stands for it."""
-    call = graph.create_node("call_module", name, args, name=call_name(name, piece, nodes))
-    if len(piece.outputs) == 1:
+    wanted = f"{name}_results" if as_tuple else call_name(name, piece, nodes)
+    call = graph.create_node("call_module", name, args, name=wanted)
+    if len(piece.outputs) == 1 and not as_tuple:
         call.meta = dict(nodes[piece.outputs[0]].meta)
         yield nodes[piece.outputs[0]], call
         return

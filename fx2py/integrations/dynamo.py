@@ -1,0 +1,171 @@
+"""The torch.compile backend: ``torch.compile(model, backend="fx2py", options={...})``.
+
+Each graph that torch captures is split, its pieces are compiled by another backend, and generated code calls them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.fx as fx
+from torch._dispatch.python import enable_python_dispatcher
+from torch._dynamo.backends.registry import lookup_backend
+from torch._dynamo.utils import to_fake_tensor
+from torch._guards import CompileContext, TracingContext, tracing
+from torch._logging._internal import trace_structured
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import PropagateUnbackedSymInts
+
+from fx2py import artifact as _artifact
+from fx2py.artifact import Artifact
+from fx2py.errors import OptionError, UnsupportedGraphError
+from fx2py.integrations.live_split import LivePiece, split_module
+from fx2py.program.options import GenerateOptions
+from fx2py.read import open_graph
+
+_log = logging.getLogger(__name__)
+_EAGER = "eager"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """What ``torch.compile(options=...)`` takes.
+
+    ``split_at``: operators or modules to split each graph at. ``inner``: the backend that compiles the pieces, or
+    ``"eager"`` to run them as generated code. ``dump``: a folder that gets a generated folder for each graph.
+    """
+
+    split_at: str | Sequence[str] = ()
+    inner: str = _EAGER
+    dump: str | Path | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any] | None) -> BackendOptions:
+        """Raises OptionError for an option that there is not."""
+        known = [field.name for field in fields(cls)]
+        unknown = [name for name in options or {} if name not in known]
+        if unknown:
+            raise OptionError(
+                f"the backend fx2py has no option {', '.join(map(repr, unknown))}.",
+                f"Its options are {', '.join(known)}.",
+            )
+        return cls(**(options or {}))
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        return (self.split_at,) if isinstance(self.split_at, str) else tuple(self.split_at)
+
+
+def fx2py_backend(
+    gm: fx.GraphModule, example_inputs: Sequence[Any], *, options: Mapping[str, Any] | None = None
+) -> Callable[..., Any]:
+    """Generated code for a captured graph, over its compiled pieces; what torch.compile calls for each graph.
+
+    An operator to split at that this graph does not hold cuts nothing: a model may have several graphs. Raises
+    UnsupportedGraphError when the graph cannot be generated exactly.
+    """
+    wanted = BackendOptions.of(options)
+    compiled: dict[str, Callable[..., Any]] = {}
+    if wanted.inner != _EAGER:
+        gm, compiled = _compiled(gm, example_inputs, wanted)
+    elif wanted.operators:
+        gm, _ = split_module(gm, wanted.operators, strict=False)
+    artifact = _artifact.generate(open_graph(gm), GenerateOptions(keep_submodules=True))
+    trace_structured(
+        "artifact",
+        metadata_fn=lambda: {"name": "fx2py_execution_fn", "encoding": "string"},
+        payload_fn=lambda: artifact.source,
+    )
+    if wanted.dump is not None:
+        artifact = _dumped(artifact, Path(wanted.dump))
+    return artifact.bind(submods=compiled)
+
+
+def _compiled(
+    gm: fx.GraphModule, example_inputs: Sequence[Any], wanted: BackendOptions
+) -> tuple[fx.GraphModule, dict[str, Callable[..., Any]]]:
+    """The stitching graph and its pieces, compiled, by name."""
+    mode = _fake_mode()
+    stitching, pieces = split_module(gm, wanted.operators, strict=False, for_compilers=True)
+    values = _recorded(gm, example_inputs, mode)
+    return stitching, {piece.name: _compile(piece, wanted.inner, values, mode) for piece in pieces}
+
+
+class _Recording(PropagateUnbackedSymInts):
+    """Runs a captured graph on fake tensors and keeps what each node gave, by the name of the node."""
+
+    def __init__(self, gm: fx.GraphModule, mode: FakeTensorMode) -> None:
+        super().__init__(gm)
+        self.values: dict[str, Any] = {}
+        self._mode = mode
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        self.values[n.name] = result
+        return result
+
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        found = super().get_attr(target, args, kwargs)
+        return self._mode.from_tensor(found) if isinstance(found, torch.Tensor) else found
+
+
+def _recorded(gm: fx.GraphModule, example_inputs: Sequence[Any], mode: FakeTensorMode) -> dict[str, Any]:
+    """The value of every node of a captured graph, fake, as compilers take inputs."""
+    inputs = [
+        to_fake_tensor(value, mode) if isinstance(value, torch.Tensor) else value for value in example_inputs
+    ]
+    recording = _Recording(gm, mode)
+    with torch.set_grad_enabled(torch.is_grad_enabled()), mode, enable_python_dispatcher():
+        recording.run(*inputs)
+    return recording.values
+
+
+def _compile(
+    piece: LivePiece, inner: str, values: Mapping[str, Any], mode: FakeTensorMode
+) -> Callable[..., Any]:
+    """A piece compiled by another backend, for the values that its inputs had when the graph was captured."""
+    inputs = [_as_input(values[node.name]) for node in piece.module.graph.find_nodes(op="placeholder")]
+    with _own_tracing_context(mode):
+        return lookup_backend(inner)(piece.module, inputs)
+
+
+def _as_input(value: Any) -> Any:
+    """A recorded value as a leaf, whatever it was computed from."""
+    if not isinstance(value, torch.Tensor) or value.is_leaf:
+        return value
+    return value.detach().requires_grad_(value.requires_grad)
+
+
+@contextmanager
+def _own_tracing_context(mode: FakeTensorMode) -> Iterator[None]:
+    """What a compiler notes about one piece must not be taken for the whole graph; guards belong to both."""
+    context = TracingContext(mode)
+    whole = TracingContext.try_get()
+    if whole is not None:
+        context.guards_context = whole.guards_context
+    with tracing(context):
+        yield
+
+
+def _fake_mode() -> FakeTensorMode:
+    """The mode in which torch captured the graph."""
+    context = TracingContext.try_get()
+    known = None if context is None else context.fake_mode
+    return FakeTensorMode() if known is None else known
+
+
+def _dumped(artifact: Artifact, folder: Path) -> Artifact:
+    """The artifact in a folder named after the compilation, ``graph_0_0`` for the first graph of the first frame."""
+    number = re.sub(r"\W+", "_", str(CompileContext.current_compile_id() or "0"))
+    try:
+        return artifact.write(folder / f"graph_{number}")
+    except UnsupportedGraphError as fault:
+        _log.warning("fx2py: graph %s is not dumped: %s", number, fault.message)
+        return artifact
