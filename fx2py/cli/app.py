@@ -13,6 +13,7 @@ from fx2py.cli.bench import bench
 from fx2py.cli.diff import diff
 from fx2py.cli.gen import gen
 from fx2py.cli.run import run
+from fx2py.cli.split import split
 from fx2py.errors import Fx2pyError, InternalError
 
 DEBUG = "--debug"
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (gen, run, diff, bench):
+for command in (gen, run, diff, bench, split):
     app.command()(command)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fx2py.cli.diff import Diffed
     from fx2py.cli.gen import Generated
     from fx2py.cli.run import Ran
+    from fx2py.cli.split import Split
     from fx2py.cli.summary import Summary
     from fx2py.compare import EquivalenceReport, LeafOutcome
 
@@ -178,6 +179,29 @@ def _tensors(manifest: Manifest) -> list[TensorEntry]:
 
 def _numbers(manifest: Manifest) -> int:
     return sum(prod(entry.shape) for entry in _tensors(manifest))
+
+
+# -- split -------------------------------------------------------------------------------------------------------
+
+
+def print_split(done: Split, as_json: bool) -> None:
+    """A row a piece: what goes in, what comes out, and the piece that it repeats."""
+    pieces = [entry for entry in done.manifest.submodules if entry.mode == "function"]
+    if as_json:
+        rows = [asdict(entry) for entry in pieces]
+        print_json({"graph": str(done.graph), "folder": done.folder and str(done.folder), "pieces": rows})
+        return
+    console = _stdout()
+    table = _table("piece", "inputs", "result", "identical to")
+    for entry in pieces:
+        inputs = ", ".join(value or "?" for value in entry.inputs)
+        _add_row(table, entry.name, inputs, entry.output or "", entry.identical_to or "")
+    _print_table(console, table)
+    distinct = sum(entry.identical_to is None for entry in pieces)
+    facts = {"graph": str(done.graph), "pieces": f"{len(pieces)}, {distinct} of them different"}
+    if done.folder is not None:
+        facts["folder"] = str(done.folder)
+    _print_facts(console, facts)
 
 
 # -- run ---------------------------------------------------------------------------------------------------------
