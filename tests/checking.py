@@ -103,7 +103,7 @@ class Outcome:
 
 def outcome(call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: int) -> Outcome:
     """Runs ``call`` on copies of the arguments, from a fixed random state."""
-    args, kwargs = copy.deepcopy((args, dict(kwargs)))
+    args, kwargs = copies((args, dict(kwargs)))
     value: Any = None
     error: type[BaseException] | None = None
     with torch.random.fork_rng(devices=[]):
@@ -113,6 +113,13 @@ def outcome(call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str
         except Exception as raised:
             error = type(raised)
         return Outcome(value, error, (args, kwargs), torch.get_rng_state())
+
+
+def copies(arguments: Any) -> Any:
+    """A deep copy, of sparse tensors too."""
+    leaves = tree_leaves(arguments)
+    sparse = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.layout is not torch.strided]
+    return copy.deepcopy(arguments, {id(tensor): tensor.clone() for tensor in sparse})
 
 
 def assert_same_behaviour(

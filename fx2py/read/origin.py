@@ -11,6 +11,8 @@ from fx2py.graph.data import SourceLine
 
 _FRAME = re.compile(r'^[ \t]*File "([^"\n]+)", line (\d{1,9}), in [^\n]*\n?([^\n]*)', re.MULTILINE)
 _IN_TORCH = re.compile(r"[\\/](?:site|dist)-packages[\\/]torch[\\/]")
+_GENERATED = "<eval_with_key>"
+"""What torch.fx calls the code of a GraphModule; the number that follows counts the modules of the process."""
 _MODULE_STEP = re.compile(r"\.?(?:_modules)?\[['\"]?([^'\"\]]+)['\"]?\]")
 _ROOT = re.compile(r"^(?:L\[['\"]self['\"]\]|L__self__|self)\.?")
 _MODULES = ";"
@@ -30,6 +32,8 @@ def _frames(stack_trace: str) -> Iterator[SourceLine]:
     """The frames of a traceback's text, innermost first."""
     for match in reversed(list(_FRAME.finditer(stack_trace))):
         file, line, code = match.groups()
+        if file.startswith(_GENERATED):
+            continue
         is_code = not code.lstrip().startswith('File "')
         yield SourceLine(file, int(line), code.strip() if is_code else "")
 

@@ -157,7 +157,15 @@ class Builder:
 
     def binary(self) -> fx.Node:
         other = self.draw(self.any_value() | SCALAR)
-        return self.call(self.draw(st.sampled_from(BINARY + ATEN)), self.value(), other)
+        return self.call(self.draw(st.sampled_from(BINARY)), self.value(), other)
+
+    def operator(self) -> fx.Node:
+        """Of tensors only: given anything else a native call raises another exception than the operator."""
+        other = self.draw(self.any_value().map(self.tensor) | SCALAR)
+        return self.call(self.draw(st.sampled_from(ATEN)), self.tensor(self.value()), other)
+
+    def tensor(self, value: fx.Node) -> fx.Node:
+        return self.call(torch.clone, value)
 
     def item(self) -> fx.Node:
         index = self.draw(
@@ -207,7 +215,7 @@ class Builder:
 
 
 STEPS = (
-    *(Builder.unary, Builder.binary, Builder.item, Builder.written, Builder.literals),
+    *(Builder.unary, Builder.binary, Builder.operator, Builder.item, Builder.written, Builder.literals),
     *(Builder.method, Builder.state, Builder.leaf, Builder.nested),
 )
 

@@ -67,7 +67,9 @@ METADATA: dict[str, str] = {
     "sym_storage_offset": "storage_offset",
 }
 FACTORY_KEYWORDS = frozenset({"device", "pin_memory"})
-NUMBER_METHODS = frozenset().union(*(dir(kind) for kind in (int, float, complex)))
+PYTHON_TYPES = (bool, int, float, complex, str, bytes, range, tuple, list, dict, set, frozenset)
+PYTHON_METHODS = frozenset().union(*(dir(kind) for kind in PYTHON_TYPES))
+"""What other values than tensors answer to: a graph that passes them to an operator must fail, not run their method."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def spellings(name: str, op: Any) -> Iterator[Spelling]:
         yield Spelling(f"operator.{symbol}", getattr(operator, symbol))
     method = METADATA.get(name, name)
     descriptor = getattr(torch.Tensor, method, None)
-    is_method = type(descriptor).__name__ == "method_descriptor" and method not in NUMBER_METHODS
+    is_method = type(descriptor).__name__ == "method_descriptor" and method not in PYTHON_METHODS
     if is_method and takes_only_sizes(op):
         yield Spelling(f"Tensor.{method}", descriptor, spread=True)
     for module, place, prefix in FUNCTIONS:

@@ -19,6 +19,7 @@ from tests.program.native_prover import SYMBOL, Claim, Form, meta
 from tests.program.native_survey import lines, overloads, spelled
 
 TABLE = files("fx2py.program").joinpath("native_calls.txt").read_text().splitlines()
+FORMS = [rest for _, _, rest in (line.partition(" ") for line in TABLE) if not rest.startswith("->")]
 OVERLOADS = dict(overloads())
 COMMON = [
     *(
@@ -167,3 +168,10 @@ def test_a_slice_that_keeps_a_later_dimension_whole_is_no_index() -> None:
         assert claim.holds([meta(2, 3), 1, 0, 3], odd=False) is False
         assert claim.holds([meta(2, 3), 1, 0, 2], odd=False) is True
     assert native_call(OpName("aten", "slice", "Tensor"), (Ref("x"), 1, 0, 2)) is None
+
+
+@pytest.mark.parametrize("value", [{}, set(), [], (), "", b"", range(1), 1, 1.5, 1j, frozenset()])
+def test_no_method_of_the_table_is_a_method_of_another_value(value):
+    methods = [form.callee.name for form in map(parse_form, FORMS) if isinstance(form.callee, Method)]
+    assert methods
+    assert not [name for name in methods if hasattr(value, name)]

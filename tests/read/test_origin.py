@@ -17,6 +17,12 @@ def test_without_such_a_frame_the_innermost_is_chosen():
     assert source_line(TORCH).line == 134
 
 
+def test_code_that_torch_fx_generated_is_no_place_in_the_model():
+    generated = 'File "<eval_with_key>.5", line 4, in forward\n    add = x + 1\n'
+    assert source_line(MODEL + generated) == SourceLine("/home/me/model.py", 7, "return self.fc(x)")
+    assert source_line(generated) is None
+
+
 def test_a_frame_without_its_code_is_kept():
     assert source_line('File "a.py", line 3, in f') == SourceLine("a.py", 3, "")
 
