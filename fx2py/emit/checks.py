@@ -50,8 +50,10 @@ def read_table(node: ast.expr, names: Names) -> InputTable:
     options = {keyword.arg: read_value(keyword.value, names) for keyword in node.keywords}
     ranges, guards = options.pop("ranges", Dict()), options.pop("guards", List())
     autocast = options.pop("autocast", True)
+    order = [keyword.arg for keyword in node.keywords]
     if (
         options
+        or order != [name for name in ("ranges", "guards", "autocast") if name in order]
         or type(autocast) is not bool
         or not (type(table) is type(ranges) is Dict)
         or type(guards) is not List

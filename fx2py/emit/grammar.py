@@ -181,7 +181,7 @@ def _value_call(node: ast.Call, names: Names) -> Any:
     if isinstance(node.func, ast.Name) and node.func.id == GRAPH_MODULE and node.func.id not in names.local:
         return _graph_module(node, names)
     reader = _CONSTRUCTORS.get(dotted_path(node.func, names))
-    if reader is None:
+    if reader is None or (node.keywords and reader is not _partial):
         raise GrammarError(node, "a call stands inside another expression")
     return reader(node, names)
 

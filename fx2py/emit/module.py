@@ -113,22 +113,25 @@ def _header(program: Program, options: GenerateOptions) -> str:
 
 
 def _imports(modules: set[str]) -> str:
-    """The imports of the modules that the text names, the standard library first; ``torch`` is always there."""
-    needed = {module for module in modules if module in MODULE_ALIASES or not _comes_with_torch(module)}
-    lines = [
-        (
-            f"import {text.dotted(module)} as {MODULE_ALIASES[module]}"
-            if module in MODULE_ALIASES
-            else f"import {text.dotted(module)}"
-        )
-        for module in sorted(needed | {"torch"})
-    ]
-    standard = [line for line in lines if line.split()[1].partition(".")[0] in sys.stdlib_module_names]
-    others = [line for line in lines if line not in standard]
-    return "\n".join([*standard, "", *others] if standard else others)
+    """The imports of the modules that the text names; ``torch`` is always there."""
+    needed = {module for module in modules if module in MODULE_ALIASES or not comes_with_torch(module)}
+    groups = ("\n".join(map(_import, group)) for group in import_order(needed | {"torch"}))
+    return "\n\n".join(filter(None, groups))
 
 
-def _comes_with_torch(module: str) -> bool:
+def import_order(modules: set[str]) -> tuple[list[str], list[str]]:
+    """The order in which modules are imported: the standard library, then the others."""
+    standard = {module for module in modules if module.partition(".")[0] in sys.stdlib_module_names}
+    return sorted(standard), sorted(modules - standard)
+
+
+def _import(module: str) -> str:
+    alias = f" as {MODULE_ALIASES[module]}" if module in MODULE_ALIASES else ""
+    return f"import {text.dotted(module)}{alias}"
+
+
+def comes_with_torch(module: str) -> bool:
+    """Whether ``import torch`` binds a module, so that a file need not import it."""
     return module in LOADED_WITH_TORCH or module.startswith("torch._C")
 
 

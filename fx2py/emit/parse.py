@@ -27,6 +27,7 @@ from fx2py.program.ir import (
     Parameter,
     Slot,
     Statement,
+    TableName,
 )
 from fx2py.program.liveness import TABLE_ORDER
 from fx2py.program.scope import MODULE_ALIASES
@@ -153,10 +154,14 @@ def _container(node: ast.stmt, names: Names) -> None:
         not isinstance(value, ast.Call)
         or not isinstance(value.func, ast.Name)
         or value.func.id != "container"
+        or len(value.args) != 2
+        or value.keywords
     ):
         raise GrammarError(node, f"{alias!r} is not a container class")
     names.refuse_hiding(node, alias)
     path, fields = (read_value(part, Names()) for part in value.args)
+    if type(path) is not str or type(fields) is not tuple or any(type(name) is not str for name in fields):
+        raise GrammarError(node, f"the class or the fields of {alias!r} are no text")
     names.containers[alias] = (path_name(path), fields)
 
 
@@ -168,7 +173,7 @@ def _function(node: ast.FunctionDef, names: Names) -> Function:
         raise GrammarError(node, f"{node.name} carries a decorator or an annotation")
     parameters = _parameters(node.args, names)
     own = tuple(p for p in parameters if p.name not in TABLE_ORDER)
-    tables = tuple(table for table in TABLE_ORDER if any(p.name == table for p in parameters))
+    tables = _tables(node, parameters)
     names.local = {parameter.name for parameter in own}
     names.tables = tables
     body: list[Statement] = []
@@ -180,6 +185,15 @@ def _function(node: ast.FunctionDef, names: Names) -> Function:
     result = read_value(last.value, names)
     names.local, names.tables = set(), ()
     return Function(node.name, own, tables, tuple(body), result)
+
+
+def _tables(node: ast.FunctionDef, parameters: tuple[Parameter, ...]) -> tuple[TableName, ...]:
+    """The tables that a function takes: its last keyword-only parameters, without defaults, in their order."""
+    tables = tuple(table for table in TABLE_ORDER if any(p.name == table for p in parameters))
+    named = [p for p in parameters if p.kind == "keyword_only"][-len(tables) :] if tables else []
+    if tuple(p.name for p in named) != tables or any(p.default is not REQUIRED for p in named):
+        raise GrammarError(node, f"{node.name} takes its tables otherwise than fx2py writes")
+    return tables
 
 
 def _append(body: list[Statement], statement: Statement) -> None:
@@ -247,7 +261,10 @@ def _assignment(target: str, value: ast.expr, names: Names) -> Statement:
 
 def _delete(node: ast.Delete, names: Names) -> Delete:
     deleted: list[str] = []
-    for target in node.targets:
+    targets = (
+        part for each in node.targets for part in (each.elts if isinstance(each, ast.Tuple) else [each])
+    )
+    for target in targets:
         if not isinstance(target, ast.Name) or target.id not in names.local:
             raise GrammarError(node, "something other than a living variable is deleted")
         names.local.remove(target.id)

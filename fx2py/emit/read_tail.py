@@ -11,7 +11,7 @@ import torch
 
 from fx2py.emit.grammar import GrammarError, Names, read_value
 from fx2py.emit.tail import BIND_DOC, BIND_PARAMETERS
-from fx2py.graph.values import DefaultDevice, DeviceType, Dict, Set, children
+from fx2py.graph.values import DefaultDevice, DeviceType, Dict, List, Set, children
 from fx2py.program.scope import BIND_VARIABLES
 
 
@@ -62,8 +62,11 @@ class BuiltModule:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What ``bind`` fills: modules by path (a function's name where generated code stands), constants, names, weights."""
+    """What ``bind`` builds, in order, and what it fills: modules by path (a function's name where generated code
+    stands), constants, names, weights.
+    """
 
+    built: tuple[Any, ...]
     modules: tuple[tuple[str, Any], ...]
     consts: tuple[Any, ...]
     renamed: tuple[tuple[str, str], ...]
@@ -76,26 +79,38 @@ def read_tail(node: ast.FunctionDef, names: Names) -> Tail:
     if ast.unparse(node.args) != BIND_PARAMETERS or len(node.body) < 6 or ast.get_docstring(node) != BIND_DOC:
         raise GrammarError(node, "bind does not have the form that fx2py writes")
     variables: dict[str, Any] = {}
-    for statement in node.body[1:-1]:
+    for statement in node.body[1:-5]:
         target, value = _assigned(statement)
-        if target not in BIND_VARIABLES and target not in ("consts", "weights"):
-            names.refuse_hiding(statement, target)
-        if target == "weights":
-            variables[target] = _weight_count(value)
-        elif target == "modules":
-            variables[target] = _mapping(value, lambda part: _module(part, variables, names))
-        elif target in variables:
+        names.refuse_hiding(statement, target)
+        if target in BIND_VARIABLES or target in variables:
             raise GrammarError(statement, f"{target!r} is assigned twice")
-        elif target in ("consts", "renamed"):
-            variables[target] = _bound(value, names)
-        else:
-            variables[target] = _module(value, variables, names)
-    entry = _entry(node.body[-1])
-    missing = {"modules", "consts", "renamed", "weights"} - variables.keys()
-    if missing:
-        raise GrammarError(node, f"bind does not fill {', '.join(sorted(missing))}")
-    renamed = _text_pairs(variables["renamed"], node)
-    return Tail(variables["modules"], variables["consts"].items, renamed, variables["weights"], entry)
+        variables[target] = _module(value, variables, names)
+        if not isinstance(value, ast.Call):
+            raise GrammarError(statement, f"{target!r} is no module of its own")
+    modules, consts, renamed, weights = (
+        _filled(table, statement)
+        for table, statement in zip(
+            ("modules", "consts", "renamed", "weights"), node.body[-5:-1], strict=True
+        )
+    )
+    bound = _bound(consts, names)
+    if not isinstance(bound, List):
+        raise GrammarError(node, "the constants are no list")
+    return Tail(
+        tuple(variables.values()),
+        _mapping(modules, lambda part: _module(part, variables, names)),
+        bound.items,
+        _text_pairs(_bound(renamed, names), node),
+        _weight_count(weights),
+        _entry(node.body[-1]),
+    )
+
+
+def _filled(table: str, node: ast.stmt) -> ast.expr:
+    target, value = _assigned(node)
+    if target != table:
+        raise GrammarError(node, f"bind fills {target!r} where it fills {table!r}")
+    return value
 
 
 def _assigned(node: ast.stmt) -> tuple[str, ast.expr]:

@@ -54,10 +54,5 @@ def _shape(record: Record) -> tuple[Any, list[str]]:
 
 
 def _same_members(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:
-    left = list(theirs)
-    for item in ours:
-        match = next((other for other in left if same(item, other)), None)
-        if match is None and not any(same(item, other) for other in left):
-            return False
-        left = [other for other in left if other is not match]
-    return not left
+    """Whether two sets have the same members, each once, in any order."""
+    return len(ours) == len(theirs) and all(any(same(item, other) for other in theirs) for item in ours)

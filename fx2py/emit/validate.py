@@ -9,6 +9,7 @@ import torch
 from fx2py.emit.grammar import GrammarError
 from fx2py.emit.parse import Parsed, parse
 from fx2py.emit.same import path_normal, same
+from fx2py.emit.validate_imports import import_differences
 from fx2py.emit.validate_tail import tail_differences
 from fx2py.errors import InternalError
 from fx2py.graph.values import Dict
@@ -34,12 +35,12 @@ def differences(program: Program, parsed: Parsed) -> Iterator[str]:
         return
     for meant, read in zip(program.functions, parsed.functions, strict=True):
         yield from (f"{meant.name}: {difference}" for difference in _function_differences(meant, read))
-    used = {op: alias for alias, op in program.op_aliases}
-    if used != {op: alias for alias, op in parsed.names.ops.items()}:
+    if program.op_aliases != tuple(parsed.names.ops.items()):
         yield "the operator aliases"
-    containers = {alias: (path_normal(made.cls), made.fields) for alias, made in program.containers}
-    if containers != parsed.names.containers:
+    containers = [(alias, (path_normal(made.cls), made.fields)) for alias, made in program.containers]
+    if containers != list(parsed.names.containers.items()):
         yield "the container classes"
+    yield from import_differences(program, parsed.imports)
     if not _same_table(program.input_table, parsed.input_table):
         yield f"the inputs are checked against {parsed.input_table} for {program.input_table}"
     yield from tail_differences(program, parsed.tail)

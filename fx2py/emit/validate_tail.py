@@ -24,7 +24,7 @@ def tail_differences(program: Program, tail: Tail) -> Iterator[str]:
     tensors = bound_tensors(program)
     expected = _Expected(program, {id(tensor): name for name, tensor in tensors.items()})
     first = list(tensors.values())[: tail.weight_count]
-    if len(first) != len(program.weights) or any(
+    if tail.weight_count != len(program.weights) or any(
         w.tensor is not t for w, t in zip(program.weights, first, strict=True)
     ):
         yield "the weights"
@@ -36,6 +36,8 @@ def tail_differences(program: Program, tail: Tail) -> Iterator[str]:
     renamed = tuple((p.public_name, p.name) for p in program.entry.parameters if p.public_name != p.name)
     if tail.renamed != renamed:
         yield f"the renamed parameters are {tail.renamed}"
+    if [module.path for module in tail.built] != [path for path, _ in modules_to_rebuild(program)]:
+        yield "the order of the modules"
     if [entry.path for entry in program.submods] != [path for path, _ in tail.modules]:
         yield "the paths of the submodules"
         return

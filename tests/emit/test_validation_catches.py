@@ -1,0 +1,195 @@
+"""The check is checked: whatever is changed in emitted text, validation notices; layout and comments are free."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable
+from itertools import islice
+
+import black
+import pytest
+import torch
+from torch import fx, nn
+
+import fx2py
+from fx2py import GenerateOptions
+from fx2py.artifact import Artifact, generate
+from fx2py.emit.module import LOADING
+from fx2py.emit.validate import validate
+from fx2py.errors import InternalError
+from fx2py.graph.values import Dict, EnumMember, List, Name, OpName, Range, Record, Ref, Set, Slice
+from tests.emit.mutations import mutants
+from tests.emit.values import bits_to_float
+from tests.replay.graphs import call, data, output, placeholder
+
+NAN_PAYLOAD = bits_to_float(0x7FF8000000000001)
+
+
+def literals() -> Artifact:
+    """Literals of every kind, containers, keywords that are no names, operators, slices, defaults."""
+    x = Ref("x")
+    return generate(
+        data(
+            placeholder("x"),
+            placeholder("from", 0.0),
+            placeholder("scale", (1, True)),
+            call("one", Name("torch", "add"), x, 0.0, alpha=1, **{"from": -0.0}),
+            call("two", Name("torch", "clamp"), Ref("one"), -1.5, float("inf")),
+            call("three", Name("operator", "sub"), Ref("two"), x),
+            call("four", Name("operator", "getitem"), Ref("three"), (Slice(1, None, 2), ..., None)),
+            call("five", Name("operator", "lt"), Ref("four"), 2),
+            call(
+                "six",
+                Name("some.package", "f"),
+                b"ab",
+                "text",
+                complex(-0.0, 1.0),
+                torch.float16,
+                Range(0, 3, 1),
+            ),
+            call("set", Name("operator", "setitem"), x, 0, Ref("six")),
+            call("seven", Name("builtins", "getattr"), Ref("six"), "shape"),
+            call("eight", Name("operator", "neg"), Ref("seven")),
+            call("nine", Name("some.package", "g"), torch.device("cuda:1"), NAN_PAYLOAD, torch.device("cpu")),
+            call(
+                "ten",
+                Name("some.package", "h"),
+                EnumMember(Name("m", "E"), "A"),
+                Set((1, "a"), True),
+                device=None,
+            ),
+            output(
+                (
+                    Dict((("a", Ref("five")), ("b", List((Ref("eight"), Ref("nine")))))),
+                    Record(Name("a.b", "Point"), (("x", Ref("ten")), ("y", Ref("scale")))),
+                    Ref("from"),
+                )
+            ),
+        )
+    )
+
+
+class Layers(nn.Module):
+    """Called modules with state of their own, tied weights, a parameter and a buffer used directly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.25), nn.Sequential(nn.BatchNorm1d(2)))
+        self.last = nn.Linear(2, 2)
+        self.last.weight = self.block[0].weight
+        self.scale = nn.Parameter(torch.ones(2))
+        self.register_buffer("offset", torch.zeros(2), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.block(x) * self.scale + self.offset)
+
+
+class LeafBlocks(fx.Tracer):
+    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
+        return path in ("block", "last")
+
+
+def layers() -> Artifact:
+    model = Layers()
+    return fx2py.generate(fx.GraphModule(model, LeafBlocks().trace(model)))
+
+
+def branches() -> Artifact:
+    """A higher-order operator with its branches as functions, exact operators, checked inputs of dynamic size."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3))
+
+        def forward(self, x: torch.Tensor, pair: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            taken = torch.cond(x.sum() > 0, lambda x: (x * self.weight,), lambda x: (x - 1,), (x,))[0]
+            return {"out": taken + pair["y"][1:]}
+
+    rows = torch.export.Dim("rows", min=2, max=64)
+    shapes = ({0: rows}, {"y": {0: rows + 1}})
+    program = torch.export.export(Model(), (torch.ones(4, 3), {"y": torch.ones(5, 3)}), dynamic_shapes=shapes)
+    return fx2py.generate(program, options=GenerateOptions(exact_ops=True))
+
+
+def pieces() -> Artifact:
+    """A graph that calls nested graphs, kept as functions."""
+
+    class Piece(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2))
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x * self.weight, x + 1
+
+    root = nn.Module()
+    root.first, root.second = fx.symbolic_trace(Piece()), fx.symbolic_trace(Piece())
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    first = graph.call_module("first", (x,))
+    second = graph.call_module("second", (graph.call_function(operator.getitem, (first, 0)),))
+    graph.output((second, graph.call_function(operator.getitem, (first, 1))))
+    return fx2py.generate(fx.GraphModule(root, graph), options=GenerateOptions(keep_submodules=True))
+
+
+CASES = (literals, layers, branches, pieces)
+
+
+def unnoticed(artifact: Artifact, step: int) -> list[str]:
+    """Which of the changes of the text, one in ``step``, validation takes for the same text."""
+    found = []
+    changes = list(islice(mutants(artifact.source), 0, None, step))
+    assert len(changes) > 500 // step
+    for what, changed in changes:
+        try:
+            validate(artifact.program, changed)
+        except InternalError:
+            continue
+        found.append(what)
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_small_changes_of_the_text_are_noticed(case: Callable[[], Artifact]) -> None:
+    assert unnoticed(case(), step=7) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_every_small_change_of_the_text_is_noticed(case: Callable[[], Artifact]) -> None:
+    assert unnoticed(case(), step=1) == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_layout_and_comments_may_change_freely(case: Callable[[], Artifact]) -> None:
+    artifact = case()
+    own, separator, rest = artifact.source.partition(LOADING)
+    narrow = black.format_str(own, mode=black.Mode(line_length=20))
+    for written in (
+        ast.unparse(ast.parse(own)),
+        narrow,
+        own.replace("\n    return ", "\n    # a comment\n    return "),
+    ):
+        validate(artifact.program, f"{written.rstrip()}\n\n\n{separator}{rest}")
+
+
+@pytest.mark.parametrize("what", ["def fast_call(module):\n    return None\n", "Missing = None\n"])
+def test_a_change_of_the_carried_runtime_is_noticed(what: str) -> None:
+    artifact = pieces()
+    with pytest.raises(InternalError):
+        validate(artifact.program, artifact.source + what)
+    with pytest.raises(InternalError):
+        validate(
+            artifact.program, artifact.source.replace("def fast_call(module", "def fast_call(_module", 1)
+        )
+
+
+def test_names_are_compared_to_the_last_part() -> None:
+    artifact = generate(
+        data(placeholder("x"), call("y", OpName("aten", "add", "Tensor"), Ref("x"), 1), output(Ref("y"))),
+        GenerateOptions(exact_ops=True),
+    )
+    with pytest.raises(InternalError):
+        validate(artifact.program, artifact.source.replace("aten.add.Tensor", "aten.add.Scalar"))
