@@ -26,6 +26,7 @@ help:
 	@echo "make check   formatting, lint, types and the test suite"
 	@echo "make fuzz    damage saved graphs and read them, for FUZZ_SECONDS (300)"
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
+	@echo "make bench   measure speed, memory and generation, and write the table of the README"
 	@echo "make clean   remove .venv and everything that was generated"
 
 # torch comes first and alone: once it is there, nothing that follows asks for another build of it.
@@ -51,6 +52,9 @@ test: $(INSTALLED)
 # Under an hour on one core; CONFORMANCE="aten --limit 50" runs 50 operators of one row.
 conformance: $(INSTALLED)
 	$(BIN)/python -m tests.conformance $(CONFORMANCE)
+
+bench: $(INSTALLED)
+	$(BIN)/python -m tests.bench README.md
 
 check: format-check lint types test
 

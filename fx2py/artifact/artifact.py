@@ -19,6 +19,7 @@ import torch
 
 from fx2py.artifact.folder import put_in_place
 from fx2py.artifact.manifest import Manifest, describe, manifest_text, read_manifest
+from fx2py.collector import collector_paused
 from fx2py.emit.audit import admitted_classes, audit
 from fx2py.emit.module import emit
 from fx2py.emit.validate import validate
@@ -163,6 +164,7 @@ class Artifact:
         }
 
 
+@collector_paused()
 def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     """The artifact of a graph: lowered, emitted, and validated against its program.
 

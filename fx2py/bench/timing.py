@@ -7,8 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median, quantiles
 from time import perf_counter
+from typing import TypeAlias
 
 import torch
+
+from fx2py.collector import collector_paused
+
+Clock: TypeAlias = Callable[[], float]
 
 _SHORTEST_SAMPLE = 0.002
 _WARM_UPS = 3
@@ -23,24 +28,22 @@ class Timing:
     spread: float
 
 
-def interleave(contenders: Mapping[str, Callable[[], object]], rounds: int = 15) -> dict[str, Timing]:
+def interleave(
+    contenders: Mapping[str, Callable[[], object]], rounds: int = 15, clock: Clock = perf_counter
+) -> dict[str, Timing]:
     """Time each callable; every round runs all of them, each time beginning with another one.
 
-    A sample is as many calls as take two milliseconds. The garbage collector rests meanwhile.
+    A sample is as many calls as take two milliseconds. The garbage collector rests meanwhile. ``time.thread_time`` as
+    the ``clock`` leaves out what other processes take, where all the work is done by this thread.
     """
-    loops = {name: _calls_a_sample(call) for name, call in contenders.items()}
+    loops = {name: _calls_a_sample(call, clock) for name, call in contenders.items()}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
-    was_enabled = gc.isenabled()
     gc.collect()
-    gc.disable()
-    try:
+    with collector_paused():
         for start in range(rounds):
             for name in (names[(start + place) % len(names)] for place in range(len(names))):
-                samples[name].append(_sample(contenders[name], loops[name]))
-    finally:
-        if was_enabled:
-            gc.enable()
+                samples[name].append(_sample(contenders[name], loops[name], clock))
     return {name: _timing(values) for name, values in samples.items()}
 
 
@@ -54,19 +57,19 @@ def too_noisy(timings: Mapping[str, Timing]) -> str:
     )
 
 
-def _calls_a_sample(call: Callable[[], object]) -> int:
+def _calls_a_sample(call: Callable[[], object], clock: Clock) -> int:
     for _ in range(_WARM_UPS):
         call()
-    return max(1, round(_SHORTEST_SAMPLE / max(_sample(call, 1), 1e-9)))
+    return max(1, round(_SHORTEST_SAMPLE / max(_sample(call, 1, clock), 1e-9)))
 
 
-def _sample(call: Callable[[], object], loops: int) -> float:
-    start = perf_counter()
+def _sample(call: Callable[[], object], loops: int, clock: Clock) -> float:
+    start = clock()
     for _ in range(loops):
         call()
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
-    return (perf_counter() - start) / loops
+    return (clock() - start) / loops
 
 
 def _timing(samples: list[float]) -> Timing:

@@ -75,7 +75,9 @@ def explicit_devices(node: Node) -> Node:
         args = (_device(args[0], index), *args[1 if index is None else 2 :]) if args else args
     elif target.path == "torch.Tensor.to":
         args = args[:1] + tuple(_device(value) for value in args[1:2]) + args[2:]
-    return replace(node, args=args, kwargs=(*_keywords(target, node.kwargs), *_default(target, node)))
+    kwargs = (*_keywords(target, node.kwargs), *_default(target, node))
+    is_same = args is node.args and not kwargs and not node.kwargs
+    return node if is_same else replace(node, args=args, kwargs=kwargs)
 
 
 def _default(target: Name | OpName, node: Node) -> tuple[tuple[str, Any], ...]:

@@ -196,6 +196,10 @@ PLAIN: frozenset[type] = frozenset(
 """The exact types of the leaves that are Python or torch data themselves."""
 
 
+CONTAINERS: frozenset[type] = frozenset({tuple, List, Set, Size, Dict, Record, Slice, Range})
+"""The exact types of the values that hold other values."""
+
+
 def children(value: Any) -> tuple[Any, ...]:
     """The values directly inside a container value, in evaluation order; empty for a leaf."""
     kind = type(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from fx2py.graph.values import Ref, children
+from fx2py.graph.values import CONTAINERS, Ref, children
 from fx2py.program.ir import (
     Assign,
     Bind,
@@ -38,10 +38,7 @@ def values_of(statement: Statement) -> Iterator[Any]:
 def leaves(values: Iterator[Any]) -> Iterator[Any]:
     """Every leaf inside ``values``, in evaluation order."""
     for value in values:
-        if type(value) is Ref:
-            yield value
-            continue
-        inner = children(value)
+        inner = children(value) if type(value) in CONTAINERS else ()
         if inner:
             yield from leaves(iter(inner))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
@@ -65,19 +65,19 @@ class _Plan:
                 self._make(statement)
 
     def _make(self, statement: Statement) -> None:
-        parts = self._parts(statement)
+        read = list(leaves(values_of(statement)))
+        parts = self._parts(statement, [part.name for part in read if type(part) is Ref])
         self._hold(parts)
-        self.peak = max(self.peak, self.live + self._inside(statement))
+        self.peak = max(self.peak, self.live + self._inside(read))
         target = statement.target if isinstance(statement, Assign | Bind) else None
         if target is None:
             self._release(parts)
         else:
             self.variables[target] = parts
 
-    def _parts(self, statement: Statement) -> tuple[Storages, ...]:
+    def _parts(self, statement: Statement, read: Sequence[str]) -> tuple[Storages, ...]:
         """The storages of a statement's result: one entry for a tensor, one an item for a tuple."""
-        read = [part for part in leaves(values_of(statement)) if type(part) is Ref]
-        held = [self.variables.get(part.name, ()) for part in read]
+        held = [self.variables.get(name, ()) for name in read]
         if not isinstance(statement, Assign) or statement.origin is None:
             return tuple(storages for parts in held for storages in parts)
         call, meta = statement.call, statement.origin.meta.value
@@ -100,16 +100,16 @@ class _Plan:
         self.sizes.append(0 if symbols else prod(map(int, meta.shape)) * meta.dtype.itemsize)
         return len(self.sizes) - 1
 
-    def _inside(self, statement: Statement) -> int:
+    def _inside(self, read: Sequence[Any]) -> int:
         """What a generated function that is called here takes at its own peak."""
-        called = (self._function(part) for part in leaves(values_of(statement)))
-        return max((self.peaks.get(name, 0) for name in called if name), default=0)
+        called = [part for part in read if type(part) is Local or type(part) is Slot]
+        return max((self.peaks.get(self._function(part), 0) for part in called), default=0)
 
-    def _function(self, part: Any) -> str | None:
-        if type(part) is Local:
+    def _function(self, part: Local | Slot) -> str:
+        """The generated function that a value leads to, or ''."""
+        if isinstance(part, Local):
             return part.name
-        is_module = type(part) is Slot and part.table == "submods"
-        return self.program.submods[part.index].function if is_module else None
+        return (self.program.submods[part.index].function or "") if part.table == "submods" else ""
 
     def _hold(self, parts: tuple[Storages, ...]) -> None:
         for storage in (storage for storages in parts for storage in storages):

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 import torch.fx as fx
 from torch.export import ExportedProgram
 
+from fx2py.collector import collector_paused
 from fx2py.graph.data import GraphData
 from fx2py.read.exported_live import read_exported_program
 from fx2py.read.dump import read_dump
@@ -28,6 +29,7 @@ class _Reader(Protocol):
 Source: TypeAlias = "str | Path | fx.GraphModule | ExportedProgram"
 
 
+@collector_paused()
 def open_graph(source: Source, *, model: str | None = None) -> GraphData:
     """The graph of a file, folder or live object as inert data; nothing that a file holds is executed or imported.
 

@@ -1,0 +1,34 @@
+"""The project's benchmark: ``python -m tests.bench [README]`` prints a table, and puts it between README's marks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from tests.bench import gap, generation, models, peaks
+from tests.bench.rows import Row, markdown
+
+START, END = "<!-- bench -->\n", "<!-- /bench -->"
+
+
+def main() -> int:
+    torch.set_num_threads(1)
+    rows: list[Row] = []
+    for part in (gap, models, peaks, generation):
+        for row in part.rows():
+            rows.append(row)
+            print(f"{row.what}: {row.value:.2f}", file=sys.stderr)
+    table = markdown(rows)
+    print(table)
+    for readme in map(Path, sys.argv[1:]):
+        head, start, rest = readme.read_text(encoding="utf-8").partition(START)
+        _, end, tail = rest.partition(END)
+        if not (start and end):
+            sys.exit(f"{readme} does not hold the marks {START.strip()} and {END}")
+        readme.write_text(f"{head}{start}{table}{end}{tail}", encoding="utf-8")
+    return 0 if all(row.met for row in rows) else 1
+
+
+sys.exit(main())
