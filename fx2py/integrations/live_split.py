@@ -11,6 +11,7 @@ import torch.fx as fx
 
 from fx2py.graph.pieces import OpSpec, Piece, cut, references, require_found
 from fx2py.graph.split import call_name, piece_names
+from fx2py.program.scope import identifier_for
 from fx2py.read import open_graph
 
 _RECORDED = ("example_value", "val")
@@ -69,7 +70,8 @@ def _piece_module(
 
 
 def _placeholder(graph: fx.Graph, source: fx.Node) -> fx.Node:
-    node = graph.create_node("placeholder", source.name, name=source.name, type_expr=source.type)
+    parameter = identifier_for(source.name)
+    node = graph.create_node("placeholder", parameter, name=source.name, type_expr=source.type)
     node.meta = dict(source.meta)
     return node
 

@@ -340,3 +340,15 @@ def test_pieces_that_differ_in_a_constant_a_shape_or_a_sharing_are_not_identical
 
     found = repeats(fx.symbolic_trace(model), "torch.relu")
     assert {found[f"submod_{number}"] for number in (1, 3, 5, 7)} == {None}
+
+
+def test_names_that_python_does_not_take_cross_the_borders():
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    awkward = graph.call_function(torch.relu, (x,))
+    awkward.name = "None"
+    graph.output(graph.call_function(torch.cos, (awkward,)))
+    source = fx.GraphModule({}, fx.Graph())
+    source._graph = graph
+    assert_same_behaviour(generated(source, "torch.cos").bind(), lambda x: x.relu().cos(), (X,))
+    assert_same_behaviour(fx2py.split(source, ["torch.cos"]), lambda x: x.relu().cos(), (X,))
