@@ -15,6 +15,7 @@ from fx2py import artifact as _artifact
 from fx2py.artifact import Artifact, open_artifact
 from fx2py.compare import EquivalenceReport
 from fx2py.compare.graphs import diff_graph
+from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import GraphData
 from fx2py.graph.pieces import OpSpec
 from fx2py.integrations.live_split import split_module
@@ -76,6 +77,9 @@ def diff(
 def _graph(source: Source, model: str | None) -> GraphData:
     if isinstance(source, GraphData):
         return source
-    return open_graph(
-        source if isinstance(source, fx.GraphModule | ExportedProgram) else Path(source), model=model
-    )
+    if isinstance(source, fx.GraphModule | ExportedProgram):
+        return open_graph(source, model=model)
+    if not isinstance(source, str | os.PathLike):
+        hint = "Trace or export a model first: torch.fx.symbolic_trace(model) or torch.export.export(model, args)."
+        raise UnknownFormatError(f"a {type(source).__name__} is neither a graph nor the path of one.", hint)
+    return open_graph(Path(source), model=model)

@@ -77,7 +77,8 @@ def build(
     if not (isinstance(cls, type) and issubclass(cls, torch.nn.Module)):
         return Missing(
             path,
-            f"is a {cls_path}, which is not installed: pass submods={{{path!r}: a callable}}",
+            f"is a {cls_path}, which is not installed or not admitted: "
+            f"pass submods={{{path!r}: a callable}}, or fx2py --allow-class {cls_path}",
         )
     hiding = [
         name

@@ -15,7 +15,9 @@ from typing import Any
 
 
 def limited_power(base: Any, power: Any) -> Any:
-    if abs(power) > 64:
+    if abs(power) > 64 or (
+        isinstance(base, int) and base.bit_length() * abs(power) > 4096
+    ):
         raise OverflowError(f"a size is raised to the power {power}")
     return base**power
 

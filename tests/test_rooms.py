@@ -12,7 +12,19 @@ import fx2py
 
 PACKAGE = Path(fx2py.__file__).parent
 ORDER = (
-    *("errors", "graph", "runtime", "runtime_sizes", "runtime_checks", "read", "trust", "program", "emit", "artifact"),
+    *(
+        "errors",
+        "collector",
+        "graph",
+        "runtime",
+        "runtime_sizes",
+        "runtime_checks",
+        "read",
+        "trust",
+        "program",
+        "emit",
+        "artifact",
+    ),
     *("replay", "compare", "bench", "integrations", "api", "cli", "__main__"),
 )
 """Each room may import itself and what stands before it."""

@@ -55,7 +55,14 @@ class Artifact:
 
     def to(self, device: str | torch.device) -> Artifact:
         """This artifact with its tensors, and the devices in its code, on ``device``."""
-        target = torch.device(device)
+        try:
+            target = torch.device(device)
+            torch.empty(0, device=target)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ReplayError(
+                f"the device {device} is not there: {reason}", "Choose another device."
+            ) from error
         copies = TensorCopies(target)
         tensors = {name: copies(tensor) for name, tensor in self.tensors.items()}
         modules = {path: copies.of_module(module) for path, module in self._modules().items()}
@@ -202,7 +209,15 @@ def open_artifact(folder: str | os.PathLike[str]) -> Artifact:
     try:
         source = (place / SOURCE).read_text(encoding="utf-8")
         tensors = torch.load(place / WEIGHTS, weights_only=True, mmap=True)
-    except (OSError, UnicodeDecodeError, RuntimeError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
         raise ArtifactError(
             f"{place} is incomplete or damaged: {error}.", "Generate the folder again."
         ) from None

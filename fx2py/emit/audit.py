@@ -9,7 +9,7 @@ from fx2py.emit.grammar import GrammarError, path_name
 from fx2py.emit.parse import Parsed, parse
 from fx2py.emit.read_tail import BuiltModule, Tail
 from fx2py.errors import ArtifactError, UntrustedTargetError
-from fx2py.graph.values import Dict, EnumMember, Name, OpName, walk
+from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, walk
 from fx2py.program.ir import Assign, Bind, Function, Local, Method
 from fx2py.program.liveness import leaves, values_of
 from fx2py.trust import Policy, classes
@@ -92,8 +92,16 @@ def _check_callee(callee: Any, values: tuple[Any, ...], policy: Policy) -> None:
         raise UntrustedTargetError("the call of a variable", "--trust", "is decided only when the code runs")
     if callee == _GETATTR:
         policy.check_attribute(values[1] if len(values) > 1 else None)
-    if callee == _FIELDS_OF and any(str(field).startswith("__") for field in leaves(iter(values[1:]))):
-        raise UntrustedTargetError("a field of two underscores", "--trust", "is no data of a container")
+    if callee == _FIELDS_OF and not (
+        isinstance(values[0], Ref) and all(map(_is_field, leaves(iter(values[1:]))))
+    ):
+        raise UntrustedTargetError(
+            "a field by a computed or hidden name", "--trust", "is no data of a container"
+        )
+
+
+def _is_field(name: Any) -> bool:
+    return name is None or (type(name) is str and not name.startswith("__"))
 
 
 def _argument(name: Name | OpName, enums: Collection[str] = ()) -> Name | OpName | EnumMember:

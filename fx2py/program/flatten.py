@@ -57,6 +57,7 @@ _GETITEM = Name("operator", "getitem")
 _FROZENSET = Name("builtins", "frozenset")
 _TAKES_GRAPH_MODULES = frozenset({OpName("higher_order", "tag_activation_checkpoint")})
 """Higher-order operators that look into their operand as a GraphModule; all others take any function."""
+_MUTABLE = (List, Dict, Set)
 _DEEPEST = 100
 
 
@@ -180,9 +181,24 @@ class FunctionLowering:
         value = frame.env[name]
         if type(value) is Ref or (keep_tuples and type(value) is tuple):
             return value
-        if type(value) in (tuple, List, Dict, Set, Record) and any(children(value)):
+        if type(value) in _MUTABLE or (type(value) in (tuple, Record) and children(value)):
             value = frame.env[name] = self._shared(name, value)
         return value
+
+    def _with_shared_parts(self, name: str, value: Any) -> Any:
+        """A tuple that may be taken apart, with a variable for each mutable container in it: all its uses see one."""
+        if type(value) is not tuple:
+            return value
+        return tuple(
+            [
+                self._shared(name, v) if type(v) in _MUTABLE else self._with_shared_parts(name, v)
+                for v in value
+            ]
+        )
+
+    def _kept(self, value: Any, frame: _Frame, node: Node) -> Any:
+        """A value that crosses the border of a flattened graph: its tuples are not built unless they are needed."""
+        return self._with_shared_parts(node.name, self.convert(value, frame, node.name, keep_tuples=True))
 
     def _shared(self, name: str, value: Any) -> Ref:
         """A variable for a container that is used as a whole, so that all its uses see one object."""
@@ -245,6 +261,8 @@ class FunctionLowering:
             if found.graph is not None:
                 return self.program.local(found, full)
             return self._load(self.program.tables.submodule(full, found), full.replace(".", "_"), node)
+        if type(found) in _MUTABLE and all(type(part) in PLAIN or children(part) for part in walk(found)):
+            return self._load(self.program.tables.attribute(full, found), tensor_name(full), node)
         return self.convert(found, frame, where)
 
     # -- nodes -----------------------------------------------------------------------------------------------
@@ -352,10 +370,8 @@ class FunctionLowering:
             self.program.refuse(node.name, f"modules are nested more than {_DEEPEST} deep")
             return
         self.program.inlined.setdefault(path, record)
-        args = tuple([self.convert(value, frame, node.name, keep_tuples=True) for value in node.args])
-        kwargs = {
-            name: self.convert(value, frame, node.name, keep_tuples=True) for name, value in node.kwargs
-        }
+        args = tuple([self._kept(value, frame, node) for value in node.args])
+        kwargs = {name: self._kept(value, frame, node) for name, value in node.kwargs}
         inner = _Frame(record, path, frame.depth + 1)
         problem = bind_arguments(
             graph, args, kwargs, inner.env, lambda value: self.convert(value, inner, node.name)
@@ -364,7 +380,7 @@ class FunctionLowering:
             self.program.refuse(node.name, f"the call of {path!r} does not fit: {problem}")
             return
         self._nodes(graph, inner)
-        frame.env[node.name] = self.convert(graph.output, inner, node.name, keep_tuples=True)
+        frame.env[node.name] = self._kept(graph.output, inner, node)
 
 
 _HANDLERS: dict[str, Callable[[FunctionLowering, Node, _Frame], None]] = {

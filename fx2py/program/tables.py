@@ -55,6 +55,14 @@ class Tables:
             entry = replace(entry, inputs=inputs, output=output)
         self.submods[slot.index] = replace(entry, calls=entry.calls + 1)
 
+    def attribute(self, path: str, value: Any) -> Slot:
+        """The slot of a mutable attribute: one object for every read and every call, as on the module."""
+        key = ("attribute", path)
+        if key not in self._index:
+            self._index[key] = Slot("consts", len(self.consts))
+            self.consts.append(Constant(self._const_names.fresh(path.replace(".", "_")), value))
+        return self._index[key]
+
     def constant(self, wish: str, value: Any) -> Slot:
         key = ("const", value if isinstance(value, Live | TensorValue) else exact_key(value))
         if key not in self._index:

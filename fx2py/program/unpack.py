@@ -18,14 +18,39 @@ from fx2py.program.ir import Assign, Bind, Statement
 from fx2py.program.liveness import used_names
 
 _GETITEM = Name("operator", "getitem")
-_TORCH = frozenset({"torch", "torch.functional", "torch.nn.functional", "torch._C._nn", "torch.linalg"})
+_CONTAINER_MAKERS = frozenset(
+    {
+        "split",
+        "split_with_sizes",
+        "chunk",
+        "tensor_split",
+        "hsplit",
+        "vsplit",
+        "dsplit",
+        "unbind",
+        "topk",
+        "sort",
+    }
+    | {
+        "kthvalue",
+        "mode",
+        "frexp",
+        "aminmax",
+        "var_mean",
+        "std_mean",
+        "native_layer_norm",
+        "native_group_norm",
+    }
+    | {"native_batch_norm", "meshgrid", "broadcast_tensors"}
+)
+"""Functions of torch that return a tuple or list whatever they are given."""
 
 
 def unpack_early(statements: Sequence[Statement], result: Any) -> list[Statement]:
     """The statements with each item of a container that is only unpacked taken right after the container is made.
 
-    Exact because the container is a fresh tuple or list of torch: nothing else can reach it, and taking an item runs
-    no code. Only an item that is not there raises earlier than the graph would.
+    Exact because the container is a fresh tuple or list: nothing else can reach it, and taking an item runs no code,
+    where an item of a tensor would be a view of what may still change. Only an item that is not there raises earlier than the graph would.
     """
     items: dict[str, list[Assign]] = {}
     whole = set(used_names(Bind("", result)))
@@ -40,7 +65,7 @@ def unpack_early(statements: Sequence[Statement], result: Any) -> list[Statement
         if _takes_item(statement) and _source(statement) in unpacked:
             continue
         ordered.append(statement)
-        name = statement.target if isinstance(statement, Assign) and _is_made_by_torch(statement) else None
+        name = statement.target if _makes_container(statement) else None
         if name in items and name not in whole:
             unpacked.add(name)
             count = _result_count(statement)
@@ -65,21 +90,30 @@ def _source(statement: Assign) -> str:
     return container.name
 
 
-def _is_made_by_torch(statement: Assign) -> bool:
-    """Whether the result is what an operator, or a function of torch itself, returns."""
-    target = statement.origin.target if statement.origin is not None else None
-    return isinstance(target, OpName) or (isinstance(target, Name) and target.module in _TORCH)
+def _makes_container(statement: Statement) -> TypeGuard[Assign]:
+    """Whether every call of a statement's target returns a fresh tuple or list."""
+    target = (
+        statement.origin.target if isinstance(statement, Assign) and statement.origin is not None else None
+    )
+    if isinstance(target, OpName):
+        return target.namespace == "aten" and _results(target) != (1, False)
+    return isinstance(target, Name) and target.module == "torch" and target.qualname in _CONTAINER_MAKERS
 
 
 def _result_count(statement: Statement) -> int:
     """How many results the operator of a call has in every call; 0 where that is not known."""
-    origin = statement.origin if isinstance(statement, Assign) else None
-    target = origin.target if origin is not None else None
-    return _fixed_count(target) if isinstance(target, OpName) and target.namespace == "aten" else 0
+    target = (
+        statement.origin.target if isinstance(statement, Assign) and statement.origin is not None else None
+    )
+    count, _ = _results(target) if isinstance(target, OpName) and target.namespace == "aten" else (0, False)
+    return count if count > 1 else 0
 
 
 @cache
-def _fixed_count(op: OpName) -> int:
-    schemas = torch._C._jit_get_schemas_for_operator(f"aten::{op.name}")
-    counts = [len(schema.returns) for schema in schemas if (schema.overload_name or "default") == op.overload]
-    return counts[0] if counts and counts[0] > 1 else 0
+def _results(op: OpName) -> tuple[int, bool]:
+    """The number of results that an operator's schema declares, and whether a single one is a list."""
+    for schema in torch._C._jit_get_schemas_for_operator(f"aten::{op.name}"):
+        if (schema.overload_name or "default") == op.overload:
+            returns = schema.returns
+            return len(returns), len(returns) == 1 and returns[0].type.kind() == "ListType"
+    return 1, False

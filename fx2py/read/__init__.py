@@ -10,8 +10,8 @@ from torch.export import ExportedProgram
 
 from fx2py.collector import collector_paused
 from fx2py.graph.data import GraphData
-from fx2py.read.exported_live import read_exported_program
 from fx2py.read.dump import read_dump
+from fx2py.read.exported_live import read_exported_program
 from fx2py.read.folder import read_folder
 from fx2py.read.live import read_graph_module
 from fx2py.read.package import read_package

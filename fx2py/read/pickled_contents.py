@@ -62,6 +62,12 @@ def _listed(beside: list[Any], values: Values) -> SampleInputs | None:
     objects = [_object(values.value(obj)) for obj in beside]
     if not objects:
         return None
+    if (
+        len(objects) == 1
+        and type(objects[0]) in (tuple, list)
+        and [type(part) for part in objects[0][1:]] == [dict]
+    ):
+        objects = list(objects[0])
     if len(objects) == 1 and type(objects[0]) is dict:
         return SampleInputs((), _keywords(objects[0]))
     if type(objects[0]) in (tuple, list) and len(objects) == 1:

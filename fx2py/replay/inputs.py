@@ -55,6 +55,13 @@ def find_inputs(
     return replace(found, args=move.of(found.args), kwargs=move.of(dict(found.kwargs)))
 
 
+_UNREADABLE = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, TypeError),
+    *(LookupError, AttributeError, MemoryError),
+)
+"""What torch's restricted unpickler raises on bytes that are no such file; it does not check them first."""
+
+
 def load_inputs(path: Path) -> Inputs:
     """The inputs in a file that ``torch.save`` wrote; only tensors and plain containers are read.
 
@@ -65,7 +72,7 @@ def load_inputs(path: Path) -> Inputs:
         value = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ReplayError(f"the inputs file {path} does not exist.", PASS_INPUTS) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise ReplayError(
             f"{path} does not hold inputs that can be read as plain data.", PASS_INPUTS
         ) from error
