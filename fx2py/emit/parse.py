@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
-from fx2py import runtime
 from fx2py.emit.checks import read_table
 from fx2py.emit.grammar import GrammarError, Names, dotted_path, path_name, read_call, read_index, read_value
 from fx2py.emit.module import CHECKING, LOADING, carried_checks, carried_runtime
@@ -30,7 +28,7 @@ from fx2py.program.ir import (
     TableName,
 )
 from fx2py.program.liveness import TABLE_ORDER
-from fx2py.program.scope import MODULE_ALIASES
+from fx2py.program.scope import MODULE_ALIASES, MODULES, RESERVED
 
 _SETITEM = Name("operator", "setitem")
 
@@ -116,8 +114,7 @@ def _module_level(node: ast.stmt, names: Names) -> list[str]:
         return []
     for alias in node.names:
         root = alias.name.partition(".")[0]
-        known = getattr(runtime, root, None)
-        if alias.asname != MODULE_ALIASES.get(alias.name) or (known and not isinstance(known, ModuleType)):
+        if alias.asname != MODULE_ALIASES.get(alias.name) or root in RESERVED - MODULES:
             raise GrammarError(node, f"the import of {alias.name} hides what the file has under this name")
         names.modules[alias.asname or root] = alias.name if alias.asname else root
     return [alias.name for alias in node.names]

@@ -127,6 +127,7 @@ class FunctionLowering:
         result = self.convert(graph.output, frame, "output")
         if convention is not None and convention.output is not None:
             result = pack_result(convention.output, result, self.program.refuse)
+            self._is_well_formed(result, "output")
         body = place_loads(unpack_early(self.statements, result), result, self.loads.values())
         return finish(name, parameters, body, result, self.path, self.program.functions)
 
@@ -255,6 +256,9 @@ class FunctionLowering:
             self.program.refuse(where, f"the module has no attribute {path!r} (no {error.args[0]!r})")
             return None
         full = frame.full_path(path)
+        if found is self.program.data.root:
+            self.program.refuse(where, "refers to the graph that it stands in")
+            return None
         if isinstance(found, torch.Tensor):
             return self._tensor(found, full, node)
         if isinstance(found, ModuleRecord):

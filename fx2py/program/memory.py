@@ -146,7 +146,7 @@ def _makes_view(target: Any) -> bool:
         return _aliases(f"{target.namespace}::{target.name}", target.overload)
     if isinstance(target, Name):
         return target == _GETITEM or _aliases(f"aten::{target.qualname.rpartition('.')[2]}", None)
-    return isinstance(target, str) and _aliases(f"aten::{target}", None)
+    return isinstance(target, str) and target.isidentifier() and _aliases(f"aten::{target}", None)
 
 
 @cache

@@ -39,7 +39,8 @@ def mentions(data: GraphData) -> Mentions:
             if type(value) is not Ref:
                 for part in walk(value):
                     found.add(part)
-    stack: list[Tree] = [data.convention.output] if data.convention and data.convention.output else []
+    conventions = [data.convention, *(record.convention for _, record in data.root.walk())]
+    stack: list[Tree] = [each.output for each in conventions if each is not None and each.output is not None]
     while stack:
         tree = stack.pop()
         made = container_of(tree)

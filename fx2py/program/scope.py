@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable
 
@@ -26,6 +27,11 @@ RESERVED = frozenset(
     }
 )
 """What a name must not hide: the language's own names, and those of every generated file, the runtime's among them."""
+MODULES = frozenset(
+    {"operator", "math", "functools"}
+    | {name for name, value in vars(runtime).items() if getattr(value, "__name__", "") == name in sys.modules}
+)
+"""The packages that stand under their own name in every file."""
 BIND_VARIABLES = frozenset({"tensors", "device", "modules", "renamed"})
 """The variables of the generated ``bind``, which a function that it refers to must not be named."""
 _KEYWORDS = frozenset({*keyword.kwlist, "__debug__"})

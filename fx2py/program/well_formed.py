@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +22,10 @@ from fx2py.graph.values import (
     Slice,
     children,
 )
-from fx2py.program.scope import is_plain_identifier
+from fx2py.program.ir import ENTRY
+from fx2py.program.scope import MODULES, RESERVED, is_plain_identifier
 
+_NO_PACKAGES = (RESERVED | {ENTRY}) - MODULES
 _DEEPEST = 50
 _DICT_CLASSES = (None, Name("collections", "OrderedDict"), DEFAULTDICT)
 
@@ -43,7 +46,12 @@ def fault_of(value: Any) -> str:
 
 def _name(value: Name) -> str:
     parts = value.path.split(".")
-    return "" if all(map(is_plain_identifier, parts)) else f"{value.path!r} is no importable name"
+    if not all(map(is_plain_identifier, parts)):
+        return f"{value.path!r} is no importable name"
+    if value.module == "builtins":
+        return "" if hasattr(builtins, parts[1]) else f"{parts[1]!r} is no builtin"
+    hidden = parts[0] in _NO_PACKAGES
+    return f"the package {parts[0]!r} has a name that every generated file uses itself" if hidden else ""
 
 
 def _op_name(value: OpName) -> str:
