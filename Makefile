@@ -17,13 +17,14 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format-check lint types clean fuzz bench-reading
+.PHONY: help demo test conformance check format-check lint types clean fuzz bench-reading golden
 
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
 	@echo "make test    run the test suite"
 	@echo "make conformance    replay all of torch's own test data, ten transformers models, random graphs"
 	@echo "make check   formatting, lint, types and the test suite"
+	@echo "make golden  write the expected outputs in tests/golden anew"
 	@echo "make fuzz    damage saved graphs and read them, for FUZZ_SECONDS (300)"
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
 	@echo "make bench   measure speed, memory and generation, and write the table of the README"
@@ -57,6 +58,9 @@ bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench README.md
 
 check: format-check lint types test
+
+golden: $(INSTALLED)
+	$(BIN)/python -m pytest tests/emit/test_golden.py --update-golden
 
 format-check: $(INSTALLED)
 	$(BIN)/black --check --quiet fx2py tests examples

@@ -1,0 +1,310 @@
+"""An opened folder: usable with torch alone, checked before anything in it runs, kept as it was stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import fx, nn
+
+import fx2py
+from fx2py import Artifact, Policy
+from fx2py.artifact import is_edited
+from fx2py.errors import ArtifactError, ReplayError, UntrustedTargetError
+
+
+class Layers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.norm = nn.BatchNorm1d(3)
+        self.scale = nn.Parameter(torch.arange(3.0))
+
+    def forward(self, x):
+        return torch.relu(self.norm(self.linear(x))) * self.scale
+
+
+@pytest.fixture
+def layers() -> fx.GraphModule:
+    torch.manual_seed(0)
+    return fx.symbolic_trace(Layers().eval())
+
+
+@pytest.fixture
+def folder(layers: fx.GraphModule, tmp_path: Path) -> Path:
+    fx2py.generate(layers).write(tmp_path / "out")
+    return tmp_path / "out"
+
+
+def edit(folder: Path, *changes: tuple[str, str]) -> Artifact:
+    path = folder / "execution_fn.py"
+    source = path.read_text()
+    for old, new in changes:
+        assert old in source
+        source = source.replace(old, new, 1)
+    path.write_text(source)
+    return fx2py.open_artifact(folder)
+
+
+WITHOUT_FX2PY = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "fx2py":
+            raise ImportError("fx2py is not installed here")
+sys.meta_path.insert(0, Blocked())
+import torch
+sys.path.insert(0, sys.argv[1])
+import execution_fn
+print(execution_fn.load()(torch.ones(2, 3)).tolist())
+assert not any(name.startswith("fx2py") for name in sys.modules)
+"""
+
+
+def test_the_folder_works_without_fx2py(layers: fx.GraphModule, folder: Path) -> None:
+    run = (
+        [sys.executable, "-P", "-c", WITHOUT_FX2PY, str(folder)]
+        if sys.version_info >= (3, 11)
+        else [sys.executable, "-c", WITHOUT_FX2PY, str(folder)]
+    )
+    done = subprocess.run(
+        run, capture_output=True, text=True, cwd=folder, env={**os.environ, "PYTHONPATH": ""}, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(layers(torch.ones(2, 3)).tolist())
+
+
+def test_an_opened_folder_runs_as_the_graph_does(layers: fx.GraphModule, folder: Path) -> None:
+    x = torch.randn(4, 3)
+    assert torch.equal(fx2py.open_artifact(folder).bind()(x), layers(x))
+
+
+# -- what was changed --------------------------------------------------------------------------------------------
+
+
+def test_weights_that_are_not_the_manifests_are_refused(folder: Path) -> None:
+    stored = torch.load(folder / "weights.pt", weights_only=True)
+    torch.save({name: tensor + 1 for name, tensor in stored.items()}, folder / "weights.pt")
+    with pytest.raises(ArtifactError, match=r"weights.pt is not the file that the manifest names"):
+        fx2py.open_artifact(folder)
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, ("trapped",)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [pickle.dumps(Trap()), b"", b"garbage", [torch.ones(1)], {"linear.weight": "text"}],
+    ids=["pickle that runs", "empty", "garbage", "list", "text"],
+)
+def test_weights_of_another_kind_are_refused_though_the_manifest_names_them(
+    stored: object, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    if isinstance(stored, bytes):
+        (folder / "weights.pt").write_bytes(stored)
+    else:
+        torch.save(stored, folder / "weights.pt")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["weights.pt"] = hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError):
+        fx2py.open_artifact(folder)
+    assert not (folder / "trapped").exists()
+
+
+@pytest.mark.parametrize("missing", ["execution_fn.py", "weights.pt", "manifest.json"])
+def test_a_missing_file_is_named(missing: str, folder: Path) -> None:
+    (folder / missing).unlink()
+    with pytest.raises(ArtifactError, match="out"):
+        fx2py.open_artifact(folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"schema": 1}', "null", '{"schema": "x"}', "[" * 100_000, "\ufeff{}"]
+)
+def test_a_damaged_manifest_is_refused(text: str, folder: Path) -> None:
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"manifest.json"):
+        fx2py.open_artifact(folder)
+
+
+def test_a_manifest_of_a_newer_schema_says_so(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+    with pytest.raises(ArtifactError, match="Update fx2py"):
+        fx2py.open_artifact(folder)
+
+
+def test_an_edit_that_keeps_the_grammar_runs(layers: fx.GraphModule, folder: Path) -> None:
+    artifact = edit(folder, ("torch.relu(", "torch.sigmoid("))
+    assert is_edited(artifact)
+    x = torch.randn(4, 3)
+    assert torch.equal(artifact.bind()(x), torch.sigmoid(layers.norm(layers.linear(x))) * layers.scale)
+
+
+def test_an_edit_that_leaves_the_grammar_is_refused_with_its_line(folder: Path) -> None:
+    artifact = edit(folder, ("def execution_fn", "print('hello')\n\n\ndef execution_fn"))
+    with pytest.raises(ArtifactError, match=r"execution_fn.py, line \d+") as refused:
+        artifact.bind()
+    assert "--trust" in refused.value.hint
+    assert callable(artifact.bind(policy=Policy(trust_all=True)))
+
+
+WAYS_TO_RUN_ANYTHING = {
+    "a call": (("torch.relu(", "torch.os.system("),),
+    "an import": (("import torch\n", "import os\nimport torch\n"),),
+    "an import in use": (("import torch\n", "import os\nimport torch\n"), ("torch.relu(", "os.system(")),
+    "a constant": (
+        ("consts = []", "consts = [torch.os.system]"),
+        ("(x, *, submods, weights)", "(x, *, submods, weights, consts)"),
+        ("torch.relu(", "consts[0]("),
+    ),
+    "a variable": (("    linear = ", "    run = torch.os.system\n    linear = "), ("torch.relu(", "run(")),
+    "a method of a module": (('"in_features": 3', '"forward": torch.os.system'),),
+    "a hook of a module": (('"in_features": 3', '"_forward_hooks": {0: torch.os.system}'),),
+    "a default": (("(x, *", "(x, y=torch.os.system, *"),),
+    "an attribute": (("torch.relu(", "torch.relu.__globals__("),),
+    "a class": (('"torch.nn.modules.linear.Linear"', '"subprocess.Popen"'),),
+    "the runtime": (("    cls = find_class(cls_path)", "    importlib.import_module('os').system('true')"),),
+    "load": (("    return bind(read_weights", "    return exec(read_weights"),),
+    "a decorator": (("def execution_fn", "@torch.os.system\ndef execution_fn"),),
+    "an annotation": (("def execution_fn(x", "def execution_fn(x: torch.os.system('true')"),),
+    "a fields_of chain": (("    linear = ", '    run = fields_of(x, ("__class__",))\n    linear = '),),
+    "a shadowed import": (("import torch\n", "import os as len\nimport torch\n"),),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_RUN_ANYTHING)
+def test_an_edit_that_could_run_anything_is_refused(
+    way: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[object] = []
+    monkeypatch.setattr(os, "system", ran.append)
+    artifact = edit(folder, *WAYS_TO_RUN_ANYTHING[way])
+    with pytest.raises((ArtifactError, UntrustedTargetError, ReplayError)) as refused:
+        artifact.bind()
+    assert ran == []
+    assert (
+        "--trust" in refused.value.hint or "--allow" in refused.value.hint or "submods=" in str(refused.value)
+    )
+
+
+# -- submodules ----------------------------------------------------------------------------------------------------
+
+
+def test_a_submodule_is_replaced_by_any_callable(folder: Path) -> None:
+    bound = fx2py.open_artifact(folder).bind(submods={"linear": lambda x: x, "norm": torch.neg})
+    assert torch.equal(bound(-torch.ones(2, 3)), torch.arange(3.0).expand(2, 3))
+
+
+def test_replacing_does_not_change_the_artifact(layers: fx.GraphModule, folder: Path) -> None:
+    artifact = fx2py.open_artifact(folder)
+    artifact.bind(submods={"linear": torch.neg})
+    assert torch.equal(artifact.bind()(torch.ones(2, 3)), layers(torch.ones(2, 3)))
+
+
+def test_an_unknown_submodule_is_named_with_those_that_are_known(folder: Path) -> None:
+    with pytest.raises(ReplayError, match=r"'liner' is no submodule \(known: linear, norm\)"):
+        fx2py.open_artifact(folder).bind(submods={"liner": torch.neg})
+
+
+class Unknown(nn.Module):
+    def forward(self, x):
+        return x + 1
+
+
+def test_a_module_of_an_unadmitted_class_is_asked_for(tmp_path: Path) -> None:
+    root = nn.Module()
+    root.unknown = Unknown()
+    graph = fx.Graph()
+    graph.output(graph.call_module("unknown", (graph.placeholder("x"),)))
+    artifact = fx2py.open_artifact(fx2py.generate(fx.GraphModule(root, graph)).write(tmp_path / "out").folder)
+    with pytest.raises(ReplayError, match=r"pass submods=\{'unknown'"):
+        artifact.bind()
+    assert artifact.bind(submods={"unknown": torch.neg})(torch.ones(1)).item() == -1
+    admitted = Policy(classes=frozenset({f"{__name__}.Unknown"}))
+    assert artifact.bind(policy=admitted)(torch.ones(1)).item() == 2
+
+
+def test_a_live_module_with_hooks_runs_in_full_and_is_not_written_without_them(tmp_path: Path) -> None:
+    root = nn.Module()
+    root.layer = nn.Identity()
+    root.layer.register_forward_hook(lambda module, args, result: result + 1)
+    graph = fx.Graph()
+    graph.output(graph.call_module("layer", (graph.placeholder("x"),)))
+    artifact = fx2py.generate(fx.GraphModule(root, graph))
+    assert artifact.bind()(torch.ones(1)).item() == 2
+    assert artifact.bind(device="cpu")(torch.ones(1)).item() == 2
+    opened = fx2py.open_artifact(artifact.write(tmp_path / "out").folder)
+    with pytest.raises(ReplayError, match="_forward_hooks, which no file can hold"):
+        opened.bind()
+
+
+# -- tensors -------------------------------------------------------------------------------------------------------
+
+
+class Shared(nn.Module):
+    """Tied weights, views of one storage, strides of every kind, a frozen parameter and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.two.weight = self.one.weight
+        base = torch.arange(24.0)
+        self.register_buffer("rows", base[:12].view(3, 4))
+        self.register_buffer("columns", base.view(4, 6).t())
+        self.register_buffer("expanded", torch.ones(1).expand(1000, 1000))
+        self.frozen = nn.Parameter(torch.ones(3), requires_grad=False)
+
+    def forward(self, x):
+        return self.two(self.one(x)) * self.frozen, self.rows, self.columns, self.expanded
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Artifact:
+    written = fx2py.generate(fx.symbolic_trace(Shared())).write(tmp_path / "out")
+    return fx2py.open_artifact(written.folder)
+
+
+def storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize("move", [lambda a: a, lambda a: a.to("cpu")], ids=["opened", "moved"])
+def test_strides_and_sharing_are_kept(shared: Artifact, move: Callable[[Artifact], Artifact]) -> None:
+    _, rows, columns, expanded = move(shared).bind()(torch.ones(1, 3))
+    assert (columns.stride(), expanded.stride()) == ((1, 6), (0, 0))
+    assert storage(rows) == storage(columns)
+    rows.fill_(7)
+    assert columns[0, 0].item() == 7
+
+
+def test_an_expanded_tensor_is_stored_without_its_repeats(shared: Artifact) -> None:
+    assert shared.folder is not None
+    assert (shared.folder / "weights.pt").stat().st_size < 100_000
+
+
+def test_a_tied_weight_is_stored_and_bound_once(shared: Artifact) -> None:
+    weights = [tensor for tensor in shared.tensors.values() if tensor.shape == (3, 3)]
+    assert len(weights) == 1
+    result = shared.bind()(torch.ones(1, 3))[0].sum()
+    (gradient,) = torch.autograd.grad(result, weights)
+    assert gradient.shape == (3, 3)
+
+
+def test_parameters_stay_parameters(shared: Artifact) -> None:
+    kinds = {name: (type(tensor), tensor.requires_grad) for name, tensor in shared.tensors.items()}
+    assert kinds["frozen"] == (nn.Parameter, False)
+    assert kinds["one.weight"] == (nn.Parameter, True)
+    assert kinds["rows"] == (torch.Tensor, False)

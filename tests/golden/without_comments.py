@@ -1,0 +1,42 @@
+import torch
+import torch.nn.functional as F
+
+
+def execution_fn(x, *, weights):
+    check_inputs(x)
+    up_weight = weights[0]
+    up_bias = weights[1]
+    linear = F.linear(x, up_weight, up_bias)
+    relu = torch.relu(linear)
+    del linear
+    down_weight = weights[2]
+    down_bias = weights[3]
+    linear_1 = F.linear(relu, down_weight, down_bias)
+    del relu
+    scale = weights[4]
+    mul = linear_1 * scale
+    del linear_1
+    add = mul + x
+    del mul, x
+    return add
+
+
+# --------------------------------------------------------------------------------------
+# What the code is bound to
+
+
+def load(device="cpu", submods=None):
+    """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
+
+    `submods` replaces submodules by name, each with any callable.
+    """
+    return bind(read_weights(__file__, device), device, submods)
+
+
+def bind(tensors, device=None, submods=None):
+    """The graph as a callable over these tensors; every table of the code is filled here."""
+    modules = {}
+    consts = []
+    renamed = {}
+    weights = list(tensors.values())[:5]
+    return assemble(execution_fn, modules, weights, consts, submods, renamed)
