@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fx2py.graph.data import Graph, ModuleRecord, Node, SymMeta, ValueMeta
+from fx2py.graph.data import Graph, ModuleRecord, Node, SymMeta
 from fx2py.graph.devices import explicit_devices
 from fx2py.graph.values import (
     DEFAULTDICT,
@@ -31,6 +31,7 @@ from fx2py.graph.values import (
 )
 from fx2py.program.calling import bind_arguments, pack_result, parameters_of, unpack_inputs
 from fx2py.program.contract import leaf_demands
+from fx2py.program.frame import Frame
 from fx2py.program.ir import (
     CHECK_INPUTS,
     Assign,
@@ -61,41 +62,6 @@ _MUTABLE = (List, Dict, Set)
 _DEEPEST = 100
 
 
-def _only_unpacked(graph: Graph) -> frozenset[str]:
-    """The nodes of whose result only single items are taken."""
-    unpacked: set[str] = set()
-    whole: set[str] = set()
-    for node in graph.nodes:
-        source = node.args[0] if node.args else None
-        takes_item = node.target == _GETITEM and type(source) is Ref and type(node.args[1]) is int
-        if takes_item and isinstance(source, Ref):
-            unpacked.add(source.name)
-            continue
-        for value in (*node.args, *(value for _, value in node.kwargs)):
-            whole.update(part.name for part in walk(value) if type(part) is Ref)
-    return frozenset(unpacked - whole)
-
-
-class _Frame:
-    """One graph that is being flattened into a function: its module, path, and the value of each node so far."""
-
-    __slots__ = ("depth", "env", "metas", "path", "record", "unpacked")
-
-    def __init__(self, record: ModuleRecord, path: str, depth: int) -> None:
-        self.record = record
-        self.path = path
-        self.depth = depth
-        self.env: dict[str, Any] = {}
-        self.metas: dict[str, ValueMeta] = {}
-        self.unpacked = _only_unpacked(record.graph) if record.graph else frozenset()
-
-    def metas_of(self, values: tuple[Any, ...]) -> tuple[ValueMeta, ...]:
-        return tuple(self.metas.get(value.name) if type(value) is Ref else None for value in values)
-
-    def full_path(self, path: str) -> str:
-        return f"{self.path}.{path}" if self.path else path
-
-
 class FunctionLowering:
     """Lowers one function: its own graph and every graph that is flattened into it."""
 
@@ -113,7 +79,7 @@ class FunctionLowering:
         graph = self.record.graph
         if graph is None:
             raise ValueError(f"{self.path} has no graph")
-        frame = _Frame(self.record, self.path, 0)
+        frame = Frame(self.record, self.path, 0)
         data = self.program.data
         convention = data.convention if self.record is data.root else self.record.convention
         parameters = parameters_of(graph, convention, self.scope, frame.env, self.program.refuse)
@@ -136,7 +102,7 @@ class FunctionLowering:
             call = Call(Local(CHECK_INPUTS), tuple(Ref(parameter.name) for parameter in parameters))
             self.statements.append(Assign(None, call))
 
-    def _note_checked_tensors(self, graph: Graph, frame: _Frame) -> None:
+    def _note_checked_tensors(self, graph: Graph, frame: Frame) -> None:
         """What passed as a tensor is known to be one."""
         if self.program.input_table is None:
             return
@@ -145,7 +111,7 @@ class FunctionLowering:
             if type(demand) is Shape and type(frame.env.get(node.name)) is Ref:
                 self.tensors.add(frame.env[node.name].name)
 
-    def _nodes(self, graph: Graph, frame: _Frame) -> None:
+    def _nodes(self, graph: Graph, frame: Frame) -> None:
         for node in graph.nodes:
             frame.metas[node.name] = node.meta.value
             handler = _HANDLERS.get(node.op)
@@ -154,7 +120,7 @@ class FunctionLowering:
 
     # -- values ----------------------------------------------------------------------------------------------
 
-    def convert(self, value: Any, frame: _Frame, where: str, keep_tuples: bool = False) -> Any:
+    def convert(self, value: Any, frame: Frame, where: str, keep_tuples: bool = False) -> Any:
         """A graph's value as a Program's value; what has no exact text becomes a slot, the rest a finding."""
 
         def leaf(part: Any) -> Any:
@@ -175,7 +141,7 @@ class FunctionLowering:
             self.program.refuse(where, fault)
         return not fault
 
-    def _reference(self, name: str, frame: _Frame, where: str, keep_tuples: bool) -> Any:
+    def _reference(self, name: str, frame: Frame, where: str, keep_tuples: bool) -> Any:
         if name not in frame.env:
             self.program.refuse(where, f"uses {name!r}, which no earlier node defines")
             return None
@@ -197,7 +163,7 @@ class FunctionLowering:
             ]
         )
 
-    def _kept(self, value: Any, frame: _Frame, node: Node) -> Any:
+    def _kept(self, value: Any, frame: Frame, node: Node) -> Any:
         """A value that crosses the border of a flattened graph: its tuples are not built unless they are needed."""
         return self._with_shared_parts(node.name, self.convert(value, frame, node.name, keep_tuples=True))
 
@@ -228,28 +194,28 @@ class FunctionLowering:
         self.tensors.add(loaded.name)
         return loaded
 
-    def _tensor_value(self, part: TensorValue, frame: _Frame, where: str) -> Any:
+    def _tensor_value(self, part: TensorValue, frame: Frame, where: str) -> Any:
         return self._tensor(part.tensor, f"{frame.full_path(where)}.tensor")
 
-    def _attribute(self, part: Attribute, frame: _Frame, where: str) -> Any:
+    def _attribute(self, part: Attribute, frame: Frame, where: str) -> Any:
         return self._at_path(part.path, frame, where, None)
 
-    def _op(self, part: OpName, frame: _Frame, where: str) -> Any:
+    def _op(self, part: OpName, frame: Frame, where: str) -> Any:
         return self.program.use_op(part)
 
-    def _symbol(self, part: SymExpr, frame: _Frame, where: str) -> Any:
+    def _symbol(self, part: SymExpr, frame: Frame, where: str) -> Any:
         if part.text in self.symbols:
             return self.symbols[part.text]
         self.program.refuse(where, f"the symbolic size {part.text} is no node's result")
         return None
 
-    def _opaque(self, part: Opaque, frame: _Frame, where: str) -> Any:
+    def _opaque(self, part: Opaque, frame: Frame, where: str) -> Any:
         self.program.refuse(
             where, f"an argument is an object of {part.cls}, which is not data {part.description}".strip()
         )
         return None
 
-    def _at_path(self, path: str, frame: _Frame, where: str, node: Node | None) -> Any:
+    def _at_path(self, path: str, frame: Frame, where: str, node: Node | None) -> Any:
         try:
             found = frame.record.find(path)
         except KeyError as error:
@@ -271,7 +237,7 @@ class FunctionLowering:
 
     # -- nodes -----------------------------------------------------------------------------------------------
 
-    def _assign(self, node: Node, frame: _Frame, call: Call) -> None:
+    def _assign(self, node: Node, frame: Frame, call: Call) -> None:
         target = self.scope.fresh(node.name)
         self.statements.append(Assign(target, call, node))
         frame.env[node.name] = result = Ref(target)
@@ -280,17 +246,17 @@ class FunctionLowering:
         if isinstance(node.meta.value, SymMeta):
             self.symbols.setdefault(node.meta.value.expression, result)
 
-    def _arguments(self, node: Node, frame: _Frame) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
+    def _arguments(self, node: Node, frame: Frame) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
         args = tuple([self.convert(value, frame, node.name) for value in node.args])
         kwargs = tuple([(name, self.convert(value, frame, node.name)) for name, value in node.kwargs])
         if len({name for name, _ in kwargs}) < len(kwargs):
             self.program.refuse(node.name, "a keyword argument is given twice")
         return args, kwargs
 
-    def get_attr(self, node: Node, frame: _Frame) -> None:
+    def get_attr(self, node: Node, frame: Frame) -> None:
         frame.env[node.name] = self._at_path(str(node.target), frame, node.name, node)
 
-    def call_function(self, node: Node, frame: _Frame) -> None:
+    def call_function(self, node: Node, frame: Frame) -> None:
         node = explicit_devices(node)
         if node.target == _GETITEM and self._known_item(node, frame):
             return
@@ -323,7 +289,7 @@ class FunctionLowering:
                 return native
         return Call(self.program.use_op(op), args, kwargs)
 
-    def _known_item(self, node: Node, frame: _Frame) -> bool:
+    def _known_item(self, node: Node, frame: Frame) -> bool:
         """Take an item of a tuple that was built here and never escaped, without building the tuple."""
         if (
             len(node.args) != 2
@@ -338,7 +304,7 @@ class FunctionLowering:
         frame.env[node.name] = source[index]
         return True
 
-    def call_method(self, node: Node, frame: _Frame) -> None:
+    def call_method(self, node: Node, frame: Frame) -> None:
         node = explicit_devices(node)
         args, kwargs = self._arguments(node, frame)
         if not args:
@@ -346,7 +312,7 @@ class FunctionLowering:
             return
         self._assign(node, frame, Call(Method(str(node.target)), args, kwargs))
 
-    def call_module(self, node: Node, frame: _Frame) -> None:
+    def call_module(self, node: Node, frame: Frame) -> None:
         path = str(node.target)
         full = frame.full_path(path)
         try:
@@ -368,7 +334,7 @@ class FunctionLowering:
         args, kwargs = self._arguments(node, frame)
         self._assign(node, frame, Call(slot, args, kwargs))
 
-    def _inline(self, node: Node, frame: _Frame, record: ModuleRecord, path: str) -> None:
+    def _inline(self, node: Node, frame: Frame, record: ModuleRecord, path: str) -> None:
         graph = record.graph
         if graph is None or frame.depth >= _DEEPEST:
             self.program.refuse(node.name, f"modules are nested more than {_DEEPEST} deep")
@@ -376,7 +342,7 @@ class FunctionLowering:
         self.program.inlined.setdefault(path, record)
         args = tuple([self._kept(value, frame, node) for value in node.args])
         kwargs = {name: self._kept(value, frame, node) for name, value in node.kwargs}
-        inner = _Frame(record, path, frame.depth + 1)
+        inner = Frame(record, path, frame.depth + 1)
         problem = bind_arguments(
             graph, args, kwargs, inner.env, lambda value: self.convert(value, inner, node.name)
         )
@@ -387,13 +353,13 @@ class FunctionLowering:
         frame.env[node.name] = self._kept(graph.output, inner, node)
 
 
-_HANDLERS: dict[str, Callable[[FunctionLowering, Node, _Frame], None]] = {
+_HANDLERS: dict[str, Callable[[FunctionLowering, Node, Frame], None]] = {
     "get_attr": FunctionLowering.get_attr,
     "call_function": FunctionLowering.call_function,
     "call_method": FunctionLowering.call_method,
     "call_module": FunctionLowering.call_module,
 }
-_LEAVES: dict[type, Callable[[FunctionLowering, Any, _Frame, str], Any]] = {
+_LEAVES: dict[type, Callable[[FunctionLowering, Any, Frame, str], Any]] = {
     TensorValue: FunctionLowering._tensor_value,
     Attribute: FunctionLowering._attribute,
     OpName: FunctionLowering._op,
