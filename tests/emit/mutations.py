@@ -6,6 +6,7 @@ import ast
 import copy
 import math
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from fx2py.emit.module import LOADING
@@ -13,12 +14,15 @@ from fx2py.emit.module import LOADING
 Change = Callable[[ast.AST], None]
 
 
-def mutants(source: str) -> Iterator[tuple[str, str]]:
-    """What was changed, with its line, and the changed text. The runtime that the file carries stays as it is."""
+def mutants(source: str, step: int = 1) -> Iterator[tuple[str, str]]:
+    """What was changed, with its line, and the changed text; every ``step``-th change.
+
+    The runtime that the file carries stays as it is.
+    """
     own, _, _ = source.partition(LOADING)
-    yield from ((what, text + source[len(own) :]) for what, text in _mutants_of(own))
+    yield from ((what, text + source[len(own) :]) for what, text in _mutants_of(own, step))
     start = _end_of_runtime(source)
-    yield from ((what, source[:start] + text) for what, text in _mutants_of(source[start:]))
+    yield from ((what, source[:start] + text) for what, text in _mutants_of(source[start:], step))
 
 
 def _end_of_runtime(source: str) -> int:
@@ -31,18 +35,19 @@ def _end_of_runtime(source: str) -> int:
     return len("".join(lines[: body[after].lineno - 1]))
 
 
-def _mutants_of(text: str) -> Iterator[tuple[str, str]]:
+def _mutants_of(text: str, step: int) -> Iterator[tuple[str, str]]:
     tree = ast.parse(text)
-    nodes = list(ast.walk(tree))
     seen = {ast.unparse(tree)}
-    for index, node in enumerate(nodes):
-        for what, change in _changes(node):
-            changed = copy.deepcopy(tree)
-            change(list(ast.walk(changed))[index])
-            mutant = ast.unparse(ast.fix_missing_locations(changed))
-            if mutant not in seen and not _same_sets(mutant, text):
-                seen.add(mutant)
-                yield f"{what} at line {getattr(node, 'lineno', 0)}", mutant + "\n"
+    changes = (
+        (index, node, change) for index, node in enumerate(ast.walk(tree)) for change in _changes(node)
+    )
+    for index, node, (what, change) in islice(changes, 0, None, step):
+        changed = copy.deepcopy(tree)
+        change(list(ast.walk(changed))[index])
+        mutant = ast.unparse(ast.fix_missing_locations(changed))
+        if mutant not in seen and not _same_sets(mutant, text):
+            seen.add(mutant)
+            yield f"{what} at line {getattr(node, 'lineno', 0)}", mutant + "\n"
 
 
 def _same_sets(mutant: str, text: str) -> bool:
