@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -271,12 +271,24 @@ def assert_harmless(artifact: Artifact, folder: Path | None = None) -> None:
         artifact.bind(policy=Policy())(torch.ones(2))
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_hostile_text_stays_text(place: str, executed: list[str]) -> None:
-    for payload in PAYLOADS:
+def assert_stays_text(place: str, payloads: Sequence[str]) -> None:
+    for payload in payloads:
         artifact = generated_or_refused(generate, PLACES[place](payload))
         if artifact is not None:
             assert_harmless(artifact)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_hostile_text_stays_text(place: str, executed: list[str]) -> None:
+    """Each place with one payload in four; all of them where a name of the file's own could be hidden."""
+    first = list(PLACES).index(place) % 4
+    assert_stays_text(place, PAYLOADS if place in ("graph path", "module path") else PAYLOADS[first::4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES)
+def test_all_hostile_text_stays_text(place: str, executed: list[str]) -> None:
+    assert_stays_text(place, PAYLOADS)
 
 
 class Model(torch.nn.Module):
@@ -345,7 +357,7 @@ def test_hostile_text_in_an_archive_stays_text(
 ) -> None:
     places = list(text_places(json.loads(archive[MODEL])))
     assert len(places) > 50
-    for number, place in enumerate(places):
+    for number, place in enumerate(places[::3]):
         document = json.loads(archive[MODEL])
         part = document
         for key in place[:-1]:

@@ -55,7 +55,7 @@ def check(program: Program) -> None:
     assert emit(program) == source
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(programs().map(printable))
 def test_a_program_comes_back_from_its_text(program: Program) -> None:
     check(program)
