@@ -25,6 +25,7 @@ from fx2py.emit.module import emit
 from fx2py.emit.validate import validate
 from fx2py.errors import ArtifactError, Finding, ReplayError, UnsupportedGraphError
 from fx2py.graph.data import GraphData
+from fx2py.graph.devices import present_device
 from fx2py.graph.split import split_data
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
@@ -32,6 +33,7 @@ from fx2py.program.bound import bound_tensors
 from fx2py.program.ir import Program
 from fx2py.program.lower import lower
 from fx2py.program.options import DEFAULT, GenerateOptions
+from fx2py.read.origin import sha256_of
 from fx2py.trust import Policy
 
 SOURCE, MANIFEST, WEIGHTS = "execution_fn.py", "manifest.json", "weights.pt"
@@ -55,14 +57,7 @@ class Artifact:
 
     def to(self, device: str | torch.device) -> Artifact:
         """This artifact with its tensors, and the devices in its code, on ``device``."""
-        try:
-            target = torch.device(device)
-            torch.empty(0, device=target)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ReplayError(
-                f"the device {device} is not there: {reason}", "Choose another device."
-            ) from error
+        target = present_device(device)
         copies = TensorCopies(target)
         tensors = {name: copies(tensor) for name, tensor in self.tensors.items()}
         modules = {path: copies.of_module(module) for path, module in self._modules().items()}
@@ -133,7 +128,7 @@ class Artifact:
         if origin.path is not None:
             base = Path(origin.path) if self.folder is None else self.folder / origin.path
             origin = dataclasses.replace(origin, path=os.path.relpath(base, target))
-        files = {name: file_sha256(staging / name) for name in (SOURCE, WEIGHTS)}
+        files = {name: sha256_of(staging / name) for name in (SOURCE, WEIGHTS)}
         manifest = dataclasses.replace(self.manifest, graph=origin, files=files)
         (staging / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
         return manifest
@@ -202,7 +197,7 @@ def open_artifact(folder: str | os.PathLike[str]) -> Artifact:
             f"{place} is not a folder that fx2py generated: it has no {MANIFEST}.", "Run fx2py gen first."
         )
     manifest = read_manifest(place / MANIFEST)
-    if (place / WEIGHTS).is_file() and file_sha256(place / WEIGHTS) != manifest.files.get(WEIGHTS):
+    if (place / WEIGHTS).is_file() and sha256_of(place / WEIGHTS) != manifest.files.get(WEIGHTS):
         raise ArtifactError(
             f"{place / WEIGHTS} is not the file that the manifest names.", "Generate the folder again."
         )
@@ -232,14 +227,6 @@ def is_edited(artifact: Artifact) -> bool:
     """Whether the source of an opened folder differs from what was generated."""
     digest = hashlib.sha256(artifact.source.encode()).hexdigest()
     return artifact.folder is not None and artifact.manifest.files.get(SOURCE) != digest
-
-
-def file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _refuse_live_constants(program: Program) -> None:

@@ -9,13 +9,12 @@ from fx2py.emit.grammar import GrammarError, path_name
 from fx2py.emit.parse import Parsed, parse
 from fx2py.emit.read_tail import BuiltModule, Tail
 from fx2py.errors import ArtifactError, UntrustedTargetError
-from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, walk
-from fx2py.program.ir import Assign, Bind, Function, Local, Method
+from fx2py.graph.values import GETATTR, Dict, EnumMember, Name, OpName, Ref, walk
+from fx2py.program.ir import FIELDS_OF, Assign, Bind, Function, Local, Method
 from fx2py.program.liveness import leaves, values_of
 from fx2py.trust import Policy, classes
 
-_GETATTR = Name("builtins", "getattr")
-_FIELDS_OF = Local("fields_of")
+_FIELDS_OF = Local(FIELDS_OF)
 
 
 def audit(source: str, policy: Policy, place: str) -> None:
@@ -90,7 +89,7 @@ def _check_callee(callee: Any, values: tuple[Any, ...], policy: Policy) -> None:
         policy.check_method(callee.name)
     elif callee is not None and not isinstance(callee, Local) and getattr(callee, "table", "") != "submods":
         raise UntrustedTargetError("the call of a variable", "--trust", "is decided only when the code runs")
-    if callee == _GETATTR:
+    if callee == GETATTR:
         policy.check_attribute(values[1] if len(values) > 1 else None)
     if callee == _FIELDS_OF and not (
         isinstance(values[0], Ref) and all(map(_is_field, leaves(iter(values[1:]))))

@@ -12,6 +12,9 @@ from fx2py.emit import text
 from fx2py.errors import InternalError
 from fx2py.graph.values import (
     DEFAULTDICT,
+    GETATTR,
+    GETITEM,
+    SETITEM,
     Dict,
     EnumMember,
     List,
@@ -49,11 +52,8 @@ BINARY_OPERATORS = {
     "ne": "!=",
 }
 UNARY_OPERATORS = {"neg": "-", "invert": "~", "pos": "+"}
-GETATTR = Name("builtins", "getattr")
-GETITEM = Name("operator", "getitem")
 GRAPH_MODULE = "graph_module"
 """The function of the runtime that makes a GraphModule of a generated function."""
-SETITEM = Name("operator", "setitem")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from fx2py.emit.expressions import BINARY_OPERATORS, GRAPH_MODULE, UNARY_OPERATORS
 from fx2py.graph.values import DEFAULTDICT, Dict, List, Name, OpName, Range, Record, Ref, Set, Size, Slice
-from fx2py.program.ir import CHECK_INPUTS, Call, Local, Method, Slot, TableName
+from fx2py.program.ir import CHECK_INPUTS, FIELDS_OF, Call, Local, Method, Slot, TableName
 from fx2py.program.scope import RESERVED
 
 _SYMBOLS: dict[type[ast.AST], str] = {
@@ -43,7 +43,7 @@ _BINARY = {symbol: name for name, symbol in BINARY_OPERATORS.items()}
 _UNARY = {ast.USub: "neg", ast.Invert: "invert", ast.UAdd: "pos"}
 _MATH = {"math.inf": math.inf, "math.nan": math.nan}
 _LITERALS = (type(None), bool, int, float, str, bytes, type(...))
-_RUNTIME_CALLS = ("fields_of", CHECK_INPUTS)
+_RUNTIME_CALLS = (FIELDS_OF, CHECK_INPUTS)
 assert set(_UNARY.values()) == set(UNARY_OPERATORS)
 
 

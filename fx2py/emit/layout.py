@@ -85,7 +85,3 @@ def format_with_black(source: str) -> str:
     from black.mode import Mode, TargetVersion
 
     return format_str(source, mode=Mode(target_versions={TargetVersion.PY310}))
-
-
-def comment_lines(notes: Iterable[str]) -> list[str]:
-    return [f"# {note}" if note else "#" for note in notes]

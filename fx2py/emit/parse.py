@@ -11,7 +11,7 @@ from fx2py.emit.grammar import GrammarError, Names, dotted_path, path_name, read
 from fx2py.emit.module import CHECKING, LOADING, carried_checks, carried_runtime
 from fx2py.emit.read_tail import Tail, read_tail
 from fx2py.emit.tail import LOAD
-from fx2py.graph.values import Name, OpName
+from fx2py.graph.values import SETITEM, OpName
 from fx2py.program.ir import (
     CHECK_INPUTS,
     REQUIRED,
@@ -29,8 +29,6 @@ from fx2py.program.ir import (
 )
 from fx2py.program.liveness import TABLE_ORDER
 from fx2py.program.scope import MODULE_ALIASES, MODULES, RESERVED
-
-_SETITEM = Name("operator", "setitem")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +233,7 @@ def _statement(node: ast.stmt, names: Names) -> Statement:
                 read_index(target.slice, names),
                 read_value(node.value, names),
             )
-            return Assign(None, Call(_SETITEM, parts))
+            return Assign(None, Call(SETITEM, parts))
     if isinstance(node, ast.Delete):
         return _delete(node, names)
     if isinstance(node, ast.Expr):

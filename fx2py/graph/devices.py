@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from fx2py.errors import ReplayError
 from fx2py.graph.data import Node
 from fx2py.graph.values import DefaultDevice, DeviceType, Name, OpName
 
@@ -24,32 +25,60 @@ _TYPE_FIRST = frozenset(
     }
 )
 _FACTORIES = frozenset(
-    {
+    [
         "arange",
+        "as_tensor",
+        "bartlett_window",
+        "blackman_window",
         "empty",
         "empty_permuted",
         "empty_strided",
         "eye",
         "full",
+        "hamming_window",
+        "hann_window",
+        "kaiser_window",
         "linspace",
         "logspace",
         "ones",
         "rand",
-    }
-    | {
         "randint",
         "randn",
         "randperm",
         "range",
         "scalar_tensor",
         "tensor",
-        "as_tensor",
         "tril_indices",
+        "triu_indices",
         "zeros",
-    }
-    | {"triu_indices", "bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"}
+    ]
 )
 """Functions whose result lives on the default device when the call names none."""
+
+
+def present_device(name: str | torch.device) -> torch.device:
+    """The device of that name; raises ReplayError, saying which are there, unless a tensor can be made on it."""
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (
+        RuntimeError,
+        AssertionError,
+        ImportError,
+        NotImplementedError,
+    ) as error:  # what torch's backends raise
+        reason = str(error).partition(". ")[0].partition("\n")[0].rstrip(".")
+        raise ReplayError(
+            f"the device {str(name)!r} is not there: {reason}.",
+            f"torch {torch.__version__} sees: {', '.join(_present_names())}.",
+        ) from error
+
+
+def _present_names() -> list[str]:
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None:
+        return ["cpu"]
+    return ["cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]
 
 
 def explicit_devices(node: Node) -> Node:

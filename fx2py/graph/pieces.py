@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from fx2py.errors import SplitError
 from fx2py.graph.data import Graph, ModuleRecord, Node
 from fx2py.graph.spelling import Spelling, spelled
-from fx2py.graph.values import Name, Ref, walk
+from fx2py.graph.values import GETITEM, Name, Ref, walk
 
-GETITEM = Name("operator", "getitem")
 OpSpec = str | Callable[..., object]
 _BETWEEN = ""
 _MODE_SWITCHES = frozenset(

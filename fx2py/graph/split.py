@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node, NodeMeta, SymMeta
-from fx2py.graph.pieces import GETITEM, OpSpec, Piece, cut, references, require_found
-from fx2py.graph.values import Attribute, Name, Ref, SymExpr, Value, map_leaves, walk
+from fx2py.graph.pieces import OpSpec, Piece, cut, references, require_found
+from fx2py.graph.values import GETITEM, Attribute, Name, Ref, SymExpr, Value, map_leaves, walk
 
 _MODULE = Name("torch.nn.modules.module", "Module")
 

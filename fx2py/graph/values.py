@@ -36,6 +36,11 @@ class Name:
         return self.path
 
 
+GETATTR = Name("builtins", "getattr")
+GETITEM = Name("operator", "getitem")
+SETITEM = Name("operator", "setitem")
+
+
 @dataclass(frozen=True, slots=True)
 class OpName:
     """An operator of ``torch.ops``; ``overload`` is None for a packet and for a higher-order operator."""

@@ -8,6 +8,7 @@ from typing import Any
 from fx2py.graph.data import CallingConvention, Graph, Node, Tree
 from fx2py.graph.values import (
     DEFAULTDICT,
+    GETITEM,
     Attribute,
     Dict,
     List,
@@ -28,8 +29,6 @@ from fx2py.program.well_formed import fault_of
 Refuse = Callable[[str, str], None]
 _BOUND = (Ref, Attribute, OpName, Opaque, SymExpr, TensorValue)
 """What only a body can name; a default stands outside of it."""
-_GETITEM = Name("operator", "getitem")
-_GETATTR = Name("builtins", "getattr")
 
 
 def parameters_of(
@@ -104,7 +103,7 @@ def unpack_inputs(
             key: Any = tree.keys[index] if by_key else index
             wish = placeholders[len(leaves)].name if len(leaves) < len(placeholders) else "leaf"
             item = Ref(scope.fresh(wish if child.kind == "leaf" else f"{value.name}_{key!s}"))
-            statements.append(Assign(item.name, Call(_GETITEM, (parent, key))))
+            statements.append(Assign(item.name, Call(GETITEM, (parent, key))))
             descend(child, item)
 
     for parameter, (_, tree) in zip(parameters, (*convention.args, *convention.kwargs), strict=True):

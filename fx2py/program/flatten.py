@@ -12,6 +12,7 @@ from fx2py.graph.data import Graph, ModuleRecord, Node, SymMeta
 from fx2py.graph.devices import explicit_devices
 from fx2py.graph.values import (
     DEFAULTDICT,
+    GETITEM,
     PLAIN,
     Attribute,
     Dict,
@@ -54,7 +55,6 @@ from fx2py.program.unpack import unpack_early
 from fx2py.program.well_formed import fault_of
 from fx2py.runtime_checks import Shape
 
-_GETITEM = Name("operator", "getitem")
 _FROZENSET = Name("builtins", "frozenset")
 _TAKES_GRAPH_MODULES = frozenset({OpName("higher_order", "tag_activation_checkpoint")})
 """Higher-order operators that look into their operand as a GraphModule; all others take any function."""
@@ -258,7 +258,7 @@ class FunctionLowering:
 
     def call_function(self, node: Node, frame: Frame) -> None:
         node = explicit_devices(node)
-        if node.target == _GETITEM and self._known_item(node, frame):
+        if node.target == GETITEM and self._known_item(node, frame):
             return
         target = node.target
         if not isinstance(target, Name | OpName | Live):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fx2py.graph.data import Graph, ModuleRecord, ValueMeta
-from fx2py.graph.values import Name, Ref, walk
-
-_GETITEM = Name("operator", "getitem")
+from fx2py.graph.values import GETITEM, Ref, walk
 
 
 def _only_unpacked(graph: Graph) -> frozenset[str]:
@@ -16,7 +14,7 @@ def _only_unpacked(graph: Graph) -> frozenset[str]:
     whole: set[str] = set()
     for node in graph.nodes:
         source = node.args[0] if node.args else None
-        takes_item = node.target == _GETITEM and type(source) is Ref and type(node.args[1]) is int
+        takes_item = node.target == GETITEM and type(source) is Ref and type(node.args[1]) is int
         if takes_item and isinstance(source, Ref):
             unpacked.add(source.name)
             continue

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from fx2py.graph.data import TensorMeta, ValueMeta
-from fx2py.graph.values import Name, OpName, Ref
+from fx2py.graph.values import GETITEM, Name, OpName, Ref
 from fx2py.program.ir import Assign, Bind, Delete, Function, Load, Local, Program, Slot, Statement
 from fx2py.program.liveness import leaves, values_of
 
@@ -81,7 +81,7 @@ class _Plan:
         if not isinstance(statement, Assign) or statement.origin is None:
             return tuple(storages for parts in held for storages in parts)
         call, meta = statement.call, statement.origin.meta.value
-        if call.callee == _GETITEM and held and isinstance(call.args[0], Ref) and type(call.args[1]) is int:
+        if call.callee == GETITEM and held and isinstance(call.args[0], Ref) and type(call.args[1]) is int:
             index = call.args[1]
             if len(held[0]) > 1 and -len(held[0]) <= index < len(held[0]):
                 return (held[0][index],)
@@ -124,9 +124,6 @@ class _Plan:
                 self.live -= self.sizes[storage]
 
 
-_GETITEM = Name("operator", "getitem")
-
-
 def _tensors(meta: ValueMeta, statement: Assign, plan: _Plan) -> Iterator[TensorMeta]:
     """The tensors of a recorded result; a result of which nothing is recorded makes the peak unknown."""
     stack = [meta]
@@ -145,7 +142,7 @@ def _makes_view(target: Any) -> bool:
     if isinstance(target, OpName):
         return _aliases(f"{target.namespace}::{target.name}", target.overload)
     if isinstance(target, Name):
-        return target == _GETITEM or _aliases(f"aten::{target.qualname.rpartition('.')[2]}", None)
+        return target == GETITEM or _aliases(f"aten::{target.qualname.rpartition('.')[2]}", None)
     return isinstance(target, str) and target.isidentifier() and _aliases(f"aten::{target}", None)
 
 

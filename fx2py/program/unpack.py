@@ -13,11 +13,10 @@ from typing import Any, TypeGuard
 
 import torch
 
-from fx2py.graph.values import Name, OpName, Ref
+from fx2py.graph.values import GETITEM, Name, OpName, Ref
 from fx2py.program.ir import Assign, Bind, Statement
 from fx2py.program.liveness import used_names
 
-_GETITEM = Name("operator", "getitem")
 _CONTAINER_MAKERS = frozenset(
     {
         "split",
@@ -79,7 +78,7 @@ def unpack_early(statements: Sequence[Statement], result: Any) -> list[Statement
 
 def _takes_item(statement: Statement) -> TypeGuard[Assign]:
     """Whether a statement is ``item = container[3]``."""
-    if type(statement) is not Assign or statement.call.callee != _GETITEM:
+    if type(statement) is not Assign or statement.call.callee != GETITEM:
         return False
     args = statement.call.args
     return len(args) == 2 and type(args[0]) is Ref and type(args[1]) is int and not statement.call.kwargs

@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.values import Name, OpName, Ref, Value, map_leaves
+from fx2py.graph.values import GETITEM, OpName, Ref, Value, map_leaves
 from fx2py.read.exported_program import LiftedProgram
 from fx2py.read.node_names import NodeNames
 
 WITH_EFFECTS = OpName("higher_order", "with_effects")
 INVOKE_SUBGRAPH = OpName("higher_order", "invoke_subgraph")
-GETITEM = Name("operator", "getitem")
 
 
 def without_tokens(program: LiftedProgram) -> LiftedProgram:

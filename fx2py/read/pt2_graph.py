@@ -10,7 +10,7 @@ from typing import Any
 
 from fx2py.graph.data import Graph, ModuleRecord, Node, NodeMeta, SourceLine, SymMeta, TensorMeta, ValueMeta
 from fx2py.graph.names import dotted_name
-from fx2py.graph.values import Name, Ref, Value
+from fx2py.graph.values import GETITEM, Ref, Value
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.node_names import NodeNames
 from fx2py.read.origin import innermost_module, source_line
@@ -19,7 +19,6 @@ from fx2py.read.pt2_json import Damaged, exactly, field, optional, union
 from fx2py.read.pt2_types import DTYPES, coded, device_of
 from fx2py.read.symbols import expression_text
 
-GETITEM = Name("operator", "getitem")
 POSITIONAL, KEYWORD = 1, 2
 
 _CONSTANT_INPUTS = frozenset({"as_int", "as_float", "as_bool", "as_none", "as_string"})

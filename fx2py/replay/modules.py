@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,15 +32,13 @@ class Modules:
         Raises ReplayError or UntrustedTargetError that names the module and what is needed.
         """
         if id(record) not in self._modules:
-            self._modules[id(record)] = self._live(record) if record.live else self._rebuilt(record, path)
+            self._modules[id(record)] = (
+                self._live(record.live) if record.live else self._rebuilt(record, path)
+            )
         return self._modules[id(record)]
 
-    def _live(self, record: ModuleRecord) -> torch.nn.Module:
-        module: Any = record.live
-        if self._device is None:
-            return module  # type: ignore[no-any-return]
-        tensors = [*module.parameters(), *module.buffers()]
-        return copy.deepcopy(module, {id(tensor): self._tensors(tensor) for tensor in tensors})  # type: ignore[no-any-return]
+    def _live(self, module: torch.nn.Module) -> torch.nn.Module:
+        return self._tensors.of_module(module) if isinstance(self._tensors, TensorCopies) else module
 
     def _rebuilt(self, record: ModuleRecord, path: str) -> torch.nn.Module:
         try:

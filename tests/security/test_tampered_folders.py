@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import fx2py
-from fx2py.artifact.artifact import file_sha256
 from fx2py.cli.app import main
+from fx2py.read.origin import sha256_of
 from tests.cli.conftest import Net
 from tests.security.test_pickle_attacks import Call
 
@@ -115,7 +115,7 @@ def test_a_pickle_under_the_right_hash_is_refused_too(layout, folder, run, mark)
     else:
         torch.save(attack, weights, _use_new_zipfile_serialization=layout == "zip")
     entries = json.loads(manifest.read_text())
-    entries["files"]["weights.pt"] = file_sha256(weights)
+    entries["files"]["weights.pt"] = sha256_of(weights)
     manifest.write_text(json.dumps(entries))
     status, message = run(folder)
     assert status == 2

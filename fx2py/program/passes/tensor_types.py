@@ -17,14 +17,13 @@ from typing import Any
 
 import torch
 
-from fx2py.graph.values import List, Name, OpName, Ref, children, walk
+from fx2py.graph.values import GETITEM, List, Name, OpName, Ref, children, walk
 from fx2py.program.ir import CHECK_INPUTS, Assign, Call, Load, Local, Program, Statement
 from fx2py.program.native import NUMBERS
 from fx2py.program.passes.result_rules import Rule, rule_of
 from fx2py.program.passes.rewriting import operator_of, overload_of, with_defaults
 
 ASSERTION = OpName("aten", "_assert_tensor_metadata", "default")
-_GETITEM = Name("operator", "getitem")
 _ARITHMETIC = frozenset({"operator", "_operator", "math"})
 """Modules whose functions leave the type of a tensor as it is."""
 _REPLACES_CONTENTS = frozenset({"set_data"})
@@ -105,7 +104,7 @@ class TensorTypes:
                 self._learn_assertion(statement.call)
             elif statement.target is not None and op is not None:
                 self._learn_result(statement.target, op, statement.call)
-            elif statement.target is not None and statement.call.callee == _GETITEM:
+            elif statement.target is not None and statement.call.callee == GETITEM:
                 self._learn_item(statement.target, statement.call)
 
     def _learn_load(self, load: Load) -> None:
