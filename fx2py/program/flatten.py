@@ -74,6 +74,7 @@ class FunctionLowering:
         self.symbols: dict[str, Any] = {}
         self.loads: dict[Slot, Load] = {}
         self.tensors: set[str] = set()
+        self.devices: set[str] = set()
 
     def run(self, name: str) -> Function:
         graph = self.record.graph
@@ -187,7 +188,10 @@ class FunctionLowering:
 
     def _constant(self, value: Any) -> Ref:
         wish = constant_name(value)
-        return self._load(self.program.tables.constant(wish, value), wish)
+        loaded = self._load(self.program.tables.constant(wish, value), wish)
+        if isinstance(value, torch.device):
+            self.devices.add(loaded.name)
+        return loaded
 
     def _tensor(self, tensor: torch.Tensor, path: str, node: Node | None = None) -> Ref:
         loaded = self._load(self.program.tables.weight(path, tensor), tensor_name(path), node)
@@ -284,7 +288,9 @@ class FunctionLowering:
     ) -> Call:
         """The call of an operator: native where that is proven to be the same, else of the overload itself."""
         if not self.program.options.exact_ops:
-            native = native_call(op, args, kwargs, tensors=self.tensors, items_only=unpacked)
+            native = native_call(
+                op, args, kwargs, tensors=self.tensors, present=self.devices, items_only=unpacked
+            )
             if native is not None:
                 return native
         return Call(self.program.use_op(op), args, kwargs)

@@ -58,9 +58,9 @@ class NativeParameter:
     given: bool = False
     spread: bool = False
 
-    def takes(self, value: Value) -> bool:
-        """Whether the proof covers this argument."""
-        if self.given and (value is None or type(value) is Ref):
+    def takes(self, value: Value, present: Container[str]) -> bool:
+        """Whether the proof covers this argument; ``present`` names the variables that surely hold no None."""
+        if self.given and (value is None or (type(value) is Ref and value.name not in present)):
             return False
         if self.spread and not (isinstance(value, (List, Size)) and value.items):
             return False
@@ -97,17 +97,22 @@ class NativeForm:
     needed: frozenset[str]
     result: str
 
-    def covers(self, args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...]) -> bool:
+    def covers(
+        self,
+        args: tuple[Value, ...],
+        kwargs: tuple[tuple[str, Value], ...],
+        present: Container[str] = frozenset(),
+    ) -> bool:
         """Whether the proof holds for a call with these arguments."""
         if len(args) > len(self.positional):
             return False
         passed = {parameter.name for parameter in self.positional[: len(args)]}
         for name, value in kwargs:
-            if name in passed or name not in self.by_name or not self.by_name[name].takes(value):
+            if name in passed or name not in self.by_name or not self.by_name[name].takes(value, present):
                 return False
             passed.add(name)
         placed = zip(self.positional, args, strict=False)
-        return self.needed <= passed and all(parameter.takes(value) for parameter, value in placed)
+        return self.needed <= passed and all(parameter.takes(value, present) for parameter, value in placed)
 
     def call(self, args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...]) -> Call:
         parts = zip(self.positional, args, strict=False)
@@ -121,19 +126,20 @@ def native_call(
     kwargs: tuple[tuple[str, Value], ...] = (),
     *,
     tensors: Container[str] = frozenset(),
+    present: Container[str] = frozenset(),
     items_only: bool = False,
 ) -> Call | None:
     """The native call that does what ``op`` does with these arguments, None where none is proven.
 
     ``tensors`` names the variables that surely hold a tensor: an operator is proven only with one on its left, since
-    of two numbers it makes a number. ``items_only`` promises that of the result only the items are used.
+    of two numbers it makes a number. ``present`` names those that surely hold no None. ``items_only`` promises that of the result only the items are used.
     """
     if op == SLICE and not kwargs:
         return _sliced(args)
     for form in _forms(op):
         if form.result == "items" and not items_only:
             continue
-        if _found_through(form.callee, args, tensors) and form.covers(args, kwargs):
+        if _found_through(form.callee, args, tensors) and form.covers(args, kwargs, present):
             return form.call(args, kwargs)
     return None
 

@@ -40,6 +40,13 @@ def test_an_operator_has_no_place_for_keywords() -> None:
     assert call == Call(Name("torch", "add"), (X, Y), (("alpha", 2),))
 
 
+def test_a_device_that_must_be_given_may_be_a_variable_that_surely_holds_one() -> None:
+    kwargs = (("device", Ref("cpu_device")), ("pin_memory", False))
+    assert native_call(aten("arange.default"), (8,), kwargs) is None
+    native = native_call(aten("arange.default"), (8,), kwargs, present={"cpu_device"})
+    assert native == Call(Name("torch", "arange"), (8,), kwargs)
+
+
 def test_sizes_are_spread_where_a_method_takes_only_sizes() -> None:
     view = aten("view.default")
     assert native_call(view, (X, List((1, Ref("n"), 4)))) == Call(Method("view"), (X, 1, Ref("n"), 4))
