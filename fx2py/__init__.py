@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fx2py.api import Artifact, EquivalenceReport, diff, generate, open_artifact, split
+    from fx2py.api import Artifact, EquivalenceReport, diff, generate, open_artifact, save_graph, split
     from fx2py.errors import Fx2pyError
     from fx2py.program.options import GenerateOptions
     from fx2py.trust import Policy
@@ -19,6 +19,7 @@ __all__ = [
     "diff",
     "generate",
     "open_artifact",
+    "save_graph",
     "split",
 ]
 
@@ -31,6 +32,7 @@ _HOMES = {
     "Policy": "fx2py.trust",
     "generate": "fx2py.api",
     "open_artifact": "fx2py.api",
+    "save_graph": "fx2py.api",
     "split": "fx2py.api",
 }
 
@@ -42,3 +44,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

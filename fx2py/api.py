@@ -24,7 +24,7 @@ from fx2py.read import open_graph
 from fx2py.replay.inputs import find_inputs
 from fx2py.trust import Policy
 
-__all__ = ["Artifact", "EquivalenceReport", "diff", "generate", "open_artifact", "split"]
+__all__ = ["Artifact", "EquivalenceReport", "diff", "generate", "open_artifact", "save_graph", "split"]
 
 Source: TypeAlias = "str | os.PathLike[str] | fx.GraphModule | ExportedProgram | GraphData"
 
@@ -46,6 +46,15 @@ def split(gm: fx.GraphModule, ops: Iterable[OpSpec]) -> fx.GraphModule:
     SplitError when one is nowhere in the graph.
     """
     return split_module(gm, ops)[0]
+
+
+def save_graph(source: Source, path: str | os.PathLike[str], *, model: str | None = None) -> None:
+    """Write a graph to a file of fx2py's own, which every function here opens as data, whatever it was read from.
+
+    Keeps what the graph records: weights with their sharing, nested graphs, symbolic sizes, example inputs, source
+    lines. Raises UnsupportedGraphError, naming every node, when the graph holds what is no data, such as a lambda.
+    """
+    _artifact.save_graph(_graph(source, model), path)
 
 
 def diff(

@@ -35,13 +35,15 @@ class Finding:
 
 
 class UnsupportedGraphError(Fx2pyError):
-    """The graph holds things that cannot be generated exactly; carries every finding, not only the first."""
+    """The graph holds things that cannot be generated exactly, or saved; carries every finding, not only the first."""
 
-    def __init__(self, findings: tuple[Finding, ...], where: str = "the graph") -> None:
+    def __init__(
+        self, findings: tuple[Finding, ...], where: str = "the graph", what: str = "generated exactly"
+    ) -> None:
         self.findings = findings
         shown = "".join(f"\n  {finding}" for finding in findings[:20])
         rest = f"\n  ... and {len(findings) - 20} more" if len(findings) > 20 else ""
-        super().__init__(f"{where} cannot be generated exactly:{shown}{rest}")
+        super().__init__(f"{where} cannot be {what}:{shown}{rest}")
 
 
 class SplitError(Fx2pyError):

@@ -1,4 +1,4 @@
-"""Replacing a whole folder in one step."""
+"""Replacing a whole folder, or a whole file, in one step."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ import ctypes
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A path to write a file to, which becomes ``target`` in one step when nothing is raised. Raises OSError."""
+    staging = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        yield staging
+        staging.replace(target)
+    finally:
+        staging.unlink(missing_ok=True)
 
 
 def put_in_place(staging: Path, target: Path) -> None:

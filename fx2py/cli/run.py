@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -136,14 +135,10 @@ def _save(result: Any, path: Path) -> None:
     """``torch.save`` to ``path``, whole or not at all."""
     import torch
 
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    from fx2py.artifact.folder import whole_file
+
     try:
-        with staging.open("wb") as file:
-            torch.save(result, file)
-        staging.replace(path)
-    except OSError as error:
-        raise ReplayError(
-            f"the result cannot be saved to {path}: {error.strerror}.", "Choose another --output."
-        ) from error
-    finally:
-        staging.unlink(missing_ok=True)
+        with whole_file(path) as staging:
+            torch.save(result, staging)
+    except (OSError, RuntimeError) as error:
+        raise ReplayError(f"the result cannot be saved to {path}: {error}.", "Choose another --output.") from None

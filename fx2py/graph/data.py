@@ -18,6 +18,10 @@ Opcode: TypeAlias = Literal[
     "placeholder", "get_attr", "call_function", "call_method", "call_module", "output"
 ]
 Target: TypeAlias = "str | Name | OpName | Live | Opaque"
+NumberKind: TypeAlias = Literal["int", "float", "bool"]
+TreeKind: TypeAlias = Literal[
+    "leaf", "tuple", "list", "dict", "ordereddict", "defaultdict", "deque", "namedtuple", "record"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class TensorMeta:
 class SymMeta:
     """What is recorded of a symbolic number: its kind and the text of its expression."""
 
-    kind: Literal["int", "float", "bool"]
+    kind: NumberKind
     expression: str
 
 
@@ -156,9 +160,7 @@ class Tree:
     A deque's only key is its maximal length, where it has one.
     """
 
-    kind: Literal[
-        "leaf", "tuple", "list", "dict", "ordereddict", "defaultdict", "deque", "namedtuple", "record"
-    ]
+    kind: TreeKind
     children: tuple[Tree, ...] = ()
     keys: tuple[Value, ...] = ()
     cls: Name | None = None
@@ -207,13 +209,17 @@ class InputContract:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a graph comes from; ``path`` and ``sha256`` are None for a live object."""
+    """Where a graph comes from; ``path`` and ``sha256`` are None for a live object.
+
+    ``origin`` is set for a graph file of fx2py's own: where the graph came from that was saved in it.
+    """
 
     format: str
     path: str | None = None
     sha256: str | None = None
     torch_version: str | None = None
     model: str | None = None
+    origin: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

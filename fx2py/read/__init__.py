@@ -13,6 +13,7 @@ from fx2py.graph.data import GraphData
 from fx2py.read.dump import read_dump
 from fx2py.read.exported_live import read_exported_program
 from fx2py.read.folder import read_folder
+from fx2py.read.graph_file import read_graph_file
 from fx2py.read.live import read_graph_module
 from fx2py.read.package import read_package
 from fx2py.read.pickled import read_checkpoint, read_pickled
@@ -45,6 +46,7 @@ def open_graph(source: Source, *, model: str | None = None) -> GraphData:
 
 
 _READERS: dict[Format, _Reader] = {
+    "graph file": read_graph_file,
     "archive": read_pt2,
     "checkpoint": read_checkpoint,
     "pickle": read_pickled,

@@ -6,11 +6,11 @@ from fx2py.graph.values import Name
 
 GRAPH_MODULE = Name("torch.fx.graph_module", "GraphModule")
 
+CALL_HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_pre_hooks")
+"""The tables of hooks that take part in a call."""
+
 HOOKS = (
-    "_backward_pre_hooks",
-    "_backward_hooks",
-    "_forward_hooks",
-    "_forward_pre_hooks",
+    *CALL_HOOKS,
     "_state_dict_hooks",
     "_state_dict_pre_hooks",
     "_load_state_dict_pre_hooks",

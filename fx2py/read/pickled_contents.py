@@ -59,7 +59,7 @@ def sample_inputs(root: Any, graph: Built, values: Values) -> SampleInputs | Non
 
 def _listed(beside: list[Any], values: Values) -> SampleInputs | None:
     """``(args,)``, ``(args, kwargs)``, ``(kwargs,)`` or the arguments themselves."""
-    objects = [_object(values.value(obj)) for obj in beside]
+    objects = [plain_object(values.value(obj)) for obj in beside]
     if not objects:
         return None
     if (
@@ -83,7 +83,8 @@ def _keywords(arguments: dict[Any, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _object(value: Value) -> Any:
+def plain_object(value: Value) -> Any:
+    """The object that a value of plain data and tensors stands for; ValueError when it is of anything else."""
     if type(value) in PLAIN:
         return value
     build = _OBJECTS.get(type(value))
@@ -93,17 +94,17 @@ def _object(value: Value) -> Any:
 
 
 def _dict(value: Dict) -> Any:
-    pairs = [(_object(key), _object(item)) for key, item in value.items]
+    pairs = [(plain_object(key), plain_object(item)) for key, item in value.items]
     if not all(type(key) in PLAIN for key, _ in pairs):
         raise ValueError("a dict among the example inputs has keys that are no plain data")
     return OrderedDict(pairs) if value.cls is not None else dict(pairs)
 
 
 _OBJECTS: dict[type, Callable[[Any], Any]] = {
-    tuple: lambda value: tuple([_object(item) for item in value]),
-    List: lambda value: [_object(item) for item in value.items],
+    tuple: lambda value: tuple([plain_object(item) for item in value]),
+    List: lambda value: [plain_object(item) for item in value.items],
     Dict: _dict,
-    Size: lambda value: torch.Size([_object(item) for item in value.items]),
-    Slice: lambda value: slice(_object(value.start), _object(value.stop), _object(value.step)),
+    Size: lambda value: torch.Size([plain_object(item) for item in value.items]),
+    Slice: lambda value: slice(plain_object(value.start), plain_object(value.stop), plain_object(value.step)),
     TensorValue: lambda value: value.tensor,
 }

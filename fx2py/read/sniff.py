@@ -10,12 +10,17 @@ from typing import Literal, TypeAlias
 
 from fx2py.errors import UnknownFormatError
 from fx2py.read.dump_text import MARK
+from fx2py.read.graph_file import GRAPH_MEMBER
 
-Format: TypeAlias = Literal["archive", "package", "checkpoint", "pickle", "folder", "dump"]
+Format: TypeAlias = Literal["graph file", "archive", "package", "checkpoint", "pickle", "folder", "dump"]
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MARK = b"\x80"
 _NEXT_STEP = "Give a file that torch.save, torch.export.save or GraphPickler wrote of a graph."
+
+
+def _is_graph_file(names: Collection[str]) -> bool:
+    return GRAPH_MEMBER in names
 
 
 def _is_archive(names: Collection[str]) -> bool:
@@ -33,6 +38,7 @@ def _is_checkpoint(names: Collection[str]) -> bool:
 
 
 _ZIP_FORMATS: tuple[tuple[Format, Callable[[Collection[str]], bool]], ...] = (
+    ("graph file", _is_graph_file),
     ("archive", _is_archive),
     ("package", _is_package),
     ("checkpoint", _is_checkpoint),

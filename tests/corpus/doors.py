@@ -1,4 +1,4 @@
-"""The file formats in which torch saves a graph, one writer a format."""
+"""The file formats in which torch, and fx2py itself, save a graph, one writer a format."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from torch.fx._graph_pickler import GraphPickler, Options
 from torch.package import PackageExporter
 
+import fx2py
 from tests.corpus.captures import Graph
 
 
@@ -60,6 +61,12 @@ def write_pt2(graph: Graph, folder: Path) -> Path:
     return path
 
 
+def write_graph_file(graph: Graph, folder: Path) -> Path:
+    path = folder / "graph.fx2py"
+    fx2py.save_graph(graph, path)
+    return path
+
+
 DOORS: dict[str, Callable[[Graph, Path], Path]] = {
     "pt": write_torch,
     "pickle": write_pickle,
@@ -67,4 +74,5 @@ DOORS: dict[str, Callable[[Graph, Path], Path]] = {
     "to_folder": write_to_folder,
     "package": write_package,
     "pt2": write_pt2,
+    "fx2py": write_graph_file,
 }

@@ -13,8 +13,8 @@ from tests.corpus.captures import CAPTURES, Captured, Graph
 Definition = TypeVar("Definition", bound=Callable[..., Any])
 Args = tuple[Any, ...]
 
-GRAPH_MODULE_DOORS = frozenset({"pt", "pickle", "graph_pickler", "to_folder", "package"})
-PROGRAM_DOORS = frozenset({"pt2"})
+GRAPH_MODULE_DOORS = frozenset({"pt", "pickle", "graph_pickler", "to_folder", "package", "fx2py"})
+PROGRAM_DOORS = frozenset({"pt2", "fx2py"})
 PROGRAM_KINDS = frozenset({"export", "export_non_strict", "export_decomposed"})
 
 
@@ -22,7 +22,7 @@ PROGRAM_KINDS = frozenset({"export", "export_non_strict", "export_decomposed"})
 class Case:
     """One graph of the corpus; every call captures anew, with the same random state.
 
-    ``savable_as`` are the file formats (see ``doors``) in which torch writes the whole graph: ``to_folder`` loses
+    ``savable_as`` are the file formats (see ``doors``) in which the whole graph can be written: ``to_folder`` loses
     imports of the user's functions, the structure of inputs, tied weights and evaluation mode. ``needs`` are the
     functions, operator namespaces and classes outside torch that a reader must admit before the graph can run from
     a file. A graph that is not ``rebuildable`` has modules with objects that are no data, so running it from a file

@@ -1,0 +1,70 @@
+"""Writing a graph, whatever it was read from, to a graph file of fx2py's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fx2py.artifact.folder import whole_file
+from fx2py.collector import collector_paused
+from fx2py.errors import ArtifactError, UnknownFormatError
+from fx2py.graph.data import GraphData
+from fx2py.read.graph_file import GRAPH_MEMBER, encode_graph
+from fx2py.read.live_values import value_of
+from fx2py.read.pickled_contents import plain_object
+from fx2py.read.sniff import sniff
+
+_FOLDER = "archive"
+"""The folder of all members in what torch.save writes to an open file."""
+
+
+@collector_paused()
+def save_graph(data: GraphData, path: str | os.PathLike[str]) -> None:
+    """Write a graph file, whole or not at all, in place of an older one.
+
+    Example inputs that are no plain data are left out, with a note in the file. Raises UnsupportedGraphError, naming
+    every node, when the graph holds what no file can, and ArtifactError when ``path`` cannot be written or is a file of
+    another kind.
+    """
+    target = Path(path)
+    document, tensors = encode_graph(_with_plain_samples(data))
+    _check_replaceable(target)
+    try:
+        with whole_file(target) as staging:
+            _write(staging, json.dumps(document, separators=(",", ":"), allow_nan=False), tensors)
+    except (OSError, RuntimeError) as error:
+        raise ArtifactError(f"{target} cannot be written: {error}.", "Choose another file.") from None
+
+
+def _write(path: Path, document: str, tensors: list[torch.Tensor]) -> None:
+    with path.open("wb") as file:
+        torch.save(tensors, file)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(f"{_FOLDER}/{GRAPH_MEMBER}"), document)
+
+
+def _with_plain_samples(data: GraphData) -> GraphData:
+    if data.sample_inputs is None:
+        return data
+    try:
+        plain_object(value_of((data.sample_inputs.args, dict(data.sample_inputs.kwargs))))
+    except ValueError as fault:
+        return replace(data, sample_inputs=None, notes=(*data.notes, f"{fault}; they were not saved"))
+    return data
+
+
+def _check_replaceable(target: Path) -> None:
+    """Raise ArtifactError where something stands that fx2py did not write."""
+    if not target.exists() or (target.is_file() and not target.stat().st_size):
+        return
+    try:
+        known = sniff(target) == "graph file"
+    except UnknownFormatError:
+        known = False
+    if not known:
+        raise ArtifactError(f"{target} exists and is no graph file that fx2py wrote.", "Choose another file.")
