@@ -62,7 +62,8 @@ class InputEntry:
 class SubmoduleEntry:
     """One submodule: ``mode`` is ``called`` (a module), ``function`` (generated code) or ``inlined``; only the first
     two have an ``index`` in the submodule table. ``identical_to`` names the first generated one that this one repeats,
-    up to the names and numbers of its weights."""
+    up to the names and numbers of its weights; ``used`` counts the ones that are the same, itself included.
+    """
 
     index: int | None
     name: str
@@ -74,6 +75,7 @@ class SubmoduleEntry:
     inputs: tuple[str | None, ...] = ()
     output: str | None = None
     identical_to: str | None = None
+    used: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +213,11 @@ def _inputs(program: Program) -> Iterator[InputEntry]:
 
 def _submodules(program: Program) -> Iterator[SubmoduleEntry]:
     repeats = identical_pieces(program.submods)
+    used = Counter(repeats.get(entry.path, entry.path) for entry in program.submods)
     for index, entry in enumerate(program.submods):
         described = _submodule(index, entry, "function" if entry.function else "called")
-        yield dataclasses.replace(described, identical_to=repeats.get(entry.path))
+        original = repeats.get(entry.path)
+        yield dataclasses.replace(described, identical_to=original, used=used[original or entry.path])
     for path, record in program.inlined:
         yield _submodule(None, Submodule(path, record, 1), "inlined")
 

@@ -166,22 +166,24 @@ def _numbers(manifest: Manifest) -> int:
 
 
 def print_split(done: Split, as_json: bool) -> None:
-    """A row a piece: what goes in, what comes out, and the piece that it repeats."""
+    """A row for each different piece: how often it is used, what goes in, what comes out, and the pieces equal to it."""
     pieces = [entry for entry in done.manifest.submodules if entry.mode == "function"]
     if as_json:
         rows = [asdict(entry) for entry in pieces]
-        print_json({"graph": str(done.graph), "folder": done.folder and str(done.folder), "pieces": rows})
+        print_json({"graph": str(done.graph), "file": done.file and str(done.file), "pieces": rows})
         return
     console = stdout()
-    table = table_of("piece", "inputs", "result", "identical to")
-    for entry in pieces:
+    table = table_of("piece", "used", "inputs", "result", "also as")
+    distinct = [entry for entry in pieces if entry.identical_to is None]
+    for entry in distinct:
         inputs = ", ".join(value or "?" for value in entry.inputs)
-        add_row(table, entry.name, inputs, entry.output or "", entry.identical_to or "")
+        others = ", ".join(other.name for other in pieces if other.identical_to == entry.name)
+        times = "once" if entry.used == 1 else f"{entry.used} times"
+        add_row(table, entry.name, times, inputs, entry.output or "", others)
     print_table(console, table)
-    distinct = sum(entry.identical_to is None for entry in pieces)
-    facts = {"graph": str(done.graph), "pieces": f"{len(pieces)}, {distinct} of them different"}
-    if done.folder is not None:
-        facts["folder"] = str(done.folder)
+    facts = {"graph": str(done.graph), "pieces": f"{len(pieces)}, {len(distinct)} of them different"}
+    if done.file is not None:
+        facts["file"] = str(done.file)
     print_facts(console, facts)
 
 

@@ -141,4 +141,6 @@ def _save(result: Any, path: Path) -> None:
         with whole_file(path) as staging:
             torch.save(result, staging)
     except (OSError, RuntimeError) as error:
-        raise ReplayError(f"the result cannot be saved to {path}: {error}.", "Choose another --output.") from None
+        raise ReplayError(
+            f"the result cannot be saved to {path}: {error}.", "Choose another --output."
+        ) from None

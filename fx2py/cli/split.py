@@ -1,4 +1,4 @@
-"""``fx2py split``: the pieces of a saved graph between named operators, shown or generated."""
+"""``fx2py split``: the pieces of a saved graph between named operators, shown or saved."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A graph that was split: where it lies, what its pieces are, and the folder that they were generated to."""
+    """A graph that was split: where it lies, what its pieces are, and the graph file that it was saved in."""
 
     graph: Path
     manifest: Manifest
-    folder: Path | None
+    file: Path | None
 
 
 def split(
@@ -36,17 +36,27 @@ def split(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Generate the pieces to this folder."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Save the split graph as a graph file, for any command."
+        ),
     ] = None,
     model: options.ModelName = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Cut a saved graph into pieces: each named operator alone, and what stands between them."""
-    import fx2py
-
     with render.working(f"splitting {graph.name}"):
-        wanted = fx2py.GenerateOptions(split_at=tuple(at))
-        artifact = fx2py.generate(graph, model=model, options=wanted)
-        if output is not None:
-            artifact = artifact.write(output)
-    render.print_split(Split(graph, artifact.manifest, output), as_json)
+        done = _split(graph, at, output, model)
+    render.print_split(done, as_json)
+
+
+def _split(graph: Path, ops: list[str], output: Path | None, model: str | None) -> Split:
+    from fx2py.artifact import generate, save_graph
+    from fx2py.graph.split import split_data
+    from fx2py.program.options import GenerateOptions
+    from fx2py.read import open_graph
+
+    pieces = split_data(open_graph(graph, model=model), ops)
+    manifest = generate(pieces, GenerateOptions(keep_submodules=True)).manifest
+    if output is not None:
+        save_graph(pieces, output)
+    return Split(graph, manifest, output)

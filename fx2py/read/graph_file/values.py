@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import struct
 from types import EllipsisType, NoneType
-from typing import Any
 
 import torch
 
