@@ -178,6 +178,10 @@ def fields_of(value: Any, fields: tuple[str, ...]) -> list[Any]:
         return list(pytree.SUPPORTED_NODES[type(value)].flatten_fn(value)[0])
     if isinstance(value, Mapping):
         return [value[name] for name in fields]
+    declared = getattr(type(value), "__dataclass_fields__", ())
+    own = getattr(type(value), "_fields", declared)
+    if not set(fields) <= set(own):
+        raise AttributeError(f"a {type(value).__name__} has not the fields {fields}")
     return [getattr(value, name) for name in fields]
 
 

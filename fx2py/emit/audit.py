@@ -10,9 +10,10 @@ from fx2py.emit.parse import Parsed, parse
 from fx2py.emit.read_tail import BuiltModule, Tail
 from fx2py.errors import ArtifactError, UntrustedTargetError
 from fx2py.graph.values import GETATTR, Dict, EnumMember, Name, OpName, Ref, walk
-from fx2py.program.ir import FIELDS_OF, Assign, Bind, Function, Local, Method
+from fx2py.program.ir import FIELDS_OF, Assign, Bind, Function, Load, Local, Method
 from fx2py.program.liveness import leaves, values_of
 from fx2py.trust import Policy, classes
+from fx2py.trust.functions import BACKEND
 
 _FIELDS_OF = Local(FIELDS_OF)
 
@@ -40,6 +41,8 @@ def audit(source: str, policy: Policy, place: str) -> None:
 
 def _checked_names(parsed: Parsed, policy: Policy) -> Iterator[Name]:
     """Check each name of the functions, the tables and the inputs' demands; yields those that passed."""
+    for function in parsed.functions:
+        _check_operands(function, policy)
     for callee, values in _all_uses(parsed):
         _check_callee(callee, values, policy)
         named = [part for value in values for part in _named_parts(value)]
@@ -91,12 +94,28 @@ def _check_callee(callee: Any, values: tuple[Any, ...], policy: Policy) -> None:
         raise UntrustedTargetError("the call of a variable", "--trust", "is decided only when the code runs")
     if callee == GETATTR:
         policy.check_attribute(values[1] if len(values) > 1 else None)
+    if callee == BACKEND:
+        policy.check_backend(values[0] if len(values) == 1 else None)
     if callee == _FIELDS_OF and not (
         isinstance(values[0], Ref) and all(map(_is_field, leaves(iter(values[1:]))))
     ):
         raise UntrustedTargetError(
             "a field by a computed or hidden name", "--trust", "is no data of a container"
         )
+
+
+def _check_operands(function: Function, policy: Policy) -> None:
+    """What a higher-order operator calls must be a function of the file or a module, not what the code computes."""
+    computed = {s.target for s in function.body if type(s) is Assign or type(s) is Bind}
+    computed |= {parameter.name for parameter in function.parameters}
+    modules = {s.target for s in function.body if type(s) is Load and s.slot.table == "submods"} - computed
+    for statement in function.body:
+        if type(statement) is Assign and isinstance(statement.call.callee, OpName):
+            policy.check_operands(
+                statement.call.callee,
+                statement.call.args,
+                lambda part: isinstance(part, Ref) and part.name not in modules,
+            )
 
 
 def _is_field(name: Any) -> bool:

@@ -97,12 +97,22 @@ class Reference:
                     last_use[part.name] = index
                 elif isinstance(part, (Name, OpName, EnumMember)):
                     self._policy.check(part, "value")
+        self._check_operands(nodes)
         dead: list[list[str]] = [[] for _ in nodes]
         for name, index in last_use.items():
             dead[index].append(name)
         return tuple(
             _Step(node, self._function(node), tuple(names)) for node, names in zip(nodes, dead, strict=True)
         )
+
+    def _check_operands(self, nodes: tuple[Node, ...]) -> None:
+        """What a higher-order operator calls must be read from the module, where graphs are."""
+        computed = {node.name for node in nodes if node.op != "get_attr"}
+        for node in nodes:
+            if isinstance(node.target, OpName):
+                self._policy.check_operands(
+                    node.target, node.args, lambda part: type(part) is Ref and part.name in computed
+                )
 
     def _function(self, node: Node) -> Callable[..., Any] | None:
         target = node.target

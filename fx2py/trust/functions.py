@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import torch.overrides
+from torch.nn.attention import SDPBackend
 
 from fx2py.errors import UntrustedTargetError
 from fx2py.graph.names import callable_name
@@ -30,6 +31,17 @@ WITHHELD = frozenset(
         *("resize_", "resize_as", "resize_as_", "resize_as_sparse_", "set_", "share_memory_"),
         *("sparse_resize_", "sparse_resize_and_clear_", "storage", "storage_type"),
         *("untyped_storage", "_make_subclass", "_make_wrapper_subclass", "_reduce_ex_internal"),
+        *(
+            "_from_blob",
+            "new",
+            "_cdata",
+            "_reshape_alias",
+            "_copy_from_and_resize",
+            "__cuda_array_interface__",
+        ),
+        *("_sparse_coo_tensor_with_dims_and_tensors", "_convert_indices_from_coo_to_csr", "_print"),
+        *("_convert_indices_from_csr_to_coo", "_backward_hooks", "_post_accumulate_grad_hooks"),
+        *("as_sparse_gradcheck", "_make_deprecate"),
         *("_resize_output_", "_sparse_bsc_tensor_unsafe", "_sparse_bsr_tensor_unsafe"),
         *("_sparse_compressed_tensor_unsafe", "_sparse_coo_tensor_unsafe", "_sparse_csc_tensor_unsafe"),
         *(
@@ -45,6 +57,7 @@ WITHHELD = frozenset(
 )
 """Torch names that reach files, raw memory, storages without bounds, pickling, or that take a callback."""
 
+BACKEND = Name("torch.nn.attention", "_backend_from_string")
 _EXTENSIONS = ("_nn", "_linalg", "_fft", "_special", "_sparse", "_nested")
 _PUBLIC_MODULES: tuple[ModuleType, ...] = (
     *(torch, torch.functional, torch.nn.functional, torch.nn.init, torch.linalg, torch.fft),
@@ -149,6 +162,7 @@ def functions() -> Mapping[str, Any]:
     names = [(callable_name(each), each) for each in table.values()]
     table.update({name.path: each for name, each in names if isinstance(name, Name)})
     table["builtins.getattr"] = read_attribute
+    table[BACKEND.path] = read_backend
     return {path: value for path, value in table.items() if _admits(path)}
 
 
@@ -184,6 +198,17 @@ def read_attribute(value: Any, name: str, *default: Any) -> Any:
     if type(name) is not str or name not in attributes():
         raise UntrustedTargetError(f"getattr(..., {name!r})", "--allow builtins.getattr")
     return getattr(value, name, *default)
+
+
+def read_backend(name: str) -> Any:
+    """A member of ``SDPBackend`` by its name; torch's own function would read any attribute of the class.
+
+    Raises UntrustedTargetError for any other name.
+    """
+    members = SDPBackend.__members__
+    if type(name) is not str or name not in members:
+        raise UntrustedTargetError(f"{BACKEND}({name!r})", "--trust")
+    return members[name]
 
 
 def _admits(path: str) -> bool:

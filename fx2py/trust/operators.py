@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -29,19 +30,36 @@ _WITHHELD = frozenset(
         *("aten::_sparse_csr_tensor_unsafe", "aten::_sparse_csc_tensor_unsafe"),
         *("aten::_sparse_bsr_tensor_unsafe", "aten::_sparse_bsc_tensor_unsafe", "mkldnn::data_ptr"),
         *("inductor::_reinterpret_tensor", "inductor::_alloc_from_pool", "inductor::resize_storage_bytes_"),
-        *("prims::resize", "prims::_backward_call"),
+        *("prims::resize", "prims::_backward_call", "aten::_copy_from_and_resize"),
+        *("aten::_reshape_alias", "aten::_sparse_coo_tensor_with_dims_and_tensors"),
+        *("aten::_convert_indices_from_coo_to_csr", "aten::_convert_indices_from_csr_to_coo"),
+        *("aten::_print", "aten::warn", "profiler::_call_end_callbacks_on_jit_fut"),
     }
 )
 _ADMITTED_ELSEWHERE = frozenset({"prim::device", "prim::dtype", "prim::layout"})
-_WITHHELD_HIGHER_ORDER = frozenset(
-    {
-        *("aoti_call_delegate", "executorch_call_delegate", "call_torchbind", "custom_function_call"),
-        *("dynamo_bypassing_wrapper", "inductor_compiled_code", "inline_asm_elementwise"),
-        *("invoke_leaf_function", "triton_kernel_wrapper_functional", "triton_kernel_wrapper_mutation"),
-        *("triton_kernel_wrapper_functional_dense",),
-    }
-)
-"""Higher-order operators that run compiled binaries, kernels by number, scripted objects or any Python callable."""
+_HIGHER_ORDER: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(("_export_tracepoint", "print"), ()),
+    **dict.fromkeys(("associative_scan", "flat_apply", "foreach_map", "hints_wrapper", "invoke_quant"), (0,)),
+    **dict.fromkeys(
+        ("invoke_quant_packed", "invoke_subgraph", "local_map_hop", "map_impl", "out_dtype"), (0,)
+    ),
+    **dict.fromkeys(("run_and_save_rng_state", "run_const_graph", "run_dtensor_rng_op", "scan"), (0,)),
+    **dict.fromkeys(("strict_mode", "tag_activation_checkpoint", "wrap"), (0,)),
+    **dict.fromkeys(("auto_functionalized", "auto_functionalized_v2", "graphsafe_run_with_rng_state"), (0,)),
+    **dict.fromkeys(("autograd_function_apply", "while_loop", "while_loop_stack_output"), (0, 1)),
+    **dict.fromkeys(
+        ("register_hook", "run_with_rng_state", "with_effects", "wrap_with_set_grad_enabled"), (1,)
+    ),
+    "wrap_activation_checkpoint": (0,),
+    "cond": (1, 2),
+    "flex_attention": (3, 4),
+    "flex_attention_backward": (7, 8, 9),
+    "wrap_with_autocast": (4,),
+}
+"""The admitted higher-order operators, each with the places of what it calls; a tuple there ends in what is called.
+
+Others run compiled binaries, kernels by number, scripted objects or any Python callable.
+"""
 
 
 def is_registered(op: OpName) -> bool:
@@ -57,11 +75,16 @@ def admits(op: OpName) -> bool:
     if not is_registered(op):
         return False
     if op.is_higher_order:
-        return op.name not in _WITHHELD_HIGHER_ORDER
+        return op.name in _HIGHER_ORDER
     name = f"{op.namespace}::{op.name}"
     if name in _WITHHELD or (op.namespace not in NAMESPACES and name not in _ADMITTED_ELSEWHERE):
         return False
     return not any("file" in argument.name for schema in _schemas(op) for argument in schema.arguments)
+
+
+def called_places(op: OpName) -> tuple[int, ...]:
+    """Which arguments the operator calls."""
+    return _HIGHER_ORDER.get(op.name, ()) if op.is_higher_order else ()
 
 
 def find(op: OpName) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
@@ -54,6 +55,31 @@ class Policy:
         if type(name) is not str or name not in functions.attributes():
             raise UntrustedTargetError(f"getattr(..., {name!r})", "--allow builtins.getattr")
 
+    def check_backend(self, name: object) -> None:
+        """Raise UntrustedTargetError unless ``name`` is literally a member of ``SDPBackend``."""
+        if not self.trust_all:
+            functions.read_backend(name)  # type: ignore[arg-type]
+
+    def check_operands(self, op: OpName, args: Sequence[Any], is_computed: Callable[[Any], bool]) -> None:
+        """Raise UntrustedTargetError unless all that a higher-order operator calls is named where it is called.
+
+        ``is_computed`` says whether an argument is a value that only the run decides.
+        """
+        if self.trust_all or op.namespace in self._namespaces():
+            return
+        for place in operators.called_places(op):
+            called = args[place] if place < len(args) else ()
+            called = called[-1] if type(called) is tuple and called else called
+            if called == () or is_computed(called):
+                raise UntrustedTargetError(
+                    f"what {op.path} calls",
+                    f"--allow-op {op.namespace}",
+                    "is decided only when the code runs",
+                )
+
+    def _namespaces(self) -> frozenset[str]:
+        return frozenset(entry.partition("=")[0] for entry in self.ops)
+
     def resolve(self, target: Name | OpName | EnumMember, use: Use = "call") -> Any:
         """The object that an admitted name stands for; a module outside torch is imported only here.
 
@@ -98,7 +124,7 @@ class Policy:
         return operators.find(op)
 
     def _check_op(self, op: OpName) -> None:
-        if operators.admits(op) or op.namespace in {entry.partition("=")[0] for entry in self.ops}:
+        if operators.admits(op) or op.namespace in self._namespaces():
             return
         own = op.namespace in operators.NAMESPACES or op.is_higher_order
         reason = (
