@@ -107,12 +107,17 @@ def outcome(call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str
     value: Any = None
     error: type[BaseException] | None = None
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_generator(seed)
         try:
             value = call(*args, **kwargs)
         except Exception as raised:
             error = type(raised)
         return Outcome(value, error, (args, kwargs), torch.get_rng_state())
+
+
+def seed_generator(seed: int) -> None:
+    """Seeds the default generator alone: ``torch.manual_seed`` keeps a stack trace a call where there is no device."""
+    torch.default_generator.manual_seed(seed)
 
 
 def copies(arguments: Any) -> Any:

@@ -13,6 +13,8 @@ from torch import fx
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from tests.checking import seed_generator
+
 Args: TypeAlias = "tuple[Any, ...]"
 Call: TypeAlias = "tuple[Args, dict[str, Any]]"
 
@@ -42,7 +44,7 @@ class Case:
 class Row:
     """One line of the table. ``groups`` make their cases on demand; ``excluded`` groups are left out, with a reason.
 
-    ``seconds`` is the time after which no further case is begun.
+    After ``seconds``, several times what a row takes, no further group is begun, and the row counts as incomplete.
     """
 
     name: str
@@ -55,7 +57,7 @@ class Row:
 def cases_of(group: Callable[[], Iterator[Case]]) -> list[Case]:
     """The cases of a group, the same in every process."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        seed_generator(0)
         random.seed(0)
         return list(group())
 

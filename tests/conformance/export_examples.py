@@ -47,5 +47,5 @@ def capture(example: Any, strict: bool, archived: bool) -> Trial:
 
 
 EXAMPLES = Row(
-    "export", "torch._export.db: supported examples, live and as archives", seconds=600, groups=groups
+    "export", "torch._export.db: supported examples, live and as archives", seconds=3600, groups=groups
 )

@@ -115,4 +115,4 @@ CAPTURES: dict[str, Callable[..., Trial]] = {
     "aot forward": aot_forward,
     "aot backward": aot_backward,
 }
-MODULES = Row("modules", "module_db: leaf, export, AOT forward and backward; train and eval", 900, groups)
+MODULES = Row("modules", "module_db: leaf, export, AOT forward and backward; train and eval", 3600, groups)

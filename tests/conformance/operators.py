@@ -91,8 +91,7 @@ def groups(capture: Capture, first_only: bool = False) -> Groups:
 
 
 def cases(op: Any, dtype: torch.dtype, capture: Capture, first_only: bool) -> Iterator[Case]:
-    samples = op.sample_inputs("cpu", dtype)
-    for number, sample in enumerate(samples):
+    for number, sample in enumerate(op.sample_inputs_func(op, "cpu", dtype, False)):
         arguments = ((sample.input, *sample.args), sample.kwargs)
         yield Case(str(number), partial(capture, op.op, arguments))
         if first_only:
@@ -102,21 +101,21 @@ def cases(op: Any, dtype: torch.dtype, capture: Capture, first_only: bool) -> It
 ATEN = Row(
     "aten",
     "op_db: each sample as make_fx traces it",
-    seconds=2400,
+    seconds=7200,
     groups=partial(groups, at_aten_level),
     excluded=EXCLUDED,
 )
 TORCH = Row(
     "torch",
     "op_db: each sample through symbolic_trace",
-    seconds=1200,
+    seconds=7200,
     groups=partial(groups, at_torch_level),
     excluded=EXCLUDED,
 )
 COMPILE = Row(
     "compile",
     "op_db: the first float sample through torch.compile",
-    seconds=600,
+    seconds=3600,
     groups=partial(groups, through_torch_compile, first_only=True),
     excluded=EXCLUDED,
 )

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import fx, nn
 
+from tests.checking import seed_generator
 from tests.conformance.cases import Case, Row, Trial
 from tests.edge_cases.building import module_of
 
@@ -253,9 +254,9 @@ def groups() -> dict[str, Callable[[], Iterator[Case]]]:
 
 def cases(seed: int) -> Iterator[Case]:
     random.seed(seed)
-    torch.manual_seed(seed)
+    seed_generator(seed)
     for number, graph in enumerate(made_up(seed)):
         yield Case(str(number), partial(trial, graph))
 
 
-RANDOM = Row("random", "graphs that hypothesis makes up", seconds=600, groups=groups)
+RANDOM = Row("random", "graphs that hypothesis makes up", seconds=3600, groups=groups)

@@ -11,6 +11,7 @@ from tests.conformance.digests import Address
 from tests.conformance.judge import Judgement, Verdict
 
 SHOWN = 12
+WRONG = (Verdict.DIFFERENT, Verdict.FAILED)
 
 
 @dataclass
@@ -39,15 +40,18 @@ class Result:
 
     @property
     def is_wrong(self) -> bool:
-        wrong = self.count(Verdict.DIFFERENT) + self.count(Verdict.FAILED)
-        return bool(wrong) or not all(same for _, same in self.again)
+        return any(map(self.count, WRONG)) or not all(same for _, same in self.again)
+
+    @property
+    def is_incomplete(self) -> bool:
+        return bool(self.not_reached or self.count(Verdict.OVERDUE))
 
 
 def report(result: Result) -> str:
     """Every difference and failure by name; refusals and what torch cannot capture by their reasons."""
     lines = [f"{result.row.name}: {result.row.about}"]
-    for verdict in (Verdict.DIFFERENT, Verdict.FAILED):
-        lines += [f"  {verdict.value}: {group} {one.case}: {one.detail}" for group, one in result.of(verdict)]
+    for verdict in (*WRONG, Verdict.OVERDUE):
+        lines += [f"  {fault_line(group, one)}" for group, one in result.of(verdict)]
     lines += [
         f"  differs in another process: {' '.join(address)}" for address, same in result.again if not same
     ]
@@ -58,8 +62,16 @@ def report(result: Result) -> str:
         f"  excluded, {reason}: {', '.join(name for name in excluded if excluded[name] == reason)}"
         for reason in dict.fromkeys(excluded.values())
     ]
-    lines += [f"  not reached in {result.row.seconds} seconds: {name}" for name in result.not_reached[:1]]
+    if result.not_reached:
+        first, number = result.not_reached[0], len(result.not_reached)
+        lines.append(
+            f"  INCOMPLETE: {number} groups not reached in {result.row.seconds} seconds, first {first}"
+        )
     return "\n".join(lines)
+
+
+def fault_line(group: str, judgement: Judgement) -> str:
+    return f"{judgement.verdict.value}: {group} {judgement.case}: {judgement.detail}"
 
 
 def reasons(title: str, entries: list[tuple[str, Judgement]]) -> list[str]:
@@ -82,7 +94,7 @@ def table(results: list[Result]) -> str:
     head = ["row", "graphs", *(verdict.value for verdict in Verdict), "not reached", "2nd process", "seconds"]
     body = [
         [
-            result.row.name,
+            result.row.name + (" (incomplete)" if result.is_incomplete else ""),
             str(len(result.generated)),
             *(str(result.count(verdict)) for verdict in Verdict),
             str(len(result.not_reached)),

@@ -4,6 +4,7 @@ import linecache
 
 import pytest
 
+from fx2py import Artifact
 from tests.conformance.__main__ import spread
 from tests.conformance.cases import cases_of
 from tests.conformance.judge import Judgement, Verdict, digest, judge
@@ -58,10 +59,45 @@ def test_refusal_is_counted_with_its_reason_and_is_not_wrong():
     result.add("add/float32", Judgement("7", Verdict.REFUSED, "the symbolic size s0 is no node's result"))
     assert not result.is_wrong
     assert "refused 1: the symbolic size sN is no node's result (first: add/float32 7)" in report(result)
-    assert table([result]).splitlines()[-1].split() == ["aten", "1", "0", "1", "0", "0", "0", "0", "0/0", "0"]
+    assert table([result]).splitlines()[-1].split() == ["aten", "1", "0", "1", *["0"] * 5, "0/0", "0"]
 
 
 def test_another_text_in_another_process_makes_the_row_wrong():
     result = Result(ROWS["aten"], again=[(("aten", "add/float32", "7"), False)])
     assert result.is_wrong
     assert "differs in another process: aten add/float32 7" in report(result)
+
+
+def test_row_that_was_cut_is_shown_as_incomplete():
+    result = Result(ROWS["aten"], not_reached=["add/float32", "sub/float32"])
+    assert result.is_incomplete
+    assert "INCOMPLETE: 2 groups not reached" in report(result)
+    assert "aten (incomplete)" in table([result])
+
+
+def test_case_that_takes_too_long_makes_the_row_incomplete():
+    result = Result(ROWS["aten"])
+    result.add("add/float32", Judgement("7", Verdict.OVERDUE, "takes more than 600 seconds"))
+    assert result.is_incomplete
+    assert "overdue: add/float32 7" in report(result)
+
+
+@pytest.mark.parametrize(
+    ("row", "group", "texts"),
+    [
+        ("aten", "add/float32", 2),
+        ("compile", "nn.functional.dropout/float32", 2),
+        ("torch", "add/float32", 1),
+    ],
+)
+def test_every_mode_that_gives_another_text_is_run(row, group, texts, monkeypatch):
+    bound = []
+    bind = Artifact.bind
+
+    def recorded(artifact, *args, **kwargs):
+        bound.append(artifact.source)
+        return bind(artifact, *args, **kwargs)
+
+    monkeypatch.setattr(Artifact, "bind", recorded)
+    assert judge(cases_of(ROWS[row].groups()[group])[0]).verdict is Verdict.IDENTICAL
+    assert len(bound) == len(set(bound)) == texts

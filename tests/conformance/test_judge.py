@@ -17,6 +17,8 @@ def trial() -> Trial:
 class Replaced:
     """An artifact whose code does something else."""
 
+    source = "replaced"
+
     def __init__(self, run):
         self.run = run
 

@@ -126,5 +126,5 @@ def model(name: str, config: str, sizes: dict[str, Any]) -> nn.Module:
 
 
 MODELS = Row(
-    "models", "transformers models through torch.compile; eval and train", seconds=900, groups=groups
+    "models", "transformers models through torch.compile; eval and train", seconds=3600, groups=groups
 )
