@@ -255,15 +255,16 @@ def assemble(
     consts: list[Any],
     submods: Mapping[str, Any] | None,
     renamed: Mapping[str, str],
+    whole: Iterable[str] = (),
 ) -> Any:
-    """The entry function with its tables bound; ``submods`` replaces modules by name."""
+    """The entry function with its tables bound; ``submods`` replaces modules by name.
+
+    The modules named in ``whole`` are used as objects, not only called.
+    """
     given = dict(submods or {})
+    placed = {name: given.get(name, module) for name, module in modules.items()}
     surplus = [name for name in given if name not in modules]
-    missing = [
-        str(module)
-        for name, module in modules.items()
-        if isinstance(module, Missing) and name not in given
-    ]
+    missing = [str(module) for module in placed.values() if isinstance(module, Missing)]
     if surplus or missing:
         known = ", ".join(modules) or "none"
         problems = [
@@ -271,7 +272,10 @@ def assemble(
             *missing,
         ]
         raise RuntimeError("the submodules do not fit: " + "; ".join(problems))
-    table = [fast_call(given.get(name, module)) for name, module in modules.items()]
+    table = [
+        module if name in whole else fast_call(module)
+        for name, module in placed.items()
+    ]
     tables = {"submods": table, "weights": weights, "consts": consts}
     for index, (name, module) in enumerate(modules.items()):
         if name not in given and isinstance(module, types.FunctionType):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +16,11 @@ from fx2py.graph.tensors import TensorCopies, write_back
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """A callable with the tensors that it reads and may change, by path."""
+    """A callable with the tensors that it reads and may change, by path, and the modules that may replace them."""
 
     call: Callable[..., Any]
     state: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    modules: tuple[torch.nn.Module, ...] = ()
 
 
 def diff_callables(
@@ -47,6 +49,24 @@ def _run_and_restore(
     copies = TensorCopies()
     old = {name: copies(tensor) for name, tensor in side.state.items()}
     write_back({name: side.state[name] for name in start}, start)
-    run = record_run(side.call, args, kwargs, side.state, seed)
+    with restored_attributes(side.modules):
+        run = record_run(side.call, args, kwargs, side.state, seed)
     write_back(side.state, old)
     return run
+
+
+@contextmanager
+def restored_attributes(modules: tuple[torch.nn.Module, ...]) -> Iterator[None]:
+    """Every attribute, parameter and buffer of the modules is the object that it was before."""
+    tables = [
+        table
+        for module in modules
+        for table in (module.__dict__, module._parameters, module._buffers, module._modules)
+    ]
+    before = [dict(table) for table in tables]
+    try:
+        yield
+    finally:
+        for table, items in zip(tables, before, strict=True):
+            table.clear()
+            table.update(items)

@@ -32,6 +32,11 @@ def diff_graph(
     placed = artifact if device is None else artifact.to(device)
     candidate = placed.bind(policy=policy)
     reference = Reference(data, policy, device=device)
+    live = tuple(record.live for _, record in data.root.walk() if record.live is not None)
     return diff_callables(
-        Side(reference, reference.tensors), Side(candidate, placed.tensors), args, kwargs, seed=seed
+        Side(reference, reference.tensors_by(placed.tensors), live),
+        Side(candidate, placed.tensors, live),
+        args,
+        kwargs,
+        seed=seed,
     )

@@ -63,7 +63,7 @@ class BuiltModule:
 @dataclass(frozen=True, slots=True)
 class Tail:
     """What ``bind`` builds, in order, and what it fills: modules by path (a function's name where generated code
-    stands), constants, names, weights.
+    stands), constants, names, weights, and the paths of the modules that are used as objects.
     """
 
     built: tuple[Any, ...]
@@ -72,6 +72,7 @@ class Tail:
     renamed: tuple[tuple[str, str], ...]
     weight_count: int
     entry: str
+    whole: tuple[str, ...] = ()
 
 
 def read_tail(node: ast.FunctionDef, names: Names) -> Tail:
@@ -102,7 +103,7 @@ def read_tail(node: ast.FunctionDef, names: Names) -> Tail:
         bound.items,
         _text_pairs(_bound(renamed, names), node),
         _weight_count(weights),
-        _entry(node.body[-1]),
+        *_assembled(node.body[-1]),
     )
 
 
@@ -129,14 +130,22 @@ def _weight_count(node: ast.expr) -> int:
     raise GrammarError(node, "the weights are not the first tensors")
 
 
-def _entry(node: ast.stmt) -> str:
+def _assembled(node: ast.stmt) -> tuple[str, tuple[str, ...]]:
+    """The entry function, and the modules that are used as objects."""
     if isinstance(node, ast.Return) and isinstance(node.value, ast.Call) and node.value.args:
-        entry = node.value.args[0]
+        entry, whole = node.value.args[0], node.value.args[6:]
         if isinstance(entry, ast.Name):
-            written = f"assemble({entry.id}, modules, weights, consts, submods, renamed)"
+            rest = f", {ast.unparse(whole[0])}" if whole else ""
+            written = f"assemble({entry.id}, modules, weights, consts, submods, renamed{rest})"
             if ast.unparse(node.value) == written:
-                return entry.id
+                return entry.id, _texts_of(whole[0]) if whole else ()
     raise GrammarError(node, "bind does not end in assemble")
+
+
+def _texts_of(node: ast.expr) -> tuple[str, ...]:
+    if not isinstance(node, ast.List):
+        raise GrammarError(node, "the modules that are used as objects are no list")
+    return tuple(map(_text, node.elts))
 
 
 def _text_pairs(value: Any, node: ast.AST) -> tuple[tuple[str, str], ...]:

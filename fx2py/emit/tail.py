@@ -148,6 +148,8 @@ def tail_source(program: Program, scope: Scope) -> str:
         missing = f"Missing({text.quoted(entry.path)}, {text.quoted(NOT_IN_FILE)})"
         modules.append((entry.path, entry.function or variables.get(id(entry.record), missing)))
     consts = ", ".join([bound.value(constant.value) for constant in program.consts])
+    quoted = [text.quoted(entry.path) for entry in program.submods if entry.whole]
+    whole = f", [{', '.join(quoted)}]" if quoted else ""
     renamed = (
         (p.public_name, text.quoted(p.name)) for p in program.entry.parameters if p.public_name != p.name
     )
@@ -156,7 +158,7 @@ def tail_source(program: Program, scope: Scope) -> str:
         f"consts = [{consts}]",
         f"renamed = {bound.mapping(renamed)}",
         f"weights = list(tensors.values())[:{len(program.weights)}]",
-        f"return assemble({text.identifier(program.entry.name)}, modules, weights, consts, submods, renamed)",
+        f"return assemble({text.identifier(program.entry.name)}, modules, weights, consts, submods, renamed{whole})",
     ]
     body = "\n".join(lay_out([Line(line) for line in lines]))
     return f'{LOAD}\n\ndef bind({BIND_PARAMETERS}):\n    """{BIND_DOC}"""\n{body}\n'

@@ -36,6 +36,8 @@ def tail_differences(program: Program, tail: Tail) -> Iterator[str]:
     renamed = tuple((p.public_name, p.name) for p in program.entry.parameters if p.public_name != p.name)
     if tail.renamed != renamed:
         yield f"the renamed parameters are {tail.renamed}"
+    if tail.whole != tuple(entry.path for entry in program.submods if entry.whole):
+        yield f"the modules that are used as objects are {tail.whole}"
     if [module.path for module in tail.built] != [path for path, _ in modules_to_rebuild(program)]:
         yield "the order of the modules"
     if [entry.path for entry in program.submods] != [path for path, _ in tail.modules]:

@@ -136,6 +136,14 @@ class ModuleRecord:
                 raise KeyError(part)
         return current
 
+    def find_module(self, path: str) -> ModuleRecord | None:
+        """The module at a dotted path, None where something else or nothing is."""
+        try:
+            found = self.find(path)
+        except KeyError:
+            return None
+        return found if isinstance(found, ModuleRecord) else None
+
     def walk(self, prefix: str = "") -> Iterator[tuple[str, ModuleRecord]]:
         """Every module below and including this one with its path, each record once, parents first."""
         seen: set[int] = set()

@@ -12,6 +12,7 @@ from fx2py.graph.data import Graph, ModuleRecord, Node, SymMeta
 from fx2py.graph.devices import explicit_devices
 from fx2py.graph.values import (
     DEFAULTDICT,
+    GETATTR,
     GETITEM,
     PLAIN,
     Attribute,
@@ -220,6 +221,9 @@ class FunctionLowering:
         return None
 
     def _at_path(self, path: str, frame: Frame, where: str, node: Node | None) -> Any:
+        owner = self._changing_owner(path, frame)
+        if owner:
+            return self._read_anew(owner, path, frame, node)
         try:
             found = frame.record.find(path)
         except KeyError as error:
@@ -234,10 +238,31 @@ class FunctionLowering:
         if isinstance(found, ModuleRecord):
             if found.graph is not None:
                 return self.program.local(found, full)
-            return self._load(self.program.tables.submodule(full, found), full.replace(".", "_"), node)
+            return self._module(found, full, node)
         if type(found) in _MUTABLE and all(type(part) in PLAIN or children(part) for part in walk(found)):
             return self._load(self.program.tables.attribute(full, found), tensor_name(full), node)
         return self.convert(found, frame, where)
+
+    def _changing_owner(self, path: str, frame: Frame) -> str:
+        """The path of the first module on the way to ``path`` whose attributes may change, or ''."""
+        module = frame.record.find_module(path)
+        if not self.program.changing or (module is not None and module.graph is not None):
+            return ""
+        parts = path.split(".")
+        owners = (".".join(parts[:count]) for count in range(1, len(parts)))
+        return next((p for p in owners if id(frame.record.find_module(p)) in self.program.changing), "")
+
+    def _read_anew(self, owner: str, path: str, frame: Frame, node: Node | None) -> Ref:
+        """What ``path`` leads to at this moment, read from the module ``owner`` attribute by attribute."""
+        found = self._module(frame.record.find(owner), frame.full_path(owner), None)
+        for name in path.removeprefix(f"{owner}.").split("."):
+            target = self.scope.fresh(f"{found.name}_{name}")
+            self.statements.append(Assign(target, Call(GETATTR, (found, name)), node))
+            found = Ref(target)
+        return found
+
+    def _module(self, record: ModuleRecord, full: str, node: Node | None) -> Ref:
+        return self._load(self.program.tables.module(full, record), full.replace(".", "_"), node)
 
     # -- nodes -----------------------------------------------------------------------------------------------
 

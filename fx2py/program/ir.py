@@ -148,7 +148,7 @@ class Submodule:
 
     ``record`` is None when the path leads to nothing that can be rebuilt. ``function`` names the generated function
     that stands in the slot when the submodule is a GraphModule that was kept. ``inputs`` and ``output`` are what the
-    first call recorded.
+    first call recorded. ``whole``: the code reads its attributes or hands it on, so the slot holds the module itself.
     """
 
     path: str
@@ -157,6 +157,7 @@ class Submodule:
     function: str | None = None
     inputs: tuple[ValueMeta, ...] = ()
     output: ValueMeta = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

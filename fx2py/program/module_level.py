@@ -19,6 +19,7 @@ from fx2py.program.ir import (
     Local,
 )
 from fx2py.program.mentions import mentions
+from fx2py.program.module_state import changing_modules
 from fx2py.program.options import GenerateOptions
 from fx2py.program.scope import BIND_VARIABLES, Scope
 from fx2py.program.tables import Tables
@@ -35,6 +36,7 @@ class ModuleLevel:
         self.options = options
         self._lower_function = lower_function
         self.tables = Tables()
+        self.changing = changing_modules(data.root)
         self.findings: list[Finding] = []
         self.functions: list[Function] = []
         self.inlined: dict[str, ModuleRecord] = {}

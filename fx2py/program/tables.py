@@ -48,6 +48,12 @@ class Tables:
             self.submods.append(Submodule(path, record, 0, function))
         return self._index[key]
 
+    def module(self, path: str, record: ModuleRecord) -> Slot:
+        """The slot of a submodule that is used as an object, not only called."""
+        slot = self.submodule(path, record)
+        self.submods[slot.index] = replace(self.submods[slot.index], whole=True)
+        return slot
+
     def record_call(self, slot: Slot, inputs: tuple[ValueMeta, ...], output: ValueMeta) -> None:
         """Count a call site; the first one says what goes in and comes out."""
         entry = self.submods[slot.index]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -77,6 +78,13 @@ class Reference:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with contextlib.nullcontext() if self._device is None else self._device:
             return self._call_graph(self._data.root, "", args, kwargs)
+
+    def tensors_by(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """``tensors``, those that have one of these names under it and first: a shared tensor has several."""
+        asked = {name: _tensor_at(self._data.root, name) for name in names}
+        found = {name: self._bound(tensor) for name, tensor in asked.items() if tensor is not None}
+        known = {id(tensor) for tensor in found.values()}
+        return found | {name: tensor for name, tensor in self.tensors.items() if id(tensor) not in known}
 
     def _check_submods(self) -> None:
         known = {path for path, _ in self._data.root.walk() if path}
@@ -207,6 +215,12 @@ class Reference:
         place = _join(path, target)
         if place in self._submods:
             return self._submods[place]
+        for owner, name in _owners(record, target):
+            module = self._modules.built(owner)
+            if module is not None:
+                for part in name.split("."):
+                    self._policy.check_attribute(part)
+                return attrgetter(name)(module)
         found = self._find(record, target)
         if isinstance(found, torch.Tensor):
             return self._bound(found)
@@ -228,6 +242,15 @@ class Reference:
             raise ReplayError(f"the graph uses {target!r}, but the file holds nothing there.") from error
 
 
+def _tensor_at(root: ModuleRecord, path: str) -> torch.Tensor | None:
+    try:
+        found = root.find(path)
+    except KeyError:
+        return None
+    held = found.tensor if isinstance(found, TensorValue) else found
+    return held if isinstance(held, torch.Tensor) else None
+
+
 def _recorded_tensors(root: ModuleRecord) -> Iterator[tuple[str, torch.Tensor]]:
     """Every parameter, buffer and tensor attribute below the root, each tensor once, by its first path."""
     seen: set[int] = set()
@@ -237,6 +260,13 @@ def _recorded_tensors(root: ModuleRecord) -> Iterator[tuple[str, torch.Tensor]]:
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield _join(path, name), tensor
+
+
+def _owners(record: ModuleRecord, path: str) -> Iterator[tuple[ModuleRecord | None, str]]:
+    """The modules on the way to what ``path`` leads to, each with the rest of the path."""
+    parts = path.split(".")
+    for count in range(1, len(parts)):
+        yield record.find_module(".".join(parts[:count])), ".".join(parts[count:])
 
 
 def _leaves(convention: CallingConvention, result: Any) -> Iterator[Any]:

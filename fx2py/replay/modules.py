@@ -32,10 +32,14 @@ class Modules:
         Raises ReplayError or UntrustedTargetError that names the module and what is needed.
         """
         if id(record) not in self._modules:
-            self._modules[id(record)] = (
-                self._live(record.live) if record.live else self._rebuilt(record, path)
-            )
+            module = self._live(record.live) if record.live else self._rebuilt(record, path)
+            for below, each in record.walk():
+                self._modules.setdefault(id(each), module.get_submodule(below))
         return self._modules[id(record)]
+
+    def built(self, record: ModuleRecord | None) -> torch.nn.Module | None:
+        """The module of ``record`` if it was asked for before: its code may have run and changed what it holds."""
+        return self._modules.get(id(record))
 
     def _live(self, module: torch.nn.Module) -> torch.nn.Module:
         return self._tensors.of_module(module) if isinstance(self._tensors, TensorCopies) else module

@@ -86,7 +86,6 @@ def test_case_that_takes_too_long_makes_the_row_incomplete():
     ("row", "group", "texts"),
     [
         ("aten", "add/float32", 2),
-        ("compile", "nn.functional.dropout/float32", 2),
         ("torch", "add/float32", 1),
     ],
 )

@@ -1,0 +1,190 @@
+"""Modules that put new objects in the place of their buffers while the graph runs, and modules used as objects."""
+
+import copy
+
+import pytest
+import torch
+from torch import fx, nn
+from torch.nn.utils import parametrizations
+
+import fx2py
+from fx2py import Policy
+from fx2py.errors import UntrustedTargetError
+from fx2py.read import open_graph
+from fx2py.replay.interpreter import Reference
+from tests.checking import assert_same_behaviour, reference
+
+FEW = Policy(
+    functions=frozenset({f"{__name__}.weight_sum", f"{__name__}.count_up", "builtins.getattr"}),
+    classes=frozenset({f"{__name__}.{name}" for name in ("Counter", "Holder")}),
+)
+
+
+class Counter(nn.Module):
+    """Counts its calls in a buffer, and in a number, that it replaces."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+        self.calls = 0
+
+    def forward(self, x):
+        self.count = self.count + 1
+        self.calls += 1
+        return x * self.count
+
+
+class Holder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Counter()
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def count_up(counter, x):
+    counter.count = counter.count + x
+    return counter.count
+
+
+def weight_sum(layer, x):
+    return layer.weight.sum() + layer(x) if isinstance(layer, nn.Linear) else None
+
+
+def graph_of(root, build):
+    graph = fx.Graph()
+    graph.output(build(graph, graph.placeholder("x")))
+    return fx.GraphModule(root, graph)
+
+
+def holding(**modules):
+    root = nn.Module()
+    for name, module in modules.items():
+        root.add_module(name, module)
+    return root
+
+
+def read_before_and_after(graph, x):
+    before = graph.get_attr("counter.count")
+    called = graph.call_module("counter", (x,))
+    return before, called, graph.get_attr("counter.count"), graph.get_attr("counter.calls")
+
+
+def read_inside_a_called_module(graph, x):
+    return graph.call_module("holder", (x,)), graph.get_attr("holder.inner.count")
+
+
+def read_by_another_path(graph, x):
+    return graph.call_module("holder", (x,)), graph.get_attr("same.count")
+
+
+def changed_by_a_function(graph, x):
+    counter = graph.get_attr("counter")
+    return graph.call_function(count_up, (counter, x)), graph.get_attr("counter.count")
+
+
+def shared():
+    gm = graph_of(holding(holder=Holder(), same=Counter()), read_by_another_path)
+    gm.same = gm.holder.inner
+    return gm
+
+
+REBOUND = {
+    "before and after": lambda: graph_of(holding(counter=Counter()), read_before_and_after),
+    "inside": lambda: graph_of(holding(holder=Holder()), read_inside_a_called_module),
+    "another path": shared,
+    "by a function": lambda: graph_of(holding(counter=Counter()), changed_by_a_function),
+}
+
+
+@pytest.mark.parametrize("make", REBOUND.values(), ids=REBOUND)
+def test_buffer_that_a_module_replaces_is_read_anew(assert_exact, make):
+    assert_exact(make(), torch.ones(()), policy=FEW)
+
+
+@pytest.mark.parametrize("make", REBOUND.values(), ids=REBOUND)
+def test_written_folder_reads_a_replaced_buffer_anew(make, tmp_path):
+    fx2py.generate(make()).write(tmp_path / "out")
+    run = fx2py.open_artifact(tmp_path / "out").bind(policy=FEW)
+    assert_same_behaviour(run, reference(make()), (torch.ones(()),))
+
+
+@pytest.mark.parametrize("make", REBOUND.values(), ids=REBOUND)
+def test_diff_leaves_replaced_buffers_as_they_were(make):
+    gm = make()
+    before = copy.deepcopy(gm.state_dict())
+    report = fx2py.diff(gm, args=(torch.ones(()),))
+    assert report.equal
+    assert before == gm.state_dict()
+
+
+@pytest.mark.parametrize("make", REBOUND.values(), ids=REBOUND)
+def test_diff_of_a_file_sees_replaced_buffers(make, tmp_path):
+    torch.save(make(), tmp_path / "graph.pt")
+    assert fx2py.diff(tmp_path / "graph.pt", args=(torch.ones(()),), policy=FEW).equal
+
+
+def test_read_of_a_replaced_buffer_in_a_file_must_be_admitted(tmp_path):
+    torch.save(REBOUND["inside"](), tmp_path / "graph.pt")
+    classes_only = Policy(classes=FEW.classes)
+    with pytest.raises(UntrustedTargetError, match=r"builtins\.getattr"):
+        fx2py.generate(tmp_path / "graph.pt").bind(policy=classes_only)
+    with pytest.raises(UntrustedTargetError, match=r"builtins\.getattr"):
+        Reference(open_graph(tmp_path / "graph.pt"), classes_only)(torch.ones(()))
+
+
+def test_buffer_that_a_hook_replaces_is_read_anew(assert_exact):
+    layer = nn.Linear(2, 2)
+    layer.register_forward_pre_hook(
+        lambda module, args: setattr(module, "bias", nn.Parameter(module.bias + 1))
+    )
+    gm = graph_of(
+        holding(layer=layer),
+        lambda graph, x: (graph.call_module("layer", (x,)), graph.get_attr("layer.bias")),
+    )
+    assert_exact(gm, torch.ones(2), through=[])
+
+
+def test_parametrized_weight_is_computed_at_each_read(assert_exact):
+    layer = nn.Linear(2, 2)
+    parametrizations.weight_norm(layer)
+    gm = graph_of(
+        holding(layer=layer),
+        lambda graph, x: (graph.call_module("layer", (x,)), graph.get_attr("layer.weight")),
+    )
+    assert_exact(gm, torch.ones(2), through=[])
+
+
+def test_weight_of_a_torch_module_stays_a_weight():
+    gm = graph_of(
+        holding(layer=nn.Linear(2, 2)),
+        lambda graph, x: (graph.call_module("layer", (x,)), graph.get_attr("layer.weight")),
+    )
+    assert "layer_weight = weights[0]" in fx2py.generate(gm).source
+
+
+def test_module_that_is_handed_to_a_function_is_the_module(assert_exact):
+    gm = graph_of(
+        holding(layer=nn.Linear(2, 2)),
+        lambda graph, x: graph.call_function(weight_sum, (graph.get_attr("layer"), x)),
+    )
+    assert_exact(gm, torch.ones(2), policy=FEW)
+
+
+def test_module_that_is_called_and_handed_on_is_one_module(assert_exact):
+    def build(graph, x):
+        layer = graph.get_attr("layer")
+        return graph.call_module("layer", (x,)), graph.call_function(weight_sum, (layer, x)), layer
+
+    run = fx2py.generate(gm := graph_of(holding(layer=nn.Linear(2, 2)), build)).bind()
+    assert run(torch.ones(2))[2] is gm.layer
+
+
+def test_diff_knows_a_tensor_by_each_of_its_names():
+    def build(graph, x):
+        return graph.call_module("holder", (x,)), graph.get_attr("same.count")
+
+    holder = Holder()
+    gm = graph_of(holding(holder=holder, same=holder.inner), build)
+    assert fx2py.diff(gm, args=(torch.ones(()),)).equal
