@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from fx2py.errors import SplitError
 from fx2py.graph.data import Graph, ModuleRecord, Node
@@ -19,6 +20,7 @@ _MODE_SWITCHES = frozenset(
         *("_saved_tensors_hooks_enable", "set_autocast_enabled", "set_autocast_dtype"),
     }
 )
+_ALLOCATIONS = ("aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty")
 _OUTSIDE = ("placeholder", "get_attr", "output")
 
 
@@ -49,12 +51,14 @@ def cut(
     """The pieces of a graph: each named operator one of its own, and what stands between them.
 
     The nodes keep their order, so what is changed in place is changed as before. Placeholders, get_attr nodes and
-    the output belong to no piece. ``join`` puts named operators that follow each other into one piece.
+    the output belong to no piece. ``join`` puts named operators that follow each other into one piece, and memory that
+    is only allocated between two of them into the piece before.
     ``whole_modes`` cuts nothing between the first and the last switch of grad mode or autocast: a piece that is
     compiled by itself cannot switch a mode for the next one.
     """
     labels = _labels(root, graph, [spelled(op) for op in ops], whole_modes)
     runs = list(_runs(graph, labels, join))
+    runs = _without_lone_allocations(runs) if join else runs
     place = {node.name: number for number, (nodes, _) in enumerate(runs) for node in nodes}
     local = {node.name for node in graph.nodes if node.op == "get_attr"}
     leaving = _leaving(graph, place)
@@ -105,7 +109,7 @@ def _switches_mode(node: Node) -> bool:
     return isinstance(node.target, Name) and node.target.qualname.rpartition(".")[2] in _MODE_SWITCHES
 
 
-def _runs(graph: Graph, labels: Mapping[str, str], join: bool) -> Iterator[tuple[tuple[Node, ...], bool]]:
+def _runs(graph: Graph, labels: Mapping[str, str], join: bool) -> Iterator[_Run]:
     """The nodes in runs of one label each."""
     run: list[Node] = []
     current = _BETWEEN
@@ -122,6 +126,28 @@ def _runs(graph: Graph, labels: Mapping[str, str], join: bool) -> Iterator[tuple
         current = label
     if run:
         yield tuple(run), bool(current)
+
+
+_Run: TypeAlias = tuple[tuple[Node, ...], bool]
+
+
+def _without_lone_allocations(runs: list[_Run]) -> list[_Run]:
+    """The runs with one that only allocates an empty tensor made part of the last unnamed run where it can stand there."""
+    kept: list[_Run] = []
+    for nodes, is_named in runs:
+        place = next((index for index in reversed(range(len(kept))) if not kept[index][1]), None)
+        alone = not is_named and len(nodes) == 1 and _allocates(nodes[0])
+        if alone and place is not None:
+            later = {node.name for run, _ in kept[place + 1 :] for node in run}
+            if later.isdisjoint(references(nodes[0])):
+                kept[place] = ((*kept[place][0], *nodes), False)
+                continue
+        kept.append((nodes, is_named))
+    return kept
+
+
+def _allocates(node: Node) -> bool:
+    return any(spelled(op).matches(node, None) for op in _ALLOCATIONS)
 
 
 def _label(node: Node, root: ModuleRecord, ops: Sequence[Spelling]) -> str:

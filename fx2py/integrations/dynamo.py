@@ -27,6 +27,7 @@ from fx2py import artifact as _artifact
 from fx2py.artifact import Artifact
 from fx2py.errors import OptionError, UnsupportedGraphError
 from fx2py.integrations.live_split import LivePiece, split_module
+from fx2py.integrations.sizes import with_sizes_as_numbers
 from fx2py.program.options import GenerateOptions
 from fx2py.read import open_graph
 
@@ -93,7 +94,8 @@ def _compiled(
 ) -> tuple[fx.GraphModule, dict[str, Callable[..., Any]]]:
     """The stitching graph and its pieces, compiled, by name."""
     mode = _fake_mode()
-    stitching, pieces = split_module(gm, wanted.operators, strict=False, for_compilers=True)
+    gm = with_sizes_as_numbers(gm)
+    stitching, pieces = split_module(gm, wanted.operators, strict=False, for_compilers=True, whole_modes=True)
     values = _recorded(gm, example_inputs, mode)
     return stitching, {piece.name: _compile(piece, wanted.inner, values, mode) for piece in pieces}
 

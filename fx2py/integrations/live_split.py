@@ -11,6 +11,7 @@ import torch.fx as fx
 
 from fx2py.graph.pieces import OpSpec, Piece, cut, references, require_found
 from fx2py.graph.split import call_name, piece_names
+from fx2py.integrations.sizes import with_sizes_as_numbers
 from fx2py.program.scope import identifier_for
 from fx2py.read import open_graph
 
@@ -34,18 +35,20 @@ def split_module(
     join: bool = False,
     strict: bool = True,
     for_compilers: bool = False,
+    whole_modes: bool = False,
 ) -> tuple[fx.GraphModule, tuple[LivePiece, ...]]:
     """The stitching GraphModule of ``gm`` cut at the named operators, and its pieces in order.
 
     Weights and modules are those of ``gm`` itself. ``join`` keeps named operators that follow each other together;
-    ``for_compilers`` makes every piece return a tuple and keeps switches of grad mode and autocast in one piece.
-    Raises SplitError when ``strict`` and an operator is nowhere in the graph.
+    ``for_compilers`` makes every piece return a tuple, and sizes cross borders as numbers; ``whole_modes`` keeps switches
+    of grad mode and autocast in one piece. Raises SplitError when ``strict`` and an operator is nowhere in the graph.
     """
     ops = tuple(ops)
+    gm = with_sizes_as_numbers(gm) if for_compilers else gm
     data = open_graph(gm)
     if strict:
         require_found(data.root, data.graph, ops, "the graph")
-    pieces = cut(data.root, data.graph, ops, join=join, whole_modes=for_compilers)
+    pieces = cut(data.root, data.graph, ops, join=join, whole_modes=whole_modes)
     names = piece_names(data.graph, len(pieces))
     nodes = {node.name: node for node in gm.graph.nodes}
     built = tuple(

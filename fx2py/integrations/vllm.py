@@ -56,9 +56,10 @@ def split_graph(
 ) -> tuple[fx.GraphModule, list[SplitItem]]:
     """The graph cut at the operators, and its pieces in order; operators that follow each other share a piece.
 
-    An operator that the graph does not hold cuts nothing.
+    Every piece returns a tuple, and sizes cross as numbers, as compilers of pieces want it. An operator that the graph
+    does not hold cuts nothing.
     """
-    stitched, pieces = split_module(graph, splitting_ops, join=True, strict=False)
+    stitched, pieces = split_module(graph, splitting_ops, join=True, strict=False, for_compilers=True)
     items = [
         SplitItem(piece.name, number, piece.is_named, piece.module) for number, piece in enumerate(pieces)
     ]

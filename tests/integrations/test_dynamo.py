@@ -163,3 +163,18 @@ def test_torch_finds_the_backend_by_name():
     (entry,) = importlib.metadata.entry_points(group="torch_dynamo_backends", name="fx2py")
     assert entry.load() is fx2py_backend
     assert torch.equal(torch.compile(torch.cos, backend="fx2py")(torch.ones(2)), torch.ones(2).cos())
+
+
+def test_sizes_that_pieces_share_reach_their_compilers_as_numbers():
+    def model(x):
+        size = x.size()
+        y = torch.relu(x + 1)
+        return y.new_ones(size) + y.view(size) * size[0], size
+
+    options = {"split_at": ["aten::relu"], "inner": "aot_eager"}
+    compiled = torch.compile(model, backend="fx2py", dynamic=True, options=options)
+    for shape in ((3, 4), (5, 2)):
+        x = torch.randn(shape)
+        (found, size), (expected, _) = compiled(x), model(x)
+        assert torch.equal(found, expected)
+        assert size == x.shape

@@ -160,3 +160,53 @@ def test_a_fault_shows_the_line_of_the_generated_code():
     with pytest.raises(RuntimeError) as fault:
         execute(X, X)
     assert "x @ y" in str(fault.traceback[-1].statement)
+
+
+def test_pieces_return_tuples_and_a_lone_allocation_joins_the_piece_before():
+    def layers(x):
+        y = torch.relu(x + 1)
+        buffer = torch.empty_like(x)
+        z = torch.relu(y)
+        return z.cos() + buffer.zero_()
+
+    split, items = split_graph(fx.symbolic_trace(layers), ["aten::relu"])
+    assert [item.is_splitting_graph for item in items] == [False, True, True, False]
+    assert all(type(item.graph.graph.output_node().args[0]) is tuple for item in items)
+    assert_same_behaviour(split, layers, (X,))
+    assert_same_behaviour(run(split), layers, (X,))
+
+
+def test_an_allocation_that_needs_a_result_stays_where_it_is():
+    def layers(x):
+        y = torch.relu(x + 1)
+        buffer = torch.empty_like(y)
+        return torch.relu(y) + buffer.zero_()
+
+    split, items = split_graph(fx.symbolic_trace(layers), ["aten::relu"])
+    assert [item.is_splitting_graph for item in items] == [False, True, False, True, False]
+    assert_same_behaviour(split, layers, (X,))
+
+
+def sizes(x):
+    size = x.size()
+    y = torch.relu(x + 1)
+    again = torch.relu(y.view(size)) * size[0] * size[1]
+    return y.new_zeros(size) + again, size, size.numel()
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_sizes_cross_the_borders_as_numbers(dynamic):
+    seen = []
+
+    def backend(graph, inputs):
+        split, items = split_graph(graph, ["aten::relu"])
+        seen.extend(items)
+        return run(split)
+
+    torch._dynamo.reset()
+    assert_same_behaviour(torch.compile(sizes, backend=backend, dynamic=dynamic), sizes, (X,))
+    crossing = [node.meta.get("example_value") for item in seen for node in item.graph.graph.nodes]
+    results = [item.graph.graph.output_node().args[0] for item in seen]
+    assert not any(part.target is torch.Size for result in results for part in result if result)
+    assert len(seen) == 5
+    assert crossing
