@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from fx2py.errors import SplitError
 from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.spelling import Spelling, spelled
+from fx2py.graph.spelling import Spelling, names_of, spelled
 from fx2py.graph.values import GETITEM, Name, Ref, walk
 
 OpSpec = str | Callable[..., object]
@@ -21,6 +21,7 @@ _MODE_SWITCHES = frozenset(
     }
 )
 _ALLOCATIONS = ("aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty")
+_SHOWN = 30
 _OUTSIDE = ("placeholder", "get_attr", "output")
 
 
@@ -72,15 +73,39 @@ def cut(
 
 
 def require_found(root: ModuleRecord, graph: Graph, ops: Iterable[OpSpec], where: str) -> None:
-    """Raise SplitError, naming them and what the graph calls, when an operator is nowhere in the graph."""
+    """Raise SplitError, naming them and what is meant perhaps, when an operator is nowhere in the graph."""
     wanted = [spelled(op) for op in ops]
-    missing = [one.text for one in wanted if not any(_label(node, root, [one]) for node in graph.nodes)]
-    if missing:
-        targets = dict.fromkeys(str(node.target) for node in graph.nodes if node.op.startswith("call_"))
-        shown = ", ".join(list(targets)[:30])
+    missing = [one for one in wanted if not _holds(root, graph, one)]
+    if not missing:
+        return
+    inner = {one.text: path for one in missing for path, record in _nested(root) if _holds(record, None, one)}
+    if inner:
+        text, path = next(iter(inner.items()))
         raise SplitError(
-            f"{where} has no {', '.join(missing)} to split at.", f"It calls: {shown or 'nothing'}."
+            f"{where} has {text} only in {path}, a graph of its own that the outer one calls.",
+            "Only the outer graph is cut: split that graph by itself, or before it becomes a part of another.",
         )
+    names = ", ".join(one.text for one in missing)
+    raise SplitError(f"{where} has no {names} to split at.", _suggestion(graph, missing))
+
+
+def _holds(root: ModuleRecord, graph: Graph | None, one: Spelling) -> bool:
+    nodes = (graph or root.graph or Graph(())).nodes
+    return any(_label(node, root, [one]) for node in nodes)
+
+
+def _nested(root: ModuleRecord) -> list[tuple[str, ModuleRecord]]:
+    return [(path, record) for path, record in root.walk() if path and record.graph is not None]
+
+
+def _suggestion(graph: Graph, missing: Sequence[Spelling]) -> str:
+    """What the graph calls that is spelled alike, else what it calls at all."""
+    known = list(dict.fromkeys(name for node in graph.nodes for name in names_of(node)))
+    alike = dict.fromkeys(name for one in missing for name in known if one.words & spelled(name).words)
+    if alike:
+        return f"Did you mean {', '.join(list(alike)[:_SHOWN])}?"
+    targets = dict.fromkeys(str(node.target) for node in graph.nodes if node.op.startswith("call_"))
+    return f"It calls: {', '.join(list(targets)[:_SHOWN]) or 'nothing'}."
 
 
 def _leaving(graph: Graph, place: dict[str, int]) -> set[str]:

@@ -87,6 +87,12 @@ class Spelling:
     function: str
     path: tuple[str, ...]
 
+    @property
+    def words(self) -> frozenset[str]:
+        """What this may be called without its namespace, in lower case: as an operator, and as a function or module."""
+        names = (self.operator.rpartition("::")[2], self.path[-1])
+        return frozenset(name.lower() for name in names if name)
+
     def matches(self, node: Node, record: ModuleRecord | None) -> bool:
         """Whether the node is a call of this operator; ``record`` is the module that a call_module node calls."""
         if node.op == "call_module":
@@ -127,6 +133,18 @@ def spelled(op: str | Callable[..., object]) -> Spelling:
     if name is not None and name.module.partition(".")[0] in ("torch", "operator"):
         return Spelling(text, _function_operator(name), None, name.path, path)
     return Spelling(text, *_operator_of_text(text), text if name is None else name.path, path)
+
+
+def names_of(node: Node) -> tuple[str, ...]:
+    """Every name that a node of a graph can be split at by: its operator or function, and the modules around it."""
+    if not node.op.startswith("call_"):
+        return ()
+    operator, _ = _operator(node)
+    function = str(node.target) if isinstance(node.target, Name) and not operator else ""
+    module = str(node.target) if node.op == "call_module" else node.meta.module
+    parts = module.split(".")
+    modules = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return tuple([name for name in (operator, function, *modules) if name])
 
 
 def _operator_of_text(text: str) -> tuple[str, str | None]:

@@ -352,3 +352,28 @@ def test_names_that_python_does_not_take_cross_the_borders():
     source._graph = graph
     assert_same_behaviour(generated(source, "torch.cos").bind(), lambda x: x.relu().cos(), (X,))
     assert_same_behaviour(fx2py.split(source, ["torch.cos"]), lambda x: x.relu().cos(), (X,))
+
+
+@pytest.mark.parametrize(
+    ("level", "wanted", "meant"),
+    [
+        ("operators", "linear", "aten::linear"),
+        ("operators", "layer_norm", "aten::layer_norm"),
+        ("operators", "torch.nn.functional.linears.linear", "aten::linear"),
+        ("operators", "qkv", "layers.0.qkv, layers.1.qkv, layers.2.qkv"),
+        ("modules", "qkv", "layers.0.qkv, layers.1.qkv, layers.2.qkv"),
+        ("functions", "LAYER_NORM", "aten::layer_norm"),
+    ],
+)
+def test_an_operator_that_is_not_there_is_answered_with_what_is_spelled_alike(level, wanted, meant):
+    with pytest.raises(SplitError) as refused:
+        pieces(LEVELS[level](), wanted)
+    assert refused.value.hint == f"Did you mean {meant}?"
+
+
+def test_an_operator_inside_a_graph_that_the_outer_one_calls_is_refused_by_its_place():
+    once = fx2py.split(functions(), ["layers.0.norm"])
+    with pytest.raises(SplitError, match=r"only in submod_\d"):
+        pieces(once, ATTENTION)
+    with pytest.raises(SplitError, match=r"only in submod_\d"):
+        fx2py.split(once, [ATTENTION])
