@@ -248,6 +248,60 @@ def bind_function(function: Any, tables: Mapping[str, Any]) -> Any:
     return bound
 
 
+def kept_results(compute: Callable[[], Any]) -> Callable[[], Any]:
+    """The results of ``compute``, which also says what tensors it read; kept until they could be other ones.
+
+    They are computed anew when a tensor that was read has been written to or moved, and in each call that records
+    gradients for one. What a mode, a transform or a capture watches is not kept.
+    """
+    kept: Any = None
+
+    def compute_once() -> Any:
+        nonlocal kept
+        if kept is not None:
+            read, state, results = kept
+            if state == state_of(read) and not records_gradients(read):
+                return results
+        read, results = compute()
+        if not (
+            is_watched()
+            or records_gradients(read)
+            or any(map(torch.is_inference, read))
+        ):
+            if torch.accelerator.is_available():
+                torch.accelerator.synchronize()
+            kept = read, state_of(read), results
+        return results
+
+    return compute_once
+
+
+def state_of(tensors: tuple[torch.Tensor, ...]) -> list[Any]:
+    """What is equal as long as nothing that torch counts changed the tensors, or what computing with them gives."""
+    versions = [(tensor._version, tensor.data_ptr()) for tensor in tensors]
+    return [
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        torch.is_inference_mode_enabled(),
+        *versions,
+    ]
+
+
+def records_gradients(tensors: tuple[torch.Tensor, ...]) -> bool:
+    """Whether operators on these tensors are recorded for a backward pass."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def is_watched() -> bool:
+    """Whether something sees or changes what operators return here: a mode, a transform, a capture."""
+    return (
+        torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
+    )
+
+
 def assemble(
     entry: Any,
     modules: Mapping[str, Any],
@@ -276,7 +330,10 @@ def assemble(
         module if name in whole else fast_call(module)
         for name, module in placed.items()
     ]
-    tables = {"submods": table, "weights": weights, "consts": consts}
+    tables: dict[str, Any] = {"submods": table, "weights": weights, "consts": consts}
+    if "compute_once" in entry.__code__.co_varnames:
+        once = bind_function(entry.__globals__["compute_once"], tables)
+        tables["compute_once"] = kept_results(once)
     for index, (name, module) in enumerate(modules.items()):
         if name not in given and isinstance(module, types.FunctionType):
             table[index] = bind_function(module, tables)

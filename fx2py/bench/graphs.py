@@ -90,8 +90,8 @@ def bench_graph(
     )
     with torch.no_grad():
         calls = {name: partial(c.call, *inputs.args, **inputs.kwargs) for name, c in contenders.items()}
-        peaks = {name: measured_peak(c.call, inputs.args, inputs.kwargs) for name, c in contenders.items()}
         timings = interleave(calls, rounds)
+        peaks = {name: measured_peak(c.call, inputs.args, inputs.kwargs) for name, c in contenders.items()}
     base = timings[DEFAULT_MODE].seconds
     rows = tuple(
         BenchRow(

@@ -48,7 +48,7 @@ SplitAt: TypeAlias = Annotated[
     ),
 ]
 Optimize: TypeAlias = Annotated[
-    bool, typer.Option("-O", "--optimize", help="Leave out what provably changes nothing.")
+    bool, typer.Option("-O", "--optimize", help="Leave out, or compute once, what provably changes nothing.")
 ]
 Allow: TypeAlias = Annotated[
     list[str] | None,

@@ -14,6 +14,7 @@ from fx2py.emit.tail import LOAD
 from fx2py.graph.values import SETITEM, OpName
 from fx2py.program.ir import (
     CHECK_INPUTS,
+    COMPUTE_ONCE,
     REQUIRED,
     Assign,
     Bind,
@@ -98,7 +99,8 @@ def _functions(
         raise GrammarError(nodes[-2], "load is not the function that fx2py writes")
     read: list[Function] = []
     for node in nodes[:-2]:
-        names.refuse_hiding(node, node.name)
+        if node.name != COMPUTE_ONCE or COMPUTE_ONCE in names.functions:
+            names.refuse_hiding(node, node.name)
         function = _function(node, names)
         names.functions[function.name] = function.tables
         read.append(function)

@@ -19,8 +19,10 @@ from fx2py.graph.data import (
 )
 from fx2py.graph.values import Name, OpName, Value
 
-TableName: TypeAlias = Literal["weights", "submods", "consts"]
+TableName: TypeAlias = Literal["weights", "submods", "consts", "compute_once"]
 ENTRY = "execution_fn"
+COMPUTE_ONCE: TableName = "compute_once"
+"""The function of what depends on no input; to the entry it is given as a table is, bound and keeping its results."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fx2py.graph.values import CONTAINERS, Ref, children
 from fx2py.program.ir import (
+    COMPUTE_ONCE,
     Assign,
     Bind,
     Delete,
@@ -19,7 +20,7 @@ from fx2py.program.ir import (
     TableName,
 )
 
-TABLE_ORDER: tuple[TableName, ...] = ("submods", "weights", "consts")
+TABLE_ORDER: tuple[TableName, ...] = ("submods", "weights", "consts", COMPUTE_ONCE)
 
 
 def values_of(statement: Statement) -> Iterator[Any]:
@@ -95,6 +96,8 @@ def _tables(body: Sequence[Statement], result: Any, functions: Sequence[Function
         for part in leaves(values_of(statement)):
             if type(part) is Slot:
                 needed.add(part.table)
+            elif part == Local(COMPUTE_ONCE):
+                needed.add(COMPUTE_ONCE)
             elif type(part) is Local and part.name in by_name:
                 needed.update(by_name[part.name].tables)
     return tuple(table for table in TABLE_ORDER if table in needed)

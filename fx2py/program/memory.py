@@ -13,7 +13,18 @@ import torch
 
 from fx2py.graph.data import TensorMeta, ValueMeta
 from fx2py.graph.values import GETITEM, Name, OpName, Ref
-from fx2py.program.ir import Assign, Bind, Delete, Function, Load, Local, Program, Slot, Statement
+from fx2py.program.ir import (
+    COMPUTE_ONCE,
+    Assign,
+    Bind,
+    Delete,
+    Function,
+    Load,
+    Local,
+    Program,
+    Slot,
+    Statement,
+)
 from fx2py.program.liveness import leaves, values_of
 
 Storages = tuple[int, ...]
@@ -30,7 +41,7 @@ class PlannedPeak:
 def planned_peak(program: Program) -> PlannedPeak:
     """The planned peak of one call of the entry.
 
-    Inputs and weights are not counted, they are the caller's; nor is what an operator or a called module allocates
+    Inputs, weights and what is computed once are not counted, they outlive the call; nor is what an operator or a called module allocates
     inside. A result that its operator may make as a view counts as a view.
     """
     peaks: dict[str, int] = {}
@@ -102,7 +113,9 @@ class _Plan:
 
     def _inside(self, read: Sequence[Any]) -> int:
         """What a generated function that is called here takes at its own peak."""
-        called = [part for part in read if type(part) is Local or type(part) is Slot]
+        called = [
+            part for part in read if type(part) is Slot or (type(part) is Local and part.name != COMPUTE_ONCE)
+        ]
         return max((self.peaks.get(self._function(part), 0) for part in called), default=0)
 
     def _function(self, part: Local | Slot) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fx2py.graph.values import OpName, Ref
 from fx2py.program.ir import Applied, Delete, Function, Load, Program
 from fx2py.program.liveness import finish, leaves, used_names, values_of
+from fx2py.program.passes.computed_once import compute_once
 from fx2py.program.passes.conversions import leave_out_conversions
 from fx2py.program.passes.dropouts import leave_out_dropouts
 from fx2py.program.passes.metadata_asserts import leave_out_metadata_asserts
@@ -19,13 +20,18 @@ TYPED: tuple[Pass, ...] = (leave_out_metadata_asserts, leave_out_conversions)
 
 
 def optimize(program: Program) -> Program:
-    """The Program with everything left out that provably changes nothing; says in ``optimizations`` what that was."""
+    """The Program with everything left out or moved that provably changes nothing; says in ``optimizations`` what that was."""
     for leave_out in UNTYPED:
         program, _ = _apply(leave_out, program)
     relied_on_types = False
     for leave_out in TYPED:
         program, applied = _apply(leave_out, program)
         relied_on_types = relied_on_types or bool(applied)
+    program, moved = compute_once(program)
+    if moved:
+        program = replace(program, optimizations=(*program.optimizations, *moved))
+        verify(program)
+        relied_on_types = True
     if relied_on_types and program.input_table is not None:
         program = replace(program, input_table=replace(program.input_table, autocast=False))
     return program

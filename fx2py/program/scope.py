@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from fx2py import runtime, runtime_checks, runtime_sizes
 
-TABLES = ("submods", "weights", "consts")
+TABLES = ("submods", "weights", "consts", "compute_once")
 MODULE_ALIASES = {"torch.nn.functional": "F"}
 RESERVED = frozenset(
     {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *TABLES, *MODULE_ALIASES.values()}

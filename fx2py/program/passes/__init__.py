@@ -1,1 +1,1 @@
-"""The simplifications of ``-O``: one file a pass, each with the proof that what it leaves out changes nothing."""
+"""The simplifications of ``-O``: one file a pass, each with the proof that what it leaves out or moves changes nothing."""

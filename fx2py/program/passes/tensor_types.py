@@ -27,7 +27,7 @@ ASSERTION = OpName("aten", "_assert_tensor_metadata", "default")
 _ARITHMETIC = frozenset({"operator", "_operator", "math"})
 """Modules whose functions leave the type of a tensor as it is."""
 _REPLACES_CONTENTS = frozenset({"set_data"})
-_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 _TRANSPARENT = frozenset({OpName("higher_order", "wrap_with_set_grad_enabled")})
 """Higher-order operators that call their function and nothing else."""
 
@@ -110,7 +110,7 @@ class TensorTypes:
     def _learn_load(self, load: Load) -> None:
         if load.slot.table == "weights":
             tensor = self._program.weights[load.slot.index].tensor
-            if type(tensor) in _PLAIN_TENSORS:
+            if type(tensor) in PLAIN_TENSORS:
                 self._types[load.target] = TensorType(tensor.dtype, tensor.device, tensor.layout)
         elif load.slot.table == "consts":
             value = self._program.consts[load.slot.index].value

@@ -1,0 +1,210 @@
+"""What depends on no input is computed once: its statements move into a function of their own, ``compute_once``.
+
+Proof. A statement moves when its operator follows from its operands alone (``sharing``) and each operand is a literal, a
+device, a weight, or moves too. Moved statements keep their order. So that no call can see what another call did to a
+result that both share, nothing moves that
+
+- leaves the function, or may share memory with what leaves;
+- may share memory with what is written to, unless all that touches this memory moves;
+- reads a weight that the code may write to, itself or through an input.
+
+The runtime computes the results anew when one of the weights was written to or moved, when another default dtype or
+number of threads is set, and in each call that records gradients for one of the weights. What it cannot see is a write
+that torch does not count, one through ``.data``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from fx2py.graph.data import TensorMeta
+from fx2py.graph.values import GETITEM, PLAIN, Ref
+from fx2py.program.ir import (
+    COMPUTE_ONCE,
+    Applied,
+    Assign,
+    Call,
+    Delete,
+    Function,
+    Load,
+    Local,
+    Program,
+    Statement,
+)
+from fx2py.program.liveness import finish, leaves, place_loads, used_names, values_of
+from fx2py.program.passes.rewriting import node_name, operator_of, with_defaults
+from fx2py.program.passes.sharing import COMPUTING, VIEWS, Sharing, overload_name, touched_names, writes
+from fx2py.program.passes.tensor_types import PLAIN_TENSORS, has_types
+from fx2py.program.scope import Scope
+
+NAME = "computed_once"
+_MOVING = COMPUTING | VIEWS | {"add_.Tensor", "mul_.Tensor", "relu_.default", "fill_.Scalar", "copy_.default"}
+_FACTORIES = frozenset({"zeros", "ones", "full", "arange"})
+_FEWEST = 2
+"""A call of ``compute_once`` costs about as much as one operator."""
+_ROUNDS = 10
+_LEAST_BUDGET = 2**20
+
+
+def compute_once(program: Program) -> tuple[Program, tuple[Applied, ...]]:
+    """The Program whose entry takes what depends on no input from ``compute_once``."""
+    entry = replace(program.entry, body=tuple(s for s in program.entry.body if not isinstance(s, Delete)))
+    moved = _moved(entry, program) if has_types(program) else frozenset[int]()
+    if len(moved) < _FEWEST:
+        return program, ()
+    once, rest = _split(entry, moved, program)
+    applied = tuple(
+        Applied(NAME, node_name(statement), "depends on no input")
+        for index, statement in enumerate(entry.body)
+        if index in moved and isinstance(statement, Assign)
+    )
+    return replace(program, functions=(*program.functions[:-1], once, rest)), applied
+
+
+# -- what moves
+
+
+def _moved(entry: Function, program: Program) -> frozenset[int]:
+    """The places of the statements that move; empty where the rounds do not come to an end."""
+    search = _Search(entry, program)
+    for _ in range(_ROUNDS):
+        moved = search.moved()
+        touched_elsewhere = search.written_elsewhere(moved) or search.over_budget(moved)
+        if not touched_elsewhere:
+            return moved
+        search.fixed |= touched_elsewhere
+    return frozenset()
+
+
+@dataclass(slots=True)
+class _Search:
+    """The search for what moves; ``fixed`` are the classes of memory that must not be shared between calls."""
+
+    entry: Function
+    program: Program
+    sharing: Sharing = field(init=False)
+    fixed: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sharing = Sharing(self.entry, self.program)
+        class_of, written = self.sharing.class_of, self.sharing.written
+        weights = {class_of(item.target) for item in self.entry.body if isinstance(item, Load)}
+        inputs = {class_of(parameter.name) for parameter in self.entry.parameters}
+        elsewhere = any(writes(s) for function in self.program.functions[:-1] for s in function.body)
+        self.fixed = {*self.sharing.leaving, *inputs, *(weights & written)}
+        if elsewhere or inputs & written:
+            self.fixed |= weights
+
+    def moved(self) -> frozenset[int]:
+        """The statements that follow from literals, devices and weights alone and make nothing that is fixed."""
+        known: set[str] = set()
+        found: set[int] = set()
+        for index, statement in enumerate(self.entry.body):
+            if isinstance(statement, Load):
+                if _is_steady(statement, self.program) and self._is_free(statement.target):
+                    known.add(statement.target)
+            elif isinstance(statement, Assign) and self._moves(statement, known):
+                found.add(index)
+                known.update([] if statement.target is None else [statement.target])
+        return frozenset(found)
+
+    def _moves(self, statement: Assign, known: set[str]) -> bool:
+        operands_move = known.issuperset(used_names(statement))
+        return operands_move and _can_move(statement) and all(map(self._is_free, touched_names(statement)))
+
+    def _is_free(self, name: str) -> bool:
+        return self.sharing.class_of(name) not in self.fixed
+
+    def written_elsewhere(self, moved: frozenset[int]) -> set[str]:
+        """The classes that are written to and that both moved and other statements touch."""
+        touched: tuple[dict[str, None], dict[str, None]] = ({}, {})
+        for index, statement in enumerate(self.entry.body):
+            if isinstance(statement, Assign):
+                classes = map(self.sharing.class_of, touched_names(statement))
+                touched[index in moved].update(dict.fromkeys(classes))
+        return set(self.sharing.written & touched[True].keys() & touched[False].keys())
+
+    def over_budget(self, moved: frozenset[int]) -> set[str]:
+        """The classes of the results, in order, that would take more memory than an eighth of the weights do."""
+        budget: float = max(_LEAST_BUDGET, sum([w.tensor.nbytes for w in self.program.weights]) // 8)
+        for statement in _handed_over(self.entry, moved):
+            budget -= _recorded_bytes(statement)
+            if budget < 0:
+                return {self.sharing.class_of(str(statement.target))}
+        return set()
+
+
+def _is_steady(load: Load, program: Program) -> bool:
+    """Whether a slot holds a plain tensor or a device or number, which every call finds the same."""
+    if load.slot.table == "weights":
+        return type(program.weights[load.slot.index].tensor) in PLAIN_TENSORS
+    return load.slot.table == "consts" and type(program.consts[load.slot.index].value) in PLAIN
+
+
+def _can_move(statement: Assign) -> bool:
+    """Whether a call follows from its operands; a factory says its device."""
+    if overload_name(statement) not in _MOVING:
+        return statement.call.callee == GETITEM
+    op = operator_of(statement)
+    return op is None or op.name not in _FACTORIES or with_defaults(op, statement.call)["device"] is not None
+
+
+def _handed_over(entry: Function, moved: frozenset[int]) -> list[Assign]:
+    """The moved statements whose results others use."""
+    used = {
+        name
+        for index, statement in enumerate(entry.body)
+        if index not in moved
+        for name in used_names(statement)
+    }
+    return [
+        item
+        for index, item in enumerate(entry.body)
+        if index in moved and isinstance(item, Assign) and item.target in used
+    ]
+
+
+def _recorded_bytes(statement: Assign) -> float:
+    """The size of a result as it was recorded, which no proof rests on; infinite where nothing is recorded."""
+    meta = statement.origin.meta.value if statement.origin is not None else None
+    if not isinstance(meta, TensorMeta) or any(isinstance(size, str) for size in meta.shape):
+        return float("inf")
+    return prod(map(int, meta.shape)) * meta.dtype.itemsize
+
+
+# -- the two functions
+
+
+def _split(entry: Function, moved: frozenset[int], program: Program) -> tuple[Function, Function]:
+    """``compute_once`` and what is left of the entry."""
+    loads = {item.target: item for item in entry.body if isinstance(item, Load)}
+    chosen = [statement for index, statement in enumerate(entry.body) if index in moved]
+    handed_over = tuple([Ref(str(statement.target)) for statement in _handed_over(entry, moved)])
+    read = {name: Ref(name) for item in chosen for name in used_names(item) if name in loads}
+    weights = tuple([ref for name, ref in read.items() if loads[name].slot.table == "weights"])
+    result = (weights, handed_over)
+    body = place_loads(chosen, result, [loads[name] for name in read])
+    others = program.functions[:-1]
+    once = finish(COMPUTE_ONCE, (), body, result, "", others)
+    rest = _with_results(entry, moved, handed_over)
+    return once, finish(entry.name, entry.parameters, rest, entry.result, entry.path, (*others, once))
+
+
+def _with_results(entry: Function, moved: frozenset[int], handed_over: Sequence[Ref]) -> list[Statement]:
+    """The entry's other statements, with the results taken where the first moved statement stood."""
+    taken = {part.name for item in entry.body for part in leaves(values_of(item)) if type(part) is Ref}
+    names = Scope([*taken, *(parameter.name for parameter in entry.parameters)])
+    computed = Ref(names.fresh("computed"))
+    statements: list[Statement] = [Assign(computed.name, Call(Local(COMPUTE_ONCE)))]
+    statements += [
+        Assign(result.name, Call(GETITEM, (computed, index))) for index, result in enumerate(handed_over)
+    ]
+    first = min(moved)
+    rest = [item for index, item in enumerate(entry.body) if index not in moved]
+    before = sum(index not in moved for index in range(first))
+    rest[before:before] = statements
+    loads = {item.target: item for item in rest if isinstance(item, Load)}
+    others = [item for item in rest if not isinstance(item, Load)]
+    return place_loads(others, entry.result, loads.values())

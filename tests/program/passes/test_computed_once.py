@@ -1,0 +1,205 @@
+"""What depends on no input is computed once, and again when it could be something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import fx2py
+from fx2py.program.ir import COMPUTE_ONCE
+
+OPTIMIZED = fx2py.GenerateOptions(optimize=True)
+X = torch.arange(8.0).view(2, 4)
+
+
+class Positions(torch.nn.Module):
+    """An embedding of positions, as transformers have it; ``change`` is applied to it and the input."""
+
+    def __init__(self, change: Callable[..., Any] = lambda module, positions, x: x + positions) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.randn(6, 4))
+        self.register_buffer("count", torch.zeros(4))
+        self.change = change
+
+    def forward(self, x: torch.Tensor) -> Any:
+        positions = torch.nn.functional.embedding(torch.arange(2, device=x.device), self.table)
+        return self.change(self, positions, x)
+
+
+def generated(module: torch.nn.Module, *args: torch.Tensor) -> fx2py.Artifact:
+    program = torch.export.export(module, args or (X,))
+    artifact = fx2py.generate(program, options=OPTIMIZED)
+    assert fx2py.diff(program, artifact).equal
+    return artifact
+
+
+def moved(artifact: fx2py.Artifact) -> list[str]:
+    return [item.node for item in artifact.manifest.optimizations if item.pass_name == "computed_once"]
+
+
+class Count(TorchDispatchMode):
+    """How many operators a call runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def operators_run(execute: Callable[..., Any]) -> int:
+    with torch.no_grad(), Count() as counted:
+        execute(X)
+    return counted.count
+
+
+def test_what_depends_on_no_input_is_a_function_of_its_own_and_runs_once() -> None:
+    artifact = generated(Positions())
+    assert moved(artifact) == ["arange", "embedding"]
+    assert "def compute_once(*, weights, consts):" in artifact.source
+    execute = artifact.bind()
+    with torch.no_grad():
+        execute(X)
+    assert operators_run(execute) == 1
+
+
+def test_a_written_folder_computes_once_without_fx2py(tmp_path) -> None:
+    module = Positions()
+    generated(module).write(tmp_path / "out")
+    namespace: dict[str, Any] = {"__file__": str(tmp_path / "out" / "execution_fn.py"), "__name__": "out"}
+    exec((tmp_path / "out" / "execution_fn.py").read_text(), namespace)
+    execute = namespace["load"]()
+    assert torch.equal(execute(X), module(X))
+    with torch.no_grad():
+        execute(X)
+    assert operators_run(execute) == 1
+    assert torch.equal(fx2py.open_artifact(tmp_path / "out").bind()(X), module(X))
+
+
+# -- computed anew
+
+
+def test_a_weight_that_was_written_to_counts_at_once() -> None:
+    module = Positions()
+    execute = generated(module).bind()
+    with torch.no_grad():
+        execute(X)
+        module.table.mul_(2)
+        assert torch.equal(execute(X), module(X))
+        module.table.data = torch.ones(6, 4)
+        assert torch.equal(execute(X), module(X))
+        module.load_state_dict({"table": torch.zeros(6, 4), "count": torch.zeros(4)})
+        assert torch.equal(execute(X), X)
+
+
+def test_gradients_reach_a_weight_that_was_read_once() -> None:
+    module = Positions()
+    execute = generated(module).bind()
+    with torch.no_grad():
+        execute(X)
+    for _ in range(2):
+        module.table.grad = None
+        execute(X).sum().backward()
+        assert module.table.grad is not None
+        assert module.table.grad[:2].eq(1).all()
+
+
+def test_the_default_dtype_of_a_call_is_that_of_its_own_time() -> None:
+    class Halves(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.arange(4, device=x.device) / 2
+
+    execute = generated(Halves()).bind()
+    assert execute(X.double()).dtype is torch.float64
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert execute(X).dtype is torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert execute(X).dtype is torch.float32
+
+
+def test_results_of_inference_mode_are_not_kept_for_training() -> None:
+    module = Positions().requires_grad_(False)
+    execute = generated(module).bind()
+    with torch.inference_mode():
+        execute(X)
+    x = X.clone().requires_grad_()
+    (execute(x) * execute(x)).sum().backward()
+    assert x.grad is not None
+
+
+def test_what_a_mode_sees_is_not_kept() -> None:
+    execute = generated(Positions()).bind()
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake, torch.no_grad():
+        execute(fake.from_tensor(X))
+    with torch.no_grad():
+        assert type(execute(X)) is torch.Tensor
+
+
+# -- what stays
+
+
+def stays(change: Callable[..., Any]) -> None:
+    artifact = generated(Positions(change))
+    assert COMPUTE_ONCE not in artifact.source.partition("# Loading and binding")[0]
+
+
+def test_what_is_returned_stays() -> None:
+    stays(lambda module, positions, x: (positions, x + positions))
+
+
+def test_what_is_returned_as_a_view_stays() -> None:
+    stays(lambda module, positions, x: (positions.t(), x + positions))
+
+
+def test_what_is_written_to_stays() -> None:
+    stays(lambda module, positions, x: positions.add_(x) * 2)
+
+
+def test_what_reads_a_weight_that_is_written_to_stays() -> None:
+    def change(module: Any, positions: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        module.count.add_(1)
+        return x + module.count.neg().exp()
+
+    artifact = generated(Positions(change))
+    assert not {"neg", "exp"} & set(moved(artifact))
+
+
+def test_what_reads_a_weight_stays_beside_writes_to_an_input() -> None:
+    stays(lambda module, positions, x: x.add_(1) + positions)
+
+
+def test_random_numbers_stay() -> None:
+    class Noise(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.rand(4, device=x.device).mul(2).add(1)
+
+    assert moved(fx2py.generate(torch.export.export(Noise(), (X,)), options=OPTIMIZED)) == []
+
+
+def test_writes_to_what_moves_move_with_it() -> None:
+    class Summed(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            positions = torch.zeros(4, dtype=torch.float32, device=x.device)
+            positions.add_(torch.arange(4, device=x.device))
+            return x + positions * 2
+
+    artifact = generated(Summed())
+    assert moved(artifact) == ["zeros", "arange", "add_", "mul"]
+    execute = artifact.bind()
+    assert torch.equal(execute(X), execute(X))
+
+
+def test_large_results_are_not_kept() -> None:
+    class Large(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sum() + torch.arange(2**18, device=x.device).neg().abs()
+
+    assert moved(generated(Large())) == []
