@@ -21,21 +21,38 @@ from fx2py.graph.pieces import OpSpec
 from fx2py.integrations.live_split import split_module
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read import open_graph
-from fx2py.replay.inputs import find_inputs
+from fx2py.replay.inputs import Inputs, find_inputs
 from fx2py.trust import Policy
 
 __all__ = ["Artifact", "EquivalenceReport", "diff", "generate", "open_artifact", "save_graph", "split"]
 
+Arguments: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
 Source: TypeAlias = "str | os.PathLike[str] | fx.GraphModule | ExportedProgram | GraphData"
 
 
-def generate(source: Source, *, model: str | None = None, options: GenerateOptions = DEFAULT) -> Artifact:
+def generate(
+    source: Source,
+    *,
+    model: str | None = None,
+    options: GenerateOptions = DEFAULT,
+    inputs: Arguments | None = None,
+    policy: Policy | None = None,
+) -> Artifact:
     """Generate code from a saved graph (a path) or a live GraphModule or ExportedProgram.
 
-    ``model`` chooses among several graphs in one file. A file is read as data; nothing in it is executed. Raises
-    UnknownFormatError when the file holds no graph, UnsupportedGraphError when it cannot be generated exactly.
+    ``model`` chooses among several graphs in one file. A file is read as data; nothing in it is executed, unless
+    ``options.compile`` asks for compiled pieces: then the code runs without numbers, on the shapes of ``inputs``
+    (``(args, kwargs)``) or on those that the graph records, and ``policy`` says which names of a file may become
+    callables. Raises UnknownFormatError when the file holds no graph, UnsupportedGraphError when it cannot be generated
+    exactly, ReplayError when it cannot be compiled.
     """
-    return _artifact.generate(_graph(source, model), options)
+    graph = _graph(source, model)
+    artifact = _artifact.generate(graph, options)
+    if options.compile is None:
+        return artifact
+    from fx2py.compile import compile_pieces
+
+    return compile_pieces(graph, artifact, None if inputs is None else Inputs(*inputs), policy)
 
 
 def split(gm: fx.GraphModule, ops: Iterable[OpSpec]) -> fx.GraphModule:

@@ -345,6 +345,7 @@ def with_names(function: Any, renamed: Mapping[str, str]) -> Any:
     if not renamed:
         return function
 
+    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         return function(
             *args, **{renamed.get(name, name): value for name, value in kwargs.items()}

@@ -25,7 +25,7 @@ ORDER = (
         "emit",
         "artifact",
     ),
-    *("replay", "compare", "bench", "integrations", "api", "cli", "__main__"),
+    *("replay", "compile", "compare", "bench", "integrations", "api", "cli", "__main__"),
 )
 """Each room may import itself and what stands before it."""
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import linecache
+import logging
 import os
 import pickle
 import shutil
@@ -17,7 +19,8 @@ from typing import Any
 
 import torch
 
-from fx2py.artifact.folder import put_in_place
+from fx2py.artifact.compiled import Compiled
+from fx2py.artifact.folder import put_in_place, unchanging
 from fx2py.artifact.manifest import Manifest, describe, manifest_text, read_manifest
 from fx2py.collector import collector_paused
 from fx2py.emit.audit import admitted_classes, audit
@@ -36,7 +39,13 @@ from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read.origin import sha256_of
 from fx2py.trust import Policy
 
+_log = logging.getLogger(__name__)
 SOURCE, MANIFEST, WEIGHTS = "execution_fn.py", "manifest.json", "weights.pt"
+COMPILED = "compiled"
+"""The folder, in the generated one, of compiled pieces."""
+
+
+Binder = Callable[[Mapping[str, torch.Tensor], Mapping[str, Callable[..., Any]]], Callable[..., Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +53,8 @@ class Artifact:
     """Generated code: its ``source``, its ``manifest`` and the tensors that it is bound to.
 
     ``program`` is set when it was generated in this process, ``folder`` when it was opened or written; ``device`` and
-    ``modules`` when its tensors and live modules were moved.
+    ``modules`` when its tensors and live modules were moved; ``compiled_files`` when pieces were compiled, by the names
+    that the manifest gives them.
     """
 
     source: str = field(repr=False)
@@ -54,6 +64,7 @@ class Artifact:
     folder: Path | None = None
     device: torch.device | None = None
     modules: Mapping[str, torch.nn.Module] = field(default_factory=dict, repr=False)
+    compiled_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def to(self, device: str | torch.device) -> Artifact:
         """This artifact with its tensors, and the devices in its code, on ``device``."""
@@ -73,10 +84,39 @@ class Artifact:
         """The code as a callable: its weights, constants and submodules on ``device`` (None keeps theirs).
 
         ``submods`` replaces submodules by name. ``policy`` says which names of a file may become callables; code that
-        was generated from a live object needs none. Raises UntrustedTargetError or ReplayError before anything runs.
+        was generated from a live object needs none. Pieces that were compiled run as compiled code unless
+        ``compiled_fault`` says why not. Raises UntrustedTargetError or ReplayError before anything runs.
         """
         if device is not None:
             return self.to(device).bind(None, submods, policy=policy)
+        bound = self.binder(policy)(self.tensors, {**self._modules(), **(submods or {})})
+        fault = self.compiled_fault(policy)
+        if fault:
+            _log.warning("compiled pieces not used: %s.", fault)
+        elif self.manifest.compiled is not None:
+            self._use_compiled(self.manifest.compiled, bound, frozenset(submods or ()))
+        return bound
+
+    def compiled_fault(self, policy: Policy | None = None) -> str:
+        """Why the compiled pieces cannot be used here and generated code runs in their place; '' when they can."""
+        compiled = self.manifest.compiled
+        if compiled is None:
+            return ""
+        trusted = self.program is not None or (policy is not None and policy.trust_all)
+        device_type = compiled.device if self.device is None else self.device.type
+        return compiled.fault(self.source, device_type, trusted)
+
+    def without_compiled(self) -> Artifact:
+        """This artifact with its generated code alone."""
+        return dataclasses.replace(
+            self, manifest=dataclasses.replace(self.manifest, compiled=None), compiled_files={}
+        )
+
+    def binder(self, policy: Policy | None = None) -> Binder:
+        """The code, audited and executed once: a function that binds it to tensors and submodules, by name.
+
+        Raises UntrustedTargetError as ``bind`` does, and so does its result with ReplayError.
+        """
         gate = policy or Policy(trust_all=self._is_live())
         audit(self.source, gate, self._place())
         gate.load_libraries()
@@ -86,11 +126,30 @@ class Artifact:
         for constant in self.program.consts if self.program else ():
             if isinstance(constant.value, Live):
                 namespace["LIVE"][constant.name] = constant.value.value
+
+        def bind_to(
+            tensors: Mapping[str, torch.Tensor], submods: Mapping[str, Callable[..., Any]]
+        ) -> Callable[..., Any]:
+            try:
+                return namespace["bind"](tensors, self.device, submods)  # type: ignore[no-any-return]
+            except RuntimeError as error:
+                raise ReplayError(f"{self._place()}: {error}") from None
+
+        return bind_to
+
+    def _use_compiled(self, compiled: Compiled, bound: Callable[..., Any], replaced: frozenset[str]) -> None:
+        """Put compiled pieces into the table of submodules, except where the caller's own stand."""
+        from fx2py.artifact.compiled_calls import replacements
+
+        table = submodule_table(bound)
+        names = [entry.name for entry in self.manifest.submodules if entry.index is not None]
+        generated = {name: piece for name, piece in zip(names, table, strict=True) if name not in replaced}
         try:
-            bound = namespace["bind"](self.tensors, self.device, {**self._modules(), **(submods or {})})
-        except RuntimeError as error:
-            raise ReplayError(f"{self._place()}: {error}") from None
-        return bound  # type: ignore[no-any-return]
+            made = replacements(compiled, self.compiled_files, self.tensors, generated)
+        except ArtifactError as error:
+            _log.warning("compiled pieces not used: %s.", error)
+            return
+        table[:] = [made.get(name, piece) for name, piece in zip(names, table, strict=True)]
 
     def write(self, folder: str | os.PathLike[str]) -> Artifact:
         """Write the folder whole or not at all, in place of an older one; returns the artifact that lives there.
@@ -128,6 +187,9 @@ class Artifact:
         if origin.path is not None:
             base = Path(origin.path) if self.folder is None else self.folder / origin.path
             origin = dataclasses.replace(origin, path=os.path.relpath(base, target))
+        for name, content in self.compiled_files.items():
+            (staging / name).parent.mkdir(exist_ok=True)
+            (staging / name).write_bytes(content)
         files = {name: sha256_of(staging / name) for name in (SOURCE, WEIGHTS)}
         manifest = dataclasses.replace(self.manifest, graph=origin, files=files)
         (staging / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
@@ -171,10 +233,11 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     """The artifact of a graph: lowered, emitted, and validated against its program.
 
     Raises UnsupportedGraphError with every finding when the graph cannot be generated exactly, and SplitError when it
-    holds nothing of what ``options`` split it at.
+    holds nothing of what ``options`` split it at. Nothing is compiled here, for that runs the code.
     """
     if options.split_at:
         data = split_data(data, options.split_at)
+    if options.split_at or options.compile:
         options = dataclasses.replace(options, keep_submodules=True)
     try:
         program = lower(data, options)
@@ -189,38 +252,58 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
 def open_artifact(folder: str | os.PathLike[str]) -> Artifact:
     """The artifact in a generated folder; its code is read, not run.
 
-    Raises ArtifactError when a file is missing, or when the weights are not those that the manifest names.
+    A folder that another process replaces meanwhile is read as it was before or after, never as a mixture. Raises
+    ArtifactError when a file is missing, or when the weights are not those that the manifest names.
     """
     place = Path(folder)
     if not (place / MANIFEST).is_file():
         raise ArtifactError(
             f"{place} is not a folder that fx2py generated: it has no {MANIFEST}.", "Run fx2py gen first."
         )
-    manifest = read_manifest(place / MANIFEST)
-    if (place / WEIGHTS).is_file() and sha256_of(place / WEIGHTS) != manifest.files.get(WEIGHTS):
-        raise ArtifactError(
-            f"{place / WEIGHTS} is not the file that the manifest names.", "Generate the folder again."
-        )
     try:
-        source = (place / SOURCE).read_text(encoding="utf-8")
-        tensors = torch.load(place / WEIGHTS, weights_only=True, mmap=True)
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        RuntimeError,
-        EOFError,
-        pickle.UnpicklingError,
-    ) as error:
+        with unchanging(place) as files:
+            return _read(files, place)
+    except _DAMAGE as error:
         raise ArtifactError(
             f"{place} is incomplete or damaged: {error}.", "Generate the folder again."
         ) from None
+
+
+_DAMAGE = (
+    *(OSError, ValueError, TypeError, LookupError, RuntimeError, EOFError),
+    pickle.UnpicklingError,
+)
+"""What reading files that are not those of a generated folder raises."""
+
+
+def _read(files: Path, place: Path) -> Artifact:
+    """The artifact whose files are in ``files``, of the folder ``place``."""
+    manifest = read_manifest(files / MANIFEST, place / MANIFEST)
+    if (files / WEIGHTS).is_file() and sha256_of(files / WEIGHTS) != manifest.files.get(WEIGHTS):
+        raise ArtifactError(
+            f"{place / WEIGHTS} is not the file that the manifest names.", "Generate the folder again."
+        )
+    source = (files / SOURCE).read_text(encoding="utf-8")
+    tensors = torch.load(files / WEIGHTS, weights_only=True, mmap=True)
     if type(tensors) is not dict or not all(isinstance(each, torch.Tensor) for each in tensors.values()):
         raise ArtifactError(
             f"{place / WEIGHTS} holds something else than tensors by name.", "Generate it again."
         )
-    return Artifact(source, manifest, tensors, None, place)
+    return Artifact(source, manifest, tensors, None, place, compiled_files=_compiled_files(files, manifest))
+
+
+def _compiled_files(files: Path, manifest: Manifest) -> dict[str, bytes]:
+    """The compiled pieces as bytes: what is checked is what is loaded. One that is missing is missed when it is bound."""
+    names = {piece.file for piece in manifest.compiled.pieces} if manifest.compiled else set()
+    inside = [name for name in names if Path(name).parts[:-1] == (COMPILED,) and (files / name).is_file()]
+    return {name: (files / name).read_bytes() for name in inside}
+
+
+def submodule_table(bound: Callable[..., Any]) -> list[Any]:
+    """The submodules that a bound callable calls, in the order of the manifest's indices."""
+    defaults = getattr(inspect.unwrap(bound), "__kwdefaults__", None) or {}
+    table: list[Any] = defaults.get("submods", [])
+    return table
 
 
 def is_edited(artifact: Artifact) -> bool:

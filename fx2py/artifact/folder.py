@@ -1,4 +1,4 @@
-"""Replacing a whole folder, or a whole file, in one step."""
+"""Replacing a whole folder, or a whole file, in one step, and reading a folder that others replace."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ import ctypes
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows has no locks on folders
+    fcntl = None  # type: ignore[assignment]
+
+_BY_DESCRIPTOR = Path("/proc/self/fd")
+_PATIENCE = 10.0
+"""Seconds for which a writer waits for readers of the folder that it replaced, and a reader for a folder to come."""
+_PAUSE = 0.002
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -28,8 +38,9 @@ def whole_file(target: Path) -> Iterator[Path]:
 def put_in_place(staging: Path, target: Path) -> None:
     """Make the finished folder ``staging`` the folder ``target``; the one that was there is deleted.
 
-    On Linux, another process sees the old folder or the new one and nothing between, also when this one is killed.
-    Elsewhere the old one leaves first, and comes back when the step fails. Raises OSError.
+    On Linux, another process sees the old folder or the new one and nothing between, also when this one is killed, and
+    the old one is deleted when those who are reading it are done. Elsewhere the old one leaves first, and comes back
+    when the step fails. Raises OSError.
     """
     try:
         staging.rename(target)
@@ -37,9 +48,63 @@ def put_in_place(staging: Path, target: Path) -> None:
     except OSError:
         if not target.is_dir():
             raise
-    if not _exchanged(staging, target):
+    if _exchanged(staging, target):
+        _await_readers(staging)
+    else:
         _replaced(staging, target)
     shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def unchanging(folder: Path) -> Iterator[Path]:
+    """A path by which the files of ``folder`` are read as they are now, though another folder takes its name meanwhile.
+
+    Where the system cannot hold a folder that is replaced, it is the folder itself. Raises OSError.
+    """
+    if fcntl is None or not _BY_DESCRIPTOR.is_dir():
+        yield folder
+        return
+    descriptor = _held(folder)
+    try:
+        yield _BY_DESCRIPTOR / str(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _held(folder: Path) -> int:
+    """A descriptor of the folder under this name that its replacement leaves alone; the lock ends with it."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                return descriptor
+        except BlockingIOError:
+            pass  # its writer is about to delete it; another one has the name
+        except OSError:
+            return descriptor  # a file system without locks
+        os.close(descriptor)
+        if time.monotonic() > end:
+            raise TimeoutError(f"{folder} is replaced too often to be read")
+        time.sleep(_PAUSE)
+
+
+def _await_readers(folder: Path) -> None:
+    """Wait until nobody reads a folder that has lost its name; new readers do not find it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    end = time.monotonic() + _PATIENCE
+    try:
+        while fcntl is not None and time.monotonic() < end:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(_PAUSE)
+            except OSError:
+                return  # a file system without locks
+    finally:
+        os.close(descriptor)
 
 
 def _exchanged(one: Path, other: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from fx2py.artifact.compiled import Compiled
 from fx2py.emit.expressions import Scope, value_text
 from fx2py.emit.notes import value_note
 from fx2py.emit.text import comment
@@ -24,8 +25,9 @@ from fx2py.program.liveness import leaves, values_of
 from fx2py.program.memory import planned_peak
 from fx2py.program.options import GenerateOptions
 
-SCHEMA = 1
-VERSION = "0.1.0"
+SCHEMA = 2
+"""2 has ``compiled``; 1 is read as it is."""
+VERSION = "0.2.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     optimizations: tuple[Applied, ...] = ()
     memory: MemoryEntry = MemoryEntry()
+    compiled: Compiled | None = None
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     fx2py: str = VERSION
     torch: str = torch.__version__
@@ -125,18 +128,22 @@ def manifest_text(manifest: Manifest) -> str:
     return json.dumps(manifest.to_json(), indent=2) + "\n"
 
 
-def read_manifest(path: Path) -> Manifest:
-    """The manifest in a file; raises ArtifactError, naming it, when it is no manifest or of a newer schema."""
+def read_manifest(path: Path, shown: Path | None = None) -> Manifest:
+    """The manifest in a file; raises ArtifactError when it is no manifest or of a newer schema.
+
+    The error names ``shown`` where the file is read by another path than the one that the user knows.
+    """
+    named = shown or path
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["schema"] > SCHEMA:
             raise ArtifactError(
-                f"{path} is of schema {data['schema']}, newer than {SCHEMA}.", "Update fx2py."
+                f"{named} is of schema {data['schema']}, newer than {SCHEMA}.", "Update fx2py."
             )
         return _manifest(data)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ArtifactError(
-            f"{path} is not a readable manifest ({error}).", "Generate the folder again."
+            f"{named} is not a readable manifest ({error}).", "Generate the folder again."
         ) from None
 
 
@@ -148,6 +155,7 @@ def _manifest(data: dict[str, Any]) -> Manifest:
     values["submodules"] = tuple(_submodule_entry(entry) for entry in data["submodules"])
     values["weights"] = _tensor_entries(data["weights"])
     values["memory"] = MemoryEntry(**data["memory"])
+    values["compiled"] = data.get("compiled") and Compiled.from_json(data["compiled"])
     values["targets"] = tuple(TargetEntry(**entry) for entry in data["targets"])
     values["optimizations"] = tuple(Applied(**entry) for entry in data["optimizations"])
     for name in ("constants", "requires", "notes"):

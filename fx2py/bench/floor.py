@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-from fx2py.artifact import Artifact
+from fx2py.artifact import Artifact, submodule_table
 from fx2py.graph.values import Ref
 from fx2py.program.ir import Assign, Delete, Program, Slot
 
@@ -16,7 +15,7 @@ def floor_of(code: Artifact, bound: Callable[..., Any]) -> Callable[..., Any] | 
     order = chain_of(code.program) if code.program is not None else None
     if order is None:
         return None
-    table = (getattr(inspect.unwrap(bound), "__kwdefaults__", None) or {})["submods"]
+    table = submodule_table(bound)
     return chain([table[index] for index in order])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -12,6 +13,7 @@ from fx2py.cli import render
 from fx2py.cli.bench import bench
 from fx2py.cli.diff import diff
 from fx2py.cli.gen import gen
+from fx2py.cli.log import Remarks
 from fx2py.cli.run import run
 from fx2py.cli.split import split
 from fx2py.errors import Fx2pyError, InternalError
@@ -46,6 +48,7 @@ def fx2py(
 
     The file is read as data: opening it executes nothing.
     """
+    logging.getLogger("fx2py").handlers = [Remarks()]
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from fx2py.artifact import Artifact
+from fx2py.artifact import Artifact, submodule_table
 from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.graph.tensors import TensorCopies
@@ -51,11 +51,12 @@ def timed(execute: Callable[..., Any], inputs: Inputs) -> tuple[Any, float]:
 def bindings(artifact: Artifact, execute: Callable[..., Any]) -> tuple[tuple[str, str], ...]:
     """Each submodule with the way that it is called."""
     names = [entry.name for entry in artifact.manifest.submodules if entry.index is not None]
-    table = (getattr(inspect.unwrap(execute), "__kwdefaults__", None) or {}).get("submods", ())
-    return tuple((name, _manner(bound)) for name, bound in zip(names, table, strict=False))
+    return tuple((name, _manner(bound)) for name, bound in zip(names, submodule_table(execute), strict=False))
 
 
 def _manner(bound: Any) -> str:
+    if getattr(bound, "__module__", "") == "fx2py.artifact.compiled_calls":
+        return "compiled code"
     if isinstance(bound, FunctionType):
         return "generated function"
     if inspect.ismethod(bound) and isinstance(bound.__self__, torch.nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,15 @@ from fx2py.cli.locate import default_folder
 from fx2py.errors import ArtifactError, Fx2pyError
 
 if TYPE_CHECKING:
-    from fx2py.artifact import Manifest
+    from fx2py.artifact import Artifact, Manifest
     from fx2py.program.options import GenerateOptions
+    from fx2py.trust import Policy
+
+
+class Compiler(Enum):
+    """What can compile pieces."""
+
+    INDUCTOR = "inductor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +59,37 @@ def gen(
         bool, typer.Option("--keep-submodules", help="Keep nested graphs as functions; do not flatten them.")
     ] = False,
     split_at: options.SplitAt = None,
+    compile_: Annotated[
+        Compiler | None,
+        typer.Option(
+            "--compile",
+            metavar="inductor",
+            help="Compile the pieces for this machine and keep both. This runs the code, on shapes without numbers.",
+        ),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE",
+            help="Compile for the shapes of these inputs, torch.save'd. Without it: for the recorded shapes.",
+        ),
+    ] = None,
     no_comments: Annotated[bool, typer.Option("--no-comments", help="Leave the comments out.")] = False,
+    allow: options.Allow = None,
+    allow_op: options.AllowOp = None,
+    allow_class: options.AllowClass = None,
+    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Generate readable Python from saved graphs. Executes, imports and resolves nothing of the files."""
-    _check_use(graphs, output, stdout, as_json)
+    _check_use(graphs, output, stdout, as_json, compile_ is not None)
+    if compile_ is None and (inputs or allow or allow_op or allow_class or trust):
+        raise typer.BadParameter(
+            "--inputs and the trust options are for --compile, which alone runs the code."
+        )
     folders = _folders(graphs, output)
+    admitted = options.policy(allow, allow_op, allow_class, trust)
 
     from fx2py.program.options import GenerateOptions
 
@@ -66,6 +99,7 @@ def gen(
         optimize=optimize,
         keep_submodules=keep_submodules,
         split_at=tuple(split_at or ()),
+        compile="inductor" if compile_ is Compiler.INDUCTOR else None,
     )
     if stdout:
         render.print_source(_source(graphs[0], model, wanted))
@@ -75,7 +109,8 @@ def gen(
     with render.progress("generating", len(graphs)) as advance:
         for graph, folder in zip(graphs, folders, strict=True):
             try:
-                done.append(_generate(graph, folder, model, wanted))
+                artifact = _artifact(graph, model, wanted, inputs, admitted).write(folder)
+                done.append(Generated(graph, folder, artifact.source, artifact.manifest))
             except Fx2pyError as fault:
                 faults.append(fault)
             advance(graph.name)
@@ -93,14 +128,20 @@ def _source(graph: Path, model: str | None, wanted: GenerateOptions) -> str:
         return fx2py.generate(graph, model=model, options=wanted).source
 
 
-def _generate(graph: Path, folder: Path, model: str | None, wanted: GenerateOptions) -> Generated:
+def _artifact(
+    graph: Path, model: str | None, wanted: GenerateOptions, inputs: Path | None, admitted: Policy
+) -> Artifact:
     import fx2py
+    from fx2py.replay.inputs import load_inputs
 
-    artifact = fx2py.generate(graph, model=model, options=wanted).write(folder)
-    return Generated(graph, folder, artifact.source, artifact.manifest)
+    found = None if inputs is None else load_inputs(inputs)
+    arguments = None if found is None else (found.args, found.kwargs)
+    return fx2py.generate(graph, model=model, options=wanted, inputs=arguments, policy=admitted)
 
 
-def _check_use(graphs: list[Path], output: Path | None, stdout: bool, as_json: bool) -> None:
+def _check_use(graphs: list[Path], output: Path | None, stdout: bool, as_json: bool, compiles: bool) -> None:
+    if stdout and compiles:
+        raise typer.BadParameter("--stdout prints only source; drop --compile.")
     if stdout and len(graphs) > 1:
         raise typer.BadParameter("--stdout prints the source of one graph; name one.")
     if stdout and (output is not None or as_json):

@@ -130,6 +130,8 @@ def _print_one(console: Console, item: Generated) -> None:
         "modules": str(len(item.manifest.submodules)),
         "tensors": f"{len(_tensors(item.manifest))}, of {_numbers(item.manifest):,} numbers",
     }
+    if item.manifest.compiled is not None:
+        facts["compiled"] = str(item.manifest.compiled)
     if item.manifest.requires:
         facts["to run"] = "needs " + ", ".join(item.manifest.requires)
     print_facts(console, facts)

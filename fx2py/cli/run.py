@@ -112,6 +112,8 @@ def _run(target: Path, request: _Request, policy: Policy) -> Ran:
     subject = open_subject(target, request.model, request.options)
     inputs = choose_inputs(subject.graph, request.inputs, request.seed, request.device, policy)
     execute = subject.artifact.bind(request.device, policy=policy)
+    if subject.artifact.manifest.compiled is not None:
+        execute = torch.no_grad()(execute)
     torch.manual_seed(request.seed)
     result, seconds = timed(execute, inputs)
     returned = plain(result)

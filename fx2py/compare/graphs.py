@@ -27,9 +27,11 @@ def diff_graph(
 ) -> EquivalenceReport:
     """Run the graph in the reference interpreter and the artifact's code, from equal state and inputs, and compare.
 
+    The code is the generated one: compiled pieces round otherwise, and would differ from any interpreter.
     Raises UntrustedTargetError or ReplayError before anything runs when either side cannot be bound.
     """
-    placed = artifact if device is None else artifact.to(device)
+    generated = artifact.without_compiled()
+    placed = generated if device is None else generated.to(device)
     candidate = placed.bind(policy=policy)
     reference = Reference(data, policy, device=device)
     live = tuple(record.live for _, record in data.root.walk() if record.live is not None)

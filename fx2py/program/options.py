@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +12,7 @@ class GenerateOptions:
 
     ``optimize``: leave out what provably changes nothing.
     ``split_at``: operators or modules at which the graph is first cut into pieces, which are then kept as functions.
+    ``compile``: the compiler of the pieces, ``"inductor"``; they are kept as functions then, too.
     """
 
     comments: bool = True
@@ -18,6 +20,7 @@ class GenerateOptions:
     keep_submodules: bool = False
     optimize: bool = False
     split_at: tuple[str, ...] = ()
+    compile: Literal["inductor"] | None = None
 
 
 DEFAULT = GenerateOptions()

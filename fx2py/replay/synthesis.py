@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData, Node, SymMeta, TensorMeta
+from fx2py.graph.values import Value
 from fx2py.replay.containers import unflatten
 from fx2py.replay.index_bounds import index_bound
 from fx2py.replay.values import Values
@@ -26,16 +27,34 @@ def synthesize(data: GraphData, seed: int, policy: Policy) -> tuple[tuple[Any, .
 
     Raises ReplayError for an input without a record.
     """
-    maker = _Maker(data, seed, policy)
+    return arguments(data, _Maker(data, seed, policy).leaf, policy)
+
+
+def arguments(
+    data: GraphData, leaf: Callable[[Node], Any], policy: Policy
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments for a graph in which each placeholder gets the value that ``leaf`` gives it."""
     convention = data.convention
     if convention is None:
         needed = (
             node for node in data.graph.placeholders if not node.args and not str(node.target).startswith("*")
         )
-        return (), {str(node.target): maker.leaf(node) for node in needed}
-    leaves = iter([maker.leaf(node) for node in data.graph.placeholders])
-    args = tuple(unflatten(tree, leaves, maker.constant) for _, tree in convention.args)
-    return args, {name: unflatten(tree, leaves, maker.constant) for name, tree in convention.kwargs}
+        return (), {str(node.target): leaf(node) for node in needed}
+    constant = constant_values(policy)
+    leaves = iter([leaf(node) for node in data.graph.placeholders])
+    args = tuple(unflatten(tree, leaves, constant) for _, tree in convention.args)
+    return args, {name: unflatten(tree, leaves, constant) for name, tree in convention.kwargs}
+
+
+def constant_values(policy: Policy) -> Callable[[Value], Any]:
+    """What a constant of a graph is as an object."""
+    return Values(policy, None, lambda tensor: tensor, _no_attribute).constant
+
+
+def fixed_inputs(data: GraphData) -> Mapping[str, Value]:
+    """The placeholders that must have one value, by name, with that value."""
+    checks = data.contract.checks if data.contract is not None else ()
+    return {check.placeholder: check.value for check in checks if check.constant}
 
 
 class _Maker:
@@ -44,13 +63,9 @@ class _Maker:
     def __init__(self, data: GraphData, seed: int, policy: Policy) -> None:
         self._data = data
         self._generator = torch.Generator().manual_seed(seed)
-        self._constants = (
-            {check.placeholder: check.value for check in data.contract.checks if check.constant}
-            if data.contract is not None
-            else {}
-        )
-        self._sizes = _symbol_sizes(data)
-        self.constant = Values(policy, None, lambda tensor: tensor, _no_attribute).constant
+        self._constants = fixed_inputs(data)
+        self._sizes = symbol_sizes(data)
+        self.constant = constant_values(policy)
 
     def leaf(self, node: Node) -> Any:
         """A value that fits what is recorded of a placeholder."""
@@ -102,7 +117,7 @@ class _Maker:
             ) from None
 
 
-def _symbol_sizes(data: GraphData) -> Mapping[str, int]:
+def symbol_sizes(data: GraphData) -> Mapping[str, int]:
     """A size for each symbol of the inputs, in its range."""
     ranges = {name: (low, high) for name, low, high in data.contract.ranges} if data.contract else {}
     sizes: dict[str, int] = {}

@@ -1,0 +1,119 @@
+"""Compiled pieces: what a manifest records of them, and how they take the place of generated functions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from fx2py.artifact import signing
+from fx2py.artifact.machine import Machine, this_machine
+
+NOT_OURS = "not compiled by this user; --trust loads them"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A tensor that compiled code was made for; a size or stride that may vary is None."""
+
+    dtype: str
+    shape: tuple[int | None, ...]
+    stride: tuple[int | None, ...]
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> TensorSpec:
+        """The spec of a tensor; symbolic sizes may vary."""
+        shape, stride = (
+            tuple(size if type(size) is int else None for size in sizes)
+            for sizes in (tensor.shape, tensor.stride())
+        )
+        return cls(str(tensor.dtype).removeprefix("torch."), shape, stride)
+
+    def fits(self, tensor: Any, device_type: str) -> bool:
+        """Whether code for this spec may get a value."""
+        return (
+            type(tensor) in (torch.Tensor, torch.nn.Parameter)
+            and tensor.device.type == device_type
+            and tensor.layout == torch.strided
+            and not (tensor.is_conj() or tensor.is_neg())
+            and str(tensor.dtype) == f"torch.{self.dtype}"
+            and _same_sizes(tensor.shape, self.shape)
+            and _same_sizes(tensor.stride(), self.stride)
+        )
+
+
+def _same_sizes(sizes: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(sizes) == len(wanted) and all(w is None or s == w for s, w in zip(sizes, wanted, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPiece:
+    """The compiled code of one submodule: its ``file`` in the folder, which pieces that repeat each other share.
+
+    ``inputs`` has a spec for each argument, None for an integer; ``weights`` are the tensors of ``weights.pt`` that
+    the code takes after them. ``is_single``: it returns one value, not a tuple. ``is_direct``: no result is a view of
+    an argument or weight.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    inputs: tuple[TensorSpec | None, ...]
+    weights: tuple[tuple[str, TensorSpec], ...]
+    is_single: bool
+    is_direct: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The compiled pieces of a folder, what they were compiled by and for, and the signature of who did it."""
+
+    backend: str
+    device: str
+    machine: Machine
+    pieces: tuple[CompiledPiece, ...]
+    signature: str = ""
+
+    def __str__(self) -> str:
+        files = {piece.file for piece in self.pieces}
+        return f"{len(self.pieces)} pieces by {self.backend}, {len(files)} of them different"
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Compiled:
+        """What ``dataclasses.asdict`` made of one; raises KeyError, TypeError or ValueError for other data."""
+        pieces = tuple(_piece(entry) for entry in data["pieces"])
+        return cls(**{**data, "machine": Machine(**data["machine"]), "pieces": pieces})
+
+    def signed(self, source: str) -> Compiled:
+        """These pieces, signed by this user as those of ``source``; OSError when there is no place for a key."""
+        return replace(self, signature=signing.sign(self._message(source)))
+
+    def is_ours(self, source: str) -> bool:
+        return signing.is_signed(self._message(source), self.signature)
+
+    def _message(self, source: str) -> bytes:
+        """All that decides what is run and on what, so that no part of it can be put in another place."""
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        return json.dumps(["fx2py", digest, asdict(replace(self, signature=""))], sort_keys=True).encode()
+
+    def fault(self, source: str, device_type: str, trusted: bool) -> str:
+        """Why these pieces are not used on this machine and device, or ''."""
+        if device_type != self.device:
+            return f"compiled for the device {self.device}"
+        difference = self.machine.difference(this_machine(self.device))
+        if difference:
+            return difference
+        return "" if trusted or self.is_ours(source) else NOT_OURS
+
+
+def _piece(entry: dict[str, Any]) -> CompiledPiece:
+    inputs = tuple(None if spec is None else _spec(spec) for spec in entry["inputs"])
+    weights = tuple((str(name), _spec(spec)) for name, spec in entry["weights"])
+    return CompiledPiece(**{**entry, "inputs": inputs, "weights": weights})
+
+
+def _spec(entry: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(entry["dtype"], tuple(entry["shape"]), tuple(entry["stride"]))

@@ -1,0 +1,189 @@
+"""Compiled pieces in the place of generated functions: called where they fit, the generated function elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch._C._dynamo.guards import GlobalStateGuard, TensorGuards
+
+from fx2py.artifact.compiled import Compiled, CompiledPiece, TensorSpec
+from fx2py.artifact.kernels import Boxed, load
+from fx2py.errors import ArtifactError
+
+_log = logging.getLogger(__name__)
+_SOME_SIZE = 2
+"""Stands for a size that varies where a tensor of the right kind is all that is needed."""
+
+Piece = Callable[..., Any]
+
+
+def replacements(
+    compiled: Compiled,
+    files: Mapping[str, bytes],
+    tensors: Mapping[str, torch.Tensor],
+    generated: Mapping[str, Piece],
+) -> dict[str, Piece]:
+    """For each of the generated pieces that was compiled, by name, what stands in its place.
+
+    Raises ArtifactError when a file is not the one that was compiled or when a weight is not what the code takes.
+    """
+    with ordinary_state():
+        if not is_ordinary():
+            raise ArtifactError("torch is set to another default dtype or to deterministic algorithms")
+        state = GlobalStateGuard()
+    functions: dict[str, Boxed] = {}
+    made: dict[str, Piece] = {}
+    notice = _Notice()
+    for piece in compiled.pieces:
+        if piece.name in generated:
+            if piece.sha256 not in functions:
+                functions[piece.sha256] = load(_checked(piece, files), direct=piece.is_direct)
+            call = _Call(functions[piece.sha256], _weights(piece, tensors, compiled.device), piece.is_single)
+            otherwise = notice.before(piece.name, generated[piece.name])
+            made[piece.name] = call.guarded(_Guard(piece, compiled.device, state), otherwise)
+    return made
+
+
+def is_compiled(bound: Any) -> bool:
+    """Whether a bound submodule calls compiled code."""
+    return getattr(bound, "__module__", "") == __name__
+
+
+def _checked(piece: CompiledPiece, files: Mapping[str, bytes]) -> bytes:
+    content = files.get(piece.file, b"")
+    if hashlib.sha256(content).hexdigest() != piece.sha256:
+        raise ArtifactError(f"{piece.file} is missing or not the file that the manifest names")
+    return content
+
+
+def _weights(
+    piece: CompiledPiece, tensors: Mapping[str, torch.Tensor], device_type: str
+) -> tuple[torch.Tensor, ...]:
+    for name, spec in piece.weights:
+        if not spec.fits(tensors.get(name), device_type):
+            raise ArtifactError(f"{piece.name} was compiled for another {name} than the folder holds")
+    return tuple([tensors[name] for name, _ in piece.weights])
+
+
+class _Guard:
+    """Whether a call is one that a piece was compiled for: ``exactly`` is quick and may miss some, ``fits`` is sure."""
+
+    def __init__(self, piece: CompiledPiece, device_type: str, state: GlobalStateGuard) -> None:
+        self._inputs = piece.inputs
+        self._device_type = device_type
+        self.state = state.check
+        with ordinary_state():
+            self.exactly = _tensor_check(piece.inputs, device_type)
+        with torch.inference_mode():
+            self.exactly_in_inference = _tensor_check(piece.inputs, device_type)
+
+    def fits(self, args: tuple[Any, ...]) -> bool:
+        return (
+            len(args) == len(self._inputs)
+            and is_ordinary()
+            and all(
+                type(arg) is int if spec is None else spec.fits(arg, self._device_type)
+                for arg, spec in zip(args, self._inputs, strict=True)
+            )
+        )
+
+
+def _tensor_check(inputs: Sequence[TensorSpec | None], device_type: str) -> Callable[..., bool]:
+    """torch's own check of types, dtypes, devices, sizes and strides, in one call, on the arguments of a piece."""
+    tensors = [spec for spec in inputs if spec is not None]
+    examples = [_example(spec, device_type) for spec in tensors]
+    sizes: list[Any] = [list(spec.shape) for spec in tensors]
+    strides: list[Any] = [list(spec.stride) for spec in tensors]
+    check = TensorGuards(*examples, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
+    if len(tensors) == len(inputs):
+        return check
+    places = [place for place, spec in enumerate(inputs) if spec is not None]
+    integers = [place for place, spec in enumerate(inputs) if spec is None]
+
+    def check_both(*args: Any) -> bool:
+        return all(type(args[place]) is int for place in integers) and check(
+            *[args[place] for place in places]
+        )
+
+    return check_both
+
+
+def _example(spec: TensorSpec, device_type: str) -> torch.Tensor:
+    shape, stride = (
+        [_SOME_SIZE if size is None else size for size in sizes] for sizes in (spec.shape, spec.stride)
+    )
+    return torch.empty_strided(shape, stride, dtype=getattr(torch, spec.dtype), device=device_type)
+
+
+class _Call:
+    """A compiled function with its weights bound."""
+
+    def __init__(self, function: Boxed, weights: tuple[torch.Tensor, ...], is_single: bool) -> None:
+        self._function, self._weights, self._is_single = function, weights, is_single
+
+    def guarded(self, guard: _Guard, otherwise: Piece) -> Piece:
+        """The function where ``guard`` admits the call, else ``otherwise``; plain closures, for they cost the least."""
+        function, weights = self._function, self._weights
+        state, exactly, inference, fits = guard.state, guard.exactly, guard.exactly_in_inference, guard.fits
+
+        def compiled_single(*args: Any) -> Any:
+            if (state() and (exactly(*args) or inference(*args))) or fits(args):
+                return function([*args, *weights])[0]
+            return otherwise(*args)
+
+        def compiled_several(*args: Any) -> Any:
+            if (state() and (exactly(*args) or inference(*args))) or fits(args):
+                return function([*args, *weights])
+            return otherwise(*args)
+
+        return compiled_single if self._is_single else compiled_several
+
+
+class _Notice:
+    """Says once that a piece runs as generated code, and why; a program that falls back for good would not notice."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def before(self, name: str, generated: Piece) -> Piece:
+        def call(*args: Any) -> Any:
+            if not self._said:
+                self._said = True
+                _log.warning("%s runs as generated code: %s.", name, self._reason())
+            return generated(*args)
+
+        return call
+
+    @staticmethod
+    def _reason() -> str:
+        if torch.is_grad_enabled():
+            return "compiled pieces give no gradients; call it under torch.no_grad()"
+        return (
+            "it was compiled for other inputs"
+            if is_ordinary()
+            else "a mode is on that it was not compiled for"
+        )
+
+
+@contextmanager
+def ordinary_state() -> Iterator[None]:
+    """Without gradients, inference mode and autocast, as pieces are compiled."""
+    with torch.inference_mode(False), torch.no_grad(), torch._C._DisableAutocast():
+        yield
+
+
+def is_ordinary() -> bool:
+    """Whether torch computes now as it does in ``ordinary_state``: in no mode that compiled code knows nothing of."""
+    return not (
+        torch.is_grad_enabled()
+        or torch._C._is_any_autocast_enabled()
+        or torch.are_deterministic_algorithms_enabled()
+        or torch.get_default_dtype() is not torch.float32
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )

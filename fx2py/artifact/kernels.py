@@ -1,0 +1,122 @@
+"""One compiled function as bytes, and back: what torch serializes of it, with the kernels that it was linked to.
+
+torch's own serialized form holds kernels for the CPU as C++ source and would compile them again in every process.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+import pickle
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from torch._inductor.async_compile import AsyncCompile
+from torch._inductor.codecache import CppPythonBindingsCodeCache
+from torch._inductor.standalone_compile import AOTCompiledArtifact
+
+from fx2py.errors import ArtifactError
+
+Boxed = Callable[[list[Any]], Any]
+"""A compiled function: takes its arguments as one list, which it empties, and returns a list or tuple."""
+
+_FUNCTION = "function"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def pack(function: bytes, kernels: Mapping[str, Path]) -> bytes:
+    """A serialized function and the shared libraries of its kernels as one archive; equal parts give equal bytes."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(_FUNCTION, _EPOCH), function)
+        for name in sorted(kernels):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), kernels[name].read_bytes())
+    return packed.getvalue()
+
+
+def load(packed: bytes, *, direct: bool) -> Boxed:
+    """The function in an archive, ready to be called. This runs machine code: the bytes must be one's own.
+
+    ``direct`` leaves out the wrapper in which torch restores views of inputs, for a function that returns none.
+    Raises ArtifactError when it cannot be loaded.
+    """
+    try:
+        return _loaded(packed, direct)
+    except _UNLOADABLE as error:
+        raise ArtifactError(f"a compiled piece cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+_UNLOADABLE = (
+    *(OSError, ImportError, RuntimeError, AssertionError, LookupError, AttributeError, ValueError, TypeError),
+    *(EOFError, SyntaxError, pickle.UnpicklingError, zipfile.BadZipFile),
+)
+"""What torch and Python raise on bytes that are no compiled function, or where machine code may not be loaded."""
+
+
+def _loaded(packed: bytes, direct: bool) -> Boxed:
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    function = parts.pop(_FUNCTION)
+    with private_cache(), _stored_kernels(parts):
+        loaded = AOTCompiledArtifact.deserialize(function)
+    inner = getattr(loaded.inner_fn.compiled_fn, "current_callable", None)
+    return inner if direct and inner is not None else lambda args: loaded(*args)
+
+
+@contextmanager
+def private_cache() -> Iterator[None]:
+    """torch keeps what it compiles and loads meanwhile where no other process finds or puts files."""
+    with _ONE_AT_A_TIME, patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": _private_folder().name}):
+        yield
+
+
+@contextmanager
+def recorded_kernels() -> Iterator[dict[str, Path]]:
+    """The shared libraries of the kernels that are compiled meanwhile, by the name that ``pack`` stores them under."""
+    recorded: dict[str, Path] = {}
+    compile_kernel = AsyncCompile.cpp_pybinding
+
+    def compile_and_record(self: AsyncCompile, argtypes: list[str], source_code: str) -> Any:
+        kernel = compile_kernel(self, argtypes, source_code)
+        recorded[_kernel_name(argtypes, source_code)] = Path(kernel.__self__.__file__)
+        return kernel
+
+    with patch.object(AsyncCompile, "cpp_pybinding", compile_and_record):
+        yield recorded
+
+
+@contextmanager
+def _stored_kernels(stored: Mapping[str, bytes]) -> Iterator[None]:
+    """Kernels are loaded from these bytes meanwhile, and never compiled."""
+
+    def load_kernel(self: AsyncCompile, argtypes: list[str], source_code: str) -> Any:
+        content = stored[_kernel_name(argtypes, source_code)]
+        name = hashlib.sha256(content).hexdigest()[:32]
+        path = Path(_private_folder().name) / f"{name}.so"
+        if not path.exists():
+            path.write_bytes(content)
+        library: Any = CppPythonBindingsCodeCache._load_library(str(path), name)
+        return library.kernel
+
+    with patch.object(AsyncCompile, "cpp_pybinding", load_kernel):
+        yield
+
+
+def _kernel_name(argtypes: list[str], source_code: str) -> str:
+    digest = hashlib.sha256("\0".join((*argtypes, source_code)).encode())
+    return f"{digest.hexdigest()[:32]}.so"
+
+
+@functools.cache
+def _private_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that only this process and user can write to; it goes when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="fx2py-", ignore_cleanup_errors=True)

@@ -1,0 +1,200 @@
+"""From an artifact whose graph was split to the same artifact with its pieces compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils import _pytree as pytree
+
+from fx2py.artifact import Artifact, submodule_table
+from fx2py.artifact.artifact import COMPILED, Binder
+from fx2py.artifact.compiled import Compiled, CompiledPiece
+from fx2py.artifact.compiled_calls import ordinary_state
+from fx2py.artifact.machine import this_machine
+from fx2py.compile.inductor import compiled_bytes
+from fx2py.compile.symbolic import Arguments, fake_arguments
+from fx2py.compile.trace import NotCompiledError, Traced, trace, versions
+from fx2py.graph.data import GraphData
+from fx2py.replay.inputs import Inputs
+from fx2py.trust import Policy
+
+BACKEND = "inductor"
+
+
+def compile_pieces(
+    data: GraphData, artifact: Artifact, inputs: Inputs | None = None, policy: Policy | None = None
+) -> Artifact:
+    """The artifact with its pieces compiled for this machine: for ``inputs``, else for what the graph records.
+
+    A piece that no compiled form is exactly the same as stays generated code, and the manifest says why. Raises
+    ReplayError for a graph without records when there are no ``inputs``, UntrustedTargetError where ``bind`` would.
+    """
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    gate = policy or Policy(trust_all=data.provenance.path is None)
+    arguments = fake_arguments(data, mode, inputs, gate)
+    tensors = {
+        name: mode.from_tensor(tensor, static_shapes=True) for name, tensor in artifact.tensors.items()
+    }
+    code = _Code(artifact, artifact.binder(policy), tensors, mode)
+    calls = code.recorded_calls(arguments)
+    device_type = _device_type((arguments, tensors))
+    compiling = _Compiling(code, device_type, any(call.changes_inputs for call in calls.values()))
+    for name in code.pieces:
+        compiling.add(name, calls.get(name))
+    return _completed(artifact, compiling)
+
+
+def _device_type(values: Any) -> str:
+    """The kind of device that the first tensor is on."""
+    tensors = (leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, torch.Tensor))
+    return next((tensor.device.type for tensor in tensors), "cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """The fake arguments of a piece's first call, and whether it changed one of them or a weight in place."""
+
+    args: tuple[Any, ...]
+    changes_inputs: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Code:
+    """Generated code over fake tensors."""
+
+    artifact: Artifact
+    bind_to: Binder
+    tensors: Mapping[str, torch.Tensor]
+    mode: FakeTensorMode
+
+    @property
+    def slots(self) -> list[str]:
+        return [entry.name for entry in self.artifact.manifest.submodules if entry.index is not None]
+
+    @property
+    def pieces(self) -> list[str]:
+        return [entry.name for entry in self.artifact.manifest.submodules if entry.mode == "function"]
+
+    def piece(self, name: str, tensors: Mapping[str, torch.Tensor]) -> Callable[..., Any]:
+        """One piece as generated, bound to ``tensors``."""
+        table = submodule_table(self.bind_to(tensors, {}))
+        found: Callable[..., Any] = table[self.slots.index(name)]
+        return found
+
+    def recorded_calls(self, arguments: Arguments) -> dict[str, _Call]:
+        """What each piece is called with, by name, when the whole code runs."""
+        calls: dict[str, _Call] = {}
+        bound = self.bind_to(self.tensors, {})
+        table = submodule_table(bound)
+        table[:] = [
+            self._recorder(name, piece, calls) for name, piece in zip(self.slots, table, strict=False)
+        ]
+        args, kwargs = arguments
+        with ordinary_state(), self.mode:
+            bound(*args, **kwargs)
+        return calls
+
+    def _recorder(self, name: str, piece: Callable[..., Any], calls: dict[str, _Call]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            before = versions((*args, *self.tensors.values()))
+            result = piece(*args, **kwargs)
+            calls.setdefault(name, _Call(args, before != versions((*args, *self.tensors.values()))))
+            return result
+
+        return call
+
+    def traced(self, name: str, call: _Call) -> Traced:
+        inputs = [_fresh(value, self.mode) for value in call.args]
+        return trace(partial(self.piece, name), inputs, self.tensors, self.mode)
+
+
+def _fresh(value: Any, mode: FakeTensorMode) -> Any:
+    """A fake tensor of the same kind that shares memory with nothing."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.layout != torch.strided or value.is_conj() or value.is_neg() or value.is_quantized:
+        raise NotCompiledError("it takes a tensor that is not a plain array of numbers")
+    with mode:
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
+
+
+@dataclass(slots=True, eq=False)
+class _Compiling:
+    """The pieces that were compiled so far, each different one once, and those that were left out."""
+
+    code: _Code
+    device_type: str
+    changes_memory: bool
+    functions: dict[object, str] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    pieces: list[CompiledPiece] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, call: _Call | None) -> None:
+        try:
+            self.pieces.append(self._compiled(name, call))
+        except NotCompiledError as reason:
+            self.notes.append(f"{name} stays generated code: {reason}")
+
+    def _compiled(self, name: str, call: _Call | None) -> CompiledPiece:
+        if call is None:
+            raise NotCompiledError("it is not called")
+        traced = self.code.traced(name, call)
+        if traced.device_types - {self.device_type}:
+            raise NotCompiledError(f"it takes tensors of another device than {self.device_type}")
+        if traced.shares_memory and self.changes_memory:
+            raise NotCompiledError(
+                "its results share memory, and a piece of the graph changes memory in place"
+            )
+        if traced.key not in self.functions:
+            self.functions[traced.key] = self._file(compiled_bytes(traced, self.code.mode))
+        file = self.functions[traced.key]
+        return CompiledPiece(
+            name,
+            file,
+            hashlib.sha256(self.files[file]).hexdigest(),
+            traced.input_specs,
+            traced.weight_specs,
+            traced.is_single,
+            is_direct=not traced.returns_views,
+        )
+
+    def _file(self, content: bytes) -> str:
+        file = f"{COMPILED}/{hashlib.sha256(content).hexdigest()[:16]}.bin"
+        self.files[file] = content
+        return file
+
+
+def _completed(artifact: Artifact, compiling: _Compiling) -> Artifact:
+    """The artifact with what was compiled, signed; unsigned, with a note, where no key can be kept."""
+    environment = compiling.code.mode.shape_env
+    assumed = sorted({str(guard.expr) for guard in environment.guards}) if environment else []
+    pieces = tuple(piece for piece in compiling.pieces if not (assumed and _varies(piece)))
+    notes = [*artifact.manifest.notes, *compiling.notes]
+    if len(pieces) < len(compiling.pieces):
+        conditions = " and ".join(assumed)
+        notes.append(
+            f"pieces whose sizes vary stay generated code: compiled, they hold only where {conditions}"
+        )
+    machine = this_machine(compiling.device_type)
+    compiled = Compiled(BACKEND, compiling.device_type, machine, pieces)
+    try:
+        compiled = compiled.signed(artifact.source)
+    except OSError as error:
+        notes.append(f"the compiled pieces are not signed, for there is no place for a key: {error}")
+    manifest = dataclasses.replace(artifact.manifest, compiled=compiled, notes=tuple(notes))
+    files = {piece.file: compiling.files[piece.file] for piece in pieces}
+    return dataclasses.replace(artifact, manifest=manifest, compiled_files=files)
+
+
+def _varies(piece: CompiledPiece) -> bool:
+    """Whether a piece takes sizes that vary."""
+    return any(spec is None or None in (*spec.shape, *spec.stride) for spec in piece.inputs)

@@ -1,0 +1,131 @@
+"""Tracing: a generated piece becomes a graph of operators over its arguments and the tensors that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from fx2py.artifact.compiled import TensorSpec
+from fx2py.artifact.compiled_calls import is_ordinary, ordinary_state
+
+Piece = Callable[..., Any]
+Rebind = Callable[[Mapping[str, torch.Tensor]], Piece]
+"""A piece, bound to other tensors of the same names."""
+
+
+class NotCompiledError(Exception):
+    """A piece that cannot be compiled exactly; the text is the reason, as the end of a sentence."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traced:
+    """A piece as operators: ``module`` takes ``inputs`` and then the ``weights``, and returns a tuple of tensors.
+
+    ``is_single``: the piece itself returns one value. ``shares_memory``: a result is a view of another value;
+    ``returns_views``: of an input or weight.
+    """
+
+    module: fx.GraphModule
+    inputs: tuple[Any, ...]
+    weights: tuple[tuple[str, torch.Tensor], ...]
+    is_single: bool
+    shares_memory: bool
+    returns_views: bool
+
+    @property
+    def input_specs(self) -> tuple[TensorSpec | None, ...]:
+        return tuple(
+            TensorSpec.of(value) if isinstance(value, torch.Tensor) else None for value in self.inputs
+        )
+
+    @property
+    def weight_specs(self) -> tuple[tuple[str, TensorSpec], ...]:
+        return tuple((name, TensorSpec.of(tensor)) for name, tensor in self.weights)
+
+    @property
+    def device_types(self) -> set[str]:
+        tensors = (*self.inputs, *[tensor for _, tensor in self.weights])
+        return {tensor.device.type for tensor in tensors if isinstance(tensor, torch.Tensor)}
+
+    @property
+    def key(self) -> object:
+        """Equal for pieces that one compiled function serves: the same operators on the same kinds of tensors."""
+        if any(node.op == "get_attr" for node in self.module.graph.nodes):
+            return id(self)
+        sizes = tuple([str(size) for value in self.inputs for size in _sizes(value)])
+        kinds = (self.input_specs, tuple(spec for _, spec in self.weight_specs))
+        return self.module.code, sizes, kinds, self.is_single, self.returns_views
+
+
+def _sizes(value: Any) -> tuple[Any, ...]:
+    return (*value.shape, *value.stride()) if isinstance(value, torch.Tensor) else (value,)
+
+
+def trace(
+    rebind: Rebind, inputs: Sequence[Any], tensors: Mapping[str, torch.Tensor], mode: FakeTensorMode
+) -> Traced:
+    """Trace a piece on fake inputs and fake tensors; raises NotCompiledError when no compiled form is the same."""
+    if not all(isinstance(value, torch.Tensor | torch.SymInt) for value in inputs):
+        raise NotCompiledError("it takes something else than tensors")
+    results: list[Any] = []
+
+    def flat(given: list[Any], named: dict[str, torch.Tensor]) -> list[Any]:
+        results[:] = [rebind(named)(*given)]
+        return pytree.tree_leaves(results)
+
+    given = (*inputs, *tensors.values())
+    before = versions(given)
+    with ordinary_state():
+        with mode, enable_python_dispatcher():
+            module = make_fx(flat)(list(inputs), dict(tensors))
+        if not is_ordinary():
+            raise NotCompiledError("it leaves a mode switched for what follows")
+    if before != versions(given):
+        raise NotCompiledError("it changes what it is given in place")
+    module, weights = _pruned(module, len(inputs), tensors)
+    returned = results[0] if isinstance(results[0], tuple) else (results[0],)
+    if not all(isinstance(value, torch.Tensor | torch.SymInt) for value in returned):
+        raise NotCompiledError("it returns something else than tensors")
+    is_single = not isinstance(results[0], tuple)
+    made, owned = _storages(returned), _storages(given)
+    returns_views = not set(made).isdisjoint(owned)
+    shares_memory = returns_views or len(set(made)) < len(made)
+    return Traced(module, tuple(inputs), weights, is_single, shares_memory, returns_views)
+
+
+def versions(values: Sequence[Any]) -> list[int]:
+    """A number for each tensor that changes when the tensor is changed in place."""
+    return [value._version for value in values if isinstance(value, torch.Tensor)]
+
+
+def _storages(values: Sequence[Any]) -> list[int]:
+    return [value.untyped_storage()._cdata for value in values if isinstance(value, torch.Tensor)]
+
+
+def _pruned(
+    module: fx.GraphModule, inputs: int, tensors: Mapping[str, torch.Tensor]
+) -> tuple[fx.GraphModule, tuple[tuple[str, torch.Tensor], ...]]:
+    """The traced module without the tensors that it does not use, its parameters numbered, and those that it does."""
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    weights: list[tuple[str, torch.Tensor]] = []
+    placeholders = module.graph.find_nodes(op="placeholder")
+    for node, named in zip(placeholders, (*[None] * inputs, *tensors.items()), strict=True):
+        if named is None or node.users:
+            copies[node] = graph.placeholder(f"arg{len(copies)}")
+            copies[node].meta = dict(node.meta)
+            weights += [] if named is None else [named]
+    for node in module.graph.nodes:
+        if node.op == "output":
+            graph.output(tuple(fx.map_arg(node.args[0], copies.__getitem__)))
+        elif node.op != "placeholder":
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    return fx.GraphModule(module, graph), tuple(weights)
