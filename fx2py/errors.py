@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -55,14 +57,32 @@ class OptionError(Fx2pyError):
 
 
 class UntrustedTargetError(Fx2pyError):
-    """A name from a file may not become a callable or class; the hint names the exact option that admits it."""
+    """A name from a file may not become a callable or class; the hint names the exact option that admits it.
+
+    ``place`` is the file that names it, where that is known.
+    """
 
     def __init__(
-        self, name: str, option: str, reason: str = "is not among the names that fx2py admits"
+        self,
+        name: str,
+        option: str,
+        reason: str = "is not among the names that fx2py admits",
+        place: str | None = None,
     ) -> None:
         self.name = name
         self.option = option
-        super().__init__(f"{name} {reason}", f"Read the code first; to admit it, pass {option}.")
+        self.reason = reason
+        prefix = f"{place}: " if place else ""
+        super().__init__(f"{prefix}{name} {reason}", f"Read the code first; to admit it, pass {option}.")
+
+
+@contextmanager
+def refusals_name(place: str | None) -> Iterator[None]:
+    """Makes each UntrustedTargetError that is raised inside say which file named what was refused."""
+    try:
+        yield
+    except UntrustedTargetError as refused:
+        raise UntrustedTargetError(refused.name, refused.option, refused.reason, place) from None
 
 
 class ArtifactError(Fx2pyError):

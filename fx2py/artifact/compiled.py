@@ -81,12 +81,6 @@ class Compiled:
         files = {piece.file for piece in self.pieces}
         return f"{len(self.pieces)} pieces by {self.backend}, {len(files)} of them different"
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Compiled:
-        """What ``dataclasses.asdict`` made of one; raises KeyError, TypeError or ValueError for other data."""
-        pieces = tuple(_piece(entry) for entry in data["pieces"])
-        return cls(**{**data, "machine": Machine(**data["machine"]), "pieces": pieces})
-
     def signed(self, source: str) -> Compiled:
         """These pieces, signed by this user as those of ``source``; OSError when there is no place for a key."""
         return replace(self, signature=signing.sign(self._message(source)))
@@ -107,13 +101,3 @@ class Compiled:
         if difference:
             return difference
         return "" if trusted or self.is_ours(source) else NOT_OURS
-
-
-def _piece(entry: dict[str, Any]) -> CompiledPiece:
-    inputs = tuple(None if spec is None else _spec(spec) for spec in entry["inputs"])
-    weights = tuple((str(name), _spec(spec)) for name, spec in entry["weights"])
-    return CompiledPiece(**{**entry, "inputs": inputs, "weights": weights})
-
-
-def _spec(entry: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(entry["dtype"], tuple(entry["shape"]), tuple(entry["stride"]))

@@ -28,6 +28,7 @@ _RENAME_EXCHANGE = 2
 def whole_file(target: Path) -> Iterator[Path]:
     """A path to write a file to, which becomes ``target`` in one step when nothing is raised. Raises OSError."""
     staging = target.with_name(f".{target.name}.{os.getpid()}")
+    staging.touch(exist_ok=False)
     try:
         yield staging
         staging.replace(target)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from fx2py.artifact.compiled import Compiled
+from fx2py.artifact.typed import typed
 from fx2py.emit.expressions import Scope, value_text
 from fx2py.emit.notes import value_note
 from fx2py.emit.text import comment
@@ -24,9 +25,12 @@ from fx2py.program.ir import REQUIRED, Applied, Assign, Program, Submodule
 from fx2py.program.liveness import leaves, values_of
 from fx2py.program.memory import planned_peak
 from fx2py.program.options import GenerateOptions
+from fx2py.read.origin import printable
 
 SCHEMA = 2
 """2 has ``compiled``; 1 is read as it is."""
+MAX_TEXT = 2**28
+"""The bytes that a manifest and the code of a folder may have."""
 VERSION = "0.2.0"
 
 
@@ -124,6 +128,13 @@ class Manifest:
         return {"schema": data.pop("schema"), "fx2py": data.pop("fx2py"), "torch": data.pop("torch"), **data}
 
 
+@dataclass(frozen=True, slots=True)
+class _Versioned:
+    """What every schema has."""
+
+    schema: int
+
+
 def manifest_text(manifest: Manifest) -> str:
     return json.dumps(manifest.to_json(), indent=2) + "\n"
 
@@ -135,41 +146,18 @@ def read_manifest(path: Path, shown: Path | None = None) -> Manifest:
     """
     named = shown or path
     try:
+        if path.stat().st_size > MAX_TEXT:
+            raise ValueError("it is too long")
         data = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema"] > SCHEMA:
-            raise ArtifactError(
-                f"{named} is of schema {data['schema']}, newer than {SCHEMA}.", "Update fx2py."
-            )
-        return _manifest(data)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        schema = typed(_Versioned, data, "it").schema
+        if schema > SCHEMA:
+            raise ArtifactError(f"{named} is of schema {schema}, newer than {SCHEMA}.", "Update fx2py.")
+        manifest: Manifest = typed(Manifest, data, "it")
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
-            f"{named} is not a readable manifest ({error}).", "Generate the folder again."
+            f"{named} is not a readable manifest ({printable(str(error))}).", "Generate the folder again."
         ) from None
-
-
-def _manifest(data: dict[str, Any]) -> Manifest:
-    known = {field.name for field in dataclasses.fields(Manifest)}
-    values = {name: value for name, value in data.items() if name in known}
-    values["graph"] = GraphOrigin(**data["graph"])
-    values["inputs"] = tuple(InputEntry(**entry) for entry in data["inputs"])
-    values["submodules"] = tuple(_submodule_entry(entry) for entry in data["submodules"])
-    values["weights"] = _tensor_entries(data["weights"])
-    values["memory"] = MemoryEntry(**data["memory"])
-    values["compiled"] = data.get("compiled") and Compiled.from_json(data["compiled"])
-    values["targets"] = tuple(TargetEntry(**entry) for entry in data["targets"])
-    values["optimizations"] = tuple(Applied(**entry) for entry in data["optimizations"])
-    for name in ("constants", "requires", "notes"):
-        values[name] = tuple(data[name])
-    return Manifest(**values)
-
-
-def _tensor_entries(entries: list[dict[str, Any]]) -> tuple[TensorEntry, ...]:
-    return tuple(TensorEntry(entry["name"], entry["dtype"], tuple(entry["shape"])) for entry in entries)
-
-
-def _submodule_entry(entry: dict[str, Any]) -> SubmoduleEntry:
-    tensors = {name: _tensor_entries(entry[name]) for name in ("parameters", "buffers")}
-    return SubmoduleEntry(**{**entry, **tensors, "inputs": tuple(entry["inputs"])})
+    return manifest
 
 
 # -- from a Program ----------------------------------------------------------------------------------------------

@@ -50,8 +50,11 @@ def recorded_graph(artifact: Artifact, folder: Path) -> GraphData:
             f"{folder} was generated from a live object; there is no file to go back to.", _ELSE
         )
     path = Path(os.path.normpath(folder / origin.path))
-    if not path.exists():
+    if not os.path.exists(path):  # which, unlike Path.exists, takes a name that no file can have
         raise ArtifactError(f"{folder} was generated from {path}, which is not there any more.", _ELSE)
     if path.is_file() and sha256_of(path) != origin.sha256:
         raise ArtifactError(f"{path} has changed since {folder} was generated from it.", _ELSE)
-    return open_graph(path, model=origin.model)
+    data = open_graph(path, model=origin.model)
+    if data.provenance.sha256 != origin.sha256:
+        raise ArtifactError(f"{path} has changed since {folder} was generated from it.", _ELSE)
+    return data

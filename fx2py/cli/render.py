@@ -76,7 +76,7 @@ def working(text: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(text):
+    with console.status(shown(text)):
         yield
 
 
@@ -85,13 +85,18 @@ def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
     """A bar on a terminal while ``total`` things are worked on; call the result with the name of each that is done."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     console = stderr()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(text, total=total)
 
         def advance(name: str) -> None:
-            bar.update(task, advance=1, description=f"{text} (done: {name})")
+            bar.update(task, advance=1, description=shown(f"{text} (done: {name})").plain)
 
         yield advance
 

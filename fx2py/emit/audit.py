@@ -8,7 +8,7 @@ from typing import Any
 from fx2py.emit.grammar import GrammarError, path_name
 from fx2py.emit.parse import Parsed, parse
 from fx2py.emit.read_tail import BuiltModule, Tail
-from fx2py.errors import ArtifactError, UntrustedTargetError
+from fx2py.errors import ArtifactError, UntrustedTargetError, refusals_name
 from fx2py.graph.values import GETATTR, Dict, EnumMember, Name, OpName, Ref, walk
 from fx2py.program.ir import FIELDS_OF, Assign, Bind, Function, Load, Local, Method
 from fx2py.program.liveness import leaves, values_of
@@ -33,10 +33,8 @@ def audit(source: str, policy: Policy, place: str) -> None:
             f"{place}, line {error.line}: {error}, so it is not code that fx2py would have written.",
             "Read the file; if you trust it, pass --trust.",
         ) from None
-    admitted = set()
-    for name in _checked_names(parsed, policy):
-        admitted.add(name.path)
-    _check_imports(parsed, admitted)
+    with refusals_name(place):
+        _check_imports(parsed, {name.path for name in _checked_names(parsed, policy)})
 
 
 def _checked_names(parsed: Parsed, policy: Policy) -> Iterator[Name]:

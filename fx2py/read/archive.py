@@ -29,6 +29,8 @@ class Archive:
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
         try:
+            if not Path(path).is_file():
+                raise OSError("there is no such file")
             self._zip = zipfile.ZipFile(self.path)
         except _ZIP_FAULTS as error:
             raise UnknownFormatError(f"{self.path} is not a zip archive, or is damaged: {error}") from None
@@ -99,7 +101,16 @@ class Archive:
             if name in index:
                 raise self.fault(name, "is there twice")
             index[name] = member
+        self._check_places(members)
         return index
+
+    def _check_places(self, members: list[zipfile.ZipInfo]) -> None:
+        """Members that share bytes of the file would be read over and over: a small file with huge contents."""
+        end, before = 0, ""
+        for member in sorted(members, key=lambda each: each.header_offset):
+            if member.header_offset < end:
+                raise self.fault(member.filename, f"lies over {before}")
+            end, before = member.header_offset + _LOCAL_HEADER.size + member.compress_size, member.filename
 
     def _member(self, name: str) -> zipfile.ZipInfo:
         if name not in self._members:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -47,10 +48,12 @@ _ZIP_FORMATS: tuple[tuple[Format, Callable[[Collection[str]], bool]], ...] = (
 
 def sniff(path: Path) -> Format:
     """The format of a file or folder; UnknownFormatError, with the next step, when no reader knows it."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise UnknownFormatError(f"{path} does not exist.", "Check the path.")
     if path.is_dir():
         return _folder(path)
+    if not path.is_file():
+        raise UnknownFormatError(f"{path} is a pipe, a socket or a device, no file.", _NEXT_STEP)
     try:
         with path.open("rb") as file:
             head = file.read(len(_ZIP_MAGIC))

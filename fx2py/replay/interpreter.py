@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fx2py.errors import ReplayError
+from fx2py.errors import ReplayError, refusals_name
 from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.devices import explicit_devices
 from fx2py.graph.tensors import TensorCopies
@@ -68,15 +68,17 @@ class Reference:
         self._plans: dict[int, tuple[_Step, ...]] = {}
         self._check_submods()
         self._check_inputs = input_checker(data, self._values(data.root, "").constant)
-        for _, record in data.root.walk():
-            if record.graph is not None:
-                self._plans[id(record)] = self._plan(record.graph)
+        with refusals_name(data.provenance.path):
+            for _, record in data.root.walk():
+                if record.graph is not None:
+                    self._plans[id(record)] = self._plan(record.graph)
         self.tensors: Mapping[str, torch.Tensor] = {
             path: self._bound(tensor) for path, tensor in _recorded_tensors(data.root)
         }
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with contextlib.nullcontext() if self._device is None else self._device:
+        device = contextlib.nullcontext() if self._device is None else self._device
+        with device, refusals_name(self._data.provenance.path):
             return self._call_graph(self._data.root, "", args, kwargs)
 
     def tensors_by(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
