@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from fx2py.graph.data import SourceLine
 
-_FRAME = re.compile(r'^[ \t]*File "([^"\n]+)", line (\d{1,9}), in [^\n]*\n?([^\n]*)', re.MULTILINE)
-_IN_TORCH = re.compile(r"[\\/](?:site|dist)-packages[\\/]torch[\\/]")
+_FRAME = 'File "'
+_PLACE = re.compile(r", line (\d{1,9}), in [^\n]*\n?([^\n]*)")
+_TORCH, _TORCH_ON_WINDOWS = "-packages/torch/", "-packages\\torch\\"
 _GENERATED = "<eval_with_key>"
 """What torch.fx calls the code of a GraphModule; the number that follows counts the modules of the process."""
 _MODULE_STEP = re.compile(r"\.?(?:_modules)?\[['\"]?([^'\"\]]+)['\"]?\]")
@@ -21,21 +21,26 @@ _MODULES = ";"
 def source_line(stack_trace: str) -> SourceLine | None:
     """The innermost frame outside the torch package, else the innermost frame; None when the text holds no frame."""
     innermost: SourceLine | None = None
-    for frame in _frames(stack_trace):
-        if not _IN_TORCH.search(frame.file):
-            return frame
-        innermost = innermost or frame
+    texts = stack_trace.split(_FRAME)
+    for index in range(len(texts) - 1, 0, -1):
+        file, _, rest = texts[index].partition('"')
+        is_outside = _TORCH not in file and _TORCH_ON_WINDOWS not in file
+        if is_outside or innermost is None:
+            frame = _frame(file, rest) if _ends_before_a_line(texts[index - 1]) else None
+            if frame is not None and is_outside:
+                return frame
+            innermost = innermost or frame
     return innermost
 
 
-def _frames(stack_trace: str) -> Iterator[SourceLine]:
-    """The frames of a traceback's text, innermost first."""
-    for match in reversed(list(_FRAME.finditer(stack_trace))):
-        file, line, code = match.groups()
-        if file.startswith(_GENERATED):
-            continue
-        is_code = not code.lstrip().startswith('File "')
-        yield SourceLine(file, int(line), code.strip() if is_code else "")
+def _frame(file: str, rest: str) -> SourceLine | None:
+    match = None if not file or file.startswith(_GENERATED) or "\n" in file else _PLACE.match(rest)
+    return None if match is None else SourceLine(file, int(match.group(1)), match.group(2).strip())
+
+
+def _ends_before_a_line(text: str) -> bool:
+    """Whether what follows ``text`` begins a line, but for spaces."""
+    return text.rstrip(" \t")[-1:] in ("\n", "")
 
 
 def module_path(recorded: str) -> str:

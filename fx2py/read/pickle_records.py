@@ -16,10 +16,10 @@ class Global:
 
     module: str
     qualname: str
+    path: str = field(init=False, compare=False, repr=False)
 
-    @property
-    def path(self) -> str:
-        return f"{self.module}.{self.qualname}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", f"{self.module}.{self.qualname}")
 
 
 @dataclass(slots=True, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from mmap import mmap
 from typing import Any, TypeAlias
 
@@ -50,18 +50,26 @@ class _Machine:
         self.protocol = 0
 
     def run(self) -> Any:
-        handlers, data = _HANDLERS, self.data
+        """The object; the few operations that most of a pickle consists of are done here, without a call for each."""
+        data, memo, stack, position = self.data, self.memo, self.stack, self.position
         for _ in range(MAX_OPCODES):
-            opcode = data[self.position]
-            self.position += 1
-            if opcode == _STOP:
-                return self.stack.pop()
-            handler = handlers.get(opcode)
-            if handler is None:
-                raise PickleFault(
-                    f"byte {self.position - 1} of the pickle, {opcode:#04x}, is no operation of a saved graph"
-                )
-            handler(self)
+            opcode = data[position]
+            position += 1
+            if opcode == _MEMOIZE:
+                memo[len(memo)] = stack[-1]
+            elif opcode == _GET:
+                stack.append(memo[data[position]])
+                position += 1
+            elif opcode == _SMALL_INTEGER:
+                stack.append(data[position])
+                position += 1
+            elif opcode == _STOP:
+                self.position = position
+                return stack.pop()
+            else:
+                self.position = position
+                _HANDLER_OF_BYTE[opcode](self)
+                position, stack = self.position, self.stack
         raise PickleFault(f"the pickle has more than {MAX_OPCODES} operations")
 
     def take(self, count: int) -> bytes:
@@ -101,7 +109,7 @@ class _Machine:
 
 _U1, _U2, _U4, _U8 = (struct.Struct(f"<{code}") for code in "BHIQ")
 _I4, _F8 = struct.Struct("<i"), struct.Struct(">d")
-_STOP = ord(".")
+_STOP, _GET, _SMALL_INTEGER, _MEMOIZE = ord("."), ord("h"), ord("K"), 0x94
 _Handler: TypeAlias = "Callable[[_Machine], None]"
 
 
@@ -115,6 +123,12 @@ def _new(make: Callable[[], Any]) -> _Handler:
 
 def _number(layout: struct.Struct) -> _Handler:
     return lambda machine: machine.stack.append(machine.number(layout))
+
+
+def _short_text(machine: _Machine) -> None:
+    size = machine.data[machine.position]
+    machine.position += 1
+    machine.stack.append(machine.take(size).decode("utf-8", "surrogatepass"))
 
 
 def _text(layout: struct.Struct) -> _Handler:
@@ -156,6 +170,13 @@ def _put(layout: struct.Struct) -> _Handler:
 
 def _get(layout: struct.Struct) -> _Handler:
     return lambda machine: machine.stack.append(machine.memo[machine.number(layout)])
+
+
+def _unknown(machine: _Machine) -> None:
+    place = machine.position - 1
+    raise PickleFault(
+        f"byte {place} of the pickle, {machine.data[place]:#04x}, is no operation of a saved graph"
+    )
 
 
 def _protocol(machine: _Machine) -> None:
@@ -216,11 +237,7 @@ def _set_pairs(machine: _Machine, items: list[Any]) -> None:
     target = machine.stack[-1]
     if type(target) not in (Mapping, Built) or len(items) % 2:
         raise PickleFault(f"the pickle sets items of something that is no dict at byte {machine.position}")
-    target.pairs.extend(_paired(items))
-
-
-def _paired(items: list[Any]) -> Iterator[tuple[Any, Any]]:
-    return zip(items[::2], items[1::2], strict=True)
+    target.pairs.extend(zip(items[::2], items[1::2], strict=True))
 
 
 def _set_item(machine: _Machine) -> None:
@@ -242,8 +259,8 @@ def _stack_global(machine: _Machine) -> None:
 
 def _call(machine: _Machine) -> None:
     args, function = machine.stack.pop(), machine.stack.pop()
-    name = _DILL_CLASSES.get(function.path) if type(function) is Global else None
-    machine.stack.append(Built(function, args) if name is None else name(*args))
+    is_dill = type(function) is Global and function.path in _DILL_CLASSES
+    machine.stack.append(_DILL_CLASSES[function.path](*args) if is_dill else Built(function, args))
 
 
 def _dill_class(*args: Any) -> Global | Built:
@@ -290,10 +307,6 @@ def _persistent(machine: _Machine) -> None:
             machine.stack.append(Persistent(key))
 
 
-def _memoize(machine: _Machine) -> None:
-    machine.memo[len(machine.memo)] = machine.stack[-1]
-
-
 _HANDLERS: dict[int, _Handler] = {
     0x80: _protocol,
     0x95: _frame,
@@ -305,13 +318,12 @@ _HANDLERS: dict[int, _Handler] = {
     0x88: _constant(True),
     0x89: _constant(False),
     ord("J"): _number(_I4),
-    ord("K"): _number(_U1),
     ord("M"): _number(_U2),
     ord("G"): _number(_F8),
     0x8A: _integer(_U1),
     0x8B: _integer(_I4),
     ord("X"): _text(_U4),
-    0x8C: _text(_U1),
+    0x8C: _short_text,
     0x8D: _text(_U8),
     ord("B"): _bytes(_U4),
     ord("C"): _bytes(_U1),
@@ -340,8 +352,7 @@ _HANDLERS: dict[int, _Handler] = {
     ord("Q"): _persistent,
     ord("q"): _put(_U1),
     ord("r"): _put(_U4),
-    0x94: _memoize,
-    ord("h"): _get(_U1),
     ord("j"): _get(_U4),
 }
+_HANDLER_OF_BYTE = [_HANDLERS.get(opcode, _unknown) for opcode in range(256)]
 """Protocols 2 to 5 without the extension registry and out-of-band buffers, which no saved graph uses."""

@@ -103,9 +103,9 @@ class Values:
         return ... if obj.path == "builtins.Ellipsis" else name_of(obj)
 
     def built(self, obj: Built) -> Value:
-        if is_tensor(obj):
-            return TensorValue(self._tensors.tensor(obj))
         constructor = _CONSTRUCTORS.get(obj.path)
+        if constructor is None and is_tensor(obj):
+            return TensorValue(self._tensors.tensor(obj))
         if constructor is not None and type(obj.args) is tuple:
             try:
                 return constructor(self, obj)

@@ -1,13 +1,17 @@
 """How long it takes to read each saved graph of the corpus, beside torch's own loader: ``python -m tests.bench.reading``.
 
-torch.load executes the file and traces it again, and torch.export.load rebuilds the program; ``open_graph`` does the
-work that stands against both.
+Words after the command choose among the cases by their names. Both sides read the same file from the page cache in
+interleaved rounds; compared are the medians of the seconds that the thread itself took. Most of torch's loaders
+execute the file and trace it again; ``open_graph`` does the work that stands against that.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib.util
 import io
+import logging
+import pickle
 import statistics
 import sys
 import tempfile
@@ -16,94 +20,124 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx._graph_pickler import GraphPickler
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.package import PackageImporter
 
+from fx2py.bench.timing import interleave
 from fx2py.read import open_graph
 from tests.corpus import CASES, Case
 from tests.corpus.doors import DOORS
 
+ROUNDS = 9
+WORST = 15
+
+
+def _import_folder(path: Path) -> Any:
+    """As a program imports what ``to_folder`` wrote: the module runs, then the class is instantiated."""
+    spec = importlib.util.spec_from_file_location("saved_graph", path / "__init__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "saved_graph"]:
+        del sys.modules[name]
+    sys.modules["saved_graph"] = module
+    spec.loader.exec_module(module)
+    return module.SavedGraph()
+
+
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "pt": lambda path: torch.load(path, weights_only=False),
     "pt2": torch.export.load,
+    "pickle": lambda path: pickle.loads(path.read_bytes()),
+    "graph_pickler": lambda path: GraphPickler.loads(path.read_bytes(), FakeTensorMode(shape_env=ShapeEnv())),
+    "package": lambda path: PackageImporter(path).load_pickle("model", "model.pkl"),
+    "to_folder": _import_folder,
 }
-ROUNDS = 5
-WORST = 10
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Best seconds of some rounds for one file; ``torch`` is None where torch's loader fails."""
+class Comparison:
+    """Median seconds to read one file; ``torch`` is None where torch's loader fails."""
 
-    file: str
+    case: str
+    door: str
     ours: float
     torch: float | None
 
     @property
-    def ratio(self) -> float | None:
-        """How many times faster ``open_graph`` is."""
-        return None if self.torch is None else self.torch / self.ours
+    def ratio(self) -> float:
+        """How many times faster ``open_graph`` is; endless where only it reads the file."""
+        return float("inf") if self.torch is None else self.torch / self.ours
 
 
-def reading_times(rounds: int = ROUNDS) -> Iterator[Timing]:
-    """A timing for each graph of the corpus in each format that torch itself can load."""
-    for case in CASES.values():
-        for door in sorted(case.savable_as & LOADERS.keys()):
-            with tempfile.TemporaryDirectory() as folder:
-                yield _timing(case, door, Path(folder), rounds)
+def comparisons(chosen: list[str]) -> Iterator[Comparison]:
+    """Each graph of the corpus in each format that it can be saved in."""
+    for name, case in CASES.items():
+        if not chosen or any(word in name for word in chosen):
+            for door in sorted(case.savable_as):
+                with tempfile.TemporaryDirectory() as folder:
+                    yield _compare(case, door, Path(folder))
 
 
-def summary(timings: list[Timing]) -> str:
-    """The median ratio, how many files are read slower than by torch, and the worst ones."""
-    compared = sorted(
-        (timing for timing in timings if timing.ratio is not None), key=lambda one: one.ratio or 0
-    )
-    ratios = [timing.ratio or 0 for timing in compared]
-    slower = sum(ratio < 1 for ratio in ratios)
-    lines = [
-        f"{len(compared)} files, {len(timings) - len(compared)} more that torch cannot load",
-        f"median: {statistics.median(ratios):.1f} times as fast as torch; slower than torch: {slower}",
-        "worst:",
-    ]
-    lines += [f"  {one.ratio or 0:5.2f}x  {one.ours * 1e3:7.2f} ms  {one.file}" for one in compared[:WORST]]
-    return "\n".join(lines)
-
-
-def _timing(case: Case, door: str, folder: Path, rounds: int) -> Timing:
+def _compare(case: Case, door: str, folder: Path) -> Comparison:
     graph = case.build()
     if isinstance(graph, torch.fx.GraphModule):
         graph._tracer_cls = None  # a tracer of the corpus's own keeps torch from loading what it traced
     path = DOORS[door](graph, folder)
-    ours = _best(lambda: open_graph(path), rounds)
-    assert ours is not None, f"{case} cannot be read from {door}"
-    return Timing(f"{case} ({door})", ours, _best(lambda: LOADERS[door](path), rounds))
+    del graph
+    gc.collect()
+    contenders = {"ours": lambda: open_graph(path), "torch": lambda: LOADERS[door](path)}
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        if not _works(contenders["torch"]):
+            del contenders["torch"]
+        timings = interleave(contenders, ROUNDS, thread_time)
+    theirs = timings["torch"].seconds if "torch" in timings else None
+    return Comparison(str(case), door, timings["ours"].seconds, theirs)
 
 
-def _best(read: Callable[[], Any], rounds: int) -> float | None:
-    """The least seconds of some calls after a first one; None when a call fails."""
-    seconds = []
-    for _ in range(rounds + 1):
-        gc.collect()
-        started = perf_counter()
-        try:
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-                read()
-        except Exception:  # torch's loaders fail on some files in whatever way the text of the file does
-            return None
-        seconds.append(perf_counter() - started)
-    return min(seconds[1:])
+def _works(load: Callable[[], Any]) -> bool:
+    try:
+        load()
+    except Exception:  # torch's loaders fail on some files in whatever way the text of the file does
+        return False
+    return True
+
+
+def summary(found: list[Comparison]) -> str:
+    """For each format the median ratio and how many files torch reads faster; then the worst files of all."""
+    lines = []
+    for door in (*LOADERS, "all"):
+        chosen = [one for one in found if door in (one.door, "all")]
+        ratios = [one.ratio for one in chosen if one.torch is not None]
+        if ratios:
+            lines.append(
+                f"{door:>14}: {len(ratios):4} files, median {statistics.median(ratios):6.2f} times as fast as torch, "
+                f"least {min(ratios):5.2f}, {sum(ratio < 1 for ratio in ratios)} slower; "
+                f"torch fails on {len(chosen) - len(ratios)} more"
+            )
+    worst = sorted(found, key=lambda one: one.ratio)[:WORST]
+    return "\n".join([*lines, "worst:", *(f"  {_line(one)}" for one in worst)])
+
+
+def _line(one: Comparison) -> str:
+    shown = "torch fails" if one.torch is None else f"{one.ratio:6.2f}x"
+    return f"{shown:>12}  {one.ours * 1e3:8.2f} ms  {one.case} ({one.door})"
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    timings = []
-    for timing in reading_times():
-        timings.append(timing)
-        shown = "torch fails" if timing.ratio is None else f"{timing.ratio:6.1f}x"
-        print(f"{shown:>12}  {timing.ours * 1e3:8.2f} ms  {timing.file}", file=sys.stderr, flush=True)
-    print(summary(timings))
+    logging.disable(logging.CRITICAL)
+    found = []
+    for one in comparisons(sys.argv[1:]):
+        found.append(one)
+        print(_line(one), file=sys.stderr, flush=True)
+    print(summary(found))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,14 @@ def test_a_frame_without_its_code_is_kept():
     assert source_line('File "a.py", line 3, in f') == SourceLine("a.py", 3, "")
 
 
+def test_frames_may_follow_each_other_without_code_between():
+    assert source_line('File "a.py", line 3, in f\nFile "b.py", line 4, in g\n') == SourceLine("b.py", 4, "")
+
+
+def test_a_long_line_of_frame_marks_takes_no_longer_than_its_length():
+    assert source_line('x File "' * 500_000) is None
+
+
 @pytest.mark.parametrize("text", ["", "no frames here", 'File "x"'])
 def test_other_text_has_no_line(text):
     assert source_line(text) is None
