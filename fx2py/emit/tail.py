@@ -85,6 +85,8 @@ class _BoundText:
 
 def why_unwritable(record: ModuleRecord) -> str:
     """Why a module cannot be written as data, or ''."""
+    if record.lost:
+        return record.lost
     if record.graph is not None:
         return "is a graph inside a module that is called as a whole"
     if record.live is not None and record.hooks:

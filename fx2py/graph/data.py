@@ -106,7 +106,8 @@ class ModuleRecord:
     """A module as data; two places that hold the same record object share the module.
 
     ``graph`` is set for a GraphModule. ``attributes`` holds the other instance attributes as values. ``hooks`` names
-    hooks found (a file's hooks are dropped and reported). ``live`` is the module itself when the source was live.
+    hooks that a call runs. ``live`` is the module itself when the source was live; ``lost`` says what a file does not
+    hold of a module, so that a call of it cannot be repeated.
     ``convention`` is set for a GraphModule whose caller does not pass the placeholders one by one.
     """
 
@@ -121,6 +122,7 @@ class ModuleRecord:
     hooks: tuple[str, ...] = ()
     live: torch.nn.Module | None = None
     convention: CallingConvention | None = None
+    lost: str = ""
 
     def find(self, path: str) -> Any:
         """The ModuleRecord, tensor or value at a dotted path; raises KeyError with the part that is missing."""

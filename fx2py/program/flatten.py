@@ -236,7 +236,7 @@ class FunctionLowering:
         if isinstance(found, torch.Tensor):
             return self._tensor(found, full, node)
         if isinstance(found, ModuleRecord):
-            if found.graph is not None:
+            if found.graph is not None and not found.hooks:
                 return self.program.local(found, full)
             return self._module(found, full, node)
         if type(found) in _MUTABLE and all(type(part) in PLAIN or children(part) for part in walk(found)):

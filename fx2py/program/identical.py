@@ -48,7 +48,7 @@ class _Key:
         attributes = tuple(
             (name, self._value(value, {}, record)) for name, value in record.attributes.items()
         )
-        own = id(record.live) if record.hooks else None
+        own = id(record) if record.hooks else None
         return (number, record.cls, record.training, state, below, attributes, own)
 
     def _number(self, shared: object) -> int:

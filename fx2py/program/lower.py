@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from fx2py.errors import UnsupportedGraphError
 from fx2py.graph.data import GraphData, ModuleRecord
 from fx2py.program.flatten import FunctionLowering
@@ -9,6 +11,7 @@ from fx2py.program.ir import (
     ENTRY,
     Function,
     Program,
+    Submodule,
 )
 from fx2py.program.module_level import ModuleLevel
 from fx2py.program.optimize import optimize
@@ -33,7 +36,7 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
         input_table=lowering.input_table,
         provenance=data.provenance,
         inlined=tuple(lowering.inlined.items()),
-        notes=(*data.notes, *lowering.notes),
+        notes=(*data.notes, *lowering.notes, *_lost(lowering.tables.submods)),
     )
     verify(program)
     return optimize(program) if options.optimize else program
@@ -41,3 +44,11 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
 
 def _function(shared: ModuleLevel, record: ModuleRecord, path: str, name: str) -> Function:
     return FunctionLowering(shared, record, path).run(name)
+
+
+def _lost(submods: Iterable[Submodule]) -> Iterator[str]:
+    """What the file does not hold of the modules that the code calls."""
+    for entry in submods:
+        for path, record in entry.record.walk(entry.path) if entry.record else ():
+            if record.lost:
+                yield f"the code cannot run as it is: the submodule {path!r} {record.lost}"

@@ -15,7 +15,7 @@ from fx2py.graph.names import callable_name
 from fx2py.graph.values import Name, Value
 from fx2py.read.convention import boxed_convention, pytree_convention
 from fx2py.read.live_values import meta_of, target_of, value_of
-from fx2py.read.module_state import GRAPH_MODULE, HOOKS, MODULE_STATE
+from fx2py.read.module_state import CALL_HOOKS, GRAPH_MODULE, MODULE_STATE, ROOT_HOOKS
 from fx2py.read.pytree import tree_of_spec
 
 
@@ -26,7 +26,8 @@ def read_graph_module(gm: fx.GraphModule) -> GraphData:
     """
     root = module_record(gm)
     provenance = Provenance("live", torch_version=str(torch.__version__))
-    return GraphData(root, provenance, convention=root.convention)
+    notes = (ROOT_HOOKS.format(", ".join(root.hooks)),) if root.hooks else ()
+    return GraphData(root, provenance, convention=root.convention, notes=notes)
 
 
 def module_record(module: torch.nn.Module) -> ModuleRecord:
@@ -77,7 +78,7 @@ class _Modules:
             non_persistent=frozenset(module._non_persistent_buffers_set),
             children=children,
             attributes=_attributes(module),
-            hooks=tuple(name for name in HOOKS if module.__dict__.get(name)),
+            hooks=tuple(name for name in CALL_HOOKS if module.__dict__.get(name)),
             live=module,
             convention=None if graph is None else _convention(graph),
         )

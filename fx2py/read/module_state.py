@@ -6,21 +6,18 @@ from fx2py.graph.values import Name
 
 GRAPH_MODULE = Name("torch.fx.graph_module", "GraphModule")
 
-CALL_HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_pre_hooks")
-"""The tables of hooks that take part in a call."""
+CALL_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+"""The tables of hooks that can change what a call of a module, or its gradient, gives."""
 
-HOOKS = (
-    *CALL_HOOKS,
-    "_state_dict_hooks",
-    "_state_dict_pre_hooks",
-    "_load_state_dict_pre_hooks",
-    "_load_state_dict_post_hooks",
-)
-"""The tables of hooks that a module calls."""
+ROOT_HOOKS = "hooks of the graph itself are no part of the code, which is its forward alone: {}"
 
 _MODULE = frozenset(
     {
-        *HOOKS,
+        *CALL_HOOKS,
+        "_state_dict_hooks",
+        "_state_dict_pre_hooks",
+        "_load_state_dict_pre_hooks",
+        "_load_state_dict_post_hooks",
         "training",
         "_parameters",
         "_buffers",

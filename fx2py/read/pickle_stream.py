@@ -60,6 +60,9 @@ class _Machine:
             elif opcode == _GET:
                 stack.append(memo[data[position]])
                 position += 1
+            elif opcode == _PUT:
+                memo[data[position]] = stack[-1]
+                position += 1
             elif opcode == _SMALL_INTEGER:
                 stack.append(data[position])
                 position += 1
@@ -109,7 +112,7 @@ class _Machine:
 
 _U1, _U2, _U4, _U8 = (struct.Struct(f"<{code}") for code in "BHIQ")
 _I4, _F8 = struct.Struct("<i"), struct.Struct(">d")
-_STOP, _GET, _SMALL_INTEGER, _MEMOIZE = ord("."), ord("h"), ord("K"), 0x94
+_STOP, _GET, _PUT, _SMALL_INTEGER, _MEMOIZE = ord("."), ord("h"), ord("q"), ord("K"), 0x94
 _Handler: TypeAlias = "Callable[[_Machine], None]"
 
 
@@ -161,15 +164,12 @@ def _tuple(count: int) -> _Handler:
     return push
 
 
-def _put(layout: struct.Struct) -> _Handler:
-    def store(machine: _Machine) -> None:
-        machine.memo[machine.number(layout)] = machine.stack[-1]
-
-    return store
+def _put(machine: _Machine) -> None:
+    machine.memo[machine.number(_U4)] = machine.stack[-1]
 
 
-def _get(layout: struct.Struct) -> _Handler:
-    return lambda machine: machine.stack.append(machine.memo[machine.number(layout)])
+def _get(machine: _Machine) -> None:
+    machine.stack.append(machine.memo[machine.number(_U4)])
 
 
 def _unknown(machine: _Machine) -> None:
@@ -350,9 +350,8 @@ _HANDLERS: dict[int, _Handler] = {
     0x92: _construct,
     ord("b"): _set_state,
     ord("Q"): _persistent,
-    ord("q"): _put(_U1),
-    ord("r"): _put(_U4),
-    ord("j"): _get(_U4),
+    ord("r"): _put,
+    ord("j"): _get,
 }
 _HANDLER_OF_BYTE = [_HANDLERS.get(opcode, _unknown) for opcode in range(256)]
 """Protocols 2 to 5 without the extension registry and out-of-band buffers, which no saved graph uses."""

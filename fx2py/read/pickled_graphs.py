@@ -6,7 +6,7 @@ from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from typing import Any, get_args
 
-from fx2py.graph.data import CallingConvention, Graph, Node, NodeMeta, Opcode, Target
+from fx2py.graph.data import NO_META, CallingConvention, Graph, Node, NodeMeta, Opcode, Target
 from fx2py.graph.names import dotted_name
 from fx2py.graph.values import Name, Opaque
 from fx2py.read.convention import boxed_convention, pytree_convention
@@ -58,7 +58,9 @@ def _target(obj: Any, op: str) -> Target:
 
 
 def _meta(obj: Any) -> NodeMeta:
-    meta = obj.by_name() if type(obj) is Mapping else {}
+    if type(obj) is not Mapping or not obj.pairs:
+        return NO_META
+    meta = obj.by_name()
     value = next((meta[key] for key in ("val", "example_value", "tensor_meta") if key in meta), None)
     trace = meta.get("stack_trace")
     return NodeMeta(

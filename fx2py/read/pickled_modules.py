@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingType
 from dataclasses import replace
 from typing import Any
@@ -13,8 +13,8 @@ from fx2py.graph.data import CallingConvention, Graph, ModuleRecord, Node
 from fx2py.graph.values import Value
 from fx2py.read.convention import boxed_convention, pytree_convention
 from fx2py.read.forward import Forward, read_forward
-from fx2py.read.module_state import GRAPH_MODULE, HOOKS, MODULE_STATE
-from fx2py.read.origin import source_line
+from fx2py.read.module_state import CALL_HOOKS, GRAPH_MODULE, MODULE_STATE, ROOT_HOOKS
+from fx2py.read.origin import printable, source_line
 from fx2py.read.pickle_records import Built, Global, Mapping, Members, PickleFault
 from fx2py.read.pickled_graphs import graph_of, state_of
 from fx2py.read.pickled_meta import PICKLER
@@ -26,6 +26,9 @@ from fx2py.read.storages import Storages
 _FROM_TEXT = "torch.fx.graph_module.reduce_graph_module"
 _FROM_NODES = f"{PICKLER}._GraphModulePickleData.unpickle"
 _FROM_PACKAGE = "torch.fx.graph_module.reduce_package_graph_module"
+_LOST_HOOKS = (
+    "has {}, code that the file only names: save it without such hooks or bind a callable in its place"
+)
 _TRACES = "_graphmodule_graph_node_meta_stack_trace"
 SourceText = Callable[[str], str]
 
@@ -110,9 +113,9 @@ class Modules:
         return f"{second}\n{code}"
 
     def _with_state(self, record: ModuleRecord, state: MappingType[str, Any], path: str) -> ModuleRecord:
-        hooks = tuple(name for name in HOOKS if _is_filled(state.get(name)))
-        if hooks:
-            self.notes.append(f"the hooks of module {path or 'root'} were dropped: {', '.join(hooks)}")
+        hooks = tuple(_hooks(state))
+        if hooks and not path:
+            self.notes.append(ROOT_HOOKS.format(", ".join(hooks)))
         skipped = MODULE_STATE[record.graph is not None]
         return replace(
             record,
@@ -123,6 +126,7 @@ class Modules:
             children=self._children(state, path),
             attributes={name: self._attribute(item) for name, item in state.items() if name not in skipped},
             hooks=hooks,
+            lost=printable(_LOST_HOOKS.format(", ".join(hooks))) if hooks else "",
         )
 
     def _attribute(self, obj: Any) -> Value:
@@ -152,8 +156,17 @@ def _table(state: MappingType[str, Any], name: str) -> dict[str, Any]:
     return obj.by_name()
 
 
-def _is_filled(obj: Any) -> bool:
-    return type(obj) in (Mapping, Built) and bool(obj.pairs)
+def _hooks(state: MappingType[str, Any]) -> Iterator[str]:
+    """The tables of hooks that hold some, with what each hook is, as far as the file says."""
+    for name in CALL_HOOKS:
+        table = state.get(name)
+        if isinstance(table, Mapping | Built) and table.pairs:
+            yield f"{name} ({', '.join([_hook_name(hook) for _, hook in table.pairs])})"
+
+
+def _hook_name(hook: Any) -> str:
+    found = hook.function if type(hook) is Built else hook
+    return name_of(found).path if type(found) is Global else "an object without a name"
 
 
 def _names(obj: Any) -> list[str]:

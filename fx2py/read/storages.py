@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +15,13 @@ from fx2py.read.pickle_stream import Data, read_pickle
 
 STREAM_MAGIC = 0x1950A86A20F9469CFC6C
 _STREAM_PROTOCOL = 1001
+_MACHINE = {
+    "protocol_version": _STREAM_PROTOCOL,
+    "little_endian": True,
+    "type_sizes": {"short": 2, "int": 4, "long": 4},
+}
+_HEAD = b"".join([pickle.dumps(part, protocol=2) for part in (STREAM_MAGIC, _STREAM_PROTOCOL, _MACHINE)])
+"""How torch begins such files on all common machines."""
 _ALIGNMENT = 16
 _COUNT = struct.Struct("<q")
 _DTYPES: dict[str, torch.dtype] = {
@@ -105,13 +113,7 @@ def is_stream(data: Data) -> bool:
 
 def read_stream(data: Data) -> tuple[Any, StreamStorages]:
     """The pickled object of such a file, and its storages; PickleFault when it is damaged."""
-    magic, position = read_pickle(data)
-    protocol, position = read_pickle(data, position)
-    system, position = read_pickle(data, position)
-    if magic != STREAM_MAGIC or protocol != _STREAM_PROTOCOL:
-        raise PickleFault("the file is of an unknown version of torch.save")
-    if type(system) is not Mapping or system.by_name().get("little_endian") is not True:
-        raise PickleFault("the file was written on a big-endian machine")
+    position = len(_HEAD) if data[: len(_HEAD)] == _HEAD else _end_of_head(data)
     root, position = read_pickle(data, position)
     keys, position = read_pickle(data, position)
     storages = StreamStorages()
@@ -121,6 +123,18 @@ def read_stream(data: Data) -> tuple[Any, StreamStorages]:
             raise PickleFault("the file lists a storage that its graph does not use")
         position = _read_storage(data, position, key, sizes[key], storages)
     return root, storages
+
+
+def _end_of_head(data: Data) -> int:
+    """Where the three pickles end that say which version of torch.save wrote the file, and on what machine."""
+    magic, position = read_pickle(data)
+    protocol, position = read_pickle(data, position)
+    system, position = read_pickle(data, position)
+    if magic != STREAM_MAGIC or protocol != _STREAM_PROTOCOL:
+        raise PickleFault("the file is of an unknown version of torch.save")
+    if type(system) is not Mapping or system.by_name().get("little_endian") is not True:
+        raise PickleFault("the file was written on a big-endian machine")
+    return position
 
 
 def _read_storage(data: Data, position: int, key: str, item_size: int, storages: StreamStorages) -> int:

@@ -208,7 +208,7 @@ class Reference:
         child = self._find(record, target)
         if not isinstance(child, ModuleRecord):
             raise ReplayError(f"the graph calls {place!r}, which is no module.")
-        if child.graph is None or (child.live is not None and child.hooks):
+        if child.graph is None or child.hooks:
             return self._modules(child, place)(*args, **kwargs)
         return self._call_graph(child, place, args, kwargs)
 
@@ -228,7 +228,7 @@ class Reference:
             return self._bound(found)
         if not isinstance(found, ModuleRecord):
             return Values(self._policy, self._device, self._bound, _no_reference).constant(found)
-        if found.graph is None:
+        if found.graph is None or found.hooks:
             return self._modules(found, place)
         if id(found) not in self._subgraphs:
             self._subgraphs[id(found)] = graph_module(partial(self._call_subgraph, found, place))

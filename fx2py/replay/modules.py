@@ -45,6 +45,8 @@ class Modules:
         return self._tensors.of_module(module) if isinstance(self._tensors, TensorCopies) else module
 
     def _rebuilt(self, record: ModuleRecord, path: str) -> torch.nn.Module:
+        if record.lost:
+            raise ReplayError(f"the submodule {path!r} {record.lost}.")
         try:
             self._policy.resolve(record.cls, "module")
         except UntrustedTargetError as error:

@@ -1,6 +1,6 @@
 """How long it takes to read each saved graph of the corpus, beside torch's own loader: ``python -m tests.bench.reading``.
 
-Words after the command choose among the cases by their names. Both sides read the same file from the page cache in
+Words after the command choose among cases and formats by their names. Both sides read the same file from the page cache in
 interleaved rounds; compared are the medians of the seconds that the thread itself took. Most of torch's loaders
 execute the file and trace it again; ``open_graph`` does the work that stands against that.
 """
@@ -39,7 +39,8 @@ WORST = 15
 
 
 def _import_folder(path: Path) -> Any:
-    """As a program imports what ``to_folder`` wrote: the module runs, then the class is instantiated."""
+    """As a program first imports what ``to_folder`` wrote: the module is compiled and run, its class instantiated."""
+    sys.dont_write_bytecode = True
     spec = importlib.util.spec_from_file_location("saved_graph", path / "__init__.py")
     assert spec is not None
     assert spec.loader is not None
@@ -79,8 +80,8 @@ class Comparison:
 def comparisons(chosen: list[str]) -> Iterator[Comparison]:
     """Each graph of the corpus in each format that it can be saved in."""
     for name, case in CASES.items():
-        if not chosen or any(word in name for word in chosen):
-            for door in sorted(case.savable_as):
+        for door in sorted(case.savable_as):
+            if not chosen or any(word in f"{name} ({door})" for word in chosen):
                 with tempfile.TemporaryDirectory() as folder:
                     yield _compare(case, door, Path(folder))
 
@@ -106,6 +107,9 @@ def _works(load: Callable[[], Any]) -> bool:
         load()
     except Exception:  # torch's loaders fail on some files in whatever way the text of the file does
         return False
+    finally:
+        while torch._C._functorch.peek_interpreter_stack() is not None:  # a vmap that the file's text began
+            torch._C._functorch.pop_dynamic_layer_stack()
     return True
 
 

@@ -102,18 +102,6 @@ def test_attributes_are_values_and_unknown_objects_keep_their_class(tmp_path):
     assert found["path"].cls.qualname == "PosixPath"
 
 
-def noting_hook(module, args):
-    return None
-
-
-def test_hooks_are_dropped_and_named(tmp_path):
-    gm = traced_block()
-    gm.layers.register_forward_pre_hook(noting_hook)
-    data = open_graph(saved(gm, tmp_path / "g.pt"))
-    assert data.root.children["layers"].hooks == ("_forward_pre_hooks",)
-    assert data.notes == ("the hooks of module layers were dropped: _forward_pre_hooks",)
-
-
 X, Y = torch.ones(2), torch.zeros(3)
 
 

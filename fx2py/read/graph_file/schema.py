@@ -55,7 +55,6 @@ from fx2py.read.graph_file.codec import (
 )
 from fx2py.read.graph_file.values import DEVICE, DTYPE, NAME, VALUE
 from fx2py.read.live_values import value_of
-from fx2py.read.module_state import CALL_HOOKS
 from fx2py.read.pickled_contents import plain_object
 from fx2py.read.pt2_json import Damaged, exactly, field
 
@@ -122,7 +121,7 @@ def _encode_module(module: ModuleRecord, tables: Tables) -> int:
 
 
 def _new_module(module: ModuleRecord, tables: Tables) -> Any:
-    if module.live is not None and any(name in CALL_HOOKS for name in module.hooks):
+    if module.live is not None and module.hooks:
         tables.report("", Unwritable("has hooks, which no file can hold"))
     return _MODULE.encode(module, tables)
 
@@ -165,6 +164,7 @@ _MODULE = record(
     many(TEXT),
     NOTHING,
     optional(_CONVENTION),
+    TEXT,
 )
 
 # -- the graph ---------------------------------------------------------------------------------------------------
