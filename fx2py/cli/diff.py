@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Diffed:
-    """What was compared on which inputs, and the report."""
+    """What was compared on which inputs, the report, and what the code does not hold of the graph."""
 
     graph: str
     code: str
     inputs: str
     report: EquivalenceReport
+    notes: tuple[str, ...] = ()
 
 
 def diff(
@@ -107,4 +108,4 @@ def _diff(graph: Path | None, target: Path, request: _Request, policy: Policy) -
         policy=policy,
     )
     code = str(target) if is_generated(target) else "generated in memory"
-    return Diffed(str(data.provenance.path), code, inputs.source, report)
+    return Diffed(str(data.provenance.path), code, inputs.source, report, subject.artifact.manifest.notes)

@@ -24,6 +24,7 @@ from fx2py.cli.terminal import (
     print_facts,
     print_json,
     print_line,
+    print_notes,
     print_table,
     short,
     shown,
@@ -140,8 +141,7 @@ def _print_one(console: Console, item: Generated) -> None:
     if item.manifest.requires:
         facts["to run"] = "needs " + ", ".join(item.manifest.requires)
     print_facts(console, facts)
-    for note in item.manifest.notes:
-        print_line(console, f"note: {note}", "yellow")
+    print_notes(console, item.manifest.notes)
 
 
 def _print_several(console: Console, done: Sequence[Generated]) -> None:
@@ -225,6 +225,7 @@ def print_run(ran: Ran, verbose: bool, as_json: bool) -> None:
         facts["measured peak"] = f"{ran.memory.measured:,} bytes"
     print_facts(console, facts)
     print_line(console, ran.inputs)
+    print_notes(console, ran.notes)
 
 
 def _run_data(ran: Ran) -> dict[str, Any]:
@@ -237,6 +238,7 @@ def _run_data(ran: Ran) -> dict[str, Any]:
         "median_seconds": median(ran.seconds),
         "saved": None if ran.saved is None else str(ran.saved),
         "memory": None if ran.memory is None else asdict(ran.memory),
+        "notes": list(ran.notes),
     }
 
 
@@ -273,6 +275,7 @@ def print_diff(done: Diffed, as_json: bool) -> None:
     print_table(console, table)
     print_facts(console, {"graph": done.graph, "code": done.code, **_raised(report)})
     print_line(console, done.inputs)
+    print_notes(console, done.notes)
     if report.equal and report.raised[0] is not None:
         console.print(
             shown("equivalent", "bold yellow") + shown(": both raise this error, so no result was compared")
@@ -295,6 +298,7 @@ def _diff_data(done: Diffed) -> dict[str, Any]:
         "mutations": [_leaf_data(leaf) for leaf in report.mutations],
         "raised": {"graph": report.raised[0], "code": report.raised[1]},
         "same_random_state": report.same_random_state,
+        "notes": list(done.notes),
     }
 
 

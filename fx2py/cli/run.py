@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What was run on what, what came out, the seconds of each call, and how each submodule was bound."""
+    """What was run on what, what came out, the seconds of each call, how each submodule was bound, and notes."""
 
     label: str
     inputs: str
@@ -34,6 +34,7 @@ class Ran:
     saved: Path | None = None
     bindings: tuple[tuple[str, str], ...] = ()
     memory: Memory | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,8 @@ def _run(target: Path, request: _Request, policy: Policy) -> Ran:
     more = [timed(execute, inputs)[1] for _ in range(request.repeat - 1)]
     bound = bindings(subject.artifact, execute)
     memory = _memory(subject.artifact, execute, inputs) if request.memory else None
-    return Ran(str(target), inputs.source, outputs, (seconds, *more), request.output, bound, memory)
+    notes = subject.artifact.manifest.notes
+    return Ran(str(target), inputs.source, outputs, (seconds, *more), request.output, bound, memory, notes)
 
 
 def _memory(artifact: Artifact, execute: Callable[..., Any], inputs: Inputs) -> Memory:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich import box
@@ -30,6 +30,12 @@ def shown(text: str, style: str = "") -> Text:
 def print_line(console: Console, text: str, style: str = "") -> None:
     """One line, left to the terminal to wrap."""
     console.print(shown(text, style), soft_wrap=True)
+
+
+def print_notes(console: Console, notes: Iterable[str]) -> None:
+    """What a reader could not know and what the code does not do, so that none of it is missed in silence."""
+    for note in notes:
+        print_line(console, f"note: {note}", "yellow")
 
 
 def print_json(data: Any) -> None:

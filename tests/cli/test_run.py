@@ -211,3 +211,15 @@ def test_verbose_shows_how_submodules_are_bound(fx2py, here, saved, rows):
     result = fx2py("run", saved / "net.pt", "--inputs", rows, "--verbose")
     assert "linear" in result.out
     assert "forward" in result.out
+
+
+def test_notes_are_shown_beside_results(fx2py, here, saved, rows, tmp_path):
+    graph = torch.load(saved / "net.pt", weights_only=False)
+    graph.register_forward_hook(copy.copy)
+    torch.save(graph, tmp_path / "hooked.pt")
+    for command in ("run", "diff"):
+        assert (
+            "note: hooks of the graph itself" in fx2py(command, tmp_path / "hooked.pt", "--inputs", rows).out
+        )
+        result = fx2py(command, tmp_path / "hooked.pt", "--inputs", rows, "--json")
+        assert "_forward_hooks (copy.copy)" in json.loads(result.out)["notes"][0]
