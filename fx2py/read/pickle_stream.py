@@ -63,6 +63,14 @@ class _Machine:
             elif opcode == _PUT:
                 memo[data[position]] = stack[-1]
                 position += 1
+            elif opcode == _SHORT_TEXT:
+                end = position + 1 + data[position]
+                stack.append(data[position + 1 : end].decode("utf-8", "surrogatepass"))
+                position = end
+            elif opcode == _EMPTY_TUPLE:
+                stack.append(())
+            elif opcode == _EMPTY_DICT:
+                stack.append(Mapping())
             elif opcode == _SMALL_INTEGER:
                 stack.append(data[position])
                 position += 1
@@ -112,7 +120,8 @@ class _Machine:
 
 _U1, _U2, _U4, _U8 = (struct.Struct(f"<{code}") for code in "BHIQ")
 _I4, _F8 = struct.Struct("<i"), struct.Struct(">d")
-_STOP, _GET, _PUT, _SMALL_INTEGER, _MEMOIZE = ord("."), ord("h"), ord("q"), ord("K"), 0x94
+_STOP, _GET, _PUT, _MEMOIZE = ord("."), ord("h"), ord("q"), 0x94
+_SMALL_INTEGER, _SHORT_TEXT, _EMPTY_TUPLE, _EMPTY_DICT = ord("K"), 0x8C, ord(")"), ord("}")
 _Handler: TypeAlias = "Callable[[_Machine], None]"
 
 
@@ -126,12 +135,6 @@ def _new(make: Callable[[], Any]) -> _Handler:
 
 def _number(layout: struct.Struct) -> _Handler:
     return lambda machine: machine.stack.append(machine.number(layout))
-
-
-def _short_text(machine: _Machine) -> None:
-    size = machine.data[machine.position]
-    machine.position += 1
-    machine.stack.append(machine.take(size).decode("utf-8", "surrogatepass"))
 
 
 def _text(layout: struct.Struct) -> _Handler:
@@ -323,15 +326,12 @@ _HANDLERS: dict[int, _Handler] = {
     0x8A: _integer(_U1),
     0x8B: _integer(_I4),
     ord("X"): _text(_U4),
-    0x8C: _short_text,
     0x8D: _text(_U8),
     ord("B"): _bytes(_U4),
     ord("C"): _bytes(_U1),
     0x8E: _bytes(_U8),
     0x96: _bytes(_U8),
     ord("]"): _new(list),
-    ord(")"): _constant(()),
-    ord("}"): _new(Mapping),
     0x8F: _new(Members),
     0x90: lambda machine: _extend(machine, machine.pop_mark()),
     0x91: _frozen_set,
