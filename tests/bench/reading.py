@@ -38,8 +38,8 @@ ROUNDS = 9
 WORST = 15
 
 
-def _import_folder(path: Path) -> Any:
-    """As a program first imports what ``to_folder`` wrote: the module is compiled and run, its class instantiated."""
+def _traced_folder(path: Path) -> Any:
+    """The graph of what ``to_folder`` wrote: the module is compiled and imported, its class instantiated and traced."""
     sys.dont_write_bytecode = True
     spec = importlib.util.spec_from_file_location("saved_graph", path / "__init__.py")
     assert spec is not None
@@ -49,7 +49,7 @@ def _import_folder(path: Path) -> Any:
         del sys.modules[name]
     sys.modules["saved_graph"] = module
     spec.loader.exec_module(module)
-    return module.SavedGraph()
+    return torch.fx.symbolic_trace(module.SavedGraph())
 
 
 LOADERS: dict[str, Callable[[Path], Any]] = {
@@ -58,7 +58,7 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
     "pickle": lambda path: pickle.loads(path.read_bytes()),
     "graph_pickler": lambda path: GraphPickler.loads(path.read_bytes(), FakeTensorMode(shape_env=ShapeEnv())),
     "package": lambda path: PackageImporter(path).load_pickle("model", "model.pkl"),
-    "to_folder": _import_folder,
+    "to_folder": _traced_folder,
 }
 
 

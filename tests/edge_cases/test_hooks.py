@@ -183,5 +183,5 @@ def test_hooks_of_state_dicts_change_no_result(tmp_path):
 def test_a_graph_file_keeps_what_was_lost(tmp_path):
     torch.save(traced(hooked_inside()), tmp_path / "graph.pt")
     fx2py.save_graph(open_graph(tmp_path / "graph.pt"), tmp_path / "graph.fx2py")
-    with pytest.raises(ReplayError, match="'second[.]1' has _forward_hooks"):
+    with pytest.raises(ReplayError, match=r"'second\.1' has _forward_hooks"):
         fx2py.generate(tmp_path / "graph.fx2py").bind()
