@@ -27,7 +27,7 @@ from fx2py.graph.values import (
     Size,
     Slice,
 )
-from fx2py.program.ir import Call, Local, Method, Program, Slot, TableName
+from fx2py.program.ir import Call, Local, Method, Program, Slot, TableName, Take
 from fx2py.program.scope import MODULE_ALIASES, is_plain_identifier
 
 BINARY_OPERATORS = {
@@ -164,6 +164,7 @@ _VALUES: dict[type, Callable[[Any, Scope], str]] = {
     EnumMember: lambda value, scope: f"{name_text(value.cls, scope)}.{text.identifier(value.member)}",
     Slot: lambda value, scope: f"{value.table}[{value.index}]",
     Local: _local,
+    Take: lambda value, scope: f"{text.identifier(value.name)}.pop(0)",
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from fx2py.emit.expressions import BINARY_OPERATORS, GRAPH_MODULE, UNARY_OPERATORS
 from fx2py.graph.values import DEFAULTDICT, Dict, List, Name, OpName, Range, Record, Ref, Set, Size, Slice
-from fx2py.program.ir import CHECK_INPUTS, FIELDS_OF, Call, Local, Method, Slot, TableName
+from fx2py.program.ir import CHECK_INPUTS, FIELDS_OF, Call, Local, Method, Slot, TableName, Take
 from fx2py.program.scope import RESERVED
 
 _SYMBOLS: dict[type[ast.AST], str] = {
@@ -180,6 +180,10 @@ def _value_call(node: ast.Call, names: Names) -> Any:
         return read_record(node, names)
     if isinstance(node.func, ast.Name) and node.func.id == GRAPH_MODULE and node.func.id not in names.local:
         return _graph_module(node, names)
+    if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+        name = node.func.value.id
+        if name in names.local and ast.unparse(node) == f"{name}.pop(0)":
+            return Take(name)
     reader = _CONSTRUCTORS.get(dotted_path(node.func, names))
     if reader is None or (node.keywords and reader is not _partial):
         raise GrammarError(node, "a call stands inside another expression")

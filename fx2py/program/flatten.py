@@ -34,6 +34,7 @@ from fx2py.graph.values import (
 from fx2py.program.calling import bind_arguments, pack_result, parameters_of, unpack_inputs
 from fx2py.program.contract import leaf_demands
 from fx2py.program.frame import Frame
+from fx2py.program.handover import hand_over
 from fx2py.program.ir import (
     CHECK_INPUTS,
     Assign,
@@ -48,7 +49,7 @@ from fx2py.program.ir import (
     Statement,
 )
 from fx2py.program.literals import constant_name, needs_slot
-from fx2py.program.liveness import finish, place_loads
+from fx2py.program.liveness import finish, place_loads, used_names
 from fx2py.program.module_level import ModuleLevel
 from fx2py.program.native import native_call, returns_tensor
 from fx2py.program.scope import tensor_name
@@ -96,7 +97,10 @@ class FunctionLowering:
         if convention is not None and convention.output is not None:
             result = pack_result(convention.output, result, self.program.refuse)
             self._is_well_formed(result, "output")
-        body = place_loads(unpack_early(self.statements, result), result, self.loads.values())
+        unpacked = unpack_early(self.statements, result)
+        kept = {load.target for load in self.loads.values()} | set(used_names(Bind("", result)))
+        handed = hand_over(unpacked, frozenset(kept), self.program.function_in, self.scope.fresh)
+        body = place_loads(handed, result, self.loads.values())
         return finish(name, parameters, body, result, self.path, self.program.functions)
 
     def _check_inputs(self, parameters: tuple[Parameter, ...]) -> None:

@@ -42,6 +42,13 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
+class Take:
+    """The first item of the list in a variable, taken out of it; only as an argument of a call."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Method:
     """A method looked up on the call's first argument."""
 

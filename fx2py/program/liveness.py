@@ -18,6 +18,7 @@ from fx2py.program.ir import (
     Slot,
     Statement,
     TableName,
+    Take,
 )
 
 TABLE_ORDER: tuple[TableName, ...] = ("submods", "weights", "consts", COMPUTE_ONCE)
@@ -48,7 +49,9 @@ def leaves(values: Iterator[Any]) -> Iterator[Any]:
 
 def used_names(statement: Statement) -> list[str]:
     """The variables that a statement reads, each once, in evaluation order."""
-    return list(dict.fromkeys([part.name for part in leaves(values_of(statement)) if type(part) is Ref]))
+    return list(
+        dict.fromkeys([part.name for part in leaves(values_of(statement)) if type(part) in (Ref, Take)])
+    )
 
 
 def place_loads(statements: Sequence[Statement], result: Any, loads: Iterable[Load]) -> list[Statement]:

@@ -17,6 +17,7 @@ from fx2py.program.ir import (
     COMPUTE_ONCE,
     Assign,
     Bind,
+    Call,
     Delete,
     Function,
     Load,
@@ -24,6 +25,7 @@ from fx2py.program.ir import (
     Program,
     Slot,
     Statement,
+    Take,
 )
 from fx2py.program.liveness import leaves, values_of
 
@@ -77,14 +79,37 @@ class _Plan:
 
     def _make(self, statement: Statement) -> None:
         read = list(leaves(values_of(statement)))
+        self._call(statement, read)
         parts = self._parts(statement, [part.name for part in read if type(part) is Ref])
         self._hold(parts)
-        self.peak = max(self.peak, self.live + self._inside(read))
+        self.peak = max(self.peak, self.live)
         target = statement.target if isinstance(statement, Assign | Bind) else None
         if target is None:
             self._release(parts)
         else:
             self.variables[target] = parts
+
+    def _call(self, statement: Statement, read: Sequence[Any]) -> None:
+        """The inside of a call: of a function that is handed values, step by step, since it frees them itself."""
+        moved = [part for part in read if type(part) is Take]
+        if moved and isinstance(statement, Assign):
+            self._enter(statement.call, self.variables.pop(moved[0].name, ()))
+        else:
+            self.peak = max(self.peak, self.live + self._inside(read))
+
+    def _enter(self, call: Call, handed: tuple[Storages, ...]) -> None:
+        name = self._function(call.callee) if isinstance(call.callee, Slot) else ""
+        function = next(item for item in self.program.functions if item.name == name)
+        places = [place for place, value in enumerate(call.args) if type(value) is Take]
+        outer = self.variables
+        self.variables = {
+            function.parameters[place].name: (storages,)
+            for place, storages in zip(places, handed, strict=False)
+        }
+        self.run(function)
+        for parts in self.variables.values():
+            self._release(parts)
+        self.variables = outer
 
     def _parts(self, statement: Statement, read: Sequence[str]) -> tuple[Storages, ...]:
         """The storages of a statement's result: one entry for a tensor, one an item for a tuple."""

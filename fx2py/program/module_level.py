@@ -17,6 +17,7 @@ from fx2py.program.ir import (
     Function,
     InputTable,
     Local,
+    Slot,
 )
 from fx2py.program.mentions import mentions
 from fx2py.program.module_state import changing_modules
@@ -46,6 +47,7 @@ class ModuleLevel:
         self._module_scope = Scope([ENTRY, *BIND_VARIABLES])
         self._function_names: dict[int, str] = {}
         self._built: dict[int, Local] = {}
+        self._lowered: dict[str, Function] = {}
         self.input_table: InputTable | None = None
         self.notes: tuple[str, ...] = ()
         if data.contract is not None and data.convention is not None:
@@ -85,5 +87,11 @@ class ModuleLevel:
         if id(record) not in self._built:
             name = self._function_names[id(record)]
             self._built[id(record)] = Local(name)
-            self.functions.append(self._lower_function(self, record, path, name))
+            self._lowered[name] = self._lower_function(self, record, path, name)
+            self.functions.append(self._lowered[name])
         return self._built[id(record)]
+
+    def function_in(self, slot: Slot) -> Function | None:
+        """The generated function that stands in a slot of the submodules; None where something else does."""
+        name = self.tables.submods[slot.index].function if slot.table == "submods" else None
+        return self._lowered.get(name or "")

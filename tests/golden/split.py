@@ -31,14 +31,18 @@ def submod_2(getitem_1, getitem, add):
 
 
 def execution_fn(x, y, *, submods):
-    submod_3 = submods[0](x, y)
-    del x, y
+    moved = [x]
+    del x
+    submod_3 = submods[0](moved.pop(0), y)
+    del moved, y
     submod_4 = submods[1](submod_3)
     getitem = submod_4[0]
     getitem_1 = submod_4[1]
     del submod_4
-    submod_5 = submods[2](getitem, getitem_1, submod_3)
-    del getitem, getitem_1, submod_3
+    moved_1 = [getitem, getitem_1]
+    del getitem, getitem_1
+    submod_5 = submods[2](moved_1.pop(0), moved_1.pop(0), submod_3)
+    del moved_1, submod_3
     getitem_2 = submod_5[0]
     getitem_3 = submod_5[1]
     del submod_5

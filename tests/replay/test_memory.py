@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import fx
+from torch.fx.passes.shape_prop import ShapeProp
 from torch.fx.passes.split_module import split_module
 
 import fx2py
@@ -61,6 +63,26 @@ def net() -> Net:
 def test_net_in_sixteen_pieces_peaks_at_the_figure_of_the_flat_graph(net: Net) -> None:
     traced = fx.symbolic_trace(net)
     assert peak_of(in_pieces(traced, net, 16)) == peak_of(traced)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a running call keeps its arguments alive")
+def test_kept_pieces_free_what_they_are_handed(net: Net) -> None:
+    traced = fx.symbolic_trace(net)
+    pieces = in_pieces(traced, net, 16)
+    assert peak_of(pieces, keep_submodules=True) == peak_of(traced)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a running call keeps its arguments alive")
+def test_planned_peak_of_kept_pieces_is_the_measured_one(net: Net) -> None:
+    x = torch.randn(ROWS, WIDTH)
+    traced = fx.symbolic_trace(net)
+    ShapeProp(traced).propagate(x)
+    pieces = in_pieces(traced, net, 5)
+    ShapeProp(pieces).propagate(x)
+    code = fx2py.generate(pieces, options=fx2py.GenerateOptions(keep_submodules=True))
+    assert "moved.pop(0)" in code.source
+    with torch.no_grad():
+        assert measured_peak(code.bind(), (x,), {}) == code.manifest.memory.planned_peak
 
 
 def exported(
