@@ -180,10 +180,8 @@ def _value_call(node: ast.Call, names: Names) -> Any:
         return read_record(node, names)
     if isinstance(node.func, ast.Name) and node.func.id == GRAPH_MODULE and node.func.id not in names.local:
         return _graph_module(node, names)
-    if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
-        name = node.func.value.id
-        if name in names.local and ast.unparse(node) == f"{name}.pop(0)":
-            return Take(name)
+    if (taken := ast.unparse(node).removesuffix(".pop(0)")) in names.local:
+        return Take(taken)
     reader = _CONSTRUCTORS.get(dotted_path(node.func, names))
     if reader is None or (node.keywords and reader is not _partial):
         raise GrammarError(node, "a call stands inside another expression")
