@@ -49,7 +49,7 @@ from fx2py.program.ir import (
     Statement,
 )
 from fx2py.program.literals import constant_name, needs_slot
-from fx2py.program.liveness import finish, place_loads, used_names
+from fx2py.program.liveness import finish, place_loads
 from fx2py.program.module_level import ModuleLevel
 from fx2py.program.native import native_call, returns_tensor
 from fx2py.program.scope import tensor_name
@@ -97,10 +97,10 @@ class FunctionLowering:
         if convention is not None and convention.output is not None:
             result = pack_result(convention.output, result, self.program.refuse)
             self._is_well_formed(result, "output")
-        unpacked = unpack_early(self.statements, result)
-        kept = {load.target for load in self.loads.values()} | set(used_names(Bind("", result)))
-        handed = hand_over(unpacked, frozenset(kept), self.program.function_in, self.scope.fresh)
-        body = place_loads(handed, result, self.loads.values())
+        loads = self.loads.values()
+        body = unpack_early(self.statements, result)
+        body = hand_over(body, result, loads, self.program.function_in, self.scope.fresh)
+        body = place_loads(body, result, loads)
         return finish(name, parameters, body, result, self.path, self.program.functions)
 
     def _check_inputs(self, parameters: tuple[Parameter, ...]) -> None:
@@ -316,13 +316,10 @@ class FunctionLowering:
         self, op: OpName, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...], unpacked: bool
     ) -> Call:
         """The call of an operator: native where that is proven to be the same, else of the overload itself."""
-        if not self.program.options.exact_ops:
-            native = native_call(
-                op, args, kwargs, tensors=self.tensors, present=self.devices, items_only=unpacked
-            )
-            if native is not None:
-                return native
-        return Call(self.program.use_op(op), args, kwargs)
+        known = {"tensors": self.tensors, "present": self.devices}
+        exact = self.program.options.exact_ops
+        native = None if exact else native_call(op, args, kwargs, **known, items_only=unpacked)
+        return native or Call(self.program.use_op(op), args, kwargs)
 
     def _known_item(self, node: Node, frame: Frame) -> bool:
         """Take an item of a tuple that was built here and never escaped, without building the tuple."""

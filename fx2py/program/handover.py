@@ -13,25 +13,27 @@ keeps the arguments of a running call on the caller's stack.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fx2py.graph.values import List, Ref
-from fx2py.program.ir import Assign, Bind, Delete, Function, Slot, Statement, Take
+from fx2py.program.ir import Assign, Bind, Delete, Function, Load, Slot, Statement, Take
 from fx2py.program.liveness import leaves, used_names, values_of
 
 
 def hand_over(
     statements: Sequence[Statement],
-    kept: frozenset[str],
+    result: Any,
+    loads: Iterable[Load],
     function_of: Callable[[Slot], Function | None],
     fresh: Callable[[str], str],
 ) -> list[Statement]:
     """The statements with each argument handed over that a called function can free before it ends.
 
-    ``kept`` names the variables that live on; ``function_of`` gives the generated function in a slot.
+    ``loads`` bind the variables that a table keeps alive; ``function_of`` gives the generated function in a slot.
     """
+    kept = {load.target for load in loads} | set(used_names(Bind("", result)))
     last = {name: index for index, statement in enumerate(statements) for name in used_names(statement)}
     handed: list[Statement] = []
     for index, statement in enumerate(statements):
