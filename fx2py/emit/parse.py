@@ -30,6 +30,7 @@ from fx2py.program.ir import (
 )
 from fx2py.program.liveness import TABLE_ORDER
 from fx2py.program.scope import MODULE_ALIASES, MODULES, RESERVED
+from fx2py.read.forward import refuse_formatted
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def _bound_last(text: str, names: Names) -> InputTable | None:
 
 def _tree(text: str) -> ast.Module:
     try:
+        refuse_formatted(text)
         return ast.parse(text)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         place = ast.Pass(lineno=getattr(error, "lineno", None) or 0)

@@ -162,6 +162,8 @@ class FunctionLowering:
         """A tuple that may be taken apart, with a variable for each mutable container in it: all its uses see one."""
         if type(value) is not tuple:
             return value
+        if any(type(part) is tuple for part in value):
+            self.program.repeat(len(value))
         return tuple(
             [
                 self._shared(name, v) if type(v) in _MUTABLE else self._with_shared_parts(name, v)
@@ -371,6 +373,7 @@ class FunctionLowering:
         if graph is None or frame.depth >= _DEEPEST:
             self.program.refuse(node.name, f"modules are nested more than {_DEEPEST} deep")
             return
+        self.program.flatten(record, graph)
         self.program.inlined.setdefault(path, record)
         args = tuple([self._kept(value, frame, node) for value in node.args])
         kwargs = {name: self._kept(value, frame, node) for name, value in node.kwargs}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from fx2py.errors import Finding
-from fx2py.graph.data import GraphData, ModuleRecord
+from fx2py.errors import Finding, UnsupportedGraphError
+from fx2py.graph.data import Graph, GraphData, ModuleRecord
 from fx2py.graph.values import (
     OpName,
 )
@@ -29,6 +29,9 @@ LowerFunction: TypeAlias = "Callable[[ModuleLevel, ModuleRecord, str, str], Func
 """Lowers the graph of a record at a path to a function of the given name."""
 
 
+MOST_REPEATED = 100_000
+
+
 class ModuleLevel:
     """What all functions of one Program share: tables, module-level names, findings."""
 
@@ -48,6 +51,8 @@ class ModuleLevel:
         self._function_names: dict[int, str] = {}
         self._built: dict[int, Local] = {}
         self._lowered: dict[str, Function] = {}
+        self._flattened: set[int] = set()
+        self._repeated = 0
         self.input_table: InputTable | None = None
         self.notes: tuple[str, ...] = ()
         if data.contract is not None and data.convention is not None:
@@ -78,6 +83,26 @@ class ModuleLevel:
 
     def used_aliases(self) -> tuple[tuple[str, OpName], ...]:
         return tuple((alias, op) for op, alias in self.op_aliases.items() if op in self._used_ops)
+
+    def repeat(self, count: int) -> None:
+        """Count what the file holds once and the code would hold again; UnsupportedGraphError beyond all reason.
+
+        Modules that call each other twice, and tuples of such results, double with every step.
+        """
+        self._repeated += count
+        if self._repeated > MOST_REPEATED:
+            reason = (
+                f"repeats its modules and tuples: flattened, they have more than {MOST_REPEATED} parts more"
+            )
+            raise UnsupportedGraphError(
+                (Finding("the graph", reason),), self.data.provenance.path or "the graph"
+            )
+
+    def flatten(self, record: ModuleRecord, graph: Graph) -> None:
+        """Note that the graph of a record is flattened into its caller, once more when it was before."""
+        if id(record) in self._flattened:
+            self.repeat(len(graph.nodes))
+        self._flattened.add(id(record))
 
     def refuse(self, node: str, reason: str) -> None:
         self.findings.append(Finding(node, reason))

@@ -16,6 +16,7 @@ from fx2py.errors import UnknownFormatError
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ALIGNMENT = 16
+_SMALL = 2**24
 _ZIP_FAULTS = (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError, struct.error)
 
 
@@ -34,6 +35,7 @@ class Archive:
             self._zip = zipfile.ZipFile(self.path)
         except _ZIP_FAULTS as error:
             raise UnknownFormatError(f"{self.path} is not a zip archive, or is damaged: {error}") from None
+        self._size, self._taken = Path(path).stat().st_size, 0
         self._members = self._index()
         self._mapped: mmap.mmap | None = None
 
@@ -52,6 +54,14 @@ class Archive:
     def __contains__(self, name: str) -> bool:
         return name in self._members
 
+    @property
+    def limit(self) -> int:
+        """The bytes that texts and pickles may still have, all together: those of the file, more where it is small.
+
+        torch writes them uncompressed; a compressed archive can ask for a thousand times its size.
+        """
+        return max(self._size, _SMALL) - self._taken
+
     def size(self, name: str) -> int:
         """The size of a member in bytes, uncompressed."""
         return self._member(name).file_size
@@ -63,6 +73,7 @@ class Archive:
             raise self.fault(name, f"has {member.file_size} bytes, more than the {limit} that it may have")
         try:
             with self._zip.open(member) as stream:
+                self._taken += member.file_size
                 return stream.read(limit + 1)
         except (*_ZIP_FAULTS, RuntimeError) as error:
             raise self.fault(name, f"is damaged: {error}") from None

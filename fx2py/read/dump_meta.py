@@ -13,14 +13,23 @@ from torch.utils._dtype_abbrs import dtype_abbrs
 from fx2py.graph.data import NO_META, NodeMeta, SourceLine, SymMeta, TensorMeta, ValueMeta
 from fx2py.graph.values import Name, Value
 from fx2py.read.forward import parse_text
-from fx2py.read.forward_values import ForwardFault, Names, dotted, fault, keywords_of, shown, value_of
+from fx2py.read.forward_values import (
+    ForwardFault,
+    Names,
+    dotted,
+    fault,
+    keywords_of,
+    shown,
+    text_of,
+    value_of,
+)
 
 _DTYPES: Mapping[str, torch.dtype] = {abbreviation: dtype for dtype, abbreviation in dtype_abbrs.items()}
 _TENSOR = re.compile(r"([a-z]\w*)\[([^\[\]]*)\](?:\[([^\[\]]*)\])?([a-z]\w*(?::\d{1,4})?)?")
 _SYMBOL = re.compile(r"Sym\((.*)\)")
 _INTEGER = re.compile(r"-?\d{1,18}")
 _FLOAT_SYMBOL, _RELATION = re.compile(r"zu?f\d|-?\d+\.\d"), re.compile(r"[<>]|\b(?:Eq|Ne|And|Or|Not)\(")
-_SOURCE = re.compile(r"# (?:.*?\bFile|File): (\S.*?):(\d{1,9}) in [^,]*, code: (.*)")
+_FILE, _LINE, _CODE = re.compile(r"\bFile: (?=\S)"), re.compile(r":(\d{1,9}) in "), ", code: "
 _NO_SOURCE = "# No stacktrace found"
 _INPUT_NAMES = {"device": Name("torch", "device")}
 
@@ -39,7 +48,7 @@ class PrintedMetas:
                 return NO_META if source is None else NodeMeta(source=source)
             case ast.Constant(value=str(text)):
                 return NodeMeta(value=value_meta(text), source=source)
-        return NodeMeta(source=source, annotation=ast.unparse(annotation))
+        return NodeMeta(source=source, annotation=text_of(annotation))
 
 
 def _sources(text: str) -> Iterator[SourceLine | None]:
@@ -49,9 +58,19 @@ def _sources(text: str) -> Iterator[SourceLine | None]:
         code = line.lstrip()
         if code.startswith(_NO_SOURCE):
             current = None
-        elif code.startswith("#") and (match := _SOURCE.fullmatch(code)):
-            current = SourceLine(match.group(1), int(match.group(2)), match.group(3).strip())
+        elif code.startswith("# ") and (found := _source(code)) is not None:
+            current = found
         yield current
+
+
+def _source(comment: str) -> SourceLine | None:
+    """The line in ``# File: model.py:3 in forward, code: ...``; None for other comments."""
+    head, mark, code = comment.partition(_CODE)
+    file = _FILE.search(head)
+    place = _LINE.search(head, head.rfind(",") + 1)
+    if not mark or file is None or place is None or place.start() <= file.end():
+        return None
+    return SourceLine(head[file.end() : place.start()], int(place.group(1)), code.strip())
 
 
 def value_meta(text: str) -> ValueMeta:

@@ -42,13 +42,15 @@ class PrintedClass:
 def printed_classes(text: str) -> dict[str, PrintedClass]:
     """The outermost printed graphs by their titles in a log, else their class names; repeated names are numbered."""
     found: dict[str, PrintedClass] = {}
+    numbers: dict[str, int] = {}
     for title, printed in _outermost(_lines(text)):
         if not printed.forward:
             continue
-        name, number = title, 1
+        name, number = title, numbers.get(title, 1)
         while name in found:
             number += 1
             name = f"{title} ({number})"
+        numbers[title] = number
         found[name] = printed
     return found
 

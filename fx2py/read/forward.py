@@ -15,10 +15,11 @@ from fx2py.graph.data import NO_META, Graph, Node, NodeMeta
 from fx2py.graph.names import imported_name
 from fx2py.graph.values import Name, Ref, Value
 from fx2py.read.forward_operations import BINARY, SELF, Operation, operation
-from fx2py.read.forward_values import ForwardFault, Names, dotted, fault, shown, value_of
+from fx2py.read.forward_values import ForwardFault, Names, dotted, fault, shown, text_of, value_of
 from fx2py.read.node_names import RESERVED
 
 MAX_CODE = 256 * 2**20
+_FORMATTED, _MOST_BRACES = re.compile(r"\b(?:f|rf|fr)['\"]", re.IGNORECASE), 10_000
 _IN_PLACE = {kind: f"i{name.rstrip('_')}" for kind, name in BINARY.items()}
 _FLATTEN, _UNFLATTEN = "fx_pytree.tree_flatten_spec", "pytree.tree_unflatten"
 _RECORD = "torch._C._profiler._RecordFunctionFast"
@@ -63,7 +64,7 @@ def read_forward(text: str) -> Forward:
 
 
 def _annotation_text(annotation: ast.expr | None, line: int) -> NodeMeta:
-    return NO_META if annotation is None else NodeMeta(annotation=ast.unparse(annotation))
+    return NO_META if annotation is None else NodeMeta(annotation=text_of(annotation))
 
 
 MetaOf: TypeAlias = Callable[["ast.expr | None", int], NodeMeta]
@@ -83,12 +84,19 @@ def parse_text(text: str) -> list[ast.stmt]:
     """The statements of Python text from a file, parsed only; ForwardFault for what Python cannot parse."""
     if len(text) > MAX_CODE:
         raise ForwardFault("the graph's code is too long")
+    refuse_formatted(text)
     try:
         return ast.parse(text).body
     except SyntaxError as error:
         raise ForwardFault(f"line {error.lineno} of the graph's code is no Python: {error.msg}") from None
     except (ValueError, MemoryError, RecursionError) as error:
         raise ForwardFault(f"the graph's code cannot be parsed ({type(error).__name__})") from None
+
+
+def refuse_formatted(text: str) -> None:
+    """Raise ForwardFault for text with huge formatted strings: FX writes none, and Python 3.11 takes hours over them."""
+    if _FORMATTED.search(text) and text.count("{") > _MOST_BRACES:
+        raise ForwardFault("the graph's code holds formatted strings")
 
 
 class _Reader:
@@ -135,7 +143,7 @@ class _Reader:
             ):
                 pass
             case _:
-                raise fault(statement, f"is no line of a saved graph: {_line(statement)}")
+                raise fault(statement, f"is no line of a saved graph: {shown(statement)}")
 
     # Parameters.
 
@@ -199,7 +207,7 @@ class _Reader:
     def _statement(self, statement: ast.stmt) -> None:
         handler = _STATEMENTS.get(type(statement))
         if handler is None:
-            raise fault(statement, f"is no statement of a saved graph: {_line(statement)}")
+            raise fault(statement, f"is no statement of a saved graph: {shown(statement)}")
         handler(self, statement)
 
     def assign(self, statement: Any) -> None:
@@ -226,7 +234,7 @@ class _Reader:
         path = dotted(call.func) if isinstance(call, ast.Call) else None
         name, _, method = (path or "").partition(".")
         if not name.startswith("_rf") or self.names.is_local(name) or method not in _MARKS:
-            raise fault(statement, f"is no statement of a saved graph: {_line(statement)}")
+            raise fault(statement, f"is no statement of a saved graph: {shown(statement)}")
 
     def result(self, statement: Any) -> None:
         value = statement.value
@@ -316,11 +324,6 @@ def _variable(target: ast.expr) -> str:
     if not isinstance(target, ast.Name):
         raise fault(target, f"assigns to something that is no variable: {shown(target)}")
     return target.id
-
-
-def _line(statement: ast.stmt) -> str:
-    text = ast.unparse(statement).partition("\n")[0]
-    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _parameters(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None, ast.expr | None]]:

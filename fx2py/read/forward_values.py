@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ _CONSTANTS: dict[str, Any] = {
     "nanj": complex(0.0, float("nan")),
     "Ellipsis": ...,
 }
-_SHOWN = 60
+_SHOWN, _MOST_PARTS = 60, 300
 
 
 class ForwardFault(ValueError):
@@ -51,9 +52,16 @@ def fault(node: ast.AST, reason: str) -> ForwardFault:
     return ForwardFault(f"line {getattr(node, 'lineno', 1)} of the graph's code {reason}")
 
 
+def text_of(node: ast.AST) -> str:
+    """The text of a syntax node; of a large one only its kind, since writing it can take longer than reading it."""
+    if any(True for _ in islice(ast.walk(node), _MOST_PARTS, None)):
+        return f"a {type(node).__name__} of many parts"
+    return ast.unparse(node)
+
+
 def shown(node: ast.AST) -> str:
     """The beginning of the text of a syntax node, for messages."""
-    text = ast.unparse(node)
+    text = text_of(node).partition("\n")[0]
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 

@@ -13,7 +13,7 @@ _PLACE = re.compile(r", line (\d{1,9}), in [^\n]*\n?([^\n]*)")
 _TORCH, _TORCH_ON_WINDOWS = "-packages/torch/", "-packages\\torch\\"
 _GENERATED = "<eval_with_key>"
 """What torch.fx calls the code of a GraphModule; the number that follows counts the modules of the process."""
-_MODULE_STEP = re.compile(r"\.?(?:_modules)?\[['\"]?([^'\"\]]+)['\"]?\]")
+_MODULE_STEP = re.compile(r"\.?(?:_modules)?\[['\"]?([^'\"\[\]]+)['\"]?\]")
 _ROOT = re.compile(r"^(?:L\[['\"]self['\"]\]|L__self__|self)\.?")
 _MODULES = ";"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from fx2py.graph.data import GraphData
 from fx2py.read.archive import Archive
 from fx2py.read.pickle_records import Mapping, PickleFault
-from fx2py.read.pickled import check_byte_order, faults_of, graph_data, limit_of, root_of
+from fx2py.read.pickled import check_byte_order, faults_of, graph_data, root_of
 from fx2py.read.pickled_modules import Modules
 from fx2py.read.storages import ArchiveStorages
 
@@ -34,6 +34,6 @@ def _source(archive: Archive, name: str) -> str:
     if member not in archive:
         raise PickleFault(f"the package lacks the text of {name}")
     try:
-        return archive.read(member, limit_of(archive)).decode("utf-8")
+        return archive.read(member, archive.limit).decode("utf-8")
     except UnicodeDecodeError:
         raise archive.fault(member, "is no UTF-8 text") from None

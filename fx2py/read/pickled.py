@@ -18,7 +18,6 @@ from fx2py.read.pickled_contents import graphs_in, sample_inputs
 from fx2py.read.pickled_modules import Modules, is_module
 from fx2py.read.storages import ArchiveStorages, StreamStorages, is_stream, read_stream
 
-_SMALL = 2**24
 _ROOT, BYTE_ORDER = "data.pkl", "byteorder"
 _SAVE = "Save the graph itself, for example with torch.save(torch.fx.symbolic_trace(model), path)."
 
@@ -33,13 +32,8 @@ def read_checkpoint(path: Path, *, model: str | None = None) -> GraphData:
 
 def root_of(archive: Archive, member: str = _ROOT) -> Any:
     """The object that a member pickles; the member, which torch stores uncompressed, is not larger than the file."""
-    root, _ = read_pickle(archive.read(member, limit_of(archive)))
+    root, _ = read_pickle(archive.read(member, archive.limit))
     return root
-
-
-def limit_of(archive: Archive) -> int:
-    """The bytes that text and pickles of an archive may have: those of the whole file, or a few where it is compressed."""
-    return max(Path(archive.path).stat().st_size, _SMALL)
 
 
 def check_byte_order(archive: Archive) -> None:

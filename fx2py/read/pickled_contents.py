@@ -23,13 +23,16 @@ def graphs_in(root: Any) -> dict[str, Built]:
     """The GraphModules in a pickled object and the containers it is made of, by their path; the root's is ``""``."""
     found: dict[str, Built] = {}
     level = [("", root)]
+    opened: set[int] = set()
     for _ in range(_MAX_DEPTH):
         found.update({path: obj for path, obj in level if is_graph_module(obj)})
+        outer = {id(obj): (path, obj) for path, obj in level if not is_module(obj) and id(obj) not in opened}
+        opened.update(outer)
         level = [
             (f"{path}.{key}" if path else key, item)
-            for path, obj in level
-            if not is_module(obj)
+            for path, obj in outer.values()
             for key, item in _entries(obj)
+            if type(item) not in PLAIN
         ]
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -22,8 +22,14 @@ _LIMIT = 10_000
 
 def recorded(obj: Any) -> ValueMeta:
     """The shape and dtype of a recorded tensor, the expression of a recorded number; None where neither is recorded."""
+    return _recorded(obj, iter(range(_LIMIT)))
+
+
+def _recorded(obj: Any, left: Iterator[int]) -> ValueMeta:
+    if next(left, None) is None:
+        raise PickleFault("what is recorded of a node's result has too many parts")
     if type(obj) in (list, tuple):
-        return tuple([recorded(part) for part in obj])
+        return tuple([_recorded(part, left) for part in obj])
     handler = _RECORDED.get(obj.path) if type(obj) is Built else None
     return None if handler is None else handler(obj)
 

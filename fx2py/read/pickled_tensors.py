@@ -110,6 +110,8 @@ class Tensors:
         if found.dtype not in _INTEGERS:
             raise PickleFault(f"a quantized tensor has elements of {found.dtype}")
         integers = _view(found.data, _INTEGERS[found.dtype], offset, size, stride)
+        if integers.nbytes > found.data.nbytes():
+            raise PickleFault("a quantized tensor has more elements than its storage")
         scheme, scale, zero, *axis = quantizer
         kind = _QSCHEMES.get(scheme.path)
         if kind is torch.per_tensor_affine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from fx2py.graph.data import Tree
@@ -12,22 +13,26 @@ from fx2py.read.pytree import LEAF, container_tree
 
 _SPECS = frozenset({"torch.utils._pytree.TreeSpec", "torch.utils._pytree.LeafSpec"})
 _FIELDS = (("type",), ("context", "_context"), ("children", "_children", "children_specs"))
+_MAX_PARTS = 200_000
+"""A pickle may share its parts: a few that hold each other twice describe a structure without end."""
 _NAMED_TUPLE = "collections.namedtuple"
 _DEFAULT_DICT = "collections.defaultdict"
 
 
 def tree_of_pickled(obj: Any) -> Tree | None:
     """The tree of a pickled spec; None for None. PickleFault or ValueError when the object is no spec."""
-    return None if obj is None else _tree(obj)
+    return None if obj is None else _tree(obj, iter(range(_MAX_PARTS)))
 
 
-def _tree(obj: Any) -> Tree:
+def _tree(obj: Any, left: Iterator[int]) -> Tree:
+    if next(left, None) is None:
+        raise PickleFault("the structure of the inputs or outputs is too large")
     kind, context, children = _fields(obj)
     if kind is None:
         return LEAF
     if type(kind) is not Global or type(children) is not list:
         raise PickleFault("the structure of the inputs or outputs is damaged")
-    return _container(kind, context, tuple([_tree(child) for child in children]))
+    return _container(kind, context, tuple([_tree(child, left) for child in children]))
 
 
 def _fields(obj: Any) -> tuple[Any, Any, Any]:

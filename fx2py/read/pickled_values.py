@@ -29,7 +29,7 @@ from fx2py.read.pickled_meta import PICKLER, SYMBOLIC_INT, attributes, symbolic_
 from fx2py.read.pickled_tensors import LAYOUTS, Tensors, is_tensor
 from fx2py.read.storages import byte_string
 
-_MAX_VALUES = 20_000_000
+_MAX_REPEATED = 200_000
 _LEAVES = frozenset({type(None), bool, int, float, str, bytes})
 _NODE = f"{PICKLER}._NodePickleData"
 _TARGETS = frozenset(
@@ -57,12 +57,13 @@ def target_name(obj: Any) -> str | None:
 class Values:
     """Converts the objects of one pickle, each once.
 
-    What a pickle shares, a reader of its values meets again each time: the count of values is of those met.
+    What a pickle shares, a reader of its values meets again each time, with all that is inside: those are counted.
     """
 
     def __init__(self, tensors: Tensors) -> None:
         self._tensors = tensors
         self._count = 0
+        self._repeated = 0
         self._made: dict[int, tuple[Any, Value, int]] = {}
 
     def value(self, obj: Any) -> Value:
@@ -77,12 +78,13 @@ class Values:
             before = self._count
             made = handler(self, obj)
             self._made[id(obj)] = (obj, made, self._count - before)
-            self._count = before
-        _, value, count = self._made[id(obj)]
-        self._count += count + 1
-        if self._count > _MAX_VALUES:
+        else:
+            self._count += self._made[id(obj)][2]
+            self._repeated += self._made[id(obj)][2]
+        self._count += 1
+        if self._repeated > _MAX_REPEATED:
             raise PickleFault("the pickle repeats parts of itself too often")
-        return value
+        return self._made[id(obj)][1]
 
     def items(self, objs: Any) -> tuple[Value, ...]:
         if type(objs) not in (list, tuple):

@@ -20,8 +20,6 @@ from fx2py.read.pt2_tensors import read_constants, read_state, weights_only
 
 MODELS, SUFFIX = "models/", ".json"
 ARCHIVE_VERSION = b"0"
-MAX_MODEL = 1 << 32
-MAX_SAMPLES = 1 << 34
 MAX_MARK = 64
 
 
@@ -35,7 +33,7 @@ def read_pt2(path: Path, *, model: str | None = None) -> GraphData:
         name = _chosen(archive, model)
         member = f"{MODELS}{name}{SUFFIX}"
         try:
-            document = parse(archive.read(member, MAX_MODEL))
+            document = parse(archive.read(member, archive.limit))
             program = read_program(document, read_state(archive, name), read_constants(archive, name))
             samples, notes = _samples(archive, name)
             torch_version = optional(document, "torch_version", str)
@@ -83,7 +81,7 @@ def _samples(archive: Archive, model: str) -> tuple[SampleInputs | None, tuple[s
     if member not in archive or not archive.size(member):
         return None, ()
     try:
-        found = weights_only(archive.read(member, MAX_SAMPLES))
+        found = weights_only(archive.read(member, archive.limit))
     except ValueError as error:
         return None, (f"{member} {error}; the sample inputs were not read",)
     if _is_call(found):

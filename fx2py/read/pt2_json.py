@@ -6,6 +6,7 @@ import json
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_TOO_LARGE = 2**1023
 
 
 class Damaged(ValueError):
@@ -56,7 +57,7 @@ def exactly(value: Any, kind: type[T]) -> T:
 
 def number(value: Any) -> float:
     """A float, which the format writes as JSON number or as ``"Infinity"``, ``"-Infinity"``, ``"NaN"``."""
-    if type(value) in (int, float):
+    if type(value) is float or (type(value) is int and abs(value) < _TOO_LARGE):
         return float(value)
     if value in ("Infinity", "-Infinity", "NaN"):
         return float(value)

@@ -22,8 +22,6 @@ from fx2py.read.pt2_json import Damaged, exactly, field, parse
 from fx2py.read.pt2_types import DTYPES, STRIDED, coded
 
 WEIGHTS, CONSTANTS = "data/weights/", "data/constants/"
-MAX_CONFIG = 1 << 30
-MAX_PICKLE = 1 << 32
 MAX_RANK = 64
 SCRIPT_OBJECT, OBJECT = Name("torch", "ScriptObject"), Name("builtins", "object")
 _SCRIPT_PREFIX = "custom_obj_"
@@ -65,7 +63,7 @@ def _config(archive: Archive, folder: str, model: str, kind: str) -> Mapping[str
         )
     member = f"{folder}{model}_{kind}_config.json"
     try:
-        return field(parse(archive.read(member, MAX_CONFIG)), "config", dict)
+        return field(parse(archive.read(member, archive.limit)), "config", dict)
     except Damaged as fault:
         raise archive.fault(member, str(fault)) from None
 
@@ -136,7 +134,7 @@ class _Payload:
 
     def _unpickled(self, member: str) -> torch.Tensor:
         try:
-            value = weights_only(self._archive.read(member, MAX_PICKLE))
+            value = weights_only(self._archive.read(member, self._archive.limit))
         except ValueError as error:
             raise Damaged(str(error)) from None
         if type(value) not in (torch.Tensor, torch.nn.Parameter):

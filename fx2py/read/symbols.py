@@ -77,7 +77,8 @@ def expression_text(source: str) -> str:
 def _tokens(source: str) -> list[tuple[str, str]]:
     tokens = []
     position = 0
-    while position < len(source.rstrip()):
+    end = len(source.rstrip())
+    while position < end:
         match = _TOKEN.match(source, position)
         if match is None:
             raise ValueError(f"a symbolic expression has an unexpected sign at {position}")

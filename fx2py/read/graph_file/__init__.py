@@ -15,7 +15,7 @@ from fx2py.graph.data import GraphData, Provenance
 from fx2py.read.archive import Archive
 from fx2py.read.graph_file.schema import MARK, VERSION, decode_graph, encode_graph
 from fx2py.read.origin import sha256_of
-from fx2py.read.pickled import check_byte_order, faults_of, limit_of, root_of
+from fx2py.read.pickled import check_byte_order, faults_of, root_of
 from fx2py.read.pickled_tensors import Tensors
 from fx2py.read.pt2_json import Damaged, exactly, field, parse
 from fx2py.read.storages import ArchiveStorages
@@ -32,7 +32,7 @@ def read_graph_file(path: Path, *, model: str | None = None) -> GraphData:
         raise UnknownFormatError(f"{path} holds no graph {model!r}.", "It holds one, without a name.")
     with Archive(path) as archive, faults_of(path):
         check_byte_order(archive)
-        document = parse(archive.read(GRAPH_MEMBER, limit_of(archive)))
+        document = parse(archive.read(GRAPH_MEMBER, archive.limit))
         _check_version(path, field(document, MARK, int))
         data = decode_graph(document, _tensors(archive))
     saved = data.provenance
