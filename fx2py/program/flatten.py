@@ -162,14 +162,9 @@ class FunctionLowering:
         """A tuple that may be taken apart, with a variable for each mutable container in it: all its uses see one."""
         if type(value) is not tuple:
             return value
-        if any(type(part) is tuple for part in value):
-            self.program.repeat(len(value))
-        return tuple(
-            [
-                self._shared(name, v) if type(v) in _MUTABLE else self._with_shared_parts(name, v)
-                for v in value
-            ]
-        )
+        self.program.repeat(sum(type(part) is tuple for part in value))
+        shares = [self._shared if type(v) in _MUTABLE else self._with_shared_parts for v in value]
+        return tuple([share(name, v) for share, v in zip(shares, value, strict=True)])
 
     def _kept(self, value: Any, frame: Frame, node: Node) -> Any:
         """A value that crosses the border of a flattened graph: its tuples are not built unless they are needed."""
