@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from fx2py.api import Artifact, EquivalenceReport, diff, generate, open_artifact, save_graph, split
     from fx2py.errors import Fx2pyError
     from fx2py.program.options import GenerateOptions
+    from fx2py.replay.groups import RecordedGroups
     from fx2py.trust import Policy
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Fx2pyError",
     "GenerateOptions",
     "Policy",
+    "RecordedGroups",
     "diff",
     "generate",
     "open_artifact",
@@ -30,6 +32,7 @@ _HOMES = {
     "Fx2pyError": "fx2py.errors",
     "GenerateOptions": "fx2py.program.options",
     "Policy": "fx2py.trust",
+    "RecordedGroups": "fx2py.replay.groups",
     "generate": "fx2py.api",
     "open_artifact": "fx2py.api",
     "save_graph": "fx2py.api",

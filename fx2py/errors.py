@@ -93,6 +93,14 @@ class ReplayError(Fx2pyError):
     """The generated code or the reference cannot be run as asked: inputs, submodules or device do not fit."""
 
 
+class OtherRankError(Fx2pyError):
+    """Another process of the run failed, and says so itself; ``exit_code`` is the worst of all."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class InternalError(Fx2pyError):
     """fx2py itself is at fault; nothing was written."""
 

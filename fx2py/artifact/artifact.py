@@ -24,7 +24,9 @@ from fx2py.artifact.folder import put_in_place, unchanging
 from fx2py.artifact.manifest import MAX_TEXT, Manifest, describe, manifest_text, read_manifest
 from fx2py.collector import collector_paused
 from fx2py.emit.audit import admitted_classes, audit
+from fx2py.emit.grammar import GrammarError
 from fx2py.emit.module import emit
+from fx2py.emit.parse import parse
 from fx2py.emit.validate import validate
 from fx2py.errors import ArtifactError, Finding, ReplayError, UnsupportedGraphError
 from fx2py.graph.data import GraphData
@@ -33,6 +35,7 @@ from fx2py.graph.split import split_data
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
 from fx2py.program.bound import bound_tensors
+from fx2py.program.collectives import NAMESPACES, Collective, collectives_of
 from fx2py.program.ir import Program
 from fx2py.program.lower import lower
 from fx2py.program.options import DEFAULT, GenerateOptions
@@ -65,6 +68,22 @@ class Artifact:
     device: torch.device | None = None
     modules: Mapping[str, torch.nn.Module] = field(default_factory=dict, repr=False)
     compiled_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def collectives(self) -> tuple[Collective, ...]:
+        """The calls in the code that several processes make together, in order.
+
+        Raises ArtifactError where the code was edited so that it cannot be read.
+        """
+        if not any(namespace in self.source for namespace in NAMESPACES):
+            return ()
+        try:
+            return collectives_of((self.program or parse(self.source)).functions)
+        except GrammarError as error:
+            raise ArtifactError(
+                f"{self._place()}, line {error.line}: {error}, so its collectives cannot be read.",
+                "Generate the folder again.",
+            ) from None
 
     def to(self, device: str | torch.device) -> Artifact:
         """This artifact with its tensors, and the devices in its code, on ``device``."""

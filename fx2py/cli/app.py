@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from fx2py.cli import render
+from fx2py.cli import launch, render
 from fx2py.cli.bench import bench
 from fx2py.cli.diff import diff
 from fx2py.cli.gen import gen
 from fx2py.cli.log import Remarks
 from fx2py.cli.run import run
 from fx2py.cli.split import split
-from fx2py.errors import Fx2pyError, InternalError
+from fx2py.errors import Fx2pyError, InternalError, OtherRankError
 
 DEBUG = "--debug"
 
@@ -54,6 +54,7 @@ def fx2py(
 def main() -> None:
     """Run the command line and exit: 0 fine or equivalent, 1 not equivalent, 2 input or use at fault, 70 internal."""
     try:
+        launch.speak_as_launched()
         app()
     except (
         Exception
@@ -61,5 +62,6 @@ def main() -> None:
         if DEBUG in sys.argv[1:]:
             raise
         known = fault if isinstance(fault, Fx2pyError) else InternalError(f"{type(fault).__name__}: {fault}")
-        render.print_fault(known)
+        if not isinstance(known, OtherRankError):
+            render.print_fault(known)
         sys.exit(known.exit_code)

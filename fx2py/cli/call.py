@@ -31,20 +31,31 @@ def choose_inputs(
     return replace(found, args=move.of(found.args), kwargs=move.of(dict(found.kwargs)))
 
 
+def refusing(execute: Callable[..., Any], inputs: Inputs) -> Callable[..., Any]:
+    """``execute``, which raises ReplayError for whatever the graph raises on these inputs."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = execute(*args, **kwargs)
+            if torch.accelerator.is_available():
+                torch.accelerator.synchronize()
+        except Fx2pyError:
+            raise
+        except Exception as error:  # whatever a graph raises on these inputs is no fault of fx2py
+            raise ReplayError(
+                f"the graph raised {type(error).__name__}: {error}",
+                f"{inputs.source} Pass others with --inputs FILE.",
+            ) from error
+        return result
+
+    return call
+
+
 def timed(execute: Callable[..., Any], inputs: Inputs) -> tuple[Any, float]:
     """The result of a call and its seconds, work on the device included; ReplayError when the graph raises."""
+    call = refusing(execute, inputs)
     start = perf_counter()
-    try:
-        result = execute(*inputs.args, **inputs.kwargs)
-        if torch.accelerator.is_available():
-            torch.accelerator.synchronize()
-    except Fx2pyError:
-        raise
-    except Exception as error:  # whatever a graph raises on these inputs is no fault of fx2py
-        raise ReplayError(
-            f"the graph raised {type(error).__name__}: {error}",
-            f"{inputs.source} Pass others with --inputs FILE.",
-        ) from error
+    result = call(*inputs.args, **inputs.kwargs)
     return result, perf_counter() - start
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import options, render
+from fx2py.cli import launch, options, render
 from fx2py.cli.device import check_device
-from fx2py.cli.locate import default_folder, is_generated, newest_folder
+from fx2py.cli.locate import default_folder, is_generated
 
 if TYPE_CHECKING:
+    from fx2py.artifact import Artifact
     from fx2py.compare import EquivalenceReport
+    from fx2py.compare.diff import Side
     from fx2py.program.options import GenerateOptions
+    from fx2py.replay.inputs import Inputs
+    from fx2py.replay.launcher import Rank
     from fx2py.trust import Policy
 
 
@@ -53,17 +57,19 @@ def diff(
     as_json: options.AsJson = False,
 ) -> None:
     """Compare generated code with its graph, bit for bit. Exits 0 when equivalent, 1 when not."""
-    check_device(device)
     admitted = options.policy(allow, allow_op, allow_class, trust)
-    named, target = _pair(graph, folder)
 
     from fx2py.program.options import GenerateOptions
 
     wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
-    with render.working(f"comparing {target}"):
-        done = _diff(named, target, _Request(inputs, device, seed, model, wanted), admitted)
+    request = _Request(inputs, device, seed, model, wanted)
+    rank = launch.asked_rank(graph, folder, inputs)
+    with render.working(f"comparing {graph or 'the newest folder'}"), launch.world(rank) as ranks:
+        ready = ranks.agree(lambda: _prepare(graph, folder, request, admitted, rank))
+        ranks.form_groups(ready.artifact)
+        done = ranks.gather(ranks.agree(lambda: _compare(ready, seed, is_alone=ranks.is_alone)))
     render.print_diff(done, as_json)
-    raise typer.Exit(0 if done.report.equal else 1)
+    raise typer.Exit(0 if all(each.report.equal for each in done) else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,35 +83,56 @@ class _Request:
     options: GenerateOptions
 
 
-def _pair(graph: Path | None, folder: Path | None) -> tuple[Path | None, Path]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """What is compared on what, before anything was called; the graph comes first."""
+
+    graph: str
+    code: str
+    artifact: Artifact
+    sides: tuple[Side, Side]
+    inputs: Inputs
+
+
+def _pair(graph: Path | None, folder: Path | None, rank: Rank | None) -> tuple[Path | None, Path]:
     """What is meant: a graph and a generated folder, or None and a folder or graph that stands for both."""
+    target = launch.own_graph(graph, rank)
     if graph is None:
-        return None, newest_folder(Path())
-    beside = folder or default_folder(graph, Path())
-    if folder is None and (is_generated(graph) or not is_generated(beside)):
-        return None, graph
-    return graph, beside
+        return None, target
+    beside = default_folder(target, Path()) if folder is None else launch.own_graph(folder, rank)
+    if folder is None and (is_generated(target) or not is_generated(beside)):
+        return None, target
+    return target, beside
 
 
-def _diff(graph: Path | None, target: Path, request: _Request, policy: Policy) -> Diffed:
+def _prepare(
+    graph: Path | None, folder: Path | None, request: _Request, policy: Policy, rank: Rank | None
+) -> _Ready:
     from fx2py.cli.call import choose_inputs
     from fx2py.cli.subject import open_pair, open_subject
-    from fx2py.compare.graphs import diff_graph
+    from fx2py.compare.graphs import bind_sides
 
-    if graph is None:
+    device = launch.own_device(request.device, rank)
+    check_device(device)
+    named, target = _pair(graph, folder, rank)
+    if named is None:
         subject = open_subject(target, request.model, request.options)
     else:
-        subject = open_pair(graph, target, request.model)
+        subject = open_pair(named, target, request.model)
     data = subject.graph()
-    inputs = choose_inputs(lambda: data, request.inputs, request.seed, request.device, policy)
-    report = diff_graph(
-        data,
-        subject.artifact,
-        inputs.args,
-        inputs.kwargs,
-        device=request.device,
-        seed=request.seed,
-        policy=policy,
-    )
+    inputs = choose_inputs(lambda: data, launch.own_input(request.inputs, rank), request.seed, device, policy)
+    sides = bind_sides(data, subject.artifact, device=device, policy=policy)
     code = str(target) if is_generated(target) else "generated in memory"
-    return Diffed(str(data.provenance.path), code, inputs.source, report, subject.artifact.manifest.notes)
+    return _Ready(str(data.provenance.path), code, subject.artifact, sides, inputs)
+
+
+def _compare(ready: _Ready, seed: int, *, is_alone: bool) -> Diffed:
+    """Compare the sides. Where one of several ranks raises, the others cannot go on, and nothing is compared."""
+    from fx2py.cli.call import refusing
+    from fx2py.compare.diff import diff_callables
+
+    graph, code = ready.sides
+    if not is_alone:
+        graph, code = (replace(side, call=refusing(side.call, ready.inputs)) for side in ready.sides)
+    report = diff_callables(graph, code, ready.inputs.args, ready.inputs.kwargs, seed=seed)
+    return Diffed(ready.graph, ready.code, ready.inputs.source, report, ready.artifact.manifest.notes)

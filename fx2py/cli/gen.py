@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import options, render
+from fx2py.cli import launch, options, render
 from fx2py.cli.locate import default_folder
 from fx2py.errors import ArtifactError, Fx2pyError
 
@@ -83,6 +83,7 @@ def gen(
     as_json: options.AsJson = False,
 ) -> None:
     """Generate readable Python from saved graphs. Executes, imports and resolves nothing of the files."""
+    graphs = launch.every_graph(graphs)
     _check_use(graphs, output, stdout, as_json, compile_ is not None)
     if compile_ is None and (inputs or allow or allow_op or allow_class or trust):
         raise typer.BadParameter(

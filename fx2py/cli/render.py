@@ -7,12 +7,12 @@ Results go to stdout, progress and faults to stderr. Colour and live progress ap
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from math import isfinite, prod
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -20,6 +20,8 @@ from rich.text import Text
 from fx2py.cli.terminal import (
     add_row,
     duration,
+    faults,
+    is_silent,
     print_code,
     print_facts,
     print_json,
@@ -31,6 +33,8 @@ from fx2py.cli.terminal import (
     stderr,
     stdout,
     table_of,
+    who,
+    write,
 )
 from fx2py.errors import Fx2pyError, InternalError
 
@@ -50,8 +54,8 @@ SHOWN_LINES = 120
 
 def print_fault(fault: Fx2pyError) -> None:
     """One message: what is wrong, then the next step."""
-    console = stderr()
-    label = "" if isinstance(fault, InternalError) else "error: "
+    console = faults()
+    label = who() if isinstance(fault, InternalError) else f"{who()}error: "
     console.print(shown(label, "bold red") + shown(fault.message), soft_wrap=True)
     if fault.hint:
         print_line(console, fault.hint, "dim")
@@ -67,14 +71,14 @@ def print_source(source: str) -> None:
     if sys.stdout.isatty():
         print_code(stdout(), source)
     else:
-        sys.stdout.write(source)
+        write(source)
 
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
     """A spinner on a terminal while something is under way that may take seconds."""
     console = stderr()
-    if not console.is_terminal:
+    if is_silent() or not console.is_terminal:
         yield
         return
     with console.status(shown(text)):
@@ -93,7 +97,9 @@ def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
         TimeElapsedColumn(),
     )
     console = stderr()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=is_silent() or not console.is_terminal
+    ) as bar:
         task = bar.add_task(text, total=total)
 
         def advance(name: str) -> None:
@@ -194,21 +200,47 @@ def print_split(done: Split, as_json: bool) -> None:
     print_facts(console, facts)
 
 
+# -- several ranks -----------------------------------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+def _rank_column(ranks: Sequence[object]) -> tuple[str, ...]:
+    return ("rank",) if len(ranks) > 1 else ()
+
+
+def _by_rank(ranks: Sequence[Sequence[T]]) -> Iterator[tuple[tuple[str, ...], T]]:
+    """What every rank has, each with the cell that says whose it is, where there are several."""
+    for rank, items in enumerate(ranks):
+        for item in items:
+            yield ((str(rank),) if len(ranks) > 1 else ()), item
+
+
+def _each(texts: Iterable[str]) -> str:
+    """What the ranks have, once where it is the same."""
+    return ", ".join(dict.fromkeys(texts))
+
+
+def _with_ranks(ranks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The data of the first rank, and below it those of each where there are several."""
+    return ranks[0] if len(ranks) == 1 else {**ranks[0], "ranks": ranks}
+
+
 # -- run ---------------------------------------------------------------------------------------------------------
 
 
-def print_run(ran: Ran, verbose: bool, as_json: bool) -> None:
-    """Every value that came out, what was run on what, and the time."""
+def print_run(ranks: Sequence[Ran], verbose: bool, as_json: bool) -> None:
+    """Every value that came out on each rank, what was run on what, and the time of the first."""
     if as_json:
-        print_json(_run_data(ran))
+        print_json(_with_ranks([_run_data(ran) for ran in ranks]))
         return
-    console = stdout()
-    table = table_of("output", "dtype", "shape", "device", "min", "mean", "max", "nan")
-    for row in ran.outputs:
+    console, ran = stdout(), ranks[0]
+    table = table_of(*_rank_column(ranks), "output", "dtype", "shape", "device", "min", "mean", "max", "nan")
+    for rank, row in _by_rank([each.outputs for each in ranks]):
         shape = "" if row.shape is None else str(list(row.shape))
         numbers = [short(number) for number in (row.minimum, row.mean, row.maximum)]
         nans = "" if row.nans is None else str(row.nans)
-        add_row(table, row.path, row.kind, shape, row.device or "", *numbers, nans)
+        add_row(table, *rank, row.path, row.kind, shape, row.device or "", *numbers, nans)
     print_table(console, table)
     if verbose:
         bound = table_of("submodule", "bound as")
@@ -216,9 +248,9 @@ def print_run(ran: Ran, verbose: bool, as_json: bool) -> None:
             add_row(bound, name, manner)
         print_table(console, bound)
     calls = "one call" if len(ran.seconds) == 1 else f"median of {len(ran.seconds)} calls"
-    facts = {"ran": ran.label, "time": f"{duration(median(ran.seconds))} ({calls})"}
+    facts = {"ran": _each(each.label for each in ranks), "time": f"{duration(median(ran.seconds))} ({calls})"}
     if ran.saved is not None:
-        facts["saved"] = str(ran.saved)
+        facts["saved"] = _each(str(each.saved) for each in ranks)
     if ran.memory is not None:
         plan = ran.memory.planned
         facts["planned peak"] = f"unknown: {ran.memory.unknown}" if plan is None else f"{plan:,} bytes"
@@ -263,25 +295,28 @@ def _finite(number: float | None) -> float | str | None:
 # -- diff --------------------------------------------------------------------------------------------------------
 
 
-def print_diff(done: Diffed, as_json: bool) -> None:
-    """The outcome of each output, of each changed tensor, and the verdict."""
+def print_diff(ranks: Sequence[Diffed], as_json: bool) -> None:
+    """The outcome of each output and of each changed tensor on each rank, and the verdict."""
+    reports = [done.report for done in ranks]
+    equal = all(report.equal for report in reports)
     if as_json:
-        print_json(_diff_data(done))
+        print_json({**_with_ranks([_diff_data(done) for done in ranks]), "equal": equal})
         return
-    console, report = stdout(), done.report
-    table = table_of("output", "expected", "outcome")
-    for leaf in (*report.outputs, *report.mutations):
-        add_row(table, leaf.path, leaf.expected, _outcome(leaf))
+    console, done, report = stdout(), ranks[0], reports[0]
+    table = table_of(*_rank_column(ranks), "output", "expected", "outcome")
+    for rank, leaf in _by_rank([(*each.outputs, *each.mutations) for each in reports]):
+        add_row(table, *rank, leaf.path, leaf.expected, _outcome(leaf))
     print_table(console, table)
-    print_facts(console, {"graph": done.graph, "code": done.code, **_raised(report)})
+    facts = {"graph": _each(each.graph for each in ranks), "code": _each(each.code for each in ranks)}
+    print_facts(console, facts | {name: fact for each in reports for name, fact in _raised(each).items()})
     print_line(console, done.inputs)
     print_notes(console, done.notes)
-    if report.equal and report.raised[0] is not None:
+    if equal and report.raised[0] is not None:
         console.print(
             shown("equivalent", "bold yellow") + shown(": both raise this error, so no result was compared")
         )
         print_line(console, "Pass inputs that the graph accepts with --inputs FILE.")
-    elif report.equal:
+    elif equal:
         console.print(shown("equivalent", "bold green") + shown(": the same, bit for bit, on these inputs"))
     else:
         print_line(console, "not equivalent", "bold red")

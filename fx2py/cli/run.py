@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fx2py.cli import options, render
+from fx2py.cli import launch, options, render
 from fx2py.cli.device import check_device
-from fx2py.cli.locate import newest_folder
 from fx2py.errors import ReplayError
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from fx2py.cli.summary import Summary
     from fx2py.program.options import GenerateOptions
     from fx2py.replay.inputs import Inputs
+    from fx2py.replay.launcher import Rank
     from fx2py.trust import Policy
 
 
@@ -77,15 +77,17 @@ def run(
     as_json: options.AsJson = False,
 ) -> None:
     """Run a graph on given, stored or made inputs and show the results."""
-    check_device(device)
     admitted = options.policy(allow, allow_op, allow_class, trust)
-    target = source or newest_folder(Path())
 
     from fx2py.program.options import GenerateOptions
 
     wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
-    with render.working(f"running {target}"):
-        ran = _run(target, _Request(inputs, device, output, seed, repeat, model, wanted, memory), admitted)
+    request = _Request(inputs, device, output, seed, repeat, model, wanted, memory)
+    rank = launch.asked_rank(source, inputs, output)
+    with render.working(f"running {source or 'the newest folder'}"), launch.world(rank) as ranks:
+        ready = ranks.agree(lambda: _prepare(source, request, admitted, rank))
+        ranks.form_groups(ready.artifact)
+        ran = ranks.gather(ranks.agree(lambda: _call(ready, request)))
     render.print_run(ran, verbose, as_json)
 
 
@@ -103,29 +105,55 @@ class _Request:
     memory: bool
 
 
-def _run(target: Path, request: _Request, policy: Policy) -> Ran:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """What is called on what, before anything was: all that can be refused was not."""
+
+    target: Path
+    artifact: Artifact
+    execute: Callable[..., Any]
+    inputs: Inputs
+    output: Path | None
+
+
+def _prepare(source: Path | None, request: _Request, policy: Policy, rank: Rank | None) -> _Ready:
     import torch
 
-    from fx2py.cli.call import bindings, choose_inputs, timed
+    from fx2py.cli.call import choose_inputs
     from fx2py.cli.subject import open_subject
-    from fx2py.cli.summary import plain, summarize
 
+    device = launch.own_device(request.device, rank)
+    check_device(device)
+    target = launch.own_graph(source, rank)
+    output = launch.own_output(request.output, rank)
     subject = open_subject(target, request.model, request.options)
-    inputs = choose_inputs(subject.graph, request.inputs, request.seed, request.device, policy)
-    execute = subject.artifact.bind(request.device, policy=policy)
+    inputs = choose_inputs(
+        subject.graph, launch.own_input(request.inputs, rank), request.seed, device, policy
+    )
+    execute = subject.artifact.bind(device, policy=policy)
     if subject.artifact.manifest.compiled is not None:
         execute = torch.no_grad()(execute)
+    return _Ready(target, subject.artifact, execute, inputs, output)
+
+
+def _call(ready: _Ready, request: _Request) -> Ran:
+    import torch
+
+    from fx2py.cli.call import bindings, timed
+    from fx2py.cli.summary import plain, summarize
+
+    execute, inputs = ready.execute, ready.inputs
     torch.manual_seed(request.seed)
     result, seconds = timed(execute, inputs)
     returned = plain(result)
     outputs = tuple(summarize(returned))
-    if request.output is not None:
-        _save(returned, request.output)
+    if ready.output is not None:
+        _save(returned, ready.output)
     more = [timed(execute, inputs)[1] for _ in range(request.repeat - 1)]
-    bound = bindings(subject.artifact, execute)
-    memory = _memory(subject.artifact, execute, inputs) if request.memory else None
-    notes = subject.artifact.manifest.notes
-    return Ran(str(target), inputs.source, outputs, (seconds, *more), request.output, bound, memory, notes)
+    bound = bindings(ready.artifact, execute)
+    memory = _memory(ready.artifact, execute, inputs) if request.memory else None
+    notes = ready.artifact.manifest.notes
+    return Ran(str(ready.target), inputs.source, outputs, (seconds, *more), ready.output, bound, memory, notes)
 
 
 def _memory(artifact: Artifact, execute: Callable[..., Any], inputs: Inputs) -> Memory:

@@ -12,13 +12,44 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fx2py.replay.launcher import Rank
+
+_speaker = Rank()
+
+
+def speak_as(rank: Rank) -> None:
+    """From now on this process is ``rank`` of several: only the first prints, and each says who it is in a fault."""
+    global _speaker
+    _speaker = rank
+
+
+def is_silent() -> bool:
+    """Whether another rank speaks for this one."""
+    return _speaker.index != 0
+
 
 def stdout() -> Console:
-    return Console(highlight=False)
+    return Console(highlight=False, quiet=is_silent())
 
 
 def stderr() -> Console:
+    return Console(stderr=True, highlight=False, quiet=is_silent())
+
+
+def faults() -> Console:
+    """Where every rank may print."""
     return Console(stderr=True, highlight=False)
+
+
+def who() -> str:
+    """The name of this process among several, to put before a fault."""
+    return f"rank {_speaker.index}: " if _speaker.size > 1 else ""
+
+
+def write(text: str) -> None:
+    """``text`` on stdout, byte for byte."""
+    if not is_silent():
+        sys.stdout.write(text)
 
 
 def shown(text: str, style: str = "") -> Text:
@@ -40,7 +71,7 @@ def print_notes(console: Console, notes: Iterable[str]) -> None:
 
 def print_json(data: Any) -> None:
     """One JSON document."""
-    sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+    write(json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
 def print_code(console: Console, source: str) -> None:

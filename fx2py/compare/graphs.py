@@ -27,18 +27,30 @@ def diff_graph(
 ) -> EquivalenceReport:
     """Run the graph in the reference interpreter and the artifact's code, from equal state and inputs, and compare.
 
-    The code is the generated one: compiled pieces round otherwise, and would differ from any interpreter.
     Raises UntrustedTargetError or ReplayError before anything runs when either side cannot be bound.
+    """
+    reference, candidate = bind_sides(data, artifact, device=device, policy=policy)
+    return diff_callables(reference, candidate, args, kwargs, seed=seed)
+
+
+def bind_sides(
+    data: GraphData,
+    artifact: Artifact,
+    *,
+    device: torch.device | str | None = None,
+    policy: Policy | None = None,
+) -> tuple[Side, Side]:
+    """The graph in the reference interpreter, and the artifact's code, each with its tensors on ``device``.
+
+    The code is the generated one: compiled pieces round otherwise, and would differ from any interpreter.
+    Raises UntrustedTargetError or ReplayError when either cannot be bound.
     """
     generated = artifact.without_compiled()
     placed = generated if device is None else generated.to(device)
     candidate = placed.bind(policy=policy)
     reference = Reference(data, policy, device=device)
     live = tuple(record.live for _, record in data.root.walk() if record.live is not None)
-    return diff_callables(
+    return (
         Side(reference, reference.tensors_by(placed.tensors), live),
         Side(candidate, placed.tensors, live),
-        args,
-        kwargs,
-        seed=seed,
     )

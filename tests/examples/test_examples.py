@@ -1,6 +1,7 @@
 """Every example runs as a newcomer would run it and shows what it promises."""
 
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import fx2py
+from tests.distributed.ranks import torchrun
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -73,7 +75,20 @@ def test_inspect_untrusted_file(capsys):
     assert "nothing was executed" in out
 
 
+def test_tensor_parallel(tmp_path, capsys):
+    run_example("tensor_parallel.py", tmp_path)
+    _, diff, run = capsys.readouterr().out.splitlines()
+    for command in (diff, run):
+        _, option, size, _, module, *arguments = shlex.split(command)
+        assert (option, module) == ("--nproc-per-node", "fx2py")
+        done = torchrun(int(size), *arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    expected = torch.load(tmp_path / "expected.pt")
+    for rank in (0, 1):
+        torch.testing.assert_close(torch.load(tmp_path / f"out.rank{rank}.pt"), expected)
+
+
 def test_every_example_is_run_here():
     tested = {"export_model.py", "run_without_fx2py.py", "generate_from_python.py"}
-    tested |= {"bind_submodules.py", "inspect_untrusted_file.py"}
+    tested |= {"bind_submodules.py", "inspect_untrusted_file.py", "tensor_parallel.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested

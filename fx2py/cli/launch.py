@@ -1,0 +1,81 @@
+"""Commands under a launcher such as torchrun: every rank works, the first of them speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fx2py.cli import terminal
+from fx2py.cli.locate import newest_folder
+from fx2py.errors import ReplayError
+from fx2py.replay.alone import Alone
+from fx2py.replay.launcher import PLACE, Rank, check_ranks, every_path, is_torchrun, launched_rank, own_path
+
+if TYPE_CHECKING:
+    from fx2py.replay.distributed import World
+
+
+def speak_as_launched() -> None:
+    """Under torchrun: the first rank speaks for all, and the others only of their faults."""
+    rank = asked_rank()
+    if rank is not None:
+        terminal.speak_as(rank)
+
+
+def asked_rank(*paths: Path | None) -> Rank | None:
+    """The rank that a launcher gave this process, where it is asked for: by torchrun itself, or by a place in a path.
+
+    The variables alone ask for nothing: clusters set them for every process.
+    """
+    asked = is_torchrun() or any(PLACE in str(path) for path in paths)
+    return launched_rank() if asked else None
+
+
+def world(rank: Rank | None) -> Alone | World:
+    """The processes of this run; without a rank, this one alone."""
+    if rank is None:
+        return Alone()
+    from fx2py.replay.distributed import World
+
+    terminal.speak_as(rank)
+    return World(rank)
+
+
+def every_graph(paths: Iterable[Path]) -> list[Path]:
+    """The graphs to generate: that of this rank under torchrun, else those of all ranks."""
+    rank = asked_rank()
+    return [each for path in paths for each in (every_path(path) if rank is None else [own_path(path, rank)])]
+
+
+def own_graph(path: Path | None, rank: Rank | None) -> Path:
+    """The graph or folder of this rank; None means the newest folder, of a single rank."""
+    if path is None:
+        if rank is None or rank.size == 1:
+            return newest_folder(Path())
+        raise ReplayError(
+            "no graph is named, and one folder is not that of every rank.",
+            "Name them all as one: 'graph.rank{rank}.pt2'.",
+        )
+    own = own_path(path, rank)
+    if rank is not None:
+        check_ranks(path, rank)
+    return own
+
+
+def own_input(path: Path | None, rank: Rank | None) -> Path | None:
+    """A file to read, which ranks may share."""
+    return None if path is None else own_path(path, rank)
+
+
+def own_output(path: Path | None, rank: Rank | None) -> Path | None:
+    """A file to write; raises ReplayError where every rank would write the same."""
+    if path is not None and rank is not None and rank.size > 1 and PLACE not in str(path):
+        each = path.with_name(f"{path.stem}.rank{PLACE}{path.suffix}")
+        raise ReplayError(f"each of {rank.size} ranks would write {path}.", f"Name a file a rank: '{each}'.")
+    return own_input(path, rank)
+
+
+def own_device(name: str | None, rank: Rank | None) -> str | None:
+    """The device of this rank: under a launcher, ``cuda`` means a GPU for each."""
+    return f"cuda:{rank.local}" if name == "cuda" and rank is not None else name

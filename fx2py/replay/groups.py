@@ -1,0 +1,147 @@
+"""Process groups under the names that a graph records, made in the processes that run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch.distributed as dist
+from torch._C import _distributed_c10d
+
+from fx2py.errors import ReplayError
+from fx2py.program.collectives import Collective
+
+if TYPE_CHECKING:
+    from fx2py.artifact import Artifact
+
+_registry: Any = _distributed_c10d
+WORLD = "0"
+"""What torch calls the group of all processes, and a graph that was captured among them records."""
+
+
+class RecordedGroups:
+    """The process groups that ``artifact`` names, each of the ranks whose code names it, as long as the block runs.
+
+    Every process of the default group enters this, with the artifact of its own rank. Raises ReplayError on all of
+    them when the ranks of a group cannot be known, or their code does not fit together.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+        self._made: list[Any] = []
+        self._hidden: dict[str, Any] = {}
+
+    def __enter__(self) -> None:
+        """Make all groups before any gets its name: torch names each new one by its number."""
+        plan = self._plan()
+        groups = {
+            name: dist.group.WORLD if name == WORLD else dist.new_group(list(plan[name])) for name in plan
+        }
+        self._made = [group for name, group in groups.items() if name != WORLD]
+        for name, ranks in plan.items():
+            if dist.get_rank() in ranks:
+                self._hidden[name] = _registered(name)
+                _register(name, groups[name])
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Give the names back and close the groups; after an error a rank may be gone, and none is waited for."""
+        for name, group in self._hidden.items():
+            _register(name, group)
+        if error is None:
+            dist.barrier()
+            for group in self._made:
+                dist.destroy_process_group(group)
+        self._made.clear()
+        self._hidden.clear()
+
+    def _plan(self) -> Mapping[str, tuple[int, ...]]:
+        if not dist.is_initialized():
+            hint = "Call torch.distributed.init_process_group first, in every process."
+            raise ReplayError("there is no process group.", hint)
+        origin = self._artifact.manifest.graph
+        every: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(every, ((origin.path, origin.sha256), self._artifact.collectives))
+        sources = {source for source, _ in every}
+        is_shared = len(every) > 1 and len(sources) == 1 and origin.path is not None
+        return plan_groups([calls for _, calls in every], is_shared=is_shared)
+
+
+def plan_groups(
+    recorded: Sequence[Sequence[Collective]], *, is_shared: bool
+) -> Mapping[str, tuple[int, ...]]:
+    """The ranks of each group, by name in order, from the collectives in each rank's code.
+
+    The members of a group are the ranks whose code names it: no other could take part. ``is_shared`` says that the
+    ranks run one file, whose names are those of the rank that it was captured on. Raises ReplayError when the ranks
+    cannot be known, are not as many as recorded, or do not make the same calls in the same order.
+    """
+    members: dict[str, list[int]] = {}
+    for rank, calls in enumerate(recorded):
+        for name in dict.fromkeys(call.group for call in calls):
+            members.setdefault(name, []).append(rank)
+    if WORLD in members:
+        members[WORLD] = list(range(len(recorded)))
+    for name, ranks in members.items():
+        made = {rank: [call for call in recorded[rank] if call.group == name] for rank in ranks}
+        if is_shared and name != WORLD and not any(call.size == len(recorded) for call in made[0]):
+            raise ReplayError(
+                f"the ranks of the process group {name!r} cannot be known: every rank runs the same graph.",
+                "Save the graph of each rank, and name them all as one: 'graph.rank{rank}.pt2'.",
+            )
+        _check_size(name, made)
+        _check_order(name, made)
+    return {name: tuple(members[name]) for name in sorted(members)}
+
+
+def _check_size(name: str, made: Mapping[int, list[Collective]]) -> None:
+    for rank, calls in made.items():
+        for call in calls:
+            if call.size not in (None, len(made)):
+                raise ReplayError(
+                    f"{call.op} on rank {rank} was recorded in a process group of {call.size} ranks, "
+                    f"but {len(made)} of this run name the group {name!r}.",
+                    "Start as many processes as the graphs were captured with, each with the graph of its rank.",
+                )
+
+
+def _check_order(name: str, made: Mapping[int, list[Collective]]) -> None:
+    """Ranks that call differently would wait for each other for ever, or take one tensor for another."""
+    together = {rank: [str(call) for call in calls if call.by_all] for rank, calls in made.items()}
+    first = next(iter(together))
+    for rank, calls in together.items():
+        if calls != together[first]:
+            place = _first_difference(together[first], calls)
+            here, there = (_called(each, place) for each in (together[first], calls))
+            raise ReplayError(
+                f"the ranks do not make the same calls on the process group {name!r}: "
+                f"its call {place + 1} is {here} on rank {first}, {there} on rank {rank}.",
+                "Run graphs that were captured together.",
+            )
+
+
+def _first_difference(one: list[str], other: list[str]) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _called(calls: list[str], place: int) -> str:
+    return calls[place] if place < len(calls) else "missing"
+
+
+def _register(name: str, group: Any) -> None:
+    """``group`` under ``name`` in torch's registry, in place of what has the name; None leaves nothing there."""
+    if _registered(name) is not None:
+        _registry._unregister_process_group(name)
+    if group is not None:
+        _registry._register_process_group(name, group)
+
+
+def _registered(name: str) -> Any:
+    """The group of that name; None where there is none."""
+    try:
+        return _registry._resolve_process_group(name)
+    except RuntimeError:
+        return None
