@@ -153,7 +153,9 @@ def _call(ready: _Ready, request: _Request) -> Ran:
     bound = bindings(ready.artifact, execute)
     memory = _memory(ready.artifact, execute, inputs) if request.memory else None
     notes = ready.artifact.manifest.notes
-    return Ran(str(ready.target), inputs.source, outputs, (seconds, *more), ready.output, bound, memory, notes)
+    return Ran(
+        str(ready.target), inputs.source, outputs, (seconds, *more), ready.output, bound, memory, notes
+    )
 
 
 def _memory(artifact: Artifact, execute: Callable[..., Any], inputs: Inputs) -> Memory:
