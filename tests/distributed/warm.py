@@ -1,21 +1,15 @@
 """What every rank needs, imported and looked up once, in the process that they are forked from."""
 
-import torch._dynamo
-import torch.export
+from importlib import import_module
 
-import fx2py.cli.call
-import fx2py.cli.diff
-import fx2py.cli.run
-import fx2py.cli.subject
-import fx2py.cli.summary
-import fx2py.compare.graphs
-import fx2py.replay.distributed
-import tests.distributed.models
 from fx2py.trust import classes, functions, operators
 
-functions.functions()
-functions.methods()
-functions.attributes()
+for name in (
+    *("torch._dynamo", "torch.export", "fx2py.cli.app", "fx2py.cli.call", "fx2py.cli.subject"),
+    *("fx2py.cli.summary", "fx2py.compare.graphs", "fx2py.replay.distributed", "tests.distributed.models"),
+):
+    import_module(name)
+for table in (functions.functions, functions.methods, functions.attributes, operators.higher_order):
+    table()
 classes.arguments()
 classes.module_classes()
-operators.higher_order()
