@@ -51,7 +51,7 @@ from fx2py.program.ir import (
 from fx2py.program.literals import constant_name, needs_slot
 from fx2py.program.liveness import finish, place_loads
 from fx2py.program.module_level import ModuleLevel
-from fx2py.program.native import native_call, returns_tensor
+from fx2py.program.native import native_call, returns_tensor, returns_tensor_list
 from fx2py.program.scope import tensor_name
 from fx2py.program.unpack import unpack_early
 from fx2py.program.well_formed import fault_of
@@ -76,6 +76,7 @@ class FunctionLowering:
         self.symbols: dict[str, Any] = {}
         self.loads: dict[Slot, Load] = {}
         self.tensors: set[str] = set()
+        self.tensor_lists: set[str] = set()
         self.devices: set[str] = set()
 
     def run(self, name: str) -> Function:
@@ -271,10 +272,20 @@ class FunctionLowering:
         target = self.scope.fresh(node.name)
         self.statements.append(Assign(target, call, node))
         frame.env[node.name] = result = Ref(target)
-        if isinstance(node.target, OpName) and returns_tensor(node.target):
-            self.tensors.add(target)
+        self._note_type(target, node, call)
         if isinstance(node.meta.value, SymMeta):
             self.symbols.setdefault(node.meta.value.expression, result)
+
+    def _note_type(self, target: str, node: Node, call: Call) -> None:
+        """Remember a variable that surely holds a tensor, or a list of tensors."""
+        if isinstance(node.target, OpName):
+            if returns_tensor(node.target):
+                self.tensors.add(target)
+            elif returns_tensor_list(node.target):
+                self.tensor_lists.add(target)
+        elif call.callee == GETITEM and type(call.args[0]) is Ref and type(call.args[1]) is int:
+            if call.args[0].name in self.tensor_lists:
+                self.tensors.add(target)
 
     def _arguments(self, node: Node, frame: Frame) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
         args = tuple([self.convert(value, frame, node.name) for value in node.args])

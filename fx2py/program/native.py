@@ -131,11 +131,12 @@ def native_call(
 ) -> Call | None:
     """The native call that does what ``op`` does with these arguments, None where none is proven.
 
-    ``tensors`` names the variables that surely hold a tensor: an operator is proven only with one on its left, since
-    of two numbers it makes a number. ``present`` names those that surely hold no None. ``items_only`` promises that of the result only the items are used.
+    ``tensors`` names the variables that surely hold a tensor. Of other objects methods and operators may make
+    something where the overload refuses them. ``present`` names those that surely hold no None. ``items_only`` promises
+    that of the result only the items are used.
     """
     if op == SLICE and not kwargs:
-        return _sliced(args)
+        return _sliced(args) if args and _is_tensor(args[0], tensors) else None
     for form in _forms(op):
         if form.result == "items" and not items_only:
             continue
@@ -149,7 +150,7 @@ def _sliced(args: tuple[Value, ...]) -> Call | None:
 
     Not from 0 on in a later dimension: of a dimension that stays whole Python makes an alias, not a slice.
     """
-    if len(args) not in (4, 5) or not isinstance(args[0], (Ref, Slot)):
+    if len(args) not in (4, 5):
         return None
     receiver, dim, start, stop, step = (*args, 1)[:5]
     if type(dim) is not int or dim not in SLICED_DIMENSIONS or not (_is_int64(start) and _is_int64(step)):
@@ -170,16 +171,27 @@ def returns_tensor(op: OpName) -> bool:
     return any(line.endswith("-> Tensor") for line in _lines(op))
 
 
+@cache
+def returns_tensor_list(op: OpName) -> bool:
+    """Whether each call of ``op`` gives a list of tensors, by its schema."""
+    schemas = torch._C._jit_get_schemas_for_operator(f"{op.namespace}::{op.name}")
+    found = [schema.returns for schema in schemas if (schema.overload_name or "default") == op.overload]
+    return len(found) == 1 and [str(each.type) for each in found[0]] == ["List[Tensor]"]
+
+
 def _found_through(callee: Name | Method, args: tuple[Value, ...], tensors: Container[str]) -> bool:
-    """Whether Python finds the proven callee: methods and operators are looked up on the first argument."""
+    """Whether Python finds the proven callee: methods and operators are looked up on the arguments."""
     if isinstance(callee, Name) and callee.module != "operator":
         return True
-    first = args[0] if args else None
-    if isinstance(callee, Method):
-        return isinstance(first, (Ref, Slot))
-    if isinstance(first, Slot):
-        return first.table == "weights"
-    return isinstance(first, Ref) and first.name in tensors
+    if not args or not _is_tensor(args[0], tensors):
+        return False
+    return isinstance(callee, Method) or all(_is_tensor(part, tensors) for part in args if type(part) is Ref)
+
+
+def _is_tensor(value: Value, tensors: Container[str]) -> bool:
+    if isinstance(value, Slot):
+        return value.table == "weights"
+    return isinstance(value, Ref) and value.name in tensors
 
 
 def _lines(op: OpName) -> tuple[str, ...]:

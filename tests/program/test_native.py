@@ -9,7 +9,7 @@ import torch
 
 from fx2py.graph.values import List, Name, OpName, Ref, Slice, SymExpr
 from fx2py.program.ir import Call, Method, Slot
-from fx2py.program.native import native_call, returns_tensor
+from fx2py.program.native import native_call, returns_tensor, returns_tensor_list
 
 X, Y = Ref("x"), Ref("y")
 CPU = Slot("consts", 0)
@@ -26,12 +26,14 @@ def test_a_function_takes_the_arguments_as_they_stand() -> None:
     assert scaled == Call(Name("torch", "add"), (X, Y), (("alpha", 2),))
 
 
-def test_an_operator_needs_a_variable_that_surely_holds_a_tensor() -> None:
+def test_an_operator_needs_variables_that_surely_hold_tensors() -> None:
     plus = Name("operator", "add")
-    assert native_call(aten("add.Tensor"), (X, Y), tensors={"x"}) == Call(plus, (X, Y))
+    assert native_call(aten("add.Tensor"), (X, Y), tensors={"x", "y"}) == Call(plus, (X, Y))
     assert native_call(aten("add.Tensor"), (X, 1.5), tensors={"x"}) == Call(plus, (X, 1.5))
-    assert native_call(aten("add.Tensor"), (Slot("weights", 0), Y)) == Call(plus, (Slot("weights", 0), Y))
-    assert native_call(aten("add.Tensor"), (X, Y), tensors={"y"}) == Call(Name("torch", "add"), (X, Y))
+    weight = Slot("weights", 0)
+    assert native_call(aten("add.Tensor"), (weight, Y), tensors={"y"}) == Call(plus, (weight, Y))
+    for known in ("x", "y"):
+        assert native_call(aten("add.Tensor"), (X, Y), tensors={known}) == Call(Name("torch", "add"), (X, Y))
     assert native_call(aten("add.Tensor"), (2, 3), tensors={"x"}) == Call(Name("torch", "add"), (2, 3))
 
 
@@ -49,23 +51,34 @@ def test_a_device_that_must_be_given_may_be_a_variable_that_surely_holds_one() -
 
 def test_sizes_are_spread_where_a_method_takes_only_sizes() -> None:
     view = aten("view.default")
-    assert native_call(view, (X, List((1, Ref("n"), 4)))) == Call(Method("view"), (X, 1, Ref("n"), 4))
-    assert native_call(view, (X, List(()))) == Call(Method("view"), (X, List(())))
-    assert native_call(view, (X, Ref("sizes"))) == Call(Method("view"), (X, Ref("sizes")))
+    assert native_call(view, (X, List((1, Ref("n"), 4))), tensors={"x"}) == Call(
+        Method("view"), (X, 1, Ref("n"), 4)
+    )
+    assert native_call(view, (X, List(())), tensors={"x"}) == Call(Method("view"), (X, List(())))
+    assert native_call(view, (X, Ref("sizes")), tensors={"x"}) == Call(Method("view"), (X, Ref("sizes")))
+
+
+def test_methods_and_indices_need_a_variable_that_surely_holds_a_tensor() -> None:
+    assert native_call(aten("view.default"), (X, List((4,)))) is None
+    assert native_call(aten("slice.Tensor"), (X, 0, 1, 5)) is None
 
 
 def test_a_slice_is_an_index() -> None:
     getitem = Name("operator", "getitem")
     slices = aten("slice.Tensor")
-    assert native_call(slices, (X, 0, 0, 5)) == Call(getitem, (X, Slice(None, 5)))
-    assert native_call(slices, (X, 0, 1, 5)) == Call(getitem, (X, Slice(1, 5)))
-    assert native_call(slices, (X, 0, -3, 5, 2)) == Call(getitem, (X, Slice(-3, 5, 2)))
-    assert native_call(slices, (X, 2, 4, 2**63 - 1)) == Call(getitem, (X, (Slice(), Slice(), Slice(4))))
-    assert native_call(slices, (X, 1, 4, Ref("n"))) == Call(getitem, (X, (Slice(), Slice(4, Ref("n")))))
+    assert native_call(slices, (X, 0, 0, 5), tensors={"x"}) == Call(getitem, (X, Slice(None, 5)))
+    assert native_call(slices, (X, 0, 1, 5), tensors={"x"}) == Call(getitem, (X, Slice(1, 5)))
+    assert native_call(slices, (X, 0, -3, 5, 2), tensors={"x"}) == Call(getitem, (X, Slice(-3, 5, 2)))
+    assert native_call(slices, (X, 2, 4, 2**63 - 1), tensors={"x"}) == Call(
+        getitem, (X, (Slice(), Slice(), Slice(4)))
+    )
+    assert native_call(slices, (X, 1, 4, Ref("n")), tensors={"x"}) == Call(
+        getitem, (X, (Slice(), Slice(4, Ref("n"))))
+    )
 
 
 def test_metadata_is_read_from_the_tensor() -> None:
-    assert native_call(aten("sym_size.int"), (X, 0)) == Call(Method("size"), (X, 0))
+    assert native_call(aten("sym_size.int"), (X, 0), tensors={"x"}) == Call(Method("size"), (X, 0))
 
 
 def test_a_factory_must_say_its_device_and_pinning() -> None:
@@ -125,3 +138,10 @@ def test_what_returns_one_tensor_is_known() -> None:
     assert not returns_tensor(aten("sym_size.int"))
     assert not returns_tensor(aten("unbind.int"))
     assert not returns_tensor(OpName("mylib", "add", "Tensor"))
+
+
+def test_lists_of_tensors_are_known() -> None:
+    assert returns_tensor_list(aten("unbind.int"))
+    assert not returns_tensor_list(aten("topk.default"))
+    assert not returns_tensor_list(aten("add.Tensor"))
+    assert not returns_tensor_list(OpName("mylib", "split", "default"))

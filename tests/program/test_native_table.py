@@ -147,7 +147,7 @@ STARTS = [(dim, start) for dim in range(4) for start in (1, 2, -1, -2, 100, -(2*
 @pytest.mark.parametrize("stop", [WHOLE, 5, 2, 1, 0, -1, Ref("n")])
 @pytest.mark.parametrize("step", [1, 2])
 def test_an_index_reaches_the_slice(dim: int, start: int, stop: Any, step: int) -> None:
-    call = native_call(OpName("aten", "slice", "Tensor"), (Ref("x"), dim, start, stop, step))
+    call = native_call(OpName("aten", "slice", "Tensor"), (Ref("x"), dim, start, stop, step), tensors={"x"})
     assert call is not None
 
     def live(value: Any) -> Any:
@@ -167,7 +167,7 @@ def test_a_slice_that_keeps_a_later_dimension_whole_is_no_index() -> None:
     with enable_python_dispatcher():
         assert claim.holds([meta(2, 3), 1, 0, 3], odd=False) is False
         assert claim.holds([meta(2, 3), 1, 0, 2], odd=False) is True
-    assert native_call(OpName("aten", "slice", "Tensor"), (Ref("x"), 1, 0, 2)) is None
+    assert native_call(OpName("aten", "slice", "Tensor"), (Ref("x"), 1, 0, 2), tensors={"x"}) is None
 
 
 @pytest.mark.parametrize("value", [{}, set(), [], (), "", b"", range(1), 1, 1.5, 1j, frozenset()])
