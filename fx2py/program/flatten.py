@@ -51,9 +51,10 @@ from fx2py.program.ir import (
 from fx2py.program.literals import constant_name, needs_slot
 from fx2py.program.liveness import finish, place_loads
 from fx2py.program.module_level import ModuleLevel
-from fx2py.program.native import native_call, returns_tensor, returns_tensor_list
+from fx2py.program.native import native_call
 from fx2py.program.scope import tensor_name
 from fx2py.program.unpack import unpack_early
+from fx2py.program.variable_kinds import VariableKinds
 from fx2py.program.well_formed import fault_of
 from fx2py.runtime_checks import Shape
 
@@ -75,9 +76,7 @@ class FunctionLowering:
         self.statements: list[Statement] = []
         self.symbols: dict[str, Any] = {}
         self.loads: dict[Slot, Load] = {}
-        self.tensors: set[str] = set()
-        self.tensor_lists: set[str] = set()
-        self.devices: set[str] = set()
+        self.kinds = VariableKinds()
 
     def run(self, name: str) -> Function:
         graph = self.record.graph
@@ -116,7 +115,7 @@ class FunctionLowering:
         demands = leaf_demands(self.program.input_table.demands).values()
         for node, demand in zip(graph.placeholders, demands, strict=False):
             if type(demand) is Shape and type(frame.env.get(node.name)) is Ref:
-                self.tensors.add(frame.env[node.name].name)
+                self.kinds.tensors.add(frame.env[node.name].name)
 
     def _nodes(self, graph: Graph, frame: Frame) -> None:
         for node in graph.nodes:
@@ -193,12 +192,12 @@ class FunctionLowering:
         wish = constant_name(value)
         loaded = self._load(self.program.tables.constant(wish, value), wish)
         if isinstance(value, torch.device):
-            self.devices.add(loaded.name)
+            self.kinds.devices.add(loaded.name)
         return loaded
 
     def _tensor(self, tensor: torch.Tensor, path: str, node: Node | None = None) -> Ref:
         loaded = self._load(self.program.tables.weight(path, tensor), tensor_name(path), node)
-        self.tensors.add(loaded.name)
+        self.kinds.tensors.add(loaded.name)
         return loaded
 
     def _tensor_value(self, part: TensorValue, frame: Frame, where: str) -> Any:
@@ -223,7 +222,7 @@ class FunctionLowering:
         return None
 
     def _at_path(self, path: str, frame: Frame, where: str, node: Node | None) -> Any:
-        owner = self._changing_owner(path, frame)
+        owner = self.program.changing.owner(frame.record, path)
         if owner:
             return self._read_anew(owner, path, frame, node)
         try:
@@ -245,15 +244,6 @@ class FunctionLowering:
             return self._load(self.program.tables.attribute(full, found), tensor_name(full), node)
         return self.convert(found, frame, where)
 
-    def _changing_owner(self, path: str, frame: Frame) -> str:
-        """The path of the first module on the way to ``path`` whose attributes may change, or ''."""
-        module = frame.record.find_module(path)
-        if not self.program.changing or (module is not None and module.graph is not None):
-            return ""
-        parts = path.split(".")
-        owners = (".".join(parts[:count]) for count in range(1, len(parts)))
-        return next((p for p in owners if id(frame.record.find_module(p)) in self.program.changing), "")
-
     def _read_anew(self, owner: str, path: str, frame: Frame, node: Node | None) -> Ref:
         """What ``path`` leads to at this moment, read from the module ``owner`` attribute by attribute."""
         found = self._module(frame.record.find(owner), frame.full_path(owner), None)
@@ -272,20 +262,9 @@ class FunctionLowering:
         target = self.scope.fresh(node.name)
         self.statements.append(Assign(target, call, node))
         frame.env[node.name] = result = Ref(target)
-        self._note_type(target, node, call)
+        self.kinds.note_result(target, node, call)
         if isinstance(node.meta.value, SymMeta):
             self.symbols.setdefault(node.meta.value.expression, result)
-
-    def _note_type(self, target: str, node: Node, call: Call) -> None:
-        """Remember a variable that surely holds a tensor, or a list of tensors."""
-        if isinstance(node.target, OpName):
-            if returns_tensor(node.target):
-                self.tensors.add(target)
-            elif returns_tensor_list(node.target):
-                self.tensor_lists.add(target)
-        elif call.callee == GETITEM and type(call.args[0]) is Ref and type(call.args[1]) is int:
-            if call.args[0].name in self.tensor_lists:
-                self.tensors.add(target)
 
     def _arguments(self, node: Node, frame: Frame) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
         args = tuple([self.convert(value, frame, node.name) for value in node.args])
@@ -324,7 +303,7 @@ class FunctionLowering:
         self, op: OpName, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...], unpacked: bool
     ) -> Call:
         """The call of an operator: native where that is proven to be the same, else of the overload itself."""
-        known = {"tensors": self.tensors, "present": self.devices}
+        known = {"tensors": self.kinds.tensors, "present": self.kinds.devices}
         exact = self.program.options.exact_ops
         native = None if exact else native_call(op, args, kwargs, **known, items_only=unpacked)
         return native or Call(self.program.use_op(op), args, kwargs)

@@ -20,7 +20,7 @@ from fx2py.program.ir import (
     Slot,
 )
 from fx2py.program.mentions import mentions
-from fx2py.program.module_state import changing_modules
+from fx2py.program.module_state import ChangingModules
 from fx2py.program.options import GenerateOptions
 from fx2py.program.scope import BIND_VARIABLES, Scope
 from fx2py.program.tables import Tables
@@ -40,7 +40,7 @@ class ModuleLevel:
         self.options = options
         self._lower_function = lower_function
         self.tables = Tables()
-        self.changing = changing_modules(data.root)
+        self.changing = ChangingModules(data.root)
         self.findings: list[Finding] = []
         self.functions: list[Function] = []
         self.inlined: dict[str, ModuleRecord] = {}

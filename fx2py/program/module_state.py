@@ -4,27 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fx2py.graph.data import ModuleRecord
+from fx2py.graph.data import ModuleRecord, Node
+from fx2py.graph.values import Attribute, walk
 
 _LIBRARY = "torch.nn.modules."
 """The modules of torch itself change their tensors only in place; their hooks may do otherwise."""
 
 
-def changing_modules(root: ModuleRecord) -> frozenset[int]:
-    """The ids of the records whose own code runs and may rebind: of modules called whole, or handed to functions."""
-    found: set[int] = set()
-    for _, record in root.walk():
-        for module, is_called in _modules_in_use(record):
-            below = [each for _, each in module.walk()]
-            if not is_called or any(each.hooks or not each.cls.module.startswith(_LIBRARY) for each in below):
-                found.update(map(id, below))
-    return frozenset(found)
+class ChangingModules:
+    """The modules whose own code runs and may rebind attributes: those called whole, or handed to functions."""
+
+    def __init__(self, root: ModuleRecord) -> None:
+        self._ids: set[int] = set()
+        for _, record in root.walk():
+            for module, is_called in _modules_in_use(record):
+                below = [each for _, each in module.walk()]
+                if not is_called or any(
+                    each.hooks or not each.cls.module.startswith(_LIBRARY) for each in below
+                ):
+                    self._ids.update(map(id, below))
+
+    def owner(self, record: ModuleRecord, path: str) -> str:
+        """The path of the first such module on the way to ``path``, or ''; a graph never changes."""
+        module = record.find_module(path)
+        if not self._ids or (module is not None and module.graph is not None):
+            return ""
+        parts = path.split(".")
+        owners = (".".join(parts[:count]) for count in range(1, len(parts)))
+        return next((owner for owner in owners if id(record.find_module(owner)) in self._ids), "")
 
 
 def _modules_in_use(record: ModuleRecord) -> Iterator[tuple[ModuleRecord, bool]]:
     """The modules in a graph for which no code is generated, each with whether it is called."""
     for node in record.graph.nodes if record.graph else ():
-        if node.op in ("call_module", "get_attr"):
-            module = record.find_module(str(node.target))
+        for path in _paths(node):
+            module = record.find_module(path)
             if module is not None and (module.graph is None or module.hooks):
                 yield module, node.op == "call_module"
+
+
+def _paths(node: Node) -> Iterator[str]:
+    if node.op in ("call_module", "get_attr"):
+        yield str(node.target)
+    for part in walk((node.args, tuple(value for _, value in node.kwargs))):
+        if type(part) is Attribute:
+            yield part.path
