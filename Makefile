@@ -17,7 +17,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format-check lint types clean fuzz bench-reading golden
+.PHONY: help demo test conformance check format-check lint types clean fuzz bench-reading golden released
 
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
@@ -25,6 +25,7 @@ help:
 	@echo "make conformance    replay all of torch's own test data, ten transformers models, random graphs"
 	@echo "make check   formatting, lint, types and the test suite"
 	@echo "make golden  write the expected outputs in tests/golden anew"
+	@echo "make released   record what generated files carry today as that of this release"
 	@echo "make fuzz    damage saved graphs and read them, for FUZZ_SECONDS (300)"
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
 	@echo "make bench   measure speed, memory and generation, and write the table of the README"
@@ -61,6 +62,9 @@ check: format-check lint types test
 
 golden: $(INSTALLED)
 	$(BIN)/python -m pytest tests/emit/test_golden.py --update-golden
+
+released: $(INSTALLED)
+	$(BIN)/python -c "from fx2py.artifact.manifest import VERSION; from fx2py.emit.carried import write_release; write_release(VERSION)"
 
 format-check: $(INSTALLED)
 	$(BIN)/black --check --quiet fx2py tests examples

@@ -126,7 +126,7 @@ def _generated_data(item: Generated) -> dict[str, Any]:
 
 
 def _print_one(console: Console, item: Generated) -> None:
-    from fx2py.emit.module import LOADING
+    from fx2py.emit.carried import LOADING
 
     code = item.source.partition(LOADING)[0].rstrip().splitlines()
     print_code(console, "\n".join(code[:SHOWN_LINES]) + "\n")

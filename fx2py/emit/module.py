@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import pathlib
 import sys
-import types
 from collections.abc import Iterator
 
-from fx2py import runtime, runtime_checks, runtime_sizes
 from fx2py.emit import text
+from fx2py.emit.carried import CHECKING, LOADING, RULE, carried_checks, carried_runtime
 from fx2py.emit.checks import table_text
 from fx2py.emit.expressions import Scope, call_text, setitem_text, value_text
 from fx2py.emit.layout import Line, format_with_black, is_settled, lay_out, module_level
@@ -31,11 +29,6 @@ from fx2py.program.ir import (
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.program.scope import MODULE_ALIASES
 
-_MARKER = "# --- what is copied starts here ---\n"
-_RULE = "# " + "-" * 86
-LOADING = f"{_RULE}\n# Loading and binding, the same in every generated file\n"
-CHECKING = f"{_RULE}\n# Checking inputs, the same in every generated file that does\n"
-_NOT_CARRIED = ("from __future__ ", "from fx2py")
 LOADED_WITH_TORCH = frozenset(
     {
         "torch",
@@ -52,27 +45,6 @@ LOADED_WITH_TORCH = frozenset(
 """Modules that ``import torch`` binds; every other module that a name lives in is imported by the file itself."""
 
 
-@functools.cache
-def carried_runtime() -> str:
-    """The imports and functions of ``fx2py.runtime`` that every generated file carries, letter by letter."""
-    return _carried(runtime, set())
-
-
-@functools.cache
-def carried_checks() -> str:
-    """The functions that check inputs, and the imports that they need beside the runtime's."""
-    known = set(carried_runtime().splitlines(keepends=True))
-    sizes = _carried(runtime_sizes, known)
-    return f"{sizes}\n\n{_carried(runtime_checks, known | set(sizes.splitlines(keepends=True)))}"
-
-
-def _carried(module: types.ModuleType, known: set[str]) -> str:
-    head, _, body = pathlib.Path(str(module.__file__)).read_text(encoding="utf-8").partition(_MARKER)
-    lines = [line for line in head.splitlines(keepends=True) if line.startswith(("import ", "from "))]
-    imports = [line for line in lines if line not in known and not line.startswith(_NOT_CARRIED)]
-    return "\n\n\n".join(filter(None, ("".join(imports).strip(), body.strip()))) + "\n"
-
-
 def emit(program: Program, options: GenerateOptions = DEFAULT) -> str:
     """The text of ``execution_fn.py`` for a Program: deterministic, and as black would have written it."""
     scope = Scope.of(program)
@@ -82,7 +54,7 @@ def emit(program: Program, options: GenerateOptions = DEFAULT) -> str:
     parts = [
         "\n\n".join(filter(None, (_header(program, options), _imports(scope.modules), _aliases(program)))),
         *functions,
-        f"{_RULE}\n# What the code is bound to\n",
+        f"{RULE}\n# What the code is bound to\n",
         tail,
         LOADING + "\n" + carried_runtime(),
         CHECKING + "\n" + carried_checks() if table else "",

@@ -6,9 +6,9 @@ import ast
 from dataclasses import dataclass
 from typing import Any
 
+from fx2py.emit.carried import CHECKING, LOADING, after_carried
 from fx2py.emit.checks import read_table
 from fx2py.emit.grammar import GrammarError, Names, dotted_path, path_name, read_call, read_index, read_value
-from fx2py.emit.module import CHECKING, LOADING, carried_checks, carried_runtime
 from fx2py.emit.read_tail import Tail, read_tail
 from fx2py.emit.tail import LOAD
 from fx2py.graph.values import SETITEM, OpName
@@ -49,8 +49,8 @@ class Parsed:
 def parse(source: str) -> Parsed:
     """Read a generated file; raises GrammarError with the line where the text leaves the grammar."""
     own, separator, carried = source.partition(LOADING)
-    copied = carried_runtime().strip("\n")
-    if not separator or not carried.lstrip("\n").startswith(copied):
+    bound_last = after_carried(carried, "loading") if separator else None
+    if bound_last is None:
         raise GrammarError(
             ast.Pass(lineno=own.count("\n") + 1), "the loading part is not the one that fx2py writes"
         )
@@ -64,15 +64,18 @@ def parse(source: str) -> Parsed:
             raise GrammarError(statement, "something other than a function stands among the functions")
         else:
             imports += _module_level(statement, names)
-    table = _bound_last(carried.lstrip("\n").removeprefix(copied).lstrip("\n"), names)
+    table = _bound_last(bound_last, names)
     return _functions(functions, names, tuple(imports), table)
 
 
 def _bound_last(text: str, names: Names) -> InputTable | None:
     """Read what stands below the loading part: container classes, and the table of the inputs if there is one."""
-    checking = f"{CHECKING}\n{carried_checks()}".rstrip("\n")
-    statements = _tree(text.removeprefix(checking)).body
-    table = statements.pop() if text.startswith(checking) and statements else None
+    checks = text.startswith(CHECKING)
+    own = after_carried(text.removeprefix(CHECKING), "checking") if checks else text
+    if own is None:
+        raise GrammarError(ast.Pass(lineno=0), "the checking part is not the one that fx2py writes")
+    statements = _tree(own).body
+    table = statements.pop() if checks and statements else None
     for statement in statements:
         _container(statement, names)
     if table is None:

@@ -20,7 +20,7 @@ from torch import fx
 from torch.export import ExportedProgram
 
 import fx2py
-from fx2py.emit.module import LOADING
+from fx2py.emit.carried import LOADING
 from fx2py.errors import Fx2pyError, InternalError
 from fx2py.program.ir import LIVE
 from fx2py.read import open_graph

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from fx2py.emit.module import LOADING
+from fx2py.emit.carried import LOADING
 
 Change = Callable[[ast.AST], None]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fx2py.emit.module import LOADING
+from fx2py.emit.carried import LOADING
 from tests.emit.golden_cases import CASES
 
 FOLDER = Path(__file__).parents[1] / "golden"

@@ -19,7 +19,7 @@ import torch
 import fx2py
 from fx2py import Policy
 from fx2py.artifact import Artifact, generate
-from fx2py.emit.module import LOADING
+from fx2py.emit.carried import LOADING
 from fx2py.emit.validate import validate
 from fx2py.errors import Fx2pyError, InternalError
 from fx2py.graph.data import (

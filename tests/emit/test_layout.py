@@ -6,7 +6,7 @@ import black
 import pytest
 
 import fx2py
-from fx2py.emit.module import carried_checks, carried_runtime
+from fx2py.emit.carried import carried_checks, carried_runtime
 from tests.corpus.selection import parameters, representative
 
 pytestmark = pytest.mark.filterwarnings("ignore")

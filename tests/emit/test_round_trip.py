@@ -11,7 +11,8 @@ import black
 import pytest
 from hypothesis import given, settings
 
-from fx2py.emit.module import LOADING, emit
+from fx2py.emit.carried import LOADING
+from fx2py.emit.module import emit
 from fx2py.emit.validate import validate
 from fx2py.graph.values import Ref, map_leaves
 from fx2py.program.ir import Assign, Bind, Function, Parameter, Program

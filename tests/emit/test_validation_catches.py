@@ -14,7 +14,7 @@ from torch import fx, nn
 import fx2py
 from fx2py import GenerateOptions
 from fx2py.artifact import Artifact, generate
-from fx2py.emit.module import LOADING
+from fx2py.emit.carried import LOADING
 from fx2py.emit.validate import validate
 from fx2py.errors import InternalError
 from fx2py.graph.values import Dict, EnumMember, List, Name, OpName, Range, Record, Ref, Set, Slice
