@@ -21,7 +21,14 @@ import torch
 
 from fx2py.artifact.compiled import Compiled
 from fx2py.artifact.folder import put_in_place, unchanging
-from fx2py.artifact.manifest import MAX_TEXT, Manifest, describe, manifest_text, read_manifest
+from fx2py.artifact.manifest import (
+    MAX_TEXT,
+    SCHEMA,
+    Manifest,
+    describe,
+    manifest_text,
+    read_manifest,
+)
 from fx2py.collector import collector_paused
 from fx2py.emit.audit import admitted_classes, audit
 from fx2py.emit.grammar import GrammarError
@@ -210,7 +217,7 @@ class Artifact:
             (staging / name).parent.mkdir(exist_ok=True)
             (staging / name).write_bytes(content)
         files = {name: sha256_of(staging / name) for name in (SOURCE, WEIGHTS)}
-        manifest = dataclasses.replace(self.manifest, graph=origin, files=files)
+        manifest = dataclasses.replace(self.manifest, schema=SCHEMA, graph=origin, files=files)
         (staging / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
         return manifest
 

@@ -21,7 +21,8 @@ from fx2py.artifact.compiled_calls import ordinary_state
 from fx2py.artifact.machine import this_machine
 from fx2py.compile.inductor import compiled_bytes
 from fx2py.compile.symbolic import Arguments, fake_arguments
-from fx2py.compile.trace import NotCompiledError, Traced, trace, versions
+from fx2py.compile.trace import NotCompiledError, Traced, storages, trace
+from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.replay.inputs import Inputs
 from fx2py.trust import Policy
@@ -45,10 +46,12 @@ def compile_pieces(
     }
     code = _Code(artifact, artifact.binder(policy), tensors, mode)
     calls = code.recorded_calls(arguments)
-    device_type = _device_type((arguments, tensors))
-    compiling = _Compiling(code, device_type, any(call.changes_inputs for call in calls.values()))
+    compiling = _Compiling(code, _device_type((arguments, tensors)), storages(calls.written))
     for name in code.pieces:
-        compiling.add(name, calls.get(name))
+        try:
+            compiling.add(name, calls.of(name))
+        except NotCompiledError as reason:
+            compiling.notes.append(f"{name} stays generated code: {reason}")
     return _completed(artifact, compiling)
 
 
@@ -56,14 +59,6 @@ def _device_type(values: Any) -> str:
     """The kind of device that the first tensor is on."""
     tensors = (leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, torch.Tensor))
     return next((tensor.device.type for tensor in tensors), "cpu")
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """The fake arguments of a piece's first call, and whether it changed one of them or a weight in place."""
-
-    args: tuple[Any, ...]
-    changes_inputs: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,31 +84,75 @@ class _Code:
         found: Callable[..., Any] = table[self.slots.index(name)]
         return found
 
-    def recorded_calls(self, arguments: Arguments) -> dict[str, _Call]:
-        """What each piece is called with, by name, when the whole code runs."""
-        calls: dict[str, _Call] = {}
+    def recorded_calls(self, arguments: Arguments) -> _Calls:
+        """What each piece is called with when the whole code runs; ReplayError when it cannot run so."""
+        calls = _Calls(tuple(self.tensors.values()))
         bound = self.bind_to(self.tensors, {})
         table = submodule_table(bound)
-        table[:] = [
-            self._recorder(name, piece, calls) for name, piece in zip(self.slots, table, strict=False)
-        ]
+        table[:] = [calls.recording(name, piece) for name, piece in zip(self.slots, table, strict=False)]
         args, kwargs = arguments
-        with ordinary_state(), self.mode:
-            bound(*args, **kwargs)
+        try:
+            with ordinary_state(), self.mode:
+                bound(*args, **kwargs)
+        except Exception as error:  # whatever a graph raises on these shapes is no fault of fx2py
+            raise ReplayError(
+                f"the graph cannot be run on shapes alone, as compiling needs: {_first_line(error)}",
+                "Pass inputs that it accepts with --inputs FILE, or leave --compile out.",
+            ) from error
         return calls
 
-    def _recorder(self, name: str, piece: Callable[..., Any], calls: dict[str, _Call]) -> Callable[..., Any]:
+    def traced(self, name: str, args: tuple[Any, ...]) -> Traced:
+        """A piece as operators; raises NotCompiledError."""
+        inputs = [_fresh(value, self.mode) for value in args]
+        try:
+            return trace(partial(self.piece, name), inputs, self.tensors, self.mode)
+        except NotCompiledError:
+            raise
+        except Exception as error:  # whatever tracing raises, the generated code is there
+            raise NotCompiledError(_first_line(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What a piece got and returned, fake."""
+
+    args: tuple[Any, ...]
+    result: Any
+
+    @property
+    def memory(self) -> set[int]:
+        return storages(pytree.tree_leaves((self.args, self.result)))
+
+
+@dataclass(slots=True, eq=False)
+class _Calls:
+    """The first call of each piece, and the tensors that pieces wrote to though they were made elsewhere."""
+
+    weights: tuple[torch.Tensor, ...]
+    first: dict[str, _Call] = field(default_factory=dict)
+    written: list[torch.Tensor] = field(default_factory=list)
+
+    def of(self, name: str) -> _Call:
+        if name not in self.first:
+            raise NotCompiledError("it is not called")
+        return self.first[name]
+
+    def recording(self, name: str, piece: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            before = versions((*args, *self.tensors.values()))
+            given = [value for value in (*args, *self.weights) if isinstance(value, torch.Tensor)]
+            before = [tensor._version for tensor in given]
             result = piece(*args, **kwargs)
-            calls.setdefault(name, _Call(args, before != versions((*args, *self.tensors.values()))))
+            self.written += [
+                tensor for tensor, old in zip(given, before, strict=True) if tensor._version != old
+            ]
+            self.first.setdefault(name, _Call(args, result))
             return result
 
         return call
 
-    def traced(self, name: str, call: _Call) -> Traced:
-        inputs = [_fresh(value, self.mode) for value in call.args]
-        return trace(partial(self.piece, name), inputs, self.tensors, self.mode)
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _fresh(value: Any, mode: FakeTensorMode) -> Any:
@@ -132,40 +171,33 @@ class _Compiling:
 
     code: _Code
     device_type: str
-    changes_memory: bool
+    written: set[int]
     functions: dict[object, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     pieces: list[CompiledPiece] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, name: str, call: _Call | None) -> None:
-        try:
-            self.pieces.append(self._compiled(name, call))
-        except NotCompiledError as reason:
-            self.notes.append(f"{name} stays generated code: {reason}")
-
-    def _compiled(self, name: str, call: _Call | None) -> CompiledPiece:
-        if call is None:
-            raise NotCompiledError("it is not called")
-        traced = self.code.traced(name, call)
+    def add(self, name: str, call: _Call) -> None:
+        """Compile a piece, unless an earlier one has the same code; raises NotCompiledError."""
+        traced = self.code.traced(name, call.args)
         if traced.device_types - {self.device_type}:
             raise NotCompiledError(f"it takes tensors of another device than {self.device_type}")
-        if traced.shares_memory and self.changes_memory:
-            raise NotCompiledError(
-                "its results share memory, and a piece of the graph changes memory in place"
-            )
+        if traced.shares_memory and self.written & call.memory:
+            raise NotCompiledError("a piece writes to memory that its results share")
         if traced.key not in self.functions:
-            self.functions[traced.key] = self._file(compiled_bytes(traced, self.code.mode))
+            self.functions[traced.key] = self._file(self._code(traced))
         file = self.functions[traced.key]
-        return CompiledPiece(
-            name,
-            file,
-            hashlib.sha256(self.files[file]).hexdigest(),
-            traced.input_specs,
-            traced.weight_specs,
-            traced.is_single,
-            is_direct=not traced.returns_views,
+        digest = hashlib.sha256(self.files[file]).hexdigest()
+        specs = (traced.input_specs, traced.weight_specs)
+        self.pieces.append(
+            CompiledPiece(name, file, digest, *specs, traced.is_single, is_direct=not traced.returns_views)
         )
+
+    def _code(self, traced: Traced) -> bytes:
+        try:
+            return compiled_bytes(traced, self.code.mode)
+        except Exception as error:  # whatever a compiler raises, the generated code is there
+            raise NotCompiledError(_first_line(error)) from error
 
     def _file(self, content: bytes) -> str:
         file = f"{COMPILED}/{hashlib.sha256(content).hexdigest()[:16]}.bin"

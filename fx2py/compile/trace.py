@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import fx
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils import _pytree as pytree
 
 from fx2py.artifact.compiled import TensorSpec
@@ -82,32 +83,65 @@ def trace(
         return pytree.tree_leaves(results)
 
     given = (*inputs, *tensors.values())
-    before = versions(given)
     with ordinary_state():
         with mode, enable_python_dispatcher():
             module = make_fx(flat)(list(inputs), dict(tensors))
         if not is_ordinary():
             raise NotCompiledError("it leaves a mode switched for what follows")
-    if before != versions(given):
+    owned = storages(given)
+    if any(owned.intersection(storages(_written(node))) for node in module.graph.nodes):
         raise NotCompiledError("it changes what it is given in place")
     module, weights = _pruned(module, len(inputs), tensors)
     returned = results[0] if isinstance(results[0], tuple) else (results[0],)
     if not all(isinstance(value, torch.Tensor | torch.SymInt) for value in returned):
         raise NotCompiledError("it returns something else than tensors")
+    if free_unbacked_symbols((*inputs, *returned)):
+        raise NotCompiledError("its sizes depend on the numbers in a tensor")
     is_single = not isinstance(results[0], tuple)
-    made, owned = _storages(returned), _storages(given)
-    returns_views = not set(made).isdisjoint(owned)
-    shares_memory = returns_views or len(set(made)) < len(made)
-    return Traced(module, tuple(inputs), weights, is_single, shares_memory, returns_views)
+    made = storages(returned)
+    returns_views = not made.isdisjoint(owned)
+    tensors_made = sum(isinstance(value, torch.Tensor) for value in returned)
+    return Traced(
+        module, tuple(inputs), weights, is_single, returns_views or len(made) < tensors_made, returns_views
+    )
 
 
-def versions(values: Sequence[Any]) -> list[int]:
-    """A number for each tensor that changes when the tensor is changed in place."""
-    return [value._version for value in values if isinstance(value, torch.Tensor)]
+def _written(node: fx.Node) -> list[Any]:
+    """The recorded values of the arguments that a node's operator writes to."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return []
+    named = {**dict(zip(_parameters(node.target), node.args, strict=False)), **node.kwargs}
+    hidden = ("running_mean", "running_var") if node.target in _WRITES_STATISTICS else ()
+    written = (
+        named.get(parameter.name)
+        for parameter in node.target._schema.arguments
+        if parameter.name in hidden or (parameter.alias_info is not None and parameter.alias_info.is_write)
+    )
+    return [
+        part.meta["val"]
+        for value in written
+        for part in pytree.tree_leaves(value)
+        if isinstance(part, fx.Node)
+    ]
 
 
-def _storages(values: Sequence[Any]) -> list[int]:
-    return [value.untyped_storage()._cdata for value in values if isinstance(value, torch.Tensor)]
+def _parameters(operator: torch._ops.OpOverload) -> list[str]:
+    return [parameter.name for parameter in operator._schema.arguments]
+
+
+_WRITES_STATISTICS = frozenset(
+    {
+        torch.ops.aten.native_batch_norm.default,
+        torch.ops.aten.cudnn_batch_norm.default,
+        torch.ops.aten.miopen_batch_norm.default,
+    }
+)
+"""Operators whose schema does not say that in training they write to the running statistics."""
+
+
+def storages(values: Iterable[Any]) -> set[int]:
+    """The memory that tensors lie in, by its address."""
+    return {value.untyped_storage()._cdata for value in values if isinstance(value, torch.Tensor)}
 
 
 def _pruned(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import multiprocessing
@@ -19,6 +20,9 @@ from torch import fx, nn
 
 import fx2py
 from fx2py.artifact import folder as placing
+from fx2py.artifact import is_edited
+from fx2py.artifact.compiled import Compiled, CompiledPiece
+from fx2py.artifact.machine import Machine
 from fx2py.errors import ArtifactError, UnsupportedGraphError
 
 
@@ -194,6 +198,49 @@ def test_several_writers_of_one_folder_do_not_fail(tmp_path: Path) -> None:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert fx2py.open_artifact(tmp_path / "out").bind()(torch.ones(3)).tolist() in ([2.0] * 3, [3.0] * 3)
+
+
+def _with_code(factor: float) -> fx2py.Artifact:
+    """An artifact whose source, weights and compiled file all tell the same factor."""
+    artifact = fx2py.generate(scaled(factor))
+    name = f"compiled/{factor}.bin"
+    machine = Machine("torch", "python", "system", "processor")
+    piece = CompiledPiece("submod_0", name, "", (), (), True, True)
+    manifest = dataclasses.replace(
+        artifact.manifest, compiled=Compiled("inductor", "cpu", machine, (piece,)), notes=(str(factor),)
+    )
+    source = f"# {factor}\n{artifact.source}"
+    return dataclasses.replace(
+        artifact, manifest=manifest, source=source, compiled_files={name: str(factor).encode() * 1000}
+    )
+
+
+def _write_and_read(target: str, factor: float) -> None:
+    artifact = _with_code(factor)
+    for _ in range(12):
+        artifact.write(target)
+        read = fx2py.open_artifact(target)
+        (note,) = read.manifest.notes
+        (weight,) = read.tensors.values()
+        assert read.source.startswith(f"# {note}\n")
+        assert not is_edited(read)
+        assert weight.tolist() == [float(note)] * 3
+        assert read.compiled_files == {f"compiled/{note}.bin": note.encode() * 1000}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges folders in one step")
+def test_four_processes_that_write_and_read_one_folder_meet_no_mixture(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [
+        context.Process(target=_write_and_read, args=(str(tmp_path / "out"), float(factor)))
+        for factor in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
 def test_live_objects_are_not_written(tmp_path: Path) -> None:

@@ -1,0 +1,280 @@
+"""Compiled pieces: loaded by another process without graph or compiler, trusted by who made them, else not used."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.utils.flop_counter
+
+import fx2py
+from fx2py import Artifact, Policy
+from fx2py.artifact import submodule_table
+from fx2py.artifact.compiled_calls import is_compiled
+from tests.compile.models import OPTIONS, Waves, waves
+
+X = torch.linspace(-3, 3, 40).view(5, 8)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(autouse=True)
+def own_key(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(home))
+
+
+@pytest.fixture(scope="module")
+def folder(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(home))
+        target = tmp_path_factory.mktemp("compiled") / "waves"
+        fx2py.generate(waves(), options=OPTIONS).write(target)
+    return target
+
+
+@pytest.fixture
+def artifact(folder: Path) -> Artifact:
+    return fx2py.open_artifact(folder)
+
+
+@pytest.fixture(autouse=True)
+def without_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+def compiled_names(artifact: Artifact, **how: object) -> list[str]:
+    """The submodules that run as compiled code when the artifact is bound."""
+    names = [entry.name for entry in artifact.manifest.submodules]
+    table = submodule_table(artifact.bind(**how))
+    return [name for name, bound in zip(names, table, strict=True) if is_compiled(bound)]
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What fx2py logged; torch logs beside it."""
+    return [record.getMessage() for record in caplog.records if record.name.startswith("fx2py")]
+
+
+ALL = ["submod_0", "submod_1", "submod_2", "submod_3"]
+
+
+def test_pieces_that_repeat_each_other_share_one_file_and_weights_stay_in_one_place(
+    artifact: Artifact,
+) -> None:
+    pieces = artifact.manifest.compiled.pieces
+    assert [piece.name for piece in pieces] == ALL
+    assert [piece.file == pieces[number % 2].file for number, piece in enumerate(pieces)] == [True] * 4
+    assert sorted({*artifact.compiled_files}) == sorted({piece.file for piece in pieces})
+    assert [[name for name, _ in piece.weights] for piece in pieces] == [
+        ["submod_0.one"],
+        [],
+        ["submod_2.two"],
+        [],
+    ]
+
+
+def test_compiled_pieces_compute_what_the_generated_ones_do(artifact: Artifact) -> None:
+    assert compiled_names(artifact) == ALL
+    torch.testing.assert_close(artifact.bind()(X), artifact.without_compiled().bind()(X))
+
+
+ELSEWHERE = """
+import sys
+import torch
+import fx2py
+artifact = fx2py.open_artifact(sys.argv[1])
+with torch.no_grad():
+    result = artifact.bind()(torch.linspace(-3, 3, 40).view(5, 8))
+assert artifact.compiled_fault() == ""
+torch.save(result, sys.argv[2])
+assert "fx2py.compile" not in sys.modules
+"""
+
+
+def test_another_process_runs_them_without_graph_generator_or_compiler(folder: Path, tmp_path: Path) -> None:
+    without_compiler = {**os.environ, "PATH": str(tmp_path), "CXX": "/nonexistent", "OMP_NUM_THREADS": "1"}
+    arguments = [sys.executable, "-c", ELSEWHERE, str(folder), str(tmp_path / "result.pt")]
+    done = subprocess.run(
+        arguments, env=without_compiler, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not used" not in done.stderr
+    assert "generated code" not in done.stderr
+    result = torch.load(tmp_path / "result.pt")
+    assert torch.equal(result, fx2py.open_artifact(folder).bind()(X))
+
+
+# -- where they do not fit, generated code runs ---------------------------------------------------------------------
+
+
+def test_where_gradients_are_wanted_generated_code_runs_and_says_so_once(
+    artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute = artifact.bind()
+    with torch.enable_grad(), caplog.at_level(logging.WARNING):
+        results = [execute(X) for _ in range(3)]
+        expected = Waves()(X)
+    assert all(torch.equal(result, expected) and result.requires_grad for result in results)
+    assert said(caplog) == [
+        "submod_0 runs as generated code: compiled pieces give no gradients; call it under torch.no_grad()."
+    ]
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    return x.double()
+
+
+def transposed(x: torch.Tensor) -> torch.Tensor:
+    return x.t().contiguous().t()
+
+
+def of_another_rank(x: torch.Tensor) -> torch.Tensor:
+    return x.unsqueeze(0)
+
+
+@pytest.mark.parametrize("change", [double, transposed, of_another_rank])
+def test_a_piece_that_gets_what_it_was_not_compiled_for_is_exact(change: object, artifact: Artifact) -> None:
+    pieces = submodule_table(artifact.bind())
+    generated = submodule_table(artifact.without_compiled().bind())
+    given = change(X)  # type: ignore[operator]
+    result, expected = pieces[0](given), generated[0](given)
+    assert (result.dtype, result.stride()) == (expected.dtype, expected.stride())
+    assert torch.equal(result, expected)
+
+
+def test_autocast_transforms_and_modes_get_generated_code(artifact: Artifact) -> None:
+    piece, generated = (submodule_table(each.bind())[0] for each in (artifact, artifact.without_compiled()))
+    assert torch.equal(torch.vmap(piece)(X.expand(3, 5, 8)), torch.vmap(generated)(X.expand(3, 5, 8)))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(piece(X), generated(X))
+    with torch.utils.flop_counter.FlopCounterMode(display=False):
+        assert torch.equal(piece(X), generated(X))
+
+
+def test_inference_mode_runs_compiled_code(artifact: Artifact, caplog: pytest.LogCaptureFixture) -> None:
+    with torch.inference_mode(), caplog.at_level(logging.WARNING):
+        assert torch.equal(artifact.bind()(X), fx2py.open_artifact(artifact.folder).bind()(X.clone()))
+    assert said(caplog) == []
+
+
+def test_a_piece_of_ones_own_stands_in_front_of_the_compiled_one(artifact: Artifact) -> None:
+    assert compiled_names(artifact, submods={"submod_1": torch.neg}) == ["submod_0", "submod_2", "submod_3"]
+
+
+def test_diff_judges_the_generated_code(artifact: Artifact) -> None:
+    assert fx2py.diff(waves(), artifact, (X,)).equal
+
+
+# -- whose code it is ------------------------------------------------------------------------------------------------
+
+
+def refusal(artifact: Artifact, caplog: pytest.LogCaptureFixture, **how: object) -> str:
+    """What is said when the compiled pieces of an artifact are not used."""
+    caplog.clear()
+    assert compiled_names(artifact, **how) == []
+    (message,) = said(caplog)
+    return message
+
+
+def test_code_that_another_user_compiled_is_loaded_only_with_trust(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for state in (tmp_path / "nobody", tmp_path / "somebody"):
+        monkeypatch.setenv("XDG_STATE_HOME", str(state))
+        wanted = "compiled pieces not used: not compiled by this user; --trust loads them."
+        assert refusal(artifact, caplog) == wanted
+    assert compiled_names(artifact, policy=Policy(trust_all=True)) == ALL
+
+
+def test_other_bytes_than_those_that_were_signed_are_never_loaded(
+    artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {name: content[:-1] + b"?" for name, content in artifact.compiled_files.items()}
+    changed = dataclasses.replace(artifact, compiled_files=files)
+    for policy in (None, Policy(trust_all=True)):
+        assert "not the file that the manifest names" in refusal(changed, caplog, policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("submod_2", "submod_3"),
+        ('"is_single": true', '"is_single": false'),
+        ('"device": "cpu"', '"device": "CPU"'),
+    ],
+)
+def test_what_the_manifest_says_of_compiled_code_is_signed_too(
+    old: str, new: str, artifact: Artifact, tmp_path: Path
+) -> None:
+    artifact.write(tmp_path / "copy")
+    manifest = tmp_path / "copy" / "manifest.json"
+    head, compiled, rest = manifest.read_text().partition('"compiled": {')
+    assert old in rest
+    manifest.write_text(head + compiled + rest.replace(old, new, 1))
+    assert compiled_names(fx2py.open_artifact(tmp_path / "copy")) == []
+
+
+def test_code_that_was_compiled_for_other_source_is_not_used(artifact: Artifact) -> None:
+    edited = dataclasses.replace(artifact, source=artifact.source.replace("torch.sin(", "torch.cos("))
+    assert compiled_names(edited) == []
+    assert torch.equal(
+        edited.bind()(X), torch.relu(torch.cos(torch.relu(torch.cos(X) * Waves().one)) * Waves().two)
+    )
+
+
+def test_weights_of_another_kind_are_not_given_to_compiled_code(
+    artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensors = {name: tensor.double() for name, tensor in artifact.tensors.items()}
+    other = dataclasses.replace(artifact, tensors=tensors)
+    assert "submod_0 was compiled for another submod_0.one than the folder holds" in refusal(other, caplog)
+
+
+@pytest.mark.parametrize("part", ["torch", "python", "system", "processor"])
+def test_code_for_another_machine_is_not_loaded_even_when_trusted(
+    part: str, artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    compiled = artifact.manifest.compiled
+    machine = dataclasses.replace(compiled.machine, **{part: "something else"})
+    manifest = dataclasses.replace(artifact.manifest, compiled=dataclasses.replace(compiled, machine=machine))
+    elsewhere = dataclasses.replace(artifact, manifest=manifest)
+    text = refusal(elsewhere, caplog, policy=Policy(trust_all=True))
+    assert text.startswith(f"compiled pieces not used: compiled for {part} something else, and this is ")
+
+
+def test_another_device_gets_generated_code(artifact: Artifact) -> None:
+    assert artifact.compiled_fault() == ""
+    assert (
+        dataclasses.replace(artifact, device=torch.device("meta")).compiled_fault()
+        == "compiled for the device cpu"
+    )
+
+
+def test_a_missing_file_is_missed_when_it_is_bound(
+    artifact: Artifact, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifact.write(tmp_path / "copy")
+    for file in (tmp_path / "copy" / "compiled").iterdir():
+        file.unlink()
+    assert "is missing" in refusal(fx2py.open_artifact(tmp_path / "copy"), caplog)
+
+
+def test_a_file_outside_the_folder_is_not_read(artifact: Artifact, tmp_path: Path) -> None:
+    artifact.write(tmp_path / "copy")
+    path = tmp_path / "copy" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for piece in manifest["compiled"]["pieces"]:
+        piece["file"] = "compiled/../weights.pt"
+    path.write_text(json.dumps(manifest))
+    assert fx2py.open_artifact(tmp_path / "copy").compiled_files == {}
