@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
-import torch.fx as fx
-from torch.export import ExportedProgram
 
 from fx2py.artifact import Artifact, generate
 from fx2py.bench.floor import floor_of
 from fx2py.bench.timing import interleave, too_noisy
+from fx2py.bench.torch_ways import LiveSource, by_torch
 from fx2py.graph.data import GraphData
 from fx2py.program.options import GenerateOptions
 from fx2py.replay.inputs import Inputs
@@ -21,7 +20,6 @@ from fx2py.replay.interpreter import Reference
 from fx2py.replay.memory import measured_peak
 from fx2py.trust import Policy
 
-LiveSource: TypeAlias = "fx.GraphModule | ExportedProgram"
 DEFAULT_MODE = "fx2py"
 MODES = {
     DEFAULT_MODE: GenerateOptions(),
@@ -35,8 +33,9 @@ MODES = {
 class BenchRow:
     """One way to run the graph: seconds a call, their spread (quartiles over median), times fx2py's own default.
 
-    ``per_node`` is the seconds of a call divided by the nodes that do something; ``peak_bytes`` counts the call's own
-    results; ``code_bytes`` is the size of the source, where there is one.
+    ``per_node`` is the seconds of a call divided by the nodes that do something, ``per_submodule`` by the calls of
+    submodules (None where there are none); ``peak_bytes`` counts the call's own results; ``code_bytes`` is the size of
+    the source, where there is one.
     """
 
     name: str
@@ -44,6 +43,7 @@ class BenchRow:
     spread: float
     ratio: float
     per_node: float
+    per_submodule: float | None
     peak_bytes: int
     code_bytes: int | None
 
@@ -53,6 +53,7 @@ class BenchReport:
     """All rows of one graph; ``noise`` says why the ratios cannot be trusted, or is ''."""
 
     nodes: int
+    submodule_calls: int
     rounds: int
     inputs: str
     rows: tuple[BenchRow, ...]
@@ -61,7 +62,9 @@ class BenchReport:
 
 @dataclass(frozen=True, slots=True)
 class _Contender:
-    call: Callable[..., Any]
+    """A call with its inputs, and the size of its source."""
+
+    call: Callable[[], Any]
     code_bytes: int | None = None
 
 
@@ -80,18 +83,24 @@ def bench_graph(
     ``live`` is the graph as torch's own object: only then torch's callables take part, since building them from a file
     would run code of the file. ``folder`` is a generated folder whose code, edited or not, takes part as it stands.
     """
-    contenders = {**_by_torch(live), **_by_fx2py(data, policy, device)}
-    if folder is not None:
-        contenders["the folder"] = _Contender(folder.bind(device, policy=policy), len(folder.source))
-    if live is None:
-        contenders["reference run"] = _Contender(Reference(data, policy, device=device))
-    nodes = max(
-        1, sum(node.op.startswith("call_") for _, r in data.root.walk() if r.graph for node in r.graph.nodes)
+
+    def contender(execute: Callable[..., Any], source: str | None = None) -> _Contender:
+        size = None if source is None else len(source)
+        return _Contender(partial(execute, *inputs.args, **inputs.kwargs), size)
+
+    contenders = (
+        {} if live is None else {name: _Contender(call) for name, call in by_torch(live, inputs).items()}
     )
+    for name, (execute, source) in _by_fx2py(data, policy, device).items():
+        contenders[name] = contender(execute, source)
+    if folder is not None:
+        contenders["the folder"] = contender(folder.bind(device, policy=policy), folder.source)
+    if live is None:
+        contenders["reference run"] = contender(Reference(data, policy, device=device))
     with torch.no_grad():
-        calls = {name: partial(c.call, *inputs.args, **inputs.kwargs) for name, c in contenders.items()}
-        timings = interleave(calls, rounds)
-        peaks = {name: measured_peak(c.call, inputs.args, inputs.kwargs) for name, c in contenders.items()}
+        timings = interleave({name: each.call for name, each in contenders.items()}, rounds)
+        peaks = {name: measured_peak(each.call, (), {}) for name, each in contenders.items()}
+    nodes, submodule_calls = max(1, _count(data, "call_")), _count(data, "call_module")
     base = timings[DEFAULT_MODE].seconds
     rows = tuple(
         BenchRow(
@@ -100,37 +109,32 @@ def bench_graph(
             timing.spread,
             timing.seconds / base,
             timing.seconds / nodes,
+            timing.seconds / submodule_calls if submodule_calls else None,
             peaks[name],
             contenders[name].code_bytes,
         )
         for name, timing in timings.items()
     )
-    return BenchReport(nodes, rounds, inputs.source, rows, too_noisy(timings))
+    return BenchReport(nodes, submodule_calls, rounds, inputs.source, rows, too_noisy(timings))
 
 
-def _by_torch(live: LiveSource | None) -> Mapping[str, _Contender]:
-    if isinstance(live, ExportedProgram):
-        return {"ep.module()": _Contender(live.module())}
-    if live is None:
-        return {}
-    interpreter = fx.Interpreter(live)
-    return {
-        "FX GraphModule": _Contender(live, len(live.code)),
-        "fx.Interpreter": _Contender(interpreter.run),
-    }
+def _count(data: GraphData, opcode: str) -> int:
+    """How many nodes of all graphs have an opcode that begins so."""
+    graphs = (record.graph for _, record in data.root.walk() if record.graph is not None)
+    return sum(node.op.startswith(opcode) for graph in graphs for node in graph.nodes)
 
 
 def _by_fx2py(
     data: GraphData, policy: Policy | None, device: str | torch.device | None
-) -> dict[str, _Contender]:
-    """fx2py in each mode, once for those that give the same text, and the floor where one is known."""
-    found: dict[str, _Contender] = {}
+) -> dict[str, tuple[Callable[..., Any], str | None]]:
+    """fx2py in each mode with its source, once for those that give the same, and the floor where one is known."""
+    found: dict[str, tuple[Callable[..., Any], str | None]] = {}
     seen: set[str] = set()
     for name, options in MODES.items():
         code = generate(data, replace(options, comments=False))
         if code.source not in seen:
             seen.add(code.source)
-            found[name] = _Contender(code.bind(device, policy=policy), len(code.source))
+            found[name] = (code.bind(device, policy=policy), code.source)
     default = generate(data)
     floor = floor_of(default, default.bind(device, policy=policy))
-    return found if floor is None else {**found, "hand-written": _Contender(floor)}
+    return found if floor is None else {**found, "hand-written": (floor, None)}

@@ -371,13 +371,23 @@ def print_bench(done: Benched, as_json: bool) -> None:
         print_json({"ran": done.label, **asdict(report)})
         return
     console = stdout()
-    table = table_of("way", "time", "spread", "ratio", "per node", "peak bytes", "code bytes")
+    per_submodule = ("per submodule",) if report.submodule_calls else ()
+    table = table_of("way", "time", "spread", "ratio", "per node", *per_submodule, "peak bytes", "code bytes")
     for row in report.rows:
-        numbers = [f"{row.spread:.0%}", f"{row.ratio:.2f}", duration(row.per_node), f"{row.peak_bytes:,}"]
+        shares = [duration(share) for share in (row.per_node, row.per_submodule) if share is not None]
         size = "" if row.code_bytes is None else f"{row.code_bytes:,}"
-        add_row(table, row.name, duration(row.seconds), *numbers, size)
+        numbers = [f"{row.spread:.0%}", f"{row.ratio:.2f}", *shares, f"{row.peak_bytes:,}", size]
+        add_row(table, row.name, duration(row.seconds), *numbers)
     print_table(console, table)
-    print_facts(console, {"ran": done.label, "nodes": str(report.nodes), "rounds": str(report.rounds)})
+    print_facts(
+        console,
+        {
+            "ran": done.label,
+            "nodes": str(report.nodes),
+            "submodules": f"{report.submodule_calls} calls",
+            "rounds": str(report.rounds),
+        },
+    )
     print_line(console, report.inputs)
     if report.noise:
         print_line(console, report.noise, "bold yellow")

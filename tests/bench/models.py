@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 import transformers
-from torch import fx
 from torch.export import ExportedProgram
-from torch.fx.graph import CodeGen
 from torch.utils._pytree import tree_leaves
 
 import fx2py
-from fx2py.bench.timing import interleave, too_noisy
+from fx2py.bench.timing import Timing, interleave, too_noisy
+from fx2py.bench.torch_ways import plain_graph_module
 from tests.bench.rows import Row
 from tests.checking import assert_same
 
@@ -40,7 +39,7 @@ def t5() -> Model:
         vocab_size=100, d_model=64, d_kv=16, d_ff=128, num_layers=4, num_heads=4, use_cache=False
     )
     tokens = torch.arange(8).view(1, 8)
-    return transformers.T5Model(config), (tokens, None, tokens)
+    return transformers.T5Model(config), (tokens, None, tokens.clone())
 
 
 def vit() -> Model:
@@ -56,16 +55,34 @@ def resnet() -> Model:
 
 
 MODELS: tuple[Callable[[], Model], ...] = (bert, gpt2, t5, vit, resnet)
-WAYS = ("FX GraphModule", "ep.module()", "bound overloads", "fx2py", "fx2py -O")
+LIMIT = "without Python"
+WAYS = ("FX GraphModule", "ep.module()", "bound overloads", "fx2py", "fx2py -O", LIMIT)
 
 
-def plain_graph_module(program: ExportedProgram) -> fx.GraphModule:
-    """The exported graph as a GraphModule that is called with its flat inputs, without any checks."""
-    module = program.module(check_guards=False)
-    graph = fx.Graph()
-    graph.output(graph.graph_copy(module.graph, {}))
-    graph.set_codegen(CodeGen())
-    return fx.GraphModule(module, graph)
+class Tensors(torch.nn.Module):
+    """A graph called with its tensors alone, which returns its tensors alone, as torch.jit.trace demands."""
+
+    def __init__(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> None:
+        super().__init__()
+        self.graph = graph
+        self.inputs = inputs
+
+    def forward(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+        queue = iter(tensors)
+        inputs = [next(queue) if isinstance(item, torch.Tensor) else item for item in self.inputs]
+        return [leaf for leaf in tree_leaves(self.graph(*inputs)) if isinstance(leaf, torch.Tensor)]
+
+
+def without_python(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[[], Any]:
+    """The graph's calls made by TorchScript's interpreter, in C++ and as they stand: what is left is not Python's."""
+    tensors = tuple(item for item in inputs if isinstance(item, torch.Tensor))
+    traced = torch.jit.trace(Tensors(graph, inputs), tensors, check_trace=False)
+
+    def run() -> Any:
+        with torch.jit.optimized_execution(False):
+            return traced(*tensors)
+
+    return run
 
 
 def ways_of(program: ExportedProgram, args: tuple[Any, ...]) -> dict[str, Callable[[], Any]]:
@@ -74,46 +91,57 @@ def ways_of(program: ExportedProgram, args: tuple[Any, ...]) -> dict[str, Callab
         return partial(code.bind(), *args)
 
     flat = tree_leaves(args)
+    graph = plain_graph_module(program)
     ways = (
-        partial(plain_graph_module(program), *flat),
+        partial(graph, *flat),
         partial(program.module(), *args),
         generated(exact_ops=True),
         generated(),
         generated(optimize=True),
+        without_python(graph, flat),
     )
     return dict(zip(WAYS, ways, strict=True))
 
 
+BETTER = "best of FX and overloads"
+BARS = (
+    (BETTER, "fx2py", 1.4),
+    ("ep.module()", "fx2py", 2.2),
+    (BETTER, "fx2py -O", 1.7),
+    ("ep.module()", "fx2py -O", 2.8),
+    (BETTER, LIMIT, None),
+)
+
+
 def rows() -> Iterator[Row]:
-    speedups: dict[str, list[float]] = {name: [] for name in ("better", "module", "better -O", "module -O")}
+    speedups: dict[tuple[str, str], list[float]] = {(peer, ours): [] for peer, ours, _ in BARS}
     for make in MODELS:
-        torch.manual_seed(0)
-        model, args = make()
-        with torch.no_grad():
-            program = torch.export.export(model.eval(), args, strict=False)
-            ways = ways_of(program, args)
-            expected = ways["ep.module()"]()
-            for name in WAYS[2:]:
-                assert_same(ways[name](), expected, name)
-            timings = interleave(ways, rounds=31, clock=thread_time)
+        calls, timings = measure(make)
         times = {name: timing.seconds for name, timing in timings.items()}
-        better = min(times["FX GraphModule"], times["bound overloads"])
-        for suffix, ours in (("", times["fx2py"]), (" -O", times["fx2py -O"])):
-            speedups[f"better{suffix}"].append(better / ours)
-            speedups[f"module{suffix}"].append(times["ep.module()"] / ours)
-        calls = sum(node.op.startswith("call_") for node in program.graph.nodes)
-        detail = ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in times.items())
-        noise = too_noisy(timings)
-        yield Row(
-            f"{make.__name__}, {calls} calls: ep.module() / fx2py",
-            speedups["module"][-1],
-            f"{detail} {noise}".strip(),
-        )
-    bars = {"better": 1.4, "module": 2.2, "better -O": 1.7, "module -O": 2.8}
-    for name, bar in bars.items():
-        peer = (
-            "ep.module()" if name.startswith("module") else "the better of FX GraphModule and bound overloads"
-        )
-        ours = "fx2py -O" if name.endswith("-O") else "fx2py"
-        mean = exp(sum(map(log, speedups[name])) / len(MODELS))
-        yield Row(f"models, geometric mean: {peer} / {ours}", mean, "bit-identical results", at_least=bar)
+        times[BETTER] = min(times["FX GraphModule"], times["bound overloads"])
+        for peer, ours in speedups:
+            speedups[peer, ours].append(times[peer] / times[ours])
+        detail = ", ".join(f"{name} {timings[name].seconds * 1e3:.2f} ms" for name in WAYS)
+        what = f"{make.__name__}, {calls} calls: ep.module() / fx2py"
+        noise = ", the machine is noisy" if too_noisy(timings) else ""
+        yield Row(what, times["ep.module()"] / times["fx2py"], detail + noise)
+    for peer, ours, bar in BARS:
+        mean = exp(sum(map(log, speedups[peer, ours])) / len(MODELS))
+        detail = "TorchScript's interpreter, the same calls" if ours == LIMIT else "bit-identical results"
+        yield Row(f"exported models, geometric mean: {peer} / {ours}", mean, detail, at_least=bar)
+
+
+def measure(make: Callable[[], Model]) -> tuple[int, dict[str, Timing]]:
+    """The number of calls in a model's graph, and how long each way takes; all give the same bits."""
+    torch.manual_seed(0)
+    model, args = make()
+    with torch.no_grad():
+        program = torch.export.export(model.eval(), args, strict=False)
+        ways = ways_of(program, args)
+        expected = ways["ep.module()"]()
+        for name in WAYS[2:-1]:
+            assert_same(ways[name](), expected, name)
+        tensors = [leaf for leaf in tree_leaves(expected) if isinstance(leaf, torch.Tensor)]
+        assert_same(list(ways[LIMIT]()), tensors, LIMIT)
+        timings = interleave(ways, rounds=51, clock=thread_time)
+    return sum(node.op.startswith("call_") for node in program.graph.nodes), timings

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 from typer.testing import CliRunner
 
 from fx2py.bench.timing import Timing, interleave, too_noisy
+from fx2py.bench.torch_ways import by_torch
 from fx2py.cli.app import app
+from fx2py.replay.inputs import Inputs
 
 
 class Model(torch.nn.Module):
@@ -39,7 +42,32 @@ def test_file_is_compared_with_the_reference_run_and_never_loaded_by_torch(
 
 
 def test_trusted_file_is_compared_with_what_torch_loads(archive: Path) -> None:
-    assert "ep.module()" in rows_of(str(archive), "--trust")
+    rows = rows_of(str(archive), "--trust")
+    assert rows[:3] == ["FX GraphModule", "fx.Interpreter", "ep.module()"]
+
+
+def test_time_is_told_for_each_call_of_a_submodule(tmp_path: Path) -> None:
+    net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Tanh())
+    torch.save(torch.fx.symbolic_trace(net), tmp_path / "net.pt")
+    torch.save((torch.ones(4),), tmp_path / "inputs.pt")
+    arguments = ["bench", str(tmp_path / "net.pt"), "--inputs", str(tmp_path / "inputs.pt"), "--rounds", "3"]
+    report = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert report["submodule_calls"] == 2
+    assert all(row["per_submodule"] == row["seconds"] / 2 for row in report["rows"])
+    assert "hand-written" in [row["name"] for row in report["rows"]]
+    assert "2 calls" in CliRunner().invoke(app, arguments).stdout
+
+
+def test_inputs_by_keyword_reach_the_placeholders_in_their_order() -> None:
+    class Keywords(torch.nn.Module):
+        def forward(self, x: torch.Tensor, *, bias: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+            return x * scale + bias
+
+    x, bias, scale = torch.ones(2), torch.zeros(2), torch.full((2,), 3.0)
+    program = torch.export.export(Keywords(), (x,), {"bias": bias, "scale": scale})
+    inputs = Inputs((x,), {"scale": scale, "bias": bias}, "")
+    ways = by_torch(program, inputs)
+    assert all(tree_leaves(way())[0].eq(3).all() for way in ways.values())
 
 
 def test_generated_folder_takes_part_as_it_stands(archive: Path, tmp_path: Path) -> None:
