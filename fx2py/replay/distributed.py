@@ -57,8 +57,13 @@ class World:
         self._has_groups = False
 
     def __enter__(self) -> World:
-        """Meet the others: gloo for tensors of the CPU, nccl for CUDA's. Raises ReplayError when they do not come."""
+        """Meet the others: gloo for tensors of the CPU, nccl for CUDA's, a GPU a rank where there are as many.
+
+        Raises ReplayError when they do not come.
+        """
         has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
+        if self.rank.local < torch.cuda.device_count():
+            torch.cuda.set_device(self.rank.local)
         try:
             store, _, _ = next(rendezvous("env://", self.rank.index, self.rank.size, timeout=PATIENCE))
             dist.init_process_group(

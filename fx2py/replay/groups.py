@@ -91,9 +91,17 @@ def plan_groups(
                 f"the ranks of the process group {name!r} cannot be known: every rank runs the same graph.",
                 "Save the graph of each rank, and name them all as one: 'graph.rank{rank}.pt2'.",
             )
+        _check_name(name)
         _check_size(name, made)
         _check_order(name, made)
     return {name: tuple(members[name]) for name in sorted(members)}
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ReplayError(f"{name!r} is no name that torch takes for a process group.") from error
 
 
 def _check_size(name: str, made: Mapping[int, list[Collective]]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import _resolve_process_group
@@ -10,7 +11,7 @@ import fx2py
 from fx2py.replay.distributed import World
 from fx2py.replay.launcher import launched_rank
 from tests.distributed.graphs import all_reduce, saved_graph
-from tests.distributed.ranks import call_ranks
+from tests.distributed.ranks import call_ranks, fx2py_ranks
 
 
 def run_between_own_groups():
@@ -47,3 +48,46 @@ def test_a_rank_that_is_killed_is_noticed(tmp_path):
     results = call_ranks(2, leave_without_a_word, folder=tmp_path)
     assert [result.code for result in results] == [1, 9]
     assert "remote worker" in results[0].err
+
+
+def fail_differently():
+    """Rank 0 is at fault in one way, rank 1 in a worse one, rank 2 not at all."""
+    with World(launched_rank()) as world:
+        world.agree((refuse, divide, int)[world.rank.index])
+
+
+def refuse():
+    raise fx2py.Fx2pyError("refused")
+
+
+def divide():
+    return 1 // 0
+
+
+def exit_code_of_failing_differently():
+    try:
+        fail_differently()
+    except fx2py.Fx2pyError as error:
+        raise SystemExit(error.exit_code) from None
+
+
+def test_every_rank_ends_with_the_worst_exit_code(tmp_path):
+    results = call_ranks(3, exit_code_of_failing_differently, folder=tmp_path)
+    assert [results[rank].code for rank in (0, 2)] == [70, 70]
+    assert "ZeroDivisionError" in results[1].err
+
+
+@pytest.mark.gpu
+def test_ranks_with_a_gpu_each_reduce_over_nccl(tmp_path):
+    size = torch.cuda.device_count()
+    saved_graph(tmp_path / "graph.pt", all_reduce("0"))
+    torch.save((torch.ones(3),), tmp_path / "x.pt")
+    arguments = ("graph.pt", "--inputs", "x.pt", "--device", "cuda")
+    results = fx2py_ranks(size, "run", *arguments, "--output", "out.rank{rank}.pt", folder=tmp_path)
+    assert [result.code for result in results] == [0] * size, results
+    for rank in range(size):
+        found = torch.load(tmp_path / f"out.rank{rank}.pt")
+        assert found.device == torch.device("cuda", rank)
+        assert found.tolist() == [size] * 3
+    results = fx2py_ranks(size, "diff", *arguments, folder=tmp_path)
+    assert [result.code for result in results] == [0] * size, results

@@ -78,3 +78,8 @@ def test_groups_of_their_own_may_be_called_in_any_order():
 def test_calls_between_two_ranks_differ():
     send, receive = (Collective(op, "0", by_all=False) for op in ("isend", "irecv"))
     assert plan_groups([[send], [receive]], is_shared=False) == {"0": (0, 1)}
+
+
+def test_a_name_that_is_no_text_outside_python_is_refused():
+    with pytest.raises(ReplayError, match="no name that torch takes"):
+        plan_groups([[reduce("\ud800")]], is_shared=False)
