@@ -15,6 +15,7 @@ from fx2py.bench.timing import interleave, too_noisy
 from fx2py.bench.torch_ways import LiveSource, by_torch
 from fx2py.graph.data import GraphData
 from fx2py.program.options import GenerateOptions
+from fx2py.replay.alone import Alone
 from fx2py.replay.inputs import Inputs
 from fx2py.replay.interpreter import Reference
 from fx2py.replay.memory import measured_peak
@@ -127,7 +128,12 @@ def _count(data: GraphData, opcode: str) -> int:
 def _by_fx2py(
     data: GraphData, policy: Policy | None, device: str | torch.device | None
 ) -> dict[str, tuple[Callable[..., Any], str | None]]:
-    """fx2py in each mode with its source, once for those that give the same, and the floor where one is known."""
+    """fx2py in each mode with its source, once for those that give the same, and the floor where one is known.
+
+    Raises ReplayError for a graph of several processes: one of them cannot run it alone.
+    """
+    default = generate(data)
+    Alone().form_groups(default)
     found: dict[str, tuple[Callable[..., Any], str | None]] = {}
     seen: set[str] = set()
     for name, options in MODES.items():
@@ -135,6 +141,5 @@ def _by_fx2py(
         if code.source not in seen:
             seen.add(code.source)
             found[name] = (code.bind(device, policy=policy), code.source)
-    default = generate(data)
     floor = floor_of(default, default.bind(device, policy=policy))
     return found if floor is None else {**found, "hand-written": (floor, None)}

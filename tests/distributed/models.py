@@ -69,23 +69,27 @@ def save_block(folder: Path, mesh_shape: tuple[int, ...]) -> torch.Tensor:
     size = torch.Size(mesh_shape).numel()
     results = call_ranks(size, _save_own, mesh_shape, folder=folder)
     assert [result.code for result in results] == [0] * size, results
-    block, x = _block()
+    block, x = whole_block()
     torch.save((x,), folder / "x.pt")
     return block(x)
 
 
-def _block() -> tuple[Block, torch.Tensor]:
+def whole_block() -> tuple[Block, torch.Tensor]:
+    """The block in one process, and its input; the same on every call."""
     torch.manual_seed(0)
     return Block().eval().requires_grad_(False), torch.randn(2, 8, WIDTH)
+
+
+def parallel_block(mesh_shape: tuple[int, ...]) -> Block:
+    """The block with its weights divided among the ranks of the last dimension of the mesh."""
+    mesh = init_device_mesh("cpu", mesh_shape, mesh_dim_names=("dp", "tp")[-len(mesh_shape) :])
+    return parallelize_module(whole_block()[0], mesh["tp"], PLAN)
 
 
 def _save_own(mesh_shape: tuple[int, ...]) -> None:
     """Capture the block as this rank sees it."""
     dist.init_process_group("gloo")
-    rank = dist.get_rank()
-    mesh = init_device_mesh("cpu", mesh_shape, mesh_dim_names=("dp", "tp")[-len(mesh_shape) :])
-    block, x = _block()
-    parallelize_module(block, mesh["tp"], PLAN)
+    rank, block, (_, x) = dist.get_rank(), parallel_block(mesh_shape), whole_block()
     graph = make_fx(block)(x)
     torch.save(graph, f"block.rank{rank}.pt")
     torch.export.save(torch.export.export(graph, (x,)), f"block.rank{rank}.pt2")

@@ -28,7 +28,7 @@ def test_gen_says_which_file_of_a_pattern_is_not_there(fx2py, graphs):
     assert "other.rank0.pt" in result.err
 
 
-@pytest.mark.parametrize("command", ["run", "diff"])
+@pytest.mark.parametrize("command", ["run", "diff", "bench"])
 def test_a_graph_with_collectives_says_how_to_start_it(fx2py, graphs, command):
     result = fx2py(command, "graph.rank0.pt", "--inputs", inputs(graphs))
     assert result.code == 2
