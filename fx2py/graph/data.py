@@ -101,6 +101,10 @@ class Graph:
         return last.args[0] if last is not None and last.op == "output" and last.args else None
 
 
+MEND_LOST = "save the graph without it, or pass a callable in place of the submodule (submods)"
+"""What can be done about a module that a file does not hold whole."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ModuleRecord:
     """A module as data; two places that hold the same record object share the module.

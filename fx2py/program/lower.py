@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fx2py.errors import UnsupportedGraphError
-from fx2py.graph.data import GraphData, ModuleRecord
+from fx2py.graph.data import MEND_LOST, GraphData, ModuleRecord
 from fx2py.program.flatten import FunctionLowering
 from fx2py.program.ir import (
     ENTRY,
@@ -51,4 +51,4 @@ def _lost(submods: Iterable[Submodule]) -> Iterator[str]:
     for entry in submods:
         for path, record in entry.record.walk(entry.path) if entry.record else ():
             if record.lost:
-                yield f"the code cannot run as it is: the submodule {path!r} {record.lost}"
+                yield f"the code cannot run as it is: the submodule {path!r} {record.lost}; {MEND_LOST}"

@@ -45,7 +45,7 @@ def is_plain_identifier(text: str) -> bool:
 
 
 def identifier_for(text: str) -> str:
-    """An identifier as close to ``text`` as Python allows; never a keyword."""
+    """An identifier as close to ``text`` as Python allows; a keyword gets the number that torch.fx gives it in a file."""
     if len(text) <= _LONGEST and is_plain_identifier(text):
         return text
     normal = unicodedata.normalize("NFKC", text)
@@ -53,7 +53,7 @@ def identifier_for(text: str) -> str:
     cleaned = re.sub(" +", "_", allowed).strip("_")[:_LONGEST]
     if not cleaned.isidentifier():
         cleaned = f"_{cleaned}"
-    return f"{cleaned}_" if cleaned in _KEYWORDS else cleaned
+    return f"{cleaned}_1" if cleaned in _KEYWORDS else cleaned
 
 
 def tensor_name(path: str) -> str:

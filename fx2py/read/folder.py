@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
+from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import GraphData, ModuleRecord, Provenance
 from fx2py.graph.names import underscored_names
 from fx2py.graph.values import Name
 from fx2py.read.archive import Archive
-from fx2py.read.forward import parse_text, read_method
-from fx2py.read.forward_values import ForwardFault, dotted, fault, shown
+from fx2py.read.forward import Forward, parse_text, read_method
+from fx2py.read.forward_values import ForwardFault, UndefinedName, dotted, fault, shown
 from fx2py.read.live import module_record
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.origin import sha256_of
@@ -35,42 +36,56 @@ _PRINTED: dict[str, type[torch.nn.Module]] = {
     )
 }
 """The classes that ``to_folder`` keeps by their printed form; it pickles all others."""
+_KNOWS_TRAINING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 
-_TRAINING = (
-    "a folder does not say whether the graph was in training mode; it is taken to be, as importing it would"
-)
+_KEEPS_ALL = "Save the graph with torch.save, which keeps it."
+_LOST_MODE = "needs to know whether it was in training mode, which to_folder does not write"
 
 
 def read_folder(path: Path, *, model: str | None = None) -> GraphData:
-    """The GraphModule that a folder holds; UnknownFormatError, naming the file, when it is damaged.
+    """The GraphModule that a folder holds.
 
-    Of the imports that a graph needs, ``to_folder`` writes none; only names of torch and the standard library are known.
+    Raises UnknownFormatError, naming the file, when it is damaged or lacks what ``to_folder`` does not write: the
+    imports of functions outside torch, and the structure of inputs and outputs.
     """
     code = path / _CODE
     with faults_of(code):
         body = _class_body(code)
-        forward = read_method(
-            _method(body, "forward"), {**underscored_names(), "device": Name("torch", "device")}
-        )
-        if forward.flattens or forward.unflattens:
-            raise ForwardFault(
-                "the structure of the inputs and outputs, which a folder does not hold, is needed"
-            )
-    reader = _Folder(path)
-    with faults_of(code):
-        record = reader.record(_method(body, "__init__"))
-    record = replace(record, graph=forward.graph)
+        forward = _forward(code, body)
+        reader = _Folder(path)
+        record = replace(reader.record(_method(body, "__init__")), graph=forward.graph)
     provenance = Provenance("to_folder", str(path), sha256_of(code))
-    return GraphData(record, provenance, notes=(_TRAINING, *reader.notes))
+    return GraphData(record, provenance, notes=tuple(reader.notes))
+
+
+def _forward(code: Path, body: list[ast.stmt]) -> Forward:
+    known = {**underscored_names(), "device": Name("torch", "device")}
+    try:
+        forward = read_method(_method(body, "forward"), known)
+    except UndefinedName as fault:
+        raise UnknownFormatError(
+            f"{code}: {fault}: to_folder does not write the import of a function outside torch.", _KEEPS_ALL
+        ) from None
+    if forward.flattens or forward.unflattens:
+        raise UnknownFormatError(
+            f"{code}: to_folder does not write the structure of the inputs and outputs, which this graph needs.",
+            _KEEPS_ALL,
+        )
+    return forward
 
 
 class _Folder:
-    """The submodules and tensors of one folder."""
+    """The submodules and tensors of one folder.
+
+    As in the program that the folder is, all tensors are those of the table beside it, also in modules that have a file
+    of their own; those that the table stores as one are one.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.notes: list[str] = []
         self._tensors = self._state(path / _TENSORS)
+        self._parameters: dict[int, torch.nn.Parameter] = {}
 
     def record(self, constructor: ast.FunctionDef) -> ModuleRecord:
         children: dict[str, ModuleRecord | None] = {}
@@ -81,17 +96,41 @@ class _Folder:
             if path == "torch.empty":
                 buffers[name] = self._tensor(name)
             elif path == "torch.nn.Parameter":
-                parameters[name] = torch.nn.Parameter(self._tensor(name))
+                parameters[name] = self._parameter(name)
             elif path == "torch.load":
-                children[name] = self._pickled(name)
+                children[name] = self._with_state(self._pickled(name), name)
             else:
-                children[name] = self._printed(name, value)
+                children[name] = self._with_state(self._printed(name, value), name)
         return ModuleRecord(GRAPH_MODULE, parameters=parameters, buffers=buffers, children=children)
 
     def _tensor(self, name: str) -> torch.Tensor:
         if name not in self._tensors:
             raise ForwardFault(f"the values of {name} are not in {_TENSORS} (it was not persistent)")
         return self._tensors[name]
+
+    def _parameter(self, name: str, requires_grad: bool = True) -> torch.nn.Parameter:
+        tensor = self._tensor(name)
+        if id(tensor) not in self._parameters:
+            self._parameters[id(tensor)] = torch.nn.Parameter(tensor, requires_grad)
+        return self._parameters[id(tensor)]
+
+    def _with_state(self, record: ModuleRecord, path: str) -> ModuleRecord:
+        """The module, and all below it, with the tensors of the table in place of its own."""
+        parameters = {
+            name: tensor if tensor is None else self._parameter(f"{path}.{name}", tensor.requires_grad)
+            for name, tensor in record.parameters.items()
+        }
+        buffers = {
+            name: (
+                tensor if tensor is None or name in record.non_persistent else self._tensor(f"{path}.{name}")
+            )
+            for name, tensor in record.buffers.items()
+        }
+        children = {
+            name: child and self._with_state(child, f"{path}.{name}")
+            for name, child in record.children.items()
+        }
+        return replace(record, parameters=parameters, buffers=buffers, children=children)
 
     def _printed(self, name: str, value: ast.Call) -> ModuleRecord:
         """A module of a known class of torch, made without memory from its printed form, with the stored tensors."""
@@ -103,16 +142,8 @@ class _Folder:
             module = cls(*[_printed_argument(arg) for arg in value.args], **arguments, device="meta")
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise fault(value, f"prints a module that cannot be: {error}") from None
-        record = module_record(module)
-        parameters = {
-            key: tensor if tensor is None else torch.nn.Parameter(self._tensor(f"{name}.{key}"))
-            for key, tensor in record.parameters.items()
-        }
-        buffers = {
-            key: tensor if tensor is None else self._tensor(f"{name}.{key}")
-            for key, tensor in record.buffers.items()
-        }
-        return replace(record, parameters=parameters, buffers=buffers, live=None)
+        lost = _LOST_MODE if cls in _KNOWS_TRAINING else ""
+        return replace(module_record(module), live=None, lost=lost)
 
     def _pickled(self, name: str) -> ModuleRecord:
         """A module in a file of its own; its name is the module's, whatever path the text says."""
@@ -137,7 +168,17 @@ class _Folder:
                 raise PickleFault("no table of tensors is in it")
             tensors = Modules(ArchiveStorages(archive)).tensors
             entries = Mapping(root.pairs).by_name()
-            return {key: tensors.tensor(obj) for key, obj in entries.items() if is_tensor(obj)}
+            found = {key: tensors.tensor(obj) for key, obj in entries.items() if is_tensor(obj)}
+        views: dict[Any, torch.Tensor] = {}
+        return {key: views.setdefault(_place(tensor), tensor) for key, tensor in found.items()}
+
+
+def _place(tensor: torch.Tensor) -> Any:
+    """Where a tensor lies; of an empty one, which lies nowhere, its identity."""
+    if tensor.layout is not torch.strided or tensor.is_quantized or not tensor.numel():
+        return id(tensor)
+    shape = (tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg())
+    return (tensor.data_ptr(), *shape)
 
 
 def _class_body(path: Path) -> list[ast.stmt]:

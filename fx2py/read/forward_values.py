@@ -47,6 +47,10 @@ class ForwardFault(ValueError):
     """The text of a graph is not what ``torch.fx`` writes."""
 
 
+class UndefinedName(ForwardFault):
+    """The text uses a name that nothing in it defines."""
+
+
 def fault(node: ast.AST, reason: str) -> ForwardFault:
     """A fault at the line of a syntax node."""
     return ForwardFault(f"line {getattr(node, 'lineno', 1)} of the graph's code {reason}")
@@ -124,7 +128,7 @@ class Names:
             return dotted_name(f"{self.modules[root]}.{rest}")
         if root in _BUILTIN_NAMES and not rest:
             return dotted_name(root)
-        raise fault(node, f"uses the name {path}, which nothing defines")
+        raise UndefinedName(str(fault(node, f"uses the name {path}, which nothing defines")))
 
 
 def value_of(node: ast.expr, names: Names) -> Value:

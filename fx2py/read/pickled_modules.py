@@ -26,9 +26,7 @@ from fx2py.read.storages import Storages
 _FROM_TEXT = "torch.fx.graph_module.reduce_graph_module"
 _FROM_NODES = f"{PICKLER}._GraphModulePickleData.unpickle"
 _FROM_PACKAGE = "torch.fx.graph_module.reduce_package_graph_module"
-_LOST_HOOKS = (
-    "has {}, code that the file only names: save it without such hooks or bind a callable in its place"
-)
+_LOST_HOOKS = "has {}, which no file can hold"
 _TRACES = "_graphmodule_graph_node_meta_stack_trace"
 SourceText = Callable[[str], str]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fx2py.errors import ReplayError, UntrustedTargetError
-from fx2py.graph.data import ModuleRecord
+from fx2py.graph.data import MEND_LOST, ModuleRecord
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Name
 from fx2py.replay.values import Tensors, Values
@@ -46,7 +46,7 @@ class Modules:
 
     def _rebuilt(self, record: ModuleRecord, path: str) -> torch.nn.Module:
         if record.lost:
-            raise ReplayError(f"the submodule {path!r} {record.lost}.")
+            raise ReplayError(f"the submodule {path!r} {record.lost}.", f"{MEND_LOST.capitalize()}.")
         try:
             self._policy.resolve(record.cls, "module")
         except UntrustedTargetError as error:

@@ -76,3 +76,18 @@ DOORS: dict[str, Callable[[Graph, Path], Path]] = {
     "pt2": write_pt2,
     "fx2py": write_graph_file,
 }
+
+
+def _protocol(number: int) -> Callable[[Graph, Path], object]:
+    return lambda graph, path: path.write_bytes(pickle.dumps(graph, protocol=number))
+
+
+INPUTS = (torch.ones(2), 3)
+PICKLES: dict[str, Callable[[Graph, Path], object]] = {
+    "stream": lambda graph, path: torch.save(graph, path, _use_new_zipfile_serialization=False),
+    **{f"protocol_{number}": _protocol(number) for number in range(2, 6)},
+    "dict": lambda graph, path: torch.save({"graph": graph, "args": INPUTS}, path),
+    "list": lambda graph, path: torch.save([graph, *INPUTS], path),
+    "tuple": lambda graph, path: torch.save((graph, INPUTS), path),
+}
+"""The other forms in which pickle and ``torch.save`` write a GraphModule, alone and beside inputs."""

@@ -23,7 +23,7 @@ class Case:
     """One graph of the corpus; every call captures anew, with the same random state.
 
     ``savable_as`` are the file formats (see ``doors``) in which the whole graph can be written: ``to_folder`` loses
-    imports of the user's functions, the structure of inputs, tied weights and evaluation mode. ``needs`` are the
+    imports of the user's functions, the structure of inputs, and the mode of some modules. ``needs`` are the
     functions, operator namespaces and classes outside torch that a reader must admit before the graph can run from
     a file. A graph that is not ``rebuildable`` has modules with objects that are no data, so running it from a file
     must be refused.

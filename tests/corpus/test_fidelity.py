@@ -9,7 +9,7 @@ from fx2py.errors import ReplayError
 from fx2py.trust import Policy
 from tests.checking import assert_same_behaviour, reference
 from tests.corpus import CASES, Case
-from tests.corpus.doors import DOORS
+from tests.corpus.doors import DOORS, PICKLES
 from tests.corpus.selection import one_of_each_kind, savable_parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -17,6 +17,18 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 def without_comments(source: str) -> str:
     return ast.unparse(ast.parse(source))
+
+
+class _Lists(ast.NodeTransformer):
+    """Every tuple as a list: an exported archive does not say which of them a sequence was."""
+
+    def visit_Tuple(self, node: ast.Tuple) -> ast.AST:
+        self.generic_visit(node)
+        return ast.List(node.elts, node.ctx)
+
+
+def as_archives_say(source: str) -> str:
+    return ast.unparse(_Lists().visit(ast.parse(source)))
 
 
 def policy_of(case: Case) -> Policy:
@@ -28,7 +40,26 @@ def test_code_from_a_file_is_the_code_of_the_live_graph(case, door, tmp_path):
     captured = case.capture()
     from_file = fx2py.generate(DOORS[door](captured.graph, tmp_path))
     live = fx2py.generate(captured.graph)
-    assert without_comments(from_file.source) == without_comments(live.source)
+    said = as_archives_say if door == "pt2" else without_comments
+    assert said(from_file.source) == said(live.source)
+
+
+PICKLED = [case for case in CASES.values() if "pt" in case.savable_as]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=str(case), marks=[] if str(case) in one_of_each_kind() else [pytest.mark.slow])
+        for case in PICKLED
+    ],
+)
+def test_every_form_of_pickle_gives_the_code_of_the_live_graph(case, tmp_path):
+    graph = case.build()
+    live = without_comments(fx2py.generate(graph).source)
+    for name, write in PICKLES.items():
+        write(graph, tmp_path / name)
+        assert without_comments(fx2py.generate(tmp_path / name).source) == live, name
 
 
 @pytest.mark.parametrize(("case", "door"), savable_parameters(one_of_each_kind()))

@@ -114,7 +114,7 @@ class OneModuleUnderTwoNames(nn.Module):
         return self.decoder(self.encoder(x)) + self.encoder.weight.sum()
 
 
-@traced(not_savable_as=["to_folder"], args=lambda: (torch.randint(0, 6, (2, 3)),))
+@traced(args=lambda: (torch.randint(0, 6, (2, 3)),))
 class TiedParameters(nn.Module):
     def __init__(self):
         super().__init__()
@@ -137,7 +137,7 @@ class ConvolutionInEvalMode(nn.Module):
         return self.classifier(torch.flatten(self.features(x), 1))
 
 
-@traced(args=lambda: (randn(4, 3),))
+@traced(not_savable_as=["to_folder"], args=lambda: (randn(4, 3),))
 class BatchNormInTrainMode(nn.Module):
     def __init__(self):
         super().__init__()
