@@ -13,7 +13,7 @@ import torch
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import GraphData, ModuleRecord, Provenance
 from fx2py.graph.names import underscored_names
-from fx2py.graph.values import Name
+from fx2py.graph.values import Name, TensorValue, map_leaves
 from fx2py.read.archive import Archive
 from fx2py.read.forward import Forward, parse_text, read_method
 from fx2py.read.forward_values import ForwardFault, UndefinedName, dotted, fault, shown
@@ -116,21 +116,15 @@ class _Folder:
 
     def _with_state(self, record: ModuleRecord, path: str) -> ModuleRecord:
         """The module, and all below it, with the tensors of the table in place of its own."""
-        parameters = {
-            name: tensor if tensor is None else self._parameter(f"{path}.{name}", tensor.requires_grad)
-            for name, tensor in record.parameters.items()
-        }
-        buffers = {
-            name: (
-                tensor if tensor is None or name in record.non_persistent else self._tensor(f"{path}.{name}")
-            )
-            for name, tensor in record.buffers.items()
-        }
-        children = {
-            name: child and self._with_state(child, f"{path}.{name}")
-            for name, child in record.children.items()
-        }
-        return replace(record, parameters=parameters, buffers=buffers, children=children)
+        stored: dict[int, torch.Tensor] = {}
+        for place, module in record.walk(path):
+            for name, tensor in module.parameters.items():
+                if tensor is not None:
+                    stored[id(tensor)] = self._parameter(f"{place}.{name}", tensor.requires_grad)
+            for name, tensor in module.buffers.items():
+                if tensor is not None and name not in module.non_persistent:
+                    stored[id(tensor)] = self._tensor(f"{place}.{name}")
+        return _with_tensors(record, stored, {})
 
     def _printed(self, name: str, value: ast.Call) -> ModuleRecord:
         """A module of a known class of torch, made without memory from its printed form, with the stored tensors."""
@@ -171,6 +165,29 @@ class _Folder:
             found = {key: tensors.tensor(obj) for key, obj in entries.items() if is_tensor(obj)}
         views: dict[Any, torch.Tensor] = {}
         return {key: views.setdefault(_place(tensor), tensor) for key, tensor in found.items()}
+
+
+def _with_tensors(
+    record: ModuleRecord, stored: dict[int, torch.Tensor], made: dict[int, ModuleRecord]
+) -> ModuleRecord:
+    """The module with other tensors in place of those that ``stored`` knows, wherever it holds them."""
+
+    def change(value: Any) -> Any:
+        return (
+            TensorValue(stored.get(id(value.tensor), value.tensor)) if type(value) is TensorValue else value
+        )
+
+    if id(record) not in made:
+        made[id(record)] = replace(
+            record,
+            parameters={name: stored.get(id(each), each) for name, each in record.parameters.items()},
+            buffers={name: stored.get(id(each), each) for name, each in record.buffers.items()},
+            attributes={name: map_leaves(value, change) for name, value in record.attributes.items()},
+            children={
+                name: child and _with_tensors(child, stored, made) for name, child in record.children.items()
+            },
+        )
+    return made[id(record)]
 
 
 def _place(tensor: torch.Tensor) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fx2py.graph.data import CallingConvention, Graph, ModuleRecord, Node
-from fx2py.graph.values import Value
+from fx2py.graph.values import Name, Opaque, Value
 from fx2py.read.convention import boxed_convention, pytree_convention
 from fx2py.read.forward import Forward, read_forward
 from fx2py.read.module_state import CALL_HOOKS, GRAPH_MODULE, MODULE_STATE, ROOT_HOOKS
@@ -27,6 +27,8 @@ _FROM_TEXT = "torch.fx.graph_module.reduce_graph_module"
 _FROM_NODES = f"{PICKLER}._GraphModulePickleData.unpickle"
 _FROM_PACKAGE = "torch.fx.graph_module.reduce_package_graph_module"
 _LOST_HOOKS = "has {}, which no file can hold"
+_LOST_OBJECT = "keeps its weights packed in a torch.ScriptObject, which is no plain data"
+_SCRIPT_OBJECT = Name("torch", "ScriptObject")
 _TRACES = "_graphmodule_graph_node_meta_stack_trace"
 SourceText = Callable[[str], str]
 
@@ -115,16 +117,22 @@ class Modules:
         if hooks and not path:
             self.notes.append(ROOT_HOOKS.format(", ".join(hooks)))
         skipped = MODULE_STATE[record.graph is not None]
+        attributes = {name: self._attribute(item) for name, item in state.items() if name not in skipped}
+        children = self._children(state, path)
         return replace(
             record,
             training=state.get("training") is not False,
             parameters=self._tensor_table(state, "_parameters"),
             buffers=self._tensor_table(state, "_buffers"),
             non_persistent=frozenset(_names(state.get("_non_persistent_buffers_set"))),
-            children=self._children(state, path),
-            attributes={name: self._attribute(item) for name, item in state.items() if name not in skipped},
+            children=children,
+            attributes=attributes,
             hooks=hooks,
-            lost=printable(_LOST_HOOKS.format(", ".join(hooks))) if hooks else "",
+            lost=(
+                printable(_LOST_HOOKS.format(", ".join(hooks)))
+                if hooks
+                else _lost_object(attributes, children)
+            ),
         )
 
     def _attribute(self, obj: Any) -> Value:
@@ -160,6 +168,13 @@ def _hooks(state: MappingType[str, Any]) -> Iterator[str]:
         table = state.get(name)
         if isinstance(table, Mapping | Built) and table.pairs:
             yield f"{name} ({', '.join([_hook_name(hook) for _, hook in table.pairs])})"
+
+
+def _lost_object(attributes: MappingType[str, Value], children: MappingType[str, ModuleRecord | None]) -> str:
+    """What is lost of a module, or of its part, that keeps its state in an object of TorchScript."""
+    if any(type(value) is Opaque and value.cls == _SCRIPT_OBJECT for value in attributes.values()):
+        return _LOST_OBJECT
+    return _LOST_OBJECT if any(child and child.lost == _LOST_OBJECT for child in children.values()) else ""
 
 
 def _hook_name(hook: Any) -> str:

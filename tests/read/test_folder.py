@@ -53,7 +53,9 @@ def test_a_batch_norm_of_unknown_mode_is_refused(tmp_path, train):
     gm = fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train(train))
     artifact = fx2py.generate(folder_of(gm, tmp_path / "saved"))
     assert "'1' needs to know whether it was in training mode" in artifact.manifest.notes[0]
-    with pytest.raises(ReplayError, match="'1' needs to know whether it was in training mode, which to_folder does not"):
+    with pytest.raises(
+        ReplayError, match="'1' needs to know whether it was in training mode, which to_folder does not"
+    ):
         artifact.bind()
     run = artifact.bind(submods={"1": gm.get_submodule("1")})
     assert_same_behaviour(run, gm, (torch.randn(2, 3, 8, 8),), calls=1)
@@ -63,6 +65,15 @@ def test_modules_in_files_of_their_own_keep_their_mode(tmp_path):
     gm = fx.symbolic_trace(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.9)).eval())
     run = fx2py.generate(folder_of(gm, tmp_path / "saved")).bind()
     assert_same_behaviour(run, gm, (torch.randn(2, 4),))
+
+
+def test_a_recurrent_module_runs_on_the_tensors_of_the_table(tmp_path):
+    gm = fx.symbolic_trace(nn.Sequential(nn.LSTM(3, 2)))
+    run = fx2py.generate(folder_of(gm, tmp_path / "saved")).bind()
+    assert_same_behaviour(run, gm, (torch.randn(2, 3),))
+    lstm = open_graph(tmp_path / "saved").root.children["0"]
+    held = lstm.attributes["_flat_weights"].items
+    assert [id(value.tensor) for value in held] == [id(tensor) for tensor in lstm.parameters.values()]
 
 
 def rounded_root(x):

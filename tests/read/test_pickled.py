@@ -10,10 +10,14 @@ from torch import fx
 from torch.fx._graph_pickler import GraphPickler, Options
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from fx2py.errors import UnknownFormatError
+import fx2py
+from fx2py.errors import ReplayError, UnknownFormatError
 from fx2py.graph.data import SymMeta, TensorMeta
 from fx2py.graph.values import Name, Opaque
 from fx2py.read import open_graph
+from fx2py.trust import Policy
+from tests.corpus import CASES
+from tests.corpus.doors import DOORS
 from tests.read.graphs import added, assert_same_modules, nested, traced_block
 
 
@@ -189,3 +193,18 @@ def test_files_without_a_graph_say_what_they_hold_and_the_next_step(obj, message
         open_graph(tmp_path / "model.pt")
     assert f"model.pt {message}" in caught.value.message
     assert "torch.save(torch.fx.symbolic_trace(model), path)" in caught.value.hint
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["built-statically_quantized", "built-dynamically_quantized"])
+@pytest.mark.parametrize("door", ["pt", "pickle", "graph_pickler", "package"])
+def test_a_module_with_packed_weights_is_refused_in_one_sentence(name, door, tmp_path):
+    path = DOORS[door](CASES[name].build(), tmp_path)
+    artifact = fx2py.generate(path)
+    for policy in (None, Policy(trust_all=True)):
+        with pytest.raises(ReplayError) as caught:
+            artifact.bind(policy=policy)
+        assert "'0' keeps its weights packed in a torch.ScriptObject, which is no plain data" in str(
+            caught.value
+        )
+    assert any("(submods)" in note for note in artifact.manifest.notes)
