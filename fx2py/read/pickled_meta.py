@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-from fx2py.graph.data import SymMeta, TensorMeta, ValueMeta
+from fx2py.graph.data import NumberKind, SymMeta, TensorMeta, ValueMeta
 from fx2py.read.pickle_records import Built, Global, Mapping, PickleFault
 from fx2py.read.pickled_tensors import DTYPES
 from fx2py.read.symbols import expression_text
 
 PICKLER = "torch.fx._graph_pickler"
 SYMBOLIC_INT = f"{PICKLER}._SymNodePickleData.unpickle_sym_int"
+SYMBOLIC_FLOAT, SYMBOLIC_BOOL = "torch.SymFloat", "torch.SymBool"
+_LONGEST_MANTISSA = 32
 _FAKE_TENSOR = f"{PICKLER}._TensorPickleData.unpickle"
 _METADATA = "torch.fx.passes.shape_prop.TensorMetadata"
 _NUMBERS = {"Zero": "0", "One": "1", "NegativeOne": "-1"}
@@ -87,6 +90,20 @@ def symbolic_size(obj: Any) -> int | str | None:
     return int(text) if text.lstrip("-").isdecimal() else text
 
 
+def _symbolic_number(kind: NumberKind) -> Callable[[Built], ValueMeta]:
+    def read(obj: Built) -> ValueMeta:
+        text = symbolic_text(obj)
+        return None if text is None else SymMeta(kind, text)
+
+    return read
+
+
+def symbolic_text(obj: Built) -> str | None:
+    """The expression of a pickled SymFloat or SymBool; None where it holds none."""
+    expression = attributes(attributes(obj).get("node")).get("_expr")
+    return None if expression is None else expression_text(_Expression().text(expression))
+
+
 class _Expression:
     """Writes a pickled sympy expression as ``sympy.srepr`` would."""
 
@@ -102,6 +119,8 @@ class _Expression:
             return f"Integer({_NUMBERS[name]})"
         if type(obj.args) is not tuple:
             raise PickleFault("a symbolic size is damaged")
+        if name == "Float":
+            return f"Float('{_float(*obj.args)!r}')"
         return f"{name}({', '.join([self._part(part) for part in obj.args])})"
 
     def _part(self, part: Any) -> str:
@@ -110,6 +129,17 @@ class _Expression:
         if type(part) is str:
             return f"'{part}'"
         return self.text(part)
+
+
+def _float(parts: Any) -> float:
+    """The number of a sympy ``Float``: its sign, hexadecimal mantissa and binary exponent."""
+    match parts:
+        case (0 | 1 as sign, str(mantissa), int(exponent), _) if len(mantissa) < _LONGEST_MANTISSA:
+            try:
+                return math.ldexp(-int(mantissa, 16) if sign else int(mantissa, 16), exponent)
+            except (ValueError, OverflowError):
+                pass
+    raise PickleFault("a symbolic number is damaged")
 
 
 def attributes(obj: Any) -> dict[str, Any]:
@@ -121,4 +151,6 @@ _RECORDED: dict[str, Callable[[Built], ValueMeta]] = {
     _FAKE_TENSOR: _fake_tensor,
     _METADATA: _tensor_metadata,
     SYMBOLIC_INT: _symbolic,
+    SYMBOLIC_FLOAT: _symbolic_number("float"),
+    SYMBOLIC_BOOL: _symbolic_number("bool"),
 }

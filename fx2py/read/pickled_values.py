@@ -25,7 +25,15 @@ from fx2py.graph.values import (
 )
 from fx2py.read.forward_values import TORCH_DATA, Names, value_of
 from fx2py.read.pickle_records import Built, Global, Mapping, Members, PickleFault
-from fx2py.read.pickled_meta import PICKLER, SYMBOLIC_INT, attributes, symbolic_size
+from fx2py.read.pickled_meta import (
+    PICKLER,
+    SYMBOLIC_BOOL,
+    SYMBOLIC_FLOAT,
+    SYMBOLIC_INT,
+    attributes,
+    symbolic_size,
+    symbolic_text,
+)
 from fx2py.read.pickled_tensors import LAYOUTS, Tensors, is_tensor
 from fx2py.read.storages import byte_string
 
@@ -135,6 +143,10 @@ class Values:
         size = symbolic_size(obj)
         return SymExpr(size) if type(size) is str else size
 
+    def symbolic_number(self, obj: Built) -> Value:
+        text = symbolic_text(obj)
+        return Opaque(name_of(obj.function)) if text is None else SymExpr(text)
+
     def immutable_list(self, obj: Built) -> Value:
         return List(self.items([*(obj.args[0] if obj.args else ()), *obj.items]))
 
@@ -215,5 +227,7 @@ _CONSTRUCTORS: dict[str, Callable[[Values, Built], Value]] = {
     "torch.fx.immutable_collections.immutable_dict": Values.immutable_dict,
     _NODE: Values.node,
     SYMBOLIC_INT: Values.symbolic,
+    SYMBOLIC_FLOAT: Values.symbolic_number,
+    SYMBOLIC_BOOL: Values.symbolic_number,
 }
 """The calls in a pickle that stand for data; any other becomes ``Opaque``."""

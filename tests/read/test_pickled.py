@@ -208,3 +208,26 @@ def test_a_module_with_packed_weights_is_refused_in_one_sentence(name, door, tmp
             caught.value
         )
     assert any("(submods)" in note for note in artifact.manifest.notes)
+
+
+def symbolic(x):
+    rows = x.shape[0] * 2
+    return (
+        x.reshape(-1)[:rows] + rows,
+        torch.zeros(rows // 3),
+        torch.full((2,), 1.5 * x.shape[1]),
+        x.shape[1] / 3,
+    )
+
+
+def test_symbolic_numbers_and_shapes_come_through_graph_pickler(tmp_path):
+    live = make_fx(symbolic, tracing_mode="symbolic")(torch.ones(6, 4))
+    kept = frozenset({"val", "stack_trace"})
+    path = tmp_path / "graph.graphpickle"
+    path.write_bytes(GraphPickler.dumps(live, Options(None, kept.__contains__)))
+    recorded, expected = (
+        {node.name: node.meta.value for node in open_graph(source).graph.nodes} for source in (path, live)
+    )
+    assert recorded == expected
+    kinds = {meta.kind for meta in recorded.values() if isinstance(meta, SymMeta)}
+    assert kinds == {"int", "float"}
