@@ -13,7 +13,7 @@ from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import Graph, GraphData, Node, Provenance, ValueMeta
 from fx2py.graph.names import underscored_names
 from fx2py.graph.values import Name
-from fx2py.read.dump_meta import PrintedMetas, input_metas, state_metas
+from fx2py.read.dump_meta import PrintedMetas, exact_constants, input_metas, state_metas
 from fx2py.read.dump_state import Lifted, lift_state
 from fx2py.read.dump_text import PrintedClass, input_lines, printed_classes
 from fx2py.read.forward import MAX_CODE, parse_text, read_method
@@ -81,7 +81,8 @@ class _Dump:
         if forward.flattens or forward.unflattens:
             self.notes[_FLAT] = None
         graph = Graph(tuple([node for node in forward.graph.nodes if not self._is_guard(node)]))
-        return lift_state(graph, children, state_metas(printed.constructor))
+        constructor = printed.constructor
+        return lift_state(graph, children, state_metas(constructor), exact_constants(constructor))
 
     def _is_guard(self, node: Node) -> bool:
         """Whether a node only calls the checks of an exported program, of which the text says nothing."""

@@ -31,6 +31,7 @@ _INTEGER = re.compile(r"-?\d{1,18}")
 _FLOAT_SYMBOL, _RELATION = re.compile(r"zu?f\d|-?\d+\.\d"), re.compile(r"[<>]|\b(?:Eq|Ne|And|Or|Not)\(")
 _FILE, _LINE, _CODE = re.compile(r"\bFile: (?=\S)"), re.compile(r":(\d{1,9}) in "), ", code: "
 _NO_SOURCE = "# No stacktrace found"
+_EXACT = frozenset({torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64})
 _INPUT_NAMES = {"device": Name("torch", "device")}
 
 
@@ -134,6 +135,42 @@ def state_metas(constructor: list[str]) -> dict[str, ValueMeta]:
             ]:
                 found[name] = _random_tensor(made)
     return found
+
+
+def exact_constants(constructor: list[str]) -> dict[str, torch.Tensor]:
+    """The buffers that a minifier's ``__init__`` prints in full: small ones of integers or truth values.
+
+    Floating point numbers are printed rounded, so they are not taken from the text.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for line in constructor:
+        match parse_text(line.strip()) if "register_buffer(" in line and line.rstrip().endswith(")") else ():
+            case [
+                ast.Expr(
+                    value=ast.Call(
+                        func=ast.Attribute(attr="register_buffer"),
+                        args=[ast.Constant(value=str(name)), ast.Call(func=ast.Name(id="tensor")) as printed],
+                    )
+                )
+            ]:
+                value = _printed_tensor(printed)
+                if value is not None:
+                    found[name] = value
+    return found
+
+
+def _printed_tensor(call: ast.Call) -> torch.Tensor | None:
+    """The tensor of whole numbers that ``tensor([0, 1], dtype=torch.int32)`` prints; None for any other."""
+    given = keywords_of(call, _names())
+    dtype = given.pop("dtype", None)
+    if given or len(call.args) != 1 or not (dtype is None or dtype in _EXACT):
+        return None
+    try:
+        values = ast.literal_eval(call.args[0])
+        made = torch.tensor(values, dtype=dtype)  # type: ignore[arg-type]
+    except (ValueError, TypeError, RuntimeError, OverflowError, RecursionError):
+        return None
+    return made if made.dtype in _EXACT and made.numel() else None
 
 
 def _random_tensor(call: ast.Call) -> ValueMeta:

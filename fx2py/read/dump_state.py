@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from fx2py.graph.data import Graph, ModuleRecord, Node, ValueMeta
 from fx2py.graph.values import Ref, map_leaves
 from fx2py.read.forward_values import ForwardFault
@@ -22,29 +24,41 @@ class Lifted:
     state: tuple[Node, ...]
 
 
-def lift_state(graph: Graph, children: Mapping[str, Lifted], metas: Mapping[str, ValueMeta]) -> Lifted:
+def lift_state(
+    graph: Graph,
+    children: Mapping[str, Lifted],
+    metas: Mapping[str, ValueMeta],
+    constants: Mapping[str, torch.Tensor],
+) -> Lifted:
     """``graph`` with each attribute that no printed graph stands for as a placeholder, in order of first use.
 
     A call of a printed graph passes on what that one reads. ForwardFault for an operand of a higher-order operator
-    that reads state of its own, since nothing can be passed to it. ``metas`` says what is known of attributes.
+    that reads state of its own, since nothing can be passed to it. ``metas`` says what is known of attributes; ``constants`` are those whose values the
+    text holds, which stay what they are.
     """
-    lifting = _Lifting(graph, children, metas)
+    lifting = _Lifting(graph, children, metas, constants)
     nodes = [changed for node in graph.nodes for changed in lifting.node(node)]
     state = tuple(lifting.state.values())
     lifted = Graph((*state, *nodes))
-    record = ModuleRecord(
-        GRAPH_MODULE, graph=lifted, children={name: child.record for name, child in children.items()}
-    )
+    records = {name: child.record for name, child in children.items()}
+    record = ModuleRecord(GRAPH_MODULE, graph=lifted, buffers=dict(constants), children=records)
     return Lifted(record, lifted, state)
 
 
 class _Lifting:
     """Rewrites the nodes of one graph."""
 
-    def __init__(self, graph: Graph, children: Mapping[str, Lifted], metas: Mapping[str, ValueMeta]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        children: Mapping[str, Lifted],
+        metas: Mapping[str, ValueMeta],
+        constants: Mapping[str, torch.Tensor],
+    ) -> None:
         self.state: dict[str, Node] = {}
         self._children = children
         self._metas = metas
+        self._constants = constants
         self._renamed: dict[str, str] = {}
         self._targets = NodeNames(str(node.target).lstrip("*") for node in graph.placeholders)
         self._names = NodeNames(node.name for node in graph.nodes)
@@ -52,7 +66,9 @@ class _Lifting:
     def node(self, node: Node) -> Iterator[Node]:
         """What stands in the place of a node."""
         child = self._children.get(str(node.target)) if node.op in ("get_attr", "call_module") else None
-        if node.op == "get_attr" and child is None:
+        if node.op == "get_attr" and node.target in self._constants:
+            yield node
+        elif node.op == "get_attr" and child is None:
             placeholder = self._input(str(node.target), node)
             self._renamed[node.name] = placeholder.name
         elif child is not None and child.state:

@@ -120,7 +120,7 @@ class _Expression:
         if type(obj.args) is not tuple:
             raise PickleFault("a symbolic size is damaged")
         if name == "Float":
-            return f"Float('{_float(*obj.args)!r}')"
+            return f"Float('{_float(obj.args)!r}')"
         return f"{name}({', '.join([self._part(part) for part in obj.args])})"
 
     def _part(self, part: Any) -> str:
@@ -131,10 +131,10 @@ class _Expression:
         return self.text(part)
 
 
-def _float(parts: Any) -> float:
+def _float(args: tuple[Any, ...]) -> float:
     """The number of a sympy ``Float``: its sign, hexadecimal mantissa and binary exponent."""
-    match parts:
-        case (0 | 1 as sign, str(mantissa), int(exponent), _) if len(mantissa) < _LONGEST_MANTISSA:
+    match args:
+        case ((0 | 1 as sign, str(mantissa), int(exponent), _),) if len(mantissa) < _LONGEST_MANTISSA:
             try:
                 return math.ldexp(-int(mantissa, 16) if sign else int(mantissa, 16), exponent)
             except (ValueError, OverflowError):

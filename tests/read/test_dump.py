@@ -1,10 +1,15 @@
 """Readable dumps: the text that print_readable, graph logs and minifier scripts hold of a graph."""
 
 import ast
+import io
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.repro.after_aot import save_graph_repro
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import fx2py
@@ -213,6 +218,69 @@ def test_a_minifier_script_records_its_inputs(tmp_path):
     assert metas["x_1"] == TensorMeta(torch.float64, (3, 4), torch.device("cpu"))
     assert metas["s0"] == SymMeta("int", "7")
     assert fx2py.diff(path).equal
+
+
+def gathered(x):
+    rows = torch.tensor([2, 0])
+    kept = torch.tensor([True, False])
+    return x[rows][kept] * torch.tensor(0.123456789)
+
+
+def test_what_torchs_minifier_writes_is_read_with_its_whole_numbers(tmp_path):
+    x = torch.randn(3, 4)
+    gm = make_fx(gathered)(x)
+    script = io.StringIO()
+    save_graph_repro(script, gm, [x], "inductor")
+    path = saved(script.getvalue(), tmp_path / "repro.py")
+    data = open_graph(path)
+    assert [node.target for node in data.graph.placeholders] == ["_tensor_constant2", "x_1"]
+    assert data.graph.placeholders[1].meta.value == TensorMeta(torch.float32, (3, 4), None, None)
+    result = fx2py.generate(data).bind()(torch.tensor(0.123456789), x)
+    assert torch.equal(result, gathered(x))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tensor([0.5])",
+        "tensor([0, 1], device='cuda:0')",
+        "tensor([[1], [2, 3]])",
+        "tensor([])",
+        "tensor(f())",
+    ],
+)
+def test_a_buffer_whose_values_the_text_does_not_hold_is_an_input(text, tmp_path):
+    path = saved(REPRO.replace("torch.randn([4], dtype=torch.float64)", text), tmp_path / "repro.py")
+    assert "scale" in [node.target for node in open_graph(path).graph.placeholders]
+
+
+LOGGED = """
+import torch
+
+def compute(x, y):
+    rows = torch.relu(x) @ y
+    return rows.sum(), rows * 2
+
+torch.compile(compute, backend="eager")(torch.ones(2, 3), torch.ones(3, 2))
+"""
+
+
+def test_a_log_of_torch_itself_is_read(tmp_path):
+    environment = {**os.environ, "TORCH_LOGS": "graph_code"}
+    ran = subprocess.run(
+        [sys.executable, "-c", LOGGED],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    path = saved(ran.stderr, tmp_path / "run.log")
+    code = fx2py.generate(path).bind()
+    x, y = torch.randn(2, 3), torch.randn(3, 2)
+    total, doubled = code(x, y)
+    assert torch.equal(total, (torch.relu(x) @ y).sum())
+    assert torch.equal(doubled, (torch.relu(x) @ y) * 2)
 
 
 HOSTILE = {
