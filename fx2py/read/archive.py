@@ -13,11 +13,16 @@ from types import TracebackType
 import torch
 
 from fx2py.errors import UnknownFormatError
+from fx2py.read.origin import printable
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ALIGNMENT = 16
 _SMALL = 2**24
-_ZIP_FAULTS = (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError, struct.error)
+_ZIP_FAULTS = (
+    *(zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError),
+    *(struct.error, zlib.error),
+)
+_WAYS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 class Archive:
@@ -69,6 +74,8 @@ class Archive:
     def read(self, name: str, limit: int) -> bytes:
         """The bytes of a member of at most ``limit`` bytes; its checksum is verified."""
         member = self._member(name)
+        if member.compress_type not in _WAYS:
+            raise self.fault(name, "is compressed in a way that torch does not use")
         if member.file_size > limit:
             raise self.fault(name, f"has {member.file_size} bytes, more than the {limit} that it may have")
         try:
@@ -98,7 +105,8 @@ class Archive:
 
     def fault(self, name: str, reason: str) -> UnknownFormatError:
         return UnknownFormatError(
-            f"{self.path}: member {name} {reason}", "Save the graph again; the file is damaged."
+            f"{self.path}: member {printable(name)} {printable(reason)}",
+            "Save the graph again; the file is damaged.",
         )
 
     def _index(self) -> dict[str, zipfile.ZipInfo]:

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch.fx._graph_pickler import GraphPickler
 
+from fx2py.artifact import save_graph
+from fx2py.read import open_graph
 from tests.corpus.doors import write_graph_pickler, write_package, write_to_folder
 from tests.read.archives import CONSTANTS, MODEL, SAMPLES, WEIGHTS, members_of, with_json, write_archive
 from tests.read.graphs import added, traced_block
@@ -42,10 +44,40 @@ TARGETS = (
 """Functions that a graph may name and that no graph may call."""
 
 
+WALKS = {
+    "enum": "read = torch.nn.attention._backend_from_string('__getattribute__')\n"
+    "body = torch.ops.higher_order.wrap(read, x, 'backward')\n"
+    "function = torch.ops.higher_order.wrap(read, body, '__func__')\n"
+    "names = torch.ops.higher_order.wrap(read, function, '__globals__')\n"
+    "builtins_1 = names['__builtins__']\n"
+    "load = builtins_1['__import__']\n"
+    "os_1 = torch.ops.higher_order.wrap(load, 'os')\n"
+    "system = torch.ops.higher_order.wrap(read, os_1, 'system')\n"
+    "found = torch.ops.higher_order.wrap(system, 'touch {mark}')\n"
+    "return found",
+    "key": "read = torch.nn.attention._backend_from_string('mro')\n"
+    "found = sorted([x], key = read)\nreturn found",
+    "pointer": "found = torch._VF._from_blob(4096, [8])\nreturn found",
+    "forged": "found = x.new(cdata = 4096)\nreturn found",
+    "beyond": "found = torch.ops.aten._reshape_alias.default(x, [1048576], [1])\nreturn found",
+}
+"""Graphs of admitted functions alone, each of which once led to code or memory that is none of theirs."""
+
+
 def attacks() -> dict[str, Writer]:
     """Every attack by the reader that it is meant for and its own name."""
     return dict(
-        (*_pickled(), *_in_code(), *_targets(), *_bombs(), *_pt2(), *_folders(), *_dumps(), *_others())
+        (
+            *_pickled(),
+            *_in_code(),
+            *_targets(),
+            *_bombs(),
+            *_pt2(),
+            *_folders(),
+            *_dumps(),
+            *_others(),
+            *_walks(),
+        )
     )
 
 
@@ -333,6 +365,26 @@ def _others() -> Iterator[tuple[str, Writer]]:
     yield "package-code", package_code
     yield "zip-repeated", repeated
     yield "zip-packed", packed
+
+
+def _walks() -> Iterator[tuple[str, Writer]]:
+    """What admitted functions give each other, through a saved graph, a printed one and a graph file."""
+    for name, body in WALKS.items():
+
+        def saved(folder: Path, mark: Path, body: str = body) -> Path:
+            lines = "".join(f"    {line}\n" for line in body.replace("{mark}", str(mark)).split("\n"))
+            return write(graph_with(f"\n\ndef forward(self, x):\n{lines}"), folder / "graph.pt")
+
+        def printed(folder: Path, mark: Path, body: str = body) -> Path:
+            return _printed(folder, body.replace("{mark}", str(mark)))
+
+        def own(folder: Path, mark: Path, saved: Writer = saved) -> Path:
+            save_graph(open_graph(saved(folder, mark)), folder / "graph.fx2py")
+            return folder / "graph.fx2py"
+
+        yield f"walk_saved-{name}", saved
+        yield f"walk_printed-{name}", printed
+        yield f"walk_own-{name}", own
 
 
 def _members(path: Path) -> dict[str, bytes]:

@@ -34,7 +34,12 @@ def matrix(tmp_path_factory):
         paths[name] = writer(folder, mark)
     calls = [[command, str(harmless), *_output(command, "harmless")] for command in COMMANDS]
     keys = [(name, command) for name in paths for command in COMMANDS]
-    calls += [[command, str(paths[name]), *_output(command, name)] for name, command in keys]
+    inputs = root / "inputs.pt"
+    torch.save((torch.ones(2),), inputs)
+    calls += [
+        [command, str(paths[name]), *_output(command, name), *_inputs(command, name, inputs)]
+        for name, command in keys
+    ]
     results = _audited(calls, root, here)[len(COMMANDS) :]
     assert not mark.exists()
     return {key: {**done, "path": paths[key[0]]} for key, done in zip(keys, results, strict=True)}
@@ -42,6 +47,11 @@ def matrix(tmp_path_factory):
 
 def _output(command, name):
     return ["-o", f"generated_{name.replace('/', '_')}"] if command == "gen" else []
+
+
+def _inputs(command, name, inputs):
+    """Without inputs, graphs that record no shapes are refused before anything of them runs."""
+    return ["--inputs", str(inputs)] if command != "gen" and name.startswith("walk") else []
 
 
 def _audited(calls, root, here):
@@ -68,6 +78,13 @@ def test_an_attack_is_refused_or_inert(name, command, matrix):
         assert done["err"].count("error:") == 1
     if command == "gen" and done["code"] == REFUSED:
         assert str(done["path"]) in done["err"].replace("\n", "")
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name.startswith("walk")])
+@pytest.mark.parametrize("command", ["run", "diff"])
+def test_what_a_graph_computes_is_not_called(name, command, matrix):
+    assert matrix[name, command]["code"] == REFUSED
+    assert "Read the code first; to admit it, pass --" in matrix[name, command]["err"]
 
 
 @pytest.mark.parametrize("command", ["run", "diff"])

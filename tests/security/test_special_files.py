@@ -1,5 +1,6 @@
 """Paths that are no regular files, files that lie about themselves, and manifests that somebody wrote by hand."""
 
+import io
 import json
 import os
 import shutil
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 import fx2py
 from fx2py.artifact.folder import whole_file
+from fx2py.cli import render
 from fx2py.cli.app import main
 from fx2py.errors import ArtifactError, UnknownFormatError
 from fx2py.read import open_graph
@@ -69,6 +72,32 @@ def test_members_of_an_archive_that_share_bytes_are_refused(tmp_path):
         archive._didModify = True
     with pytest.raises(UnknownFormatError, match="lies over"):
         open_graph(path)
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_member_that_does_not_unpack_is_refused(way, tmp_path):
+    stored = write(graph_with(), tmp_path / "stored.pt")
+    with zipfile.ZipFile(stored) as source, zipfile.ZipFile(tmp_path / "graph.pt", "w", way) as archive:
+        for name in source.namelist():
+            archive.writestr(name, source.read(name))
+        start = archive.getinfo(next(name for name in source.namelist() if name.endswith("data.pkl")))
+    data = bytearray((tmp_path / "graph.pt").read_bytes())
+    place = start.header_offset + 30 + len(start.filename)
+    data[place : place + 16] = b"\xff" * 16
+    (tmp_path / "graph.pt").write_bytes(data)
+    with pytest.raises(UnknownFormatError, match=r"(data\.pkl|byteorder) is (damaged|compressed)"):
+        open_graph(tmp_path / "graph.pt")
+
+
+def test_a_member_with_a_name_of_several_lines_stays_in_its_line(tmp_path):
+    path = write(graph_with(), tmp_path / "graph.pt")
+    name = b"graph/data.pkl"
+    data = path.read_bytes()
+    end = data.rindex(name)
+    path.write_bytes(data[:end] + b"graph/d\nta.pkl" + data[end + len(name) :])
+    with pytest.raises(UnknownFormatError) as caught:
+        open_graph(path)
+    assert "\n" not in caught.value.message
 
 
 # -- generated folders -------------------------------------------------------------------------------------------
@@ -252,3 +281,16 @@ def test_a_refused_name_is_shown_with_its_file_and_its_option(command, tmp_path,
     assert status == 2
     assert f"{path}: torch.load is not among" in message
     assert "--allow torch.load" in message
+
+
+def test_the_name_of_a_file_cannot_steer_the_terminal(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(render, "stderr", lambda: Console(file=screen, force_terminal=True))
+    name = "[/b][link=x]\x1b]0;title\x07\u202e.pt2"
+    with render.working(f"running {name}"):
+        pass
+    with render.progress("generating", 1) as advance:
+        advance(name)
+    assert "[/b][link=x]" in screen.getvalue()
+    assert "\x1b]0" not in screen.getvalue()
+    assert "\u202e" not in screen.getvalue()
