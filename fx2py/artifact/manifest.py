@@ -19,7 +19,8 @@ from fx2py.emit.notes import value_note
 from fx2py.emit.text import comment
 from fx2py.errors import ArtifactError
 from fx2py.graph.data import ModuleRecord, ValueMeta
-from fx2py.graph.values import EnumMember, Live, Name, OpName, Value
+from fx2py.graph.values import EnumMember, Live, Name, OpName, Value, walk
+from fx2py.program.bound import modules_to_rebuild
 from fx2py.program.identical import identical_pieces
 from fx2py.program.ir import REQUIRED, Applied, Assign, Program, Submodule
 from fx2py.program.liveness import leaves, values_of
@@ -177,7 +178,9 @@ def describe(program: Program, options: GenerateOptions) -> Manifest:
             comment(f"{constant.name}: {_described(constant.value)}") for constant in program.consts
         ),
         targets=targets,
-        requires=tuple(sorted({target.library for target in targets} - {"torch", "python"})),
+        requires=tuple(
+            sorted(({target.library for target in targets} | _module_libraries(program)) - _PROVIDED)
+        ),
         options=dataclasses.asdict(options),
         notes=program.notes,
         memory=MemoryEntry(planned.bytes, planned.unknown),
@@ -240,6 +243,16 @@ def _held(record: ModuleRecord | None, kind: str) -> Iterator[TensorEntry]:
                 yield _tensor_entry(f"{path}.{name}" if path else name, tensor)
 
 
+def _module_libraries(program: Program) -> set[str]:
+    """The packages that provide the classes of the modules that the code calls, and the functions that these hold."""
+    return {
+        part.module.partition(".")[0]
+        for _, record in modules_to_rebuild(program)
+        for part in (record.cls, *walk(tuple(record.attributes.values())))
+        if isinstance(part, Name)
+    }
+
+
 def _targets(program: Program) -> Iterator[TargetEntry]:
     counts: Counter[tuple[str, str]] = Counter()
     for function in program.functions:
@@ -252,6 +265,7 @@ def _targets(program: Program) -> Iterator[TargetEntry]:
         yield TargetEntry(name, calls, library)
 
 
+_PROVIDED = frozenset({"torch", "python", "builtins", "operator", "math", "collections", "functools"})
 _TORCH_NAMESPACES = frozenset(
     {"aten", "prim", "prims", "higher_order", "inductor", "quantized", "_c10d_functional"}
 )
