@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from tests.bench import gap, generation, models, peaks
+from tests.bench import compiled, gap, generation, models, peaks
 from tests.bench.rows import Row, markdown
 
 START, END = "<!-- bench -->\n", "<!-- /bench -->"
@@ -16,7 +16,7 @@ START, END = "<!-- bench -->\n", "<!-- /bench -->"
 def main() -> int:
     torch.set_num_threads(1)
     rows: list[Row] = []
-    for part in (gap, models, peaks, generation):
+    for part in (gap, models, compiled, peaks, generation):
         for row in part.rows():
             rows.append(row)
             print(f"{row.what}: {row.value:.2f}", file=sys.stderr)

@@ -88,7 +88,19 @@ def test_tensor_parallel(tmp_path, capsys):
         torch.testing.assert_close(torch.load(tmp_path / f"out.rank{rank}.pt"), expected)
 
 
+@pytest.mark.slow
+def test_compile_ahead(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    run_example("compile_ahead.py", tmp_path)
+    assert capfd.readouterr().out.splitlines() == [
+        "compiled: 7 pieces by inductor, 4 of them different",
+        "in another process, not used: nothing",
+        "the compiled pieces gave what the model gives",
+    ]
+    assert (tmp_path / "transformer_fx2py" / "compiled").is_dir()
+
+
 def test_every_example_is_run_here():
     tested = {"export_model.py", "run_without_fx2py.py", "generate_from_python.py"}
-    tested |= {"bind_submodules.py", "inspect_untrusted_file.py", "tensor_parallel.py"}
+    tested |= {"bind_submodules.py", "inspect_untrusted_file.py", "tensor_parallel.py", "compile_ahead.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
