@@ -129,8 +129,8 @@ class Artifact:
         if compiled is None:
             return ""
         trusted = self.program is not None or (policy is not None and policy.trust_all)
-        device_type = compiled.device if self.device is None else self.device.type
-        return compiled.fault(self.source, device_type, trusted)
+        device = compiled.device if self.device is None else str(torch.empty(0, device=self.device).device)
+        return compiled.fault(self.source, device, trusted)
 
     def without_compiled(self) -> Artifact:
         """This artifact with its generated code alone."""

@@ -32,11 +32,11 @@ class TensorSpec:
         )
         return cls(str(tensor.dtype).removeprefix("torch."), shape, stride)
 
-    def fits(self, tensor: Any, device_type: str) -> bool:
+    def fits(self, tensor: Any, device: str) -> bool:
         """Whether code for this spec may get a value."""
         return (
             type(tensor) in (torch.Tensor, torch.nn.Parameter)
-            and tensor.device.type == device_type
+            and str(tensor.device) == device
             and tensor.layout == torch.strided
             and not (tensor.is_conj() or tensor.is_neg())
             and str(tensor.dtype) == f"torch.{self.dtype}"
@@ -93,9 +93,9 @@ class Compiled:
         digest = hashlib.sha256(source.encode()).hexdigest()
         return json.dumps(["fx2py", digest, asdict(replace(self, signature=""))], sort_keys=True).encode()
 
-    def fault(self, source: str, device_type: str, trusted: bool) -> str:
+    def fault(self, source: str, device: str, trusted: bool) -> str:
         """Why these pieces are not used on this machine and device, or ''."""
-        if device_type != self.device:
+        if device != self.device:
             return f"compiled for the device {self.device}"
         difference = self.machine.difference(this_machine(self.device))
         if difference:

@@ -62,10 +62,10 @@ def _checked(piece: CompiledPiece, files: Mapping[str, bytes]) -> bytes:
 
 
 def _weights(
-    piece: CompiledPiece, tensors: Mapping[str, torch.Tensor], device_type: str
+    piece: CompiledPiece, tensors: Mapping[str, torch.Tensor], device: str
 ) -> tuple[torch.Tensor, ...]:
     for name, spec in piece.weights:
-        if not spec.fits(tensors.get(name), device_type):
+        if not spec.fits(tensors.get(name), device):
             raise ArtifactError(f"{piece.name} was compiled for another {name} than the folder holds")
     return tuple([tensors[name] for name, _ in piece.weights])
 
@@ -73,30 +73,30 @@ def _weights(
 class _Guard:
     """Whether a call is one that a piece was compiled for: ``exactly`` is quick and may miss some, ``fits`` is sure."""
 
-    def __init__(self, piece: CompiledPiece, device_type: str, state: GlobalStateGuard) -> None:
+    def __init__(self, piece: CompiledPiece, device: str, state: GlobalStateGuard) -> None:
         self._inputs = piece.inputs
-        self._device_type = device_type
+        self._device = device
         self.state = state.check
         with ordinary_state():
-            self.exactly = _tensor_check(piece.inputs, device_type)
+            self.exactly = _tensor_check(piece.inputs, device)
         with torch.inference_mode():
-            self.exactly_in_inference = _tensor_check(piece.inputs, device_type)
+            self.exactly_in_inference = _tensor_check(piece.inputs, device)
 
     def fits(self, args: tuple[Any, ...]) -> bool:
         return (
             len(args) == len(self._inputs)
             and is_ordinary()
             and all(
-                type(arg) is int if spec is None else spec.fits(arg, self._device_type)
+                type(arg) is int if spec is None else spec.fits(arg, self._device)
                 for arg, spec in zip(args, self._inputs, strict=True)
             )
         )
 
 
-def _tensor_check(inputs: Sequence[TensorSpec | None], device_type: str) -> Callable[..., bool]:
+def _tensor_check(inputs: Sequence[TensorSpec | None], device: str) -> Callable[..., bool]:
     """torch's own check of types, dtypes, devices, sizes and strides, in one call, on the arguments of a piece."""
     tensors = [spec for spec in inputs if spec is not None]
-    examples = [_example(spec, device_type) for spec in tensors]
+    examples = [_example(spec, device) for spec in tensors]
     sizes: list[Any] = [list(spec.shape) for spec in tensors]
     strides: list[Any] = [list(spec.stride) for spec in tensors]
     check = TensorGuards(*examples, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
@@ -113,11 +113,11 @@ def _tensor_check(inputs: Sequence[TensorSpec | None], device_type: str) -> Call
     return check_both
 
 
-def _example(spec: TensorSpec, device_type: str) -> torch.Tensor:
+def _example(spec: TensorSpec, device: str) -> torch.Tensor:
     shape, stride = (
         [_SOME_SIZE if size is None else size for size in sizes] for sizes in (spec.shape, spec.stride)
     )
-    return torch.empty_strided(shape, stride, dtype=getattr(torch, spec.dtype), device=device_type)
+    return torch.empty_strided(shape, stride, dtype=getattr(torch, spec.dtype), device=device)
 
 
 class _Call:

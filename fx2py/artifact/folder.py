@@ -93,7 +93,10 @@ def _held(folder: Path) -> int:
 
 def _await_readers(folder: Path) -> None:
     """Wait until nobody reads a folder that has lost its name; new readers do not find it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return  # nobody can read it
     end = time.monotonic() + _PATIENCE
     try:
         while fcntl is not None and time.monotonic() < end:

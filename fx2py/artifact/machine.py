@@ -32,14 +32,14 @@ class Machine:
 
 
 @functools.cache
-def this_machine(device_type: str) -> Machine:
-    """The machine of this process, as code for a device of this type sees it."""
+def this_machine(device: str) -> Machine:
+    """The machine of this process, as code for ``device`` sees it."""
     return Machine(
         torch=f"{torch.__version__} ({torch.version.git_version})",
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         processor=_processor(),
-        accelerator=torch.cuda.get_device_name() if device_type == "cuda" else "",
+        accelerator=torch.cuda.get_device_name(device) if device.startswith("cuda") else "",
     )
 
 

@@ -82,7 +82,10 @@ def gen(
     trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Generate readable Python from saved graphs. Executes, imports and resolves nothing of the files."""
+    """Generate readable Python from saved graphs. Executes, imports and resolves nothing of the files.
+
+    Only --compile runs the code, without numbers, once every name in it is admitted.
+    """
     graphs = launch.every_graph(graphs)
     _check_use(graphs, output, stdout, as_json, compile_ is not None)
     if compile_ is None and (inputs or allow or allow_op or allow_class or trust):

@@ -22,7 +22,7 @@ from fx2py.artifact.machine import this_machine
 from fx2py.compile.inductor import compiled_bytes
 from fx2py.compile.symbolic import Arguments, fake_arguments
 from fx2py.compile.trace import NotCompiledError, Traced, storages, trace
-from fx2py.errors import ReplayError
+from fx2py.errors import ReplayError, SplitError
 from fx2py.graph.data import GraphData
 from fx2py.replay.inputs import Inputs
 from fx2py.trust import Policy
@@ -36,7 +36,8 @@ def compile_pieces(
     """The artifact with its pieces compiled for this machine: for ``inputs``, else for what the graph records.
 
     A piece that no compiled form is exactly the same as stays generated code, and the manifest says why. Raises
-    ReplayError for a graph without records when there are no ``inputs``, UntrustedTargetError where ``bind`` would.
+    ReplayError for a graph without records when there are no ``inputs``, SplitError for one without pieces, and
+    UntrustedTargetError where ``bind`` would.
     """
     mode = FakeTensorMode(shape_env=ShapeEnv())
     gate = policy or Policy(trust_all=data.provenance.path is None)
@@ -45,8 +46,10 @@ def compile_pieces(
         name: mode.from_tensor(tensor, static_shapes=True) for name, tensor in artifact.tensors.items()
     }
     code = _Code(artifact, artifact.binder(policy), tensors, mode)
+    if not code.pieces:
+        raise SplitError("the graph has no pieces to compile.", "Say where to cut it with --split-at OP.")
     calls = code.recorded_calls(arguments)
-    compiling = _Compiling(code, _device_type((arguments, tensors)), storages(calls.written))
+    compiling = _Compiling(code, _device((arguments, tensors)), storages(calls.written))
     for name in code.pieces:
         try:
             compiling.add(name, calls.of(name))
@@ -55,10 +58,10 @@ def compile_pieces(
     return _completed(artifact, compiling)
 
 
-def _device_type(values: Any) -> str:
-    """The kind of device that the first tensor is on."""
+def _device(values: Any) -> str:
+    """The device that the first tensor is on."""
     tensors = (leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, torch.Tensor))
-    return next((tensor.device.type for tensor in tensors), "cpu")
+    return next((str(tensor.device) for tensor in tensors), "cpu")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +173,7 @@ class _Compiling:
     """The pieces that were compiled so far, each different one once, and those that were left out."""
 
     code: _Code
-    device_type: str
+    device: str
     written: set[int]
     functions: dict[object, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -180,8 +183,8 @@ class _Compiling:
     def add(self, name: str, call: _Call) -> None:
         """Compile a piece, unless an earlier one has the same code; raises NotCompiledError."""
         traced = self.code.traced(name, call.args)
-        if traced.device_types - {self.device_type}:
-            raise NotCompiledError(f"it takes tensors of another device than {self.device_type}")
+        if traced.devices - {self.device}:
+            raise NotCompiledError(f"it takes tensors of another device than {self.device}")
         if traced.shares_memory and self.written & call.memory:
             raise NotCompiledError("a piece writes to memory that its results share")
         if traced.key not in self.functions:
@@ -216,8 +219,8 @@ def _completed(artifact: Artifact, compiling: _Compiling) -> Artifact:
         notes.append(
             f"pieces whose sizes vary stay generated code: compiled, they hold only where {conditions}"
         )
-    machine = this_machine(compiling.device_type)
-    compiled = Compiled(BACKEND, compiling.device_type, machine, pieces)
+    machine = this_machine(compiling.device)
+    compiled = Compiled(BACKEND, compiling.device, machine, pieces)
     try:
         compiled = compiled.signed(artifact.source)
     except OSError as error:

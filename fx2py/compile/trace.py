@@ -52,9 +52,9 @@ class Traced:
         return tuple((name, TensorSpec.of(tensor)) for name, tensor in self.weights)
 
     @property
-    def device_types(self) -> set[str]:
+    def devices(self) -> set[str]:
         tensors = (*self.inputs, *[tensor for _, tensor in self.weights])
-        return {tensor.device.type for tensor in tensors if isinstance(tensor, torch.Tensor)}
+        return {str(tensor.device) for tensor in tensors if isinstance(tensor, torch.Tensor)}
 
     @property
     def key(self) -> object:

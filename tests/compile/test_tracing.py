@@ -13,7 +13,7 @@ from torch import fx, nn
 import fx2py
 from fx2py import Artifact
 from fx2py.compile import pieces
-from fx2py.errors import ReplayError, UntrustedTargetError
+from fx2py.errors import ReplayError, SplitError, UntrustedTargetError
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +159,11 @@ def test_compiling_runs_no_name_that_the_policy_does_not_admit(tmp_path: Path) -
     options = fx2py.GenerateOptions(compile="inductor")
     with pytest.raises(UntrustedTargetError):
         fx2py.generate(tmp_path / "graph.pt", options=options, inputs=((X,), {}))
+
+
+def test_a_graph_without_pieces_asks_where_to_cut() -> None:
+    with pytest.raises(SplitError, match="no pieces to compile"):
+        compiled(lambda self, x: torch.relu(x), X, split_at=())
 
 
 def test_where_no_key_can_be_kept_the_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
