@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-import linecache
 import logging
 import os
 import pickle
 import shutil
 import tempfile
-import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 import torch
 
 from fx2py.artifact.compiled import Compiled
+from fx2py.artifact.execution import execute
 from fx2py.artifact.folder import put_in_place, unchanging
 from fx2py.artifact.manifest import (
     MAX_TEXT,
@@ -146,7 +145,7 @@ class Artifact:
         gate = policy or Policy(trust_all=self._is_live())
         audit(self.source, gate, self._place())
         gate.load_libraries()
-        namespace = self._execute()
+        namespace = execute(self.source, self.folder / SOURCE if self.folder else None, self._place())
         if not gate.trust_all:
             namespace["find_class"] = admitted_classes(gate)
         for constant in self.program.consts if self.program else ():
@@ -226,23 +225,6 @@ class Artifact:
             return str(self.folder / SOURCE)
         origin = self.manifest.graph.path
         return "the generated code" if origin is None else f"the code of {origin}"
-
-    def _execute(self) -> dict[str, Any]:
-        """The file's namespace; the text is registered so that tracebacks and debuggers show its lines."""
-        digest = hashlib.sha256(self.source.encode()).hexdigest()[:16]
-        filename = str(self.folder / SOURCE) if self.folder else f"<fx2py execution_fn {digest}>"
-        if not self.folder:
-            linecache.cache[filename] = (len(self.source), None, self.source.splitlines(True), filename)
-        module = types.ModuleType(f"fx2py_generated_{digest}")
-        module.__file__ = filename
-        try:
-            exec(compile(self.source, filename, "exec"), module.__dict__)
-        except (ImportError, AttributeError) as error:
-            hint = (
-                "Import the library that provides it first; for operators, --allow-op NAMESPACE=MODULE does."
-            )
-            raise ReplayError(f"{self._place()} needs something that is not here: {error}.", hint) from None
-        return module.__dict__
 
     def _is_live(self) -> bool:
         return self.program is not None and self.program.provenance.path is None

@@ -1,0 +1,83 @@
+"""Running the text of a generated file: what all files carry is compiled once, and lines are kept while code needs them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import linecache
+import types
+import weakref
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from fx2py.emit.carried import carried_checks, carried_runtime
+from fx2py.errors import ReplayError
+
+_shown: Counter[str] = Counter()
+"""How many namespaces run the text that is registered under a file name."""
+
+
+def execute(source: str, file: Path | None, place: str) -> dict[str, Any]:
+    """The namespace of a generated file; a text without a file is registered, so that tracebacks show its lines.
+
+    Raises ReplayError when the text needs something that is not installed here.
+    """
+    digest = _digest(source)
+    filename = str(file) if file else f"<fx2py execution_fn {digest}>"
+    module = types.ModuleType(f"fx2py_generated_{digest}")
+    module.__file__ = filename
+    own, carried = (source, []) if file else _apart(source)
+    try:
+        for part in carried:
+            exec(_compiled(part), module.__dict__)
+        exec(compile(own, filename, "exec"), module.__dict__)
+    except (ImportError, AttributeError) as error:
+        hint = "Import the library that provides it first; for operators, --allow-op NAMESPACE=MODULE does."
+        raise ReplayError(f"{place} needs something that is not here: {error}.", hint) from None
+    if file is None:
+        _show(filename, source, module.__dict__["bind"])
+    return module.__dict__
+
+
+def _apart(source: str) -> tuple[str, list[str]]:
+    """A generated text without the parts that all carry, every other line in its place; and these parts.
+
+    These parts may run first: no name of a generated text is one of theirs.
+    """
+    found: list[str] = []
+    for part in (carried_runtime(), carried_checks()):
+        head, middle, tail = source.rpartition(part)
+        if middle:
+            found.append(part)
+            source = head + "\n" * part.count("\n") + tail
+    return source, found
+
+
+@functools.cache
+def _compiled(part: str) -> types.CodeType:
+    filename = f"<fx2py runtime {_digest(part)}>"
+    _register(filename, part)
+    return compile(part, filename, "exec")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _register(filename: str, text: str) -> None:
+    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+
+
+def _show(filename: str, source: str, owner: Any) -> None:
+    """Register the lines of a text for as long as ``owner`` lives, a function of its namespace."""
+    _register(filename, source)
+    _shown[filename] += 1
+    weakref.finalize(owner, _forget, filename)
+
+
+def _forget(filename: str) -> None:
+    _shown[filename] -= 1
+    if not _shown[filename]:
+        del _shown[filename]
+        linecache.cache.pop(filename, None)
