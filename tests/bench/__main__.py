@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from pathlib import Path
 
 import torch
 
-from tests.bench import compiled, gap, generation, models, peaks
+from tests.bench import compiled, gap, generation, models, peaks, reading
 from tests.bench.rows import Row, markdown
 
+PARTS = (gap, models, compiled, peaks, generation, reading)
+"""Modules with a function ``rows``; a new one is added here."""
 START, END = "<!-- bench -->\n", "<!-- /bench -->"
 
 
 def main() -> int:
     torch.set_num_threads(1)
     rows: list[Row] = []
-    for part in (gap, models, compiled, peaks, generation):
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    for part in PARTS:
         for row in part.rows():
             rows.append(row)
             print(f"{row.what}: {row.value:.2f}", file=sys.stderr)

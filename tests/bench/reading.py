@@ -31,8 +31,10 @@ from torch.package import PackageImporter
 
 from fx2py.bench.timing import interleave
 from fx2py.read import open_graph
+from tests.bench.rows import Row
 from tests.corpus import CASES, Case
 from tests.corpus.doors import DOORS
+from tests.corpus.selection import representative
 
 ROUNDS = 9
 WORST = 15
@@ -127,6 +129,16 @@ def summary(found: list[Comparison]) -> str:
             )
     worst = sorted(found, key=lambda one: one.ratio)[:WORST]
     return "\n".join([*lines, "worst:", *(f"  {_line(one)}" for one in worst)])
+
+
+def rows() -> Iterator[Row]:
+    """The benchmark's rows: the formats of torch.save and torch.export.save, a graph of each kind in each family."""
+    names = sorted(representative())
+    for door, loader in (("pt", "torch.load"), ("pt2", "torch.export.load")):
+        found = [one for one in comparisons([f"{name} ({door})" for name in names]) if one.torch is not None]
+        detail = f"{len(found)} files, least {min(one.ratio for one in found):.1f}"
+        median = statistics.median(one.ratio for one in found)
+        yield Row(f"reading, median: {loader} / open_graph", median, detail, at_least=1)
 
 
 def _line(one: Comparison) -> str:
