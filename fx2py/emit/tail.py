@@ -27,6 +27,7 @@ from fx2py.graph.values import (
 from fx2py.program.bound import bound_tensors, modules_to_rebuild
 from fx2py.program.ir import Program
 from fx2py.program.literals import bits_of, needs_slot
+from fx2py.program.module_state import GRAPH_AS_MODULE
 from fx2py.program.scope import BIND_VARIABLES
 from fx2py.program.scope import Scope as Names
 from fx2py.program.well_formed import fault_of
@@ -88,7 +89,7 @@ def why_unwritable(record: ModuleRecord) -> str:
     if record.lost:
         return record.lost
     if record.graph is not None:
-        return "is a graph inside a module that is called as a whole"
+        return GRAPH_AS_MODULE
     if record.live is not None and record.hooks:
         return f"has {', '.join(record.hooks)}, which no file can hold"
     for name, value in record.attributes.items():

@@ -237,7 +237,8 @@ class FunctionLowering:
         if isinstance(found, torch.Tensor):
             return self._tensor(found, full, node)
         if isinstance(found, ModuleRecord):
-            if found.graph is not None and not found.hooks:
+            is_object = found.hooks or (node is not None and frame.is_handed_on(node))
+            if found.graph is not None and not is_object:
                 return self.program.local(found, full)
             return self._module(found, full, node)
         if type(found) in _MUTABLE and all(type(part) in PLAIN or children(part) for part in walk(found)):
@@ -254,7 +255,12 @@ class FunctionLowering:
         return found
 
     def _module(self, record: ModuleRecord, full: str, node: Node | None) -> Ref:
-        return self._load(self.program.tables.module(full, record), full.replace(".", "_"), node)
+        slot = self.program.tables.module(full, record)
+        if self.program.tables.submods[slot.index].function is not None:
+            self.program.refuse(
+                full, "is a graph that is handed on as an object and called as a function here"
+            )
+        return self._load(slot, full.replace(".", "_"), node)
 
     # -- nodes -----------------------------------------------------------------------------------------------
 

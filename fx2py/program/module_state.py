@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fx2py.graph.data import ModuleRecord, Node
 from fx2py.graph.values import Attribute, walk
 
+GRAPH_AS_MODULE = "is a graph that is needed as a module, which no file can hold"
 _LIBRARY = "torch.nn.modules."
 """The modules of torch itself change their tensors only in place; their hooks may do otherwise."""
 

@@ -16,6 +16,7 @@ from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, 
 from fx2py.graph.devices import explicit_devices
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import EnumMember, Live, Name, OpName, Ref, TensorValue, walk
+from fx2py.program.frame import handed_on
 from fx2py.replay.containers import bind_parameters, flatten_inputs, unflatten
 from fx2py.replay.contract import input_checker
 from fx2py.replay.modules import Modules
@@ -66,12 +67,14 @@ class Reference:
         self._modules = Modules(self._policy, self._device, self._bound)
         self._subgraphs: dict[int, torch.fx.GraphModule] = {}
         self._plans: dict[int, tuple[_Step, ...]] = {}
+        self._objects: dict[int, frozenset[str]] = {}
         self._check_submods()
         self._check_inputs = input_checker(data, self._values(data.root, "").constant)
         with refusals_name(data.provenance.path):
             for _, record in data.root.walk():
                 if record.graph is not None:
                     self._plans[id(record)] = self._plan(record.graph)
+                    self._objects[id(record)] = handed_on(record.graph)
         self.tensors: Mapping[str, torch.Tensor] = {
             path: self._bound(tensor) for path, tensor in _recorded_tensors(data.root)
         }
@@ -190,7 +193,7 @@ class Reference:
     ) -> Any:
         node = step.node
         if node.op == "get_attr":
-            return self._attribute(record, path, str(node.target))
+            return self._attribute(record, path, str(node.target), node.name in self._objects[id(record)])
         args = values(node.args, env)
         kwargs = {key: values(value, env) for key, value in node.kwargs}
         if node.op == "call_module":
@@ -212,7 +215,7 @@ class Reference:
             return self._modules(child, place)(*args, **kwargs)
         return self._call_graph(child, place, args, kwargs)
 
-    def _attribute(self, record: ModuleRecord, path: str, target: str) -> Any:
+    def _attribute(self, record: ModuleRecord, path: str, target: str, as_object: bool = False) -> Any:
         """What ``get_attr`` gives: a bound tensor, a module, a nested graph as an operand, or a value."""
         place = _join(path, target)
         if place in self._submods:
@@ -228,7 +231,7 @@ class Reference:
             return self._bound(found)
         if not isinstance(found, ModuleRecord):
             return Values(self._policy, self._device, self._bound, _no_reference).constant(found)
-        if found.graph is None or found.hooks:
+        if found.graph is None or found.hooks or as_object:
             return self._modules(found, place)
         if id(found) not in self._subgraphs:
             self._subgraphs[id(found)] = graph_module(partial(self._call_subgraph, found, place))

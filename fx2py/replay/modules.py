@@ -11,6 +11,7 @@ from fx2py.errors import ReplayError, UntrustedTargetError
 from fx2py.graph.data import MEND_LOST, ModuleRecord
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Name
+from fx2py.program.module_state import GRAPH_AS_MODULE
 from fx2py.replay.values import Tensors, Values
 from fx2py.runtime import Missing, build
 from fx2py.trust import Policy
@@ -47,6 +48,8 @@ class Modules:
     def _rebuilt(self, record: ModuleRecord, path: str) -> torch.nn.Module:
         if record.lost:
             raise ReplayError(f"the submodule {path!r} {record.lost}.", f"{MEND_LOST.capitalize()}.")
+        if record.graph is not None:
+            raise ReplayError(f"the submodule {path!r} {GRAPH_AS_MODULE}.", "Open the live graph instead.")
         try:
             self._policy.resolve(record.cls, "module")
         except UntrustedTargetError as error:

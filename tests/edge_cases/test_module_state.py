@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations
 
 import fx2py
 from fx2py import Policy
-from fx2py.errors import UntrustedTargetError
+from fx2py.errors import Fx2pyError, UnsupportedGraphError, UntrustedTargetError
 from fx2py.read import open_graph
 from fx2py.replay.interpreter import Reference
 from tests.checking import assert_same_behaviour, reference
@@ -188,3 +188,48 @@ def test_diff_knows_a_tensor_by_each_of_its_names():
     holder = Holder()
     gm = graph_of(holding(holder=holder, same=holder.inner), build)
     assert fx2py.diff(gm, args=(torch.ones(()),)).equal
+
+
+def parameter_count(module, x):
+    return sum(each.numel() for each in module.parameters()), module(x)
+
+
+def handed_graph(graph, x):
+    inner = graph.get_attr("inner")
+    method = graph.call_method("forward", (inner, x))
+    return graph.call_function(parameter_count, (inner, x)), method, graph.call_module("inner", (x,)), inner
+
+
+def graph_as_object():
+    inner = fx.symbolic_trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+    return graph_of(holding(inner=inner), handed_graph)
+
+
+@pytest.mark.parametrize("keep_submodules", [False, True])
+def test_nested_graph_that_is_handed_on_is_the_module(keep_submodules):
+    gm = graph_as_object()
+    options = fx2py.GenerateOptions(keep_submodules=keep_submodules)
+    run = fx2py.generate(gm, options=options).bind()
+    assert_same_behaviour(
+        lambda x: run(x)[:3], lambda x: reference(copy.deepcopy(gm))(x)[:3], (torch.ones(2),)
+    )
+    assert run(torch.ones(2))[3] is gm.inner
+    assert fx2py.diff(gm, args=(torch.ones(2),)).outputs[0].differences == ()
+
+
+def test_nested_graph_that_is_handed_on_cannot_come_from_a_file(tmp_path):
+    torch.save(graph_as_object(), tmp_path / "graph.pt")
+    admitted = Policy(functions=frozenset({f"{__name__}.parameter_count", "torch.Tensor.forward"}))
+    with pytest.raises(Fx2pyError, match=r"inner.* is a graph that is needed as a module|forward"):
+        fx2py.generate(tmp_path / "graph.pt").bind(policy=admitted)
+
+
+def test_nested_graph_that_is_called_as_a_function_first_and_then_handed_on_is_refused():
+    def build(graph, x):
+        called = graph.call_module("inner", (x,))
+        return called, graph.call_function(parameter_count, (graph.get_attr("inner"), x))
+
+    gm = graph_of(holding(inner=fx.symbolic_trace(nn.ReLU())), build)
+    with pytest.raises(UnsupportedGraphError, match="handed on as an object"):
+        fx2py.generate(gm, options=fx2py.GenerateOptions(keep_submodules=True))
+    assert_same_behaviour(fx2py.generate(gm).bind(), reference(gm), (torch.ones(2),))
