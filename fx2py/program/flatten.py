@@ -59,7 +59,9 @@ from fx2py.program.well_formed import fault_of
 from fx2py.runtime_checks import Shape
 
 _FROZENSET = Name("builtins", "frozenset")
-_TAKES_GRAPH_MODULES = frozenset({OpName("higher_order", "tag_activation_checkpoint")})
+_TAKES_GRAPH_MODULES = frozenset(
+    OpName("higher_order", name) for name in ("tag_activation_checkpoint", "autograd_function_apply")
+)
 """Higher-order operators that look into their operand as a GraphModule; all others take any function."""
 _MUTABLE = (List, Dict, Set)
 _DEEPEST = 100

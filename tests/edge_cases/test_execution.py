@@ -14,6 +14,7 @@ from fx2py.errors import Fx2pyError
 from fx2py.trust import Policy
 from tests.checking import assert_same_behaviour
 from tests.corpus import CASES
+from tests.corpus.captures import Recorder, run_compiled
 from tests.edge_cases.building import X, call_graph, module_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -258,3 +259,28 @@ def test_boxed_arguments_are_not_kept_alive(assert_exact):
     graph.call_method("clear", (boxed,))
     graph.output(graph.call_function(torch.add, (first, second)))
     assert_exact(module_of(graph), [torch.ones(2), torch.ones(2)])
+
+
+class Tripled(torch.autograd.Function):
+    """Doubles, and has a gradient of its own."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 3
+
+
+def test_gradient_of_an_autograd_function_is_the_functions_own(assert_exact):
+    class Model(nn.Module):
+        def forward(self, x):
+            return Tripled.apply(x) + 1
+
+    recorder = Recorder()
+    x = torch.ones(2, requires_grad=True)
+    run_compiled(Model(), (x,), {}, recorder, train=True)
+    run = assert_exact(recorder.captured[0].graph, *recorder.captured[0].args).bind()
+    run(x)[0].sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
