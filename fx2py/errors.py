@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 
 class Fx2pyError(Exception):
-    """A fault that the user can act on: one sentence that says what is wrong, and a hint with the next step."""
+    """A fault that the user can act on: one sentence that says what is wrong, and a hint with the next step.
+
+    Both speak to a caller in Python; the command line puts its own options in place of arguments.
+    """
 
     exit_code = 2
 
@@ -56,24 +60,30 @@ class OptionError(Fx2pyError):
     """An option that was passed from Python does not exist."""
 
 
-class UntrustedTargetError(Fx2pyError):
-    """A name from a file may not become a callable or class; the hint names the exact option that admits it.
+PolicyField: TypeAlias = Literal["functions", "ops", "classes", "trust_all"]
 
-    ``place`` is the file that names it, where that is known.
+
+def admitting(field: PolicyField, entry: str) -> str:
+    """The argument that admits a name from a file, as a caller writes it."""
+    return f"policy=Policy({field}={'True' if field == 'trust_all' else {entry}})"
+
+
+class UntrustedTargetError(Fx2pyError):
+    """A name from a file may not become a callable or class.
+
+    ``field`` and ``entry`` are what a Policy needs to admit it, ``option`` is that as an argument; the hint shows it.
     """
 
     def __init__(
         self,
         name: str,
-        option: str,
+        field: PolicyField,
+        entry: str = "",
         reason: str = "is not among the names that fx2py admits",
-        place: str | None = None,
     ) -> None:
-        self.name = name
-        self.option = option
-        self.reason = reason
-        prefix = f"{place}: " if place else ""
-        super().__init__(f"{prefix}{name} {reason}", f"Read the code first; to admit it, pass {option}.")
+        self.name, self.field, self.entry = name, field, entry
+        self.option = admitting(field, entry)
+        super().__init__(f"{name} {reason}", f"Read the code first; to admit it, pass {self.option}.")
 
 
 @contextmanager
@@ -82,7 +92,10 @@ def refusals_name(place: str | None) -> Iterator[None]:
     try:
         yield
     except UntrustedTargetError as refused:
-        raise UntrustedTargetError(refused.name, refused.option, refused.reason, place) from None
+        if place is not None:
+            refused.message = f"{place}: {refused.message}"
+            refused.args = (refused.message,)
+        raise
 
 
 class ArtifactError(Fx2pyError):

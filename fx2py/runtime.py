@@ -78,7 +78,7 @@ def build(
         return Missing(
             path,
             f"is a {cls_path}, which is not installed or not admitted: "
-            f"pass submods={{{path!r}: a callable}}, or fx2py --allow-class {cls_path}",
+            f"pass submods={{{path!r}: a callable}}",
         )
     hiding = [
         name
@@ -319,10 +319,15 @@ def assemble(
     placed = {name: given.get(name, module) for name, module in modules.items()}
     surplus = [name for name in given if name not in modules]
     missing = [str(module) for module in placed.values() if isinstance(module, Missing)]
-    if surplus or missing:
+    idle = [name for name, value in given.items() if not callable(value)]
+    if surplus or missing or idle:
         known = ", ".join(modules) or "none"
         problems = [
             *(f"{name!r} is no submodule (known: {known})" for name in surplus),
+            *(
+                f"{name!r} is given a {type(given[name]).__name__}, which cannot be called"
+                for name in idle
+            ),
             *missing,
         ]
         raise RuntimeError("the submodules do not fit: " + "; ".join(problems))
@@ -357,6 +362,10 @@ def with_names(function: Any, renamed: Mapping[str, str]) -> Any:
 def read_weights(file: str, device: Any) -> dict[str, torch.Tensor]:
     """The tensors of ``weights.pt`` beside a generated file, by name; opening them executes nothing."""
     path = pathlib.Path(file).with_name("weights.pt")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise RuntimeError(f"the device {str(device)!r} is not there") from error
     tensors: dict[str, torch.Tensor] = torch.load(
         path, map_location=device, weights_only=True, mmap=True
     )

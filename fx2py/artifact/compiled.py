@@ -11,8 +11,9 @@ import torch
 
 from fx2py.artifact import signing
 from fx2py.artifact.machine import Machine, this_machine
+from fx2py.errors import admitting
 
-NOT_OURS = "not compiled by this user; --trust loads them"
+NOT_OURS = f"not compiled by this user; {admitting('trust_all', '')} loads them"
 
 
 @dataclass(frozen=True, slots=True)

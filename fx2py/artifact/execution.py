@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fx2py.emit.carried import carried_checks, carried_runtime
-from fx2py.errors import ReplayError
+from fx2py.errors import ReplayError, admitting
 
 _shown: Counter[str] = Counter()
 """How many namespaces run the text that is registered under a file name."""
@@ -33,7 +33,8 @@ def execute(source: str, file: Path | None, place: str) -> dict[str, Any]:
             exec(_compiled(part), module.__dict__)
         exec(compile(own, filename, "exec"), module.__dict__)
     except (ImportError, AttributeError) as error:
-        hint = "Import the library that provides it first; for operators, --allow-op NAMESPACE=MODULE does."
+        admitted = admitting("ops", "NAMESPACE=MODULE")
+        hint = f"Import the library that provides it first; for operators, {admitted} does."
         raise ReplayError(f"{place} needs something that is not here: {error}.", hint) from None
     if file is None:
         _show(filename, source, module.__dict__["bind"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.graph.tensors import TensorCopies
 from fx2py.replay.inputs import Inputs, find_inputs, load_inputs
+from fx2py.runtime_checks import InputError
 from fx2py.trust import Policy
 
 
@@ -42,10 +44,8 @@ def refusing(execute: Callable[..., Any], inputs: Inputs) -> Callable[..., Any]:
         except Fx2pyError:
             raise
         except Exception as error:  # whatever a graph raises on these inputs is no fault of fx2py
-            raise ReplayError(
-                f"the graph raised {type(error).__name__}: {error}",
-                f"{inputs.source} Pass others with --inputs FILE.",
-            ) from error
+            hint = f"{inputs.source} Pass others with --inputs FILE."
+            raise ReplayError(_reason(error, execute), hint) from error
         return result
 
     return call
@@ -57,6 +57,20 @@ def timed(execute: Callable[..., Any], inputs: Inputs) -> tuple[Any, float]:
     start = perf_counter()
     result = call(*inputs.args, **inputs.kwargs)
     return result, perf_counter() - start
+
+
+def _reason(error: Exception, execute: Callable[..., Any]) -> str:
+    """Whether the code refused the inputs, or the graph raised while it ran."""
+    refused = type(error).__name__ == InputError.__name__
+    if refused or (isinstance(error, TypeError) and not _entered(error, execute)):
+        return f"the inputs do not fit the graph: {error}"
+    return f"the graph raised {type(error).__name__}: {error}"
+
+
+def _entered(error: Exception, execute: Callable[..., Any]) -> bool:
+    """Whether the error came from inside the code, not from the call of it."""
+    code = getattr(inspect.unwrap(execute), "__code__", None)
+    return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def bindings(artifact: Artifact, execute: Callable[..., Any]) -> tuple[tuple[str, str], ...]:

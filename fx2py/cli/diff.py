@@ -118,7 +118,7 @@ def _prepare(
     if named is None:
         subject = open_subject(target, request.model, request.options)
     else:
-        subject = open_pair(named, target, request.model)
+        subject = open_pair(named, target, request.model, request.options)
     data = subject.graph()
     inputs = choose_inputs(lambda: data, launch.own_input(request.inputs, rank), request.seed, device, policy)
     sides = bind_sides(data, subject.artifact, device=device, policy=policy)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import launch, options, render
+from fx2py.cli import launch, options, render, render_code
 from fx2py.cli.locate import default_folder
 from fx2py.errors import ArtifactError, Fx2pyError
 
@@ -27,12 +27,13 @@ class Compiler(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A graph that was generated: where it lies, where its code went, and what is in it."""
+    """A graph that was generated: where it lies, where its code went, what is in it, and the classes to admit."""
 
     graph: Path
     folder: Path
     source: str
     manifest: Manifest
+    unadmitted: tuple[str, ...]
 
 
 def gen(
@@ -109,20 +110,26 @@ def gen(
         render.print_source(_source(graphs[0], model, wanted))
         return
     done: list[Generated] = []
-    faults: list[Fx2pyError] = []
+    faults: dict[Path, Fx2pyError] = {}
     with render.progress("generating", len(graphs)) as advance:
         for graph, folder in zip(graphs, folders, strict=True):
             try:
                 artifact = _artifact(graph, model, wanted, inputs, admitted).write(folder)
-                done.append(Generated(graph, folder, artifact.source, artifact.manifest))
+                done.append(_generated(graph, folder, artifact))
             except Fx2pyError as fault:
-                faults.append(fault)
+                faults[graph] = fault
             advance(graph.name)
-    render.print_generated(done, as_json)
-    for found in faults:
-        render.print_fault(found)
+    render_code.print_generated(done, faults, as_json)
     if faults:
-        raise typer.Exit(max(found.exit_code for found in faults))
+        raise typer.Exit(max(found.exit_code for found in faults.values()))
+
+
+def _generated(graph: Path, folder: Path, artifact: Artifact) -> Generated:
+    from fx2py.artifact.binding_hint import unadmitted_classes
+    from fx2py.trust import Policy
+
+    unadmitted = unadmitted_classes(artifact.manifest, Policy())
+    return Generated(graph, folder, artifact.source, artifact.manifest, unadmitted)
 
 
 def _source(graph: Path, model: str | None, wanted: GenerateOptions) -> str:

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from math import isfinite, prod
+from math import isfinite
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rich.console import Console
 from rich.text import Text
 
 from fx2py.cli.terminal import (
@@ -36,34 +35,30 @@ from fx2py.cli.terminal import (
     who,
     write,
 )
+from fx2py.cli.wording import with_options
 from fx2py.errors import Fx2pyError, InternalError
 
 if TYPE_CHECKING:
-    from fx2py.artifact.manifest import Manifest, TensorEntry
+
     from fx2py.cli.bench import Benched
     from fx2py.cli.diff import Diffed
-    from fx2py.cli.gen import Generated
     from fx2py.cli.run import Ran
-    from fx2py.cli.split import Split
     from fx2py.cli.summary import Summary
     from fx2py.compare import EquivalenceReport, LeafOutcome
-
-SHOWN_LINES = 120
-"""Longer code is cut on the screen; the file has it all."""
 
 
 def print_fault(fault: Fx2pyError) -> None:
     """One message: what is wrong, then the next step."""
     console = faults()
     label = who() if isinstance(fault, InternalError) else f"{who()}error: "
-    console.print(shown(label, "bold red") + shown(fault.message), soft_wrap=True)
+    console.print(shown(label, "bold red") + shown(with_options(fault.message)), soft_wrap=True)
     if fault.hint:
-        print_line(console, fault.hint, "dim")
+        print_line(console, with_options(fault.hint), "dim")
 
 
 def print_note(text: str) -> None:
     """A remark beside the result; on stderr, so that it never mixes with what a pipe reads."""
-    print_line(stderr(), text, "dim")
+    print_line(stderr(), with_options(text), "dim")
 
 
 def print_source(source: str) -> None:
@@ -108,98 +103,6 @@ def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
         yield advance
 
 
-# -- gen ---------------------------------------------------------------------------------------------------------
-
-
-def print_generated(done: Sequence[Generated], as_json: bool) -> None:
-    """The code of one graph and a table about it; a table with a row a graph for several."""
-    if as_json:
-        print_json({"graphs": [_generated_data(item) for item in done]})
-    elif len(done) == 1:
-        _print_one(stdout(), done[0])
-    elif done:
-        _print_several(stdout(), done)
-
-
-def _generated_data(item: Generated) -> dict[str, Any]:
-    return {"graph": str(item.graph), "folder": str(item.folder), "manifest": item.manifest.to_json()}
-
-
-def _print_one(console: Console, item: Generated) -> None:
-    from fx2py.emit.carried import LOADING
-
-    code = item.source.partition(LOADING)[0].rstrip().splitlines()
-    print_code(console, "\n".join(code[:SHOWN_LINES]) + "\n")
-    console.print()
-    if len(code) > SHOWN_LINES:
-        rest = f"... {len(code) - SHOWN_LINES} more lines in {item.folder / 'execution_fn.py'}"
-        print_line(console, rest, "dim")
-    facts = {
-        "graph": f"{item.graph} ({item.manifest.graph.format})",
-        "folder": str(item.folder),
-        "inputs": ", ".join(entry.name for entry in item.manifest.inputs) or "none",
-        "calls": f"{_calls(item.manifest)}, of {len(item.manifest.targets)} functions and operators",
-        "modules": str(len(item.manifest.submodules)),
-        "tensors": f"{len(_tensors(item.manifest))}, of {_numbers(item.manifest):,} numbers",
-    }
-    if item.manifest.compiled is not None:
-        facts["compiled"] = str(item.manifest.compiled)
-    if item.manifest.requires:
-        facts["to run"] = "needs " + ", ".join(item.manifest.requires)
-    print_facts(console, facts)
-    print_notes(console, item.manifest.notes)
-
-
-def _print_several(console: Console, done: Sequence[Generated]) -> None:
-    table = table_of("graph", "folder", "calls", "modules", "tensors", "numbers", "needs")
-    for item in done:
-        manifest = item.manifest
-        amounts = (_calls(manifest), len(manifest.submodules), len(_tensors(manifest)), _numbers(manifest))
-        counts = [f"{amount:,}" for amount in amounts]
-        add_row(table, item.graph.name, str(item.folder), *counts, ", ".join(manifest.requires))
-    print_table(console, table)
-
-
-def _calls(manifest: Manifest) -> int:
-    return sum(target.calls for target in manifest.targets)
-
-
-def _tensors(manifest: Manifest) -> list[TensorEntry]:
-    """Every stored tensor: what the code itself reads, and what the modules that it calls hold."""
-    called = [entry for entry in manifest.submodules if entry.mode == "called"]
-    held = [tensor for entry in called for tensor in (*entry.parameters, *entry.buffers)]
-    return [*manifest.weights, *held]
-
-
-def _numbers(manifest: Manifest) -> int:
-    return sum(prod(entry.shape) for entry in _tensors(manifest))
-
-
-# -- split -------------------------------------------------------------------------------------------------------
-
-
-def print_split(done: Split, as_json: bool) -> None:
-    """A row for each different piece: how often it is used, what goes in, what comes out, and the pieces equal to it."""
-    pieces = [entry for entry in done.manifest.submodules if entry.mode == "function"]
-    if as_json:
-        rows = [asdict(entry) for entry in pieces]
-        print_json({"graph": str(done.graph), "file": done.file and str(done.file), "pieces": rows})
-        return
-    console = stdout()
-    table = table_of("piece", "used", "inputs", "result", "also as")
-    distinct = [entry for entry in pieces if entry.identical_to is None]
-    for entry in distinct:
-        inputs = ", ".join(value or "?" for value in entry.inputs)
-        others = ", ".join(other.name for other in pieces if other.identical_to == entry.name)
-        times = "once" if entry.used == 1 else f"{entry.used} times"
-        add_row(table, entry.name, times, inputs, entry.output or "", others)
-    print_table(console, table)
-    facts = {"graph": str(done.graph), "pieces": f"{len(pieces)}, {len(distinct)} of them different"}
-    if done.file is not None:
-        facts["file"] = str(done.file)
-    print_facts(console, facts)
-
-
 # -- several ranks -----------------------------------------------------------------------------------------------
 
 T = TypeVar("T")
@@ -240,7 +143,8 @@ def print_run(ranks: Sequence[Ran], verbose: bool, as_json: bool) -> None:
         shape = "" if row.shape is None else str(list(row.shape))
         numbers = [short(number) for number in (row.minimum, row.mean, row.maximum)]
         nans = "" if row.nans is None else str(row.nans)
-        add_row(table, *rank, row.path, row.kind, shape, row.device or "", *numbers, nans)
+        kind = row.dtype or f"{row.type} {row.value}"
+        add_row(table, *rank, row.path, kind, shape, row.device or "", *numbers, nans)
     print_table(console, table)
     if verbose:
         bound = table_of("submodule", "bound as")
@@ -277,7 +181,9 @@ def _run_data(ran: Ran) -> dict[str, Any]:
 def _summary_data(row: Summary) -> dict[str, Any]:
     return {
         "path": row.path,
-        "dtype": row.kind,
+        "type": row.type,
+        "value": row.value,
+        "dtype": row.dtype,
         "shape": None if row.shape is None else list(row.shape),
         "device": row.device,
         "min": _finite(row.minimum),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import options, render
+from fx2py.cli import options, render, render_code
 
 if TYPE_CHECKING:
     from fx2py.artifact import Manifest
@@ -46,7 +46,7 @@ def split(
     """Cut a saved graph into pieces: each named operator alone, and what stands between them."""
     with render.working(f"splitting {graph.name}"):
         done = _split(graph, at, output, model)
-    render.print_split(done, as_json)
+    render_code.print_split(done, as_json)
 
 
 def _split(graph: Path, ops: list[str], output: Path | None, model: str | None) -> Split:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fx2py.artifact import generate, open_artifact
 from fx2py.cli.locate import is_generated, recorded_graph
+from fx2py.errors import ArtifactError, ReplayError
 from fx2py.program.options import GenerateOptions
 from fx2py.read import open_graph
 
@@ -33,12 +34,35 @@ def open_subject(target: Path, model: str | None, options: GenerateOptions) -> S
     """
     if is_generated(target):
         artifact = open_artifact(target)
+        _require_generated_so(artifact, target, options)
         return Subject(artifact, lambda: recorded_graph(artifact, target))
     data = open_graph(target, model=model)
     return Subject(generate(data, options), lambda: data)
 
 
-def open_pair(graph: Path, folder: Path, model: str | None) -> Subject:
-    """The artifact in ``folder`` beside a graph that need not be the one it was generated from."""
-    data = open_graph(graph, model=model)
-    return Subject(open_artifact(folder), lambda: data)
+def open_pair(graph: Path, folder: Path, model: str | None, options: GenerateOptions) -> Subject:
+    """The artifact in ``folder`` and the graph that it was generated from; ArtifactError when it is another one."""
+    artifact, data = open_artifact(folder), open_graph(graph, model=model)
+    _require_generated_so(artifact, folder, options)
+    origin, sha256 = artifact.manifest.graph, data.provenance.sha256
+    if None not in (origin.sha256, sha256) and origin.sha256 != sha256:
+        raise ArtifactError(
+            f"{folder} was generated from {origin.path} (sha256 {origin.sha256:.12}), not from {graph} as it is now "
+            f"(sha256 {sha256:.12}).",
+            f"Generate the code of this graph: fx2py gen {graph}.",
+        )
+    return Subject(artifact, lambda: data)
+
+
+_FLAGS = {"optimize": "-O", "exact_ops": "--exact-ops"}
+
+
+def _require_generated_so(artifact: Artifact, folder: Path, options: GenerateOptions) -> None:
+    """Raise ReplayError when code is asked for that the folder does not hold."""
+    recorded = artifact.manifest.options
+    missing = [flag for name, flag in _FLAGS.items() if getattr(options, name) and not recorded.get(name)]
+    if missing:
+        raise ReplayError(
+            f"{folder} was generated without {' and '.join(missing)}, and its code stays as it is.",
+            "Generate the folder again with that, or name the graph where there is no folder of it.",
+        )

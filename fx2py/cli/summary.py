@@ -15,12 +15,15 @@ import torch
 class Summary:
     """One returned value: where it stands in the result, what it is, and the range of its numbers.
 
+    ``dtype``, ``shape`` and ``device`` are those of a tensor, ``value`` is the text of anything else.
     ``minimum``, ``mean`` and ``maximum`` leave nan out; they are None where there is no number to order, as in an
     empty or complex tensor. ``nans`` is None for what is not a tensor of numbers.
     """
 
     path: str
-    kind: str
+    type: str
+    value: str | None = None
+    dtype: str | None = None
     shape: tuple[int, ...] | None = None
     device: str | None = None
     minimum: float | None = None
@@ -57,8 +60,9 @@ def summarize(result: Any, path: str = "") -> Iterator[Summary]:
 
 def _summary(path: str, value: Any) -> Summary:
     if not isinstance(value, torch.Tensor):
-        return Summary(path, f"{type(value).__name__} {value!r:.40}")
-    place = (path, str(value.dtype).removeprefix("torch."), tuple(value.shape), str(value.device))
+        return Summary(path, type(value).__name__, f"{value!r:.40}")
+    dtype = str(value.dtype).removeprefix("torch.")
+    place = (path, "Tensor", None, dtype, tuple(value.shape), str(value.device))
     numbers = _numbers(value)
     if numbers is None:
         return Summary(*place)

@@ -110,12 +110,9 @@ def print_table(console: Console, table: Table) -> None:
 
 def print_facts(console: Console, facts: Mapping[str, str]) -> None:
     """Named facts, a line each, the names aligned."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
+    width = max(map(len, facts), default=0)
     for name, fact in facts.items():
-        grid.add_row(name, shown(fact))
-    console.print(grid)
+        console.print(shown(f"{name:{width}}  ", "bold") + shown(fact), soft_wrap=True)
 
 
 def short(number: float | None) -> str:

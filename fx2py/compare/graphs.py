@@ -10,6 +10,7 @@ import torch
 from fx2py.artifact import Artifact
 from fx2py.compare.diff import Side, diff_callables
 from fx2py.compare.report import EquivalenceReport
+from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.replay.interpreter import Reference
 from fx2py.trust import Policy
@@ -49,8 +50,22 @@ def bind_sides(
     placed = generated if device is None else generated.to(device)
     candidate = placed.bind(policy=policy)
     reference = Reference(data, policy, device=device)
+    state = reference.tensors_by(placed.tensors)
+    _require_same_weights(state, placed.tensors)
     live = tuple(record.live for _, record in data.root.walk() if record.live is not None)
     return (
-        Side(reference, reference.tensors_by(placed.tensors), live),
+        Side(reference, state, live),
         Side(candidate, placed.tensors, live),
     )
+
+
+def _require_same_weights(graph: Mapping[str, torch.Tensor], code: Mapping[str, torch.Tensor]) -> None:
+    """Raise ReplayError when a weight of the code cannot be that of the graph."""
+    for name, tensor in code.items():
+        own = graph.get(name, tensor)
+        if (own.dtype, own.shape) != (tensor.dtype, tensor.shape):
+            raise ReplayError(
+                f"the code was generated from another graph: its {name} is {tensor.dtype} {list(tensor.shape)}, and the "
+                f"graph's is {own.dtype} {list(own.shape)}.",
+                "Generate the code of this graph.",
+            )

@@ -100,7 +100,7 @@ class _Code:
         except Exception as error:  # whatever a graph raises on these shapes is no fault of fx2py
             raise ReplayError(
                 f"the graph cannot be run on shapes alone, as compiling needs: {_first_line(error)}",
-                "Pass inputs that it accepts with --inputs FILE, or leave --compile out.",
+                "Pass inputs that it accepts, or generate without compiling.",
             ) from error
         return calls
 

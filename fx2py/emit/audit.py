@@ -8,7 +8,7 @@ from typing import Any
 from fx2py.emit.grammar import GrammarError, path_name
 from fx2py.emit.parse import Parsed, parse
 from fx2py.emit.read_tail import BuiltModule, Tail
-from fx2py.errors import ArtifactError, UntrustedTargetError, refusals_name
+from fx2py.errors import ArtifactError, UntrustedTargetError, admitting, refusals_name
 from fx2py.graph.values import GETATTR, Dict, EnumMember, Name, OpName, Ref, walk
 from fx2py.program.ir import FIELDS_OF, Assign, Bind, Function, Load, Local, Method
 from fx2py.program.liveness import leaves, values_of
@@ -31,7 +31,7 @@ def audit(source: str, policy: Policy, place: str) -> None:
     except GrammarError as error:
         raise ArtifactError(
             f"{place}, line {error.line}: {error}, so it is not code that fx2py would have written.",
-            "Read the file; if you trust it, pass --trust.",
+            f"Read the file; if you trust it, pass {admitting('trust_all', '')}.",
         ) from None
     with refusals_name(place):
         _check_imports(parsed, {name.path for name in _checked_names(parsed, policy)})
@@ -89,7 +89,9 @@ def _check_callee(callee: Any, values: tuple[Any, ...], policy: Policy) -> None:
     elif isinstance(callee, Method):
         policy.check_method(callee.name)
     elif callee is not None and not isinstance(callee, Local) and getattr(callee, "table", "") != "submods":
-        raise UntrustedTargetError("the call of a variable", "--trust", "is decided only when the code runs")
+        raise UntrustedTargetError(
+            "the call of a variable", "trust_all", reason="is decided only when the code runs"
+        )
     if callee == GETATTR:
         policy.check_attribute(values[1] if len(values) > 1 else None)
     if callee == BACKEND:
@@ -98,7 +100,7 @@ def _check_callee(callee: Any, values: tuple[Any, ...], policy: Policy) -> None:
         isinstance(values[0], Ref) and all(map(_is_field, leaves(iter(values[1:]))))
     ):
         raise UntrustedTargetError(
-            "a field by a computed or hidden name", "--trust", "is no data of a container"
+            "a field by a computed or hidden name", "trust_all", reason="is no data of a container"
         )
 
 
@@ -144,7 +146,7 @@ def _check_imports(parsed: Parsed, admitted: set[str]) -> None:
         own = module in _OWN_IMPORTS or any(path.startswith(f"{module}.") for path in admitted)
         if not own:
             raise UntrustedTargetError(
-                f"import {module}", "--trust", "is not the home of a name that the code uses"
+                f"import {module}", "trust_all", reason="is not the home of a name that the code uses"
             )
 
 

@@ -59,8 +59,12 @@ _FACTORIES = frozenset(
 def present_device(name: str | torch.device) -> torch.device:
     """The device of that name; raises ReplayError, saying which are there, unless a tensor can be made on it."""
     try:
-        torch.empty(0, device=name)
-        return torch.device(name)
+        device = torch.device(name)
+    except RuntimeError:
+        raise ReplayError(f"{str(name)!r} is no name of a device.", _what_torch_sees()) from None
+    try:
+        torch.empty(0, device=device)
+        return device
     except (
         RuntimeError,
         AssertionError,
@@ -70,8 +74,12 @@ def present_device(name: str | torch.device) -> torch.device:
         reason = str(error).partition(". ")[0].partition("\n")[0].rstrip(".")
         raise ReplayError(
             f"the device {str(name)!r} is not there: {reason}.",
-            f"torch {torch.__version__} sees: {', '.join(_present_names())}.",
+            _what_torch_sees(),
         ) from error
+
+
+def _what_torch_sees() -> str:
+    return f"torch {torch.__version__} sees: {', '.join(_present_names())}."
 
 
 def _present_names() -> list[str]:

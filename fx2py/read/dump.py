@@ -56,7 +56,7 @@ def _chosen(path: Path, found: dict[str, PrintedClass], model: str | None) -> tu
     if model is None and len(found) > 1:
         raise UnknownFormatError(
             f"{path} prints several graphs: {names}.",
-            f"Choose one, for example with --model '{next(iter(found))}'.",
+            f"Choose one, for example with model={next(iter(found))!r}.",
         )
     return (model, found[model]) if model is not None else (None, next(iter(found.values())))
 

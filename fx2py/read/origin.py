@@ -11,21 +11,24 @@ from fx2py.graph.data import SourceLine
 _FRAME = 'File "'
 _PLACE = re.compile(r", line (\d{1,9}), in [^\n]*\n?([^\n]*)")
 _TORCH, _TORCH_ON_WINDOWS = "-packages/torch/", "-packages\\torch\\"
+_MODULES_OF_TORCH = re.compile(r"-packages[\\/]torch[\\/]nn[\\/]")
 _GENERATED = "<eval_with_key>"
 """What torch.fx calls the code of a GraphModule; the number that follows counts the modules of the process."""
 _MODULE_STEP = re.compile(r"\.?(?:_modules)?\[['\"]?([^'\"\[\]]+)['\"]?\]")
 _ROOT = re.compile(r"^(?:L\[['\"]self['\"]\]|L__self__|self)\.?")
+_NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"
+"""What torch.export records for a node that no module made."""
 _MODULES = ";"
 
 
 def source_line(stack_trace: str) -> SourceLine | None:
-    """The innermost frame outside the torch package, else the innermost frame; None when the text holds no frame."""
+    """The innermost frame outside the torch package, else the innermost of ``torch.nn``; None when there is neither."""
     innermost: SourceLine | None = None
     texts = stack_trace.split(_FRAME)
     for index in range(len(texts) - 1, 0, -1):
         file, _, rest = texts[index].partition('"')
         is_outside = _TORCH not in file and _TORCH_ON_WINDOWS not in file
-        if is_outside or innermost is None:
+        if is_outside or (innermost is None and _MODULES_OF_TORCH.search(file)):
             frame = _frame(file, rest) if _ends_before_a_line(texts[index - 1]) else None
             if frame is not None and is_outside:
                 return frame
@@ -45,7 +48,7 @@ def _ends_before_a_line(text: str) -> bool:
 
 def module_path(recorded: str) -> str:
     """The dotted path below the root of a module as a tracer records it: ``"L['self'].layers[0].mlp"``, ``"layers.0"``."""
-    path = _ROOT.sub("", recorded)
+    path = "" if recorded == _NO_MODULE else _ROOT.sub("", recorded)
     return _MODULE_STEP.sub(r".\1", path).strip(".")
 
 

@@ -11,15 +11,15 @@ from typing import Any
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import GraphData, Provenance, SampleInputs
 from fx2py.read.archive import Archive
+from fx2py.read.no_graph import SAVE, description
 from fx2py.read.origin import printable, sha256_of
 from fx2py.read.pickle_records import Built
 from fx2py.read.pickle_stream import read_pickle
 from fx2py.read.pickled_contents import graphs_in, sample_inputs
-from fx2py.read.pickled_modules import Modules, is_module
+from fx2py.read.pickled_modules import Modules
 from fx2py.read.storages import ArchiveStorages, StreamStorages, is_stream, read_stream
 
 _ROOT, BYTE_ORDER = "data.pkl", "byteorder"
-_SAVE = "Save the graph itself, for example with torch.save(torch.fx.symbolic_trace(model), path)."
 
 
 def read_checkpoint(path: Path, *, model: str | None = None) -> GraphData:
@@ -60,9 +60,9 @@ def faults_of(path: Path) -> Iterator[None]:
     try:
         yield
     except RecursionError:
-        raise UnknownFormatError(f"{path} is nested too deeply for a graph.", _SAVE) from None
+        raise UnknownFormatError(f"{path} is nested too deeply for a graph.", SAVE) from None
     except MemoryError:
-        raise UnknownFormatError(f"{path} needs more memory than there is.", _SAVE) from None
+        raise UnknownFormatError(f"{path} needs more memory than there is.", SAVE) from None
     except ValueError as fault:
         raise UnknownFormatError(
             f"{path}: {printable(str(fault))}.", "The file is damaged, or not a saved graph."
@@ -87,11 +87,12 @@ def _chosen(path: Path, root: Any, model: str | None) -> tuple[Built, str | None
     graphs = graphs_in(root)
     names = printable(", ".join(graphs))
     if not graphs:
-        raise UnknownFormatError(f"{path} holds {_description(root)}, but no graph.", _SAVE)
+        held, next_step = description(root)
+        raise UnknownFormatError(f"{path} holds {held}.", next_step)
     if model is None and len(graphs) > 1:
         raise UnknownFormatError(
             f"{path} holds several graphs: {names}.",
-            f"Choose one, for example with --model {printable(next(iter(graphs)))}.",
+            f"Choose one, for example with model={printable(next(iter(graphs)))!r}.",
         )
     if model is not None and model not in graphs:
         raise UnknownFormatError(
@@ -99,14 +100,6 @@ def _chosen(path: Path, root: Any, model: str | None) -> tuple[Built, str | None
         )
     name = next(iter(graphs)) if model is None else model
     return graphs[name], name or None
-
-
-def _description(root: Any) -> str:
-    if is_module(root):
-        return f"a module of class {root.path}"
-    if type(root) is Built:
-        return f"an object made by {root.path or 'another object'}"
-    return {"Mapping": "a dict", "tuple": "a tuple", "list": "a list"}.get(type(root).__name__, "a value")
 
 
 def _samples(root: Any, graph: Built, modules: Modules) -> SampleInputs | None:

@@ -68,7 +68,7 @@ def _chosen(archive: Archive, model: str | None) -> str:
     if model is None and len(names) > 1:
         raise UnknownFormatError(
             f"{archive.path} holds several models: {shown}.",
-            f"Choose one, for example with --model {names[0]}.",
+            f"Choose one, for example with model={names[0]!r}.",
         )
     if model is not None and model not in names:
         raise UnknownFormatError(f"{archive.path} holds no model {model!r}.", f"It holds: {shown}.")

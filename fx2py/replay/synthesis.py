@@ -16,7 +16,7 @@ from fx2py.replay.values import Values
 from fx2py.runtime_sizes import SizeExpression
 from fx2py.trust import Policy
 
-PASS_INPUTS = "Pass --inputs FILE: a tuple, a dict or (args, kwargs), written with torch.save."
+PASS_INPUTS = "Pass inputs of your own, as args and kwargs."
 _SMALLEST = 3
 """The first symbol's size; each further symbol gets the next one, so that mixed up dimensions do not go unseen."""
 _DEFAULT_BOUND = 2

@@ -196,7 +196,7 @@ def read_attribute(value: Any, name: str, *default: Any) -> Any:
     Raises UntrustedTargetError for any other name.
     """
     if type(name) is not str or name not in attributes():
-        raise UntrustedTargetError(f"getattr(..., {name!r})", "--allow builtins.getattr")
+        raise UntrustedTargetError(f"getattr(..., {name!r})", "functions", "builtins.getattr")
     return getattr(value, name, *default)
 
 
@@ -207,7 +207,7 @@ def read_backend(name: str) -> Any:
     """
     members = SDPBackend.__members__
     if type(name) is not str or name not in members:
-        raise UntrustedTargetError(f"{BACKEND}({name!r})", "--trust")
+        raise UntrustedTargetError(f"{BACKEND}({name!r})", "trust_all")
     return members[name]
 
 

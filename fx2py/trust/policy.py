@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
-from fx2py.errors import ReplayError, UntrustedTargetError
+from fx2py.errors import ReplayError, UntrustedTargetError, admitting
 from fx2py.graph.values import EnumMember, Name, OpName
 from fx2py.trust import classes, functions, operators
 
@@ -38,7 +38,7 @@ class Policy:
             if target.cls.path not in self.classes and target.member not in classes.enums().get(
                 target.cls.path, ()
             ):
-                raise UntrustedTargetError(f"{target.cls}.{target.member}", f"--allow-class {target.cls}")
+                raise UntrustedTargetError(f"{target.cls}.{target.member}", "classes", str(target.cls))
         else:
             self._check_name(target, use)
 
@@ -46,14 +46,14 @@ class Policy:
         """Raise UntrustedTargetError unless ``call_method`` may name this method."""
         path = f"torch.Tensor.{name}"
         if not self.trust_all and name not in functions.methods() and path not in self.functions:
-            raise UntrustedTargetError(f"the method {name!r}", f"--allow {path}")
+            raise UntrustedTargetError(f"the method {name!r}", "functions", path)
 
     def check_attribute(self, name: object) -> None:
         """Raise UntrustedTargetError unless ``getattr`` may read this attribute; a computed name is never admitted."""
         if self.trust_all or "builtins.getattr" in self.functions:
             return
         if type(name) is not str or name not in functions.attributes():
-            raise UntrustedTargetError(f"getattr(..., {name!r})", "--allow builtins.getattr")
+            raise UntrustedTargetError(f"getattr(..., {name!r})", "functions", "builtins.getattr")
 
     def check_backend(self, name: object) -> None:
         """Raise UntrustedTargetError unless ``name`` is literally a member of ``SDPBackend``."""
@@ -73,7 +73,8 @@ class Policy:
             if called == () or is_computed(called):
                 raise UntrustedTargetError(
                     f"what {op.path} calls",
-                    f"--allow-op {op.namespace}",
+                    "ops",
+                    op.namespace,
                     "is decided only when the code runs",
                 )
 
@@ -119,7 +120,7 @@ class Policy:
         if not operators.is_registered(op):
             raise ReplayError(
                 f"no loaded library registers {op.path}.",
-                f"Name the module that does: --allow-op {op.namespace}=MODULE.",
+                f"Name the module that does: {admitting('ops', f'{op.namespace}=MODULE')}.",
             )
         return operators.find(op)
 
@@ -132,13 +133,16 @@ class Policy:
             if own or operators.is_registered(op)
             else f"belongs to the operator library {op.namespace!r}, which is not part of torch"
         )
-        raise UntrustedTargetError(op.path, f"--allow-op {op.namespace}", reason)
+        entry = op.namespace if own or operators.is_registered(op) else f"{op.namespace}=MODULE"
+        fault = UntrustedTargetError(op.path, "ops", entry, reason)
+        if entry != op.namespace:
+            fault.hint += " MODULE is the one that registers the operators when it is imported."
+        raise fault
 
     def _check_name(self, name: Name, use: Use) -> None:
         admitted = name.path in _table(use) or name.path in self.classes
         if not admitted and not (use != "module" and name.path in self.functions):
-            option = "--allow-class" if use == "module" else "--allow"
-            raise UntrustedTargetError(name.path, f"{option} {name.path}")
+            raise UntrustedTargetError(name.path, "classes" if use == "module" else "functions", name.path)
 
 
 def _table(use: Use) -> Any:

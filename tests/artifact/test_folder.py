@@ -157,7 +157,7 @@ def test_an_edit_that_leaves_the_grammar_is_refused_with_its_line(folder: Path) 
     artifact = edit(folder, ("def execution_fn", "print('hello')\n\n\ndef execution_fn"))
     with pytest.raises(ArtifactError, match=r"execution_fn.py, line \d+") as refused:
         artifact.bind()
-    assert "--trust" in refused.value.hint
+    assert "trust_all=True" in refused.value.hint
     assert callable(artifact.bind(policy=Policy(trust_all=True)))
 
 
@@ -195,9 +195,7 @@ def test_an_edit_that_could_run_anything_is_refused(
     with pytest.raises((ArtifactError, UntrustedTargetError, ReplayError)) as refused:
         artifact.bind()
     assert ran == []
-    assert (
-        "--trust" in refused.value.hint or "--allow" in refused.value.hint or "submods=" in str(refused.value)
-    )
+    assert "policy=" in refused.value.hint or "submods=" in str(refused.value)
 
 
 # -- submodules ----------------------------------------------------------------------------------------------------
@@ -219,9 +217,41 @@ def test_an_unknown_submodule_is_named_with_those_that_are_known(folder: Path) -
         fx2py.open_artifact(folder).bind(submods={"liner": torch.neg})
 
 
+def test_what_cannot_be_called_is_refused(folder: Path) -> None:
+    with pytest.raises(ReplayError, match="'linear' is given a int, which cannot be called"):
+        fx2py.open_artifact(folder).bind(submods={"linear": 3})
+
+
+def test_a_submodule_that_is_a_part_of_the_code_is_refused_with_the_option_that_keeps_it() -> None:
+    split = fx2py.split(fx.symbolic_trace(lambda x: x.relu().cos()), ["torch.relu"])
+    with pytest.raises(ReplayError, match="'submod_0' is no submodule") as refused:
+        fx2py.generate(split).bind(submods={"submod_0": torch.neg})
+    assert "keep_submodules" in refused.value.hint
+    kept = fx2py.generate(split, options=fx2py.GenerateOptions(keep_submodules=True))
+    assert torch.equal(kept.bind(submods={"submod_0": torch.neg})(torch.ones(2)), (-torch.ones(2)).cos())
+
+
+def test_binding_again_generates_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = fx2py.open_artifact(folder)
+    for name in ("lower", "emit", "validate"):
+        monkeypatch.setattr(f"fx2py.artifact.artifact.{name}", None)
+    for replacement in (torch.neg, torch.abs):
+        artifact.bind(submods={"linear": replacement})(torch.ones(2, 3))
+
+
 class Unknown(nn.Module):
     def forward(self, x):
         return x + 1
+
+
+def test_missing_and_surplus_names_are_listed_together(tmp_path: Path) -> None:
+    root = nn.Module()
+    root.unknown = Unknown()
+    graph = fx.Graph()
+    graph.output(graph.call_module("unknown", (graph.placeholder("x"),)))
+    artifact = fx2py.open_artifact(fx2py.generate(fx.GraphModule(root, graph)).write(tmp_path / "out").folder)
+    with pytest.raises(ReplayError, match=r"'unknwon' is no submodule (.|\n)*'unknown' is a"):
+        artifact.bind(submods={"unknwon": torch.neg})
 
 
 def test_a_module_of_an_unadmitted_class_is_asked_for(tmp_path: Path) -> None:

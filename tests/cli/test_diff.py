@@ -87,3 +87,11 @@ def test_given_inputs_are_used(fx2py, wrong, tmp_path):
     torch.save((torch.full((2, 4), float("nan")),), tmp_path / "nan.pt")
     assert fx2py("diff").code == 1
     assert fx2py("diff", "--inputs", tmp_path / "nan.pt").code == 0
+
+
+def test_a_folder_of_another_graph_is_an_error_that_names_both(fx2py, here, saved):
+    fx2py("gen", saved / "net.pt2")
+    refused = fx2py("diff", saved / "net.pt", "net_fx2py")
+    assert refused.code == 2
+    assert "net.pt2 (sha256 " in refused.err
+    assert "net.pt as it is now (sha256 " in refused.err

@@ -4,6 +4,8 @@ import ast
 import json
 import shutil
 
+import torch
+
 import fx2py as library
 
 
@@ -137,3 +139,22 @@ def test_an_operator_that_is_not_there_to_split_at_is_named_and_nothing_is_writt
     assert "aten::conv2d" in result.err
     assert "torch.ops.aten.relu.default" in result.err
     assert files(here) == []
+
+
+def test_json_lists_failures_too(fx2py, here, saved):
+    (here / "empty.pt").touch()
+    result = fx2py("gen", "empty.pt", saved / "net.pt", "--json")
+    data = json.loads(result.out)
+    assert result.code == 2
+    assert [item["graph"] for item in data["graphs"]] == [str(saved / "net.pt")]
+    assert [(item["graph"], "is empty" in item["error"]) for item in data["failures"]] == [("empty.pt", True)]
+
+
+def test_a_pipe_gets_long_code_whole(fx2py, here):
+    def long(x):
+        for _ in range(200):
+            x = x.cos()
+        return x
+
+    torch.save(torch.fx.symbolic_trace(long), "long.pt")
+    assert fx2py("gen", "long.pt").out.count("cos") >= 200

@@ -223,3 +223,44 @@ def test_notes_are_shown_beside_results(fx2py, here, saved, rows, tmp_path):
         )
         result = fx2py(command, tmp_path / "hooked.pt", "--inputs", rows, "--json")
         assert "_forward_hooks (copy.copy)" in json.loads(result.out)["notes"][0]
+
+
+def test_json_keeps_types_values_and_dtypes_apart(fx2py, here):
+    torch.save(torch.fx.symbolic_trace(lambda x: (x, 3)), "pair.pt")
+    torch.save((torch.ones(2),), "inputs.pt")
+    tensor, number = json.loads(fx2py("run", "pair.pt", "--inputs", "inputs.pt", "--json").out)["outputs"]
+    assert (tensor["type"], tensor["dtype"], tensor["value"]) == ("Tensor", "float32", None)
+    assert (number["type"], number["dtype"], number["value"]) == ("int", None, "3")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        ((torch.ones(2, 4), 1), "takes 1 positional argument but 2 were given"),
+        ({"y": torch.ones(2, 4)}, "unexpected keyword argument 'y'"),
+        ((torch.ones(2, 5),), "must be 4, not 5"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_not_blamed_on_the_graph(inputs, reason, fx2py, here, saved):
+    torch.save(inputs, "inputs.pt")
+    fx2py("gen", saved / "net.pt2")
+    refused = fx2py("run", "net_fx2py", "--inputs", "inputs.pt")
+    assert refused.code == 2
+    assert "the inputs do not fit the graph" in refused.err
+    assert reason in refused.err
+    assert "inputs.pt" in refused.err
+
+
+@pytest.mark.parametrize("command", [("run",), ("diff",)])
+@pytest.mark.parametrize("option", ["-O", "--exact-ops"])
+def test_options_of_generating_are_refused_for_a_folder(command, option, fx2py, here, saved):
+    fx2py("gen", saved / "net.pt2")
+    refused = fx2py(*command, "net_fx2py", option)
+    assert refused.code == 2
+    assert f"was generated without {option}" in refused.err
+
+
+def test_what_is_no_device_is_said_in_one_line(fx2py, here, saved):
+    refused = fx2py("run", saved / "net.pt2", "--device", "gpu")
+    assert refused.code == 2
+    assert refused.err.startswith("error: 'gpu' is no name of a device.\n")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+import fx2py
 from fx2py.compare import EquivalenceReport, Side, diff_callables
 from fx2py.errors import ReplayError
 
@@ -123,3 +124,9 @@ def test_two_sides_may_share_their_state() -> None:
     side = Side(lambda: buffer.add_(1), {"count": buffer})
     assert diff_callables(side, side).equal
     assert buffer.tolist() == [0, 0]
+
+
+def test_code_of_another_graph_is_refused_by_the_weight_that_differs():
+    one, other = (torch.fx.symbolic_trace(torch.nn.Sequential(torch.nn.Linear(2, size))) for size in (3, 4))
+    with pytest.raises(ReplayError, match=r"0\.weight is torch\.float32 \[4, 2\], and the graph's is"):
+        fx2py.diff(one, fx2py.generate(other), (torch.ones(2),))

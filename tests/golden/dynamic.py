@@ -5,7 +5,7 @@ import torch
 
 def execution_fn(x, y):
     check_inputs(x, y)
-    # _empty_nn_module_stack_from_metadata_hook · runtime_assert.py:24
+    # runtime_assert.py:24
     sym_size_int_1 = x.size(0)  # int s77
     # golden_cases.py:99  return torch.cat([x, y]).reshape(-1, 2), x.shape[0] * 2
     cat = torch.cat([x, y])  # f32[3*s77, 4]

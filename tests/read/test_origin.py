@@ -13,8 +13,10 @@ def test_the_innermost_frame_outside_torch_is_chosen():
     assert source_line(MODEL + TORCH) == SourceLine("/home/me/model.py", 7, "return self.fc(x)")
 
 
-def test_without_such_a_frame_the_innermost_is_chosen():
-    assert source_line(TORCH).line == 134
+def test_without_such_a_frame_the_innermost_of_a_module_of_torch_is_chosen():
+    inner = TORCH.replace("nn/modules/linear.py", "fx/passes/runtime_assert.py")
+    assert source_line(TORCH + "\n" + inner).line == 134
+    assert source_line(inner) is None
 
 
 def test_code_that_torch_fx_generated_is_no_place_in_the_model():
@@ -47,6 +49,7 @@ def test_other_text_has_no_line(text):
         ("L['self'].layers[0].mlp", "layers.0.mlp"),
         ("L['self']._modules['layers']._modules['0']", "layers.0"),
         ("L__self__", ""),
+        ("_empty_nn_module_stack_from_metadata_hook", ""),
         ("", ""),
     ],
 )

@@ -67,7 +67,7 @@ def test_inputs_beside_the_graph_are_used_before_made_ones() -> None:
 
 
 def test_nothing_recorded_says_what_to_pass() -> None:
-    with pytest.raises(ReplayError, match=r"'x'.*\n.*--inputs FILE"):
+    with pytest.raises(ReplayError, match=r"'x'.*\n.*args and kwargs"):
         find_inputs(data(placeholder("x"), output(Ref("x"))))
 
 

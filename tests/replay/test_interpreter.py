@@ -69,7 +69,7 @@ def test_untrusted_name_is_refused_before_anything_runs(tmp_path: Path) -> None:
         call("first", Name("builtins", "open"), str(tmp_path / "made"), "w"),
         output(None),
     )
-    with pytest.raises(UntrustedTargetError, match=r"--allow builtins\.open"):
+    with pytest.raises(UntrustedTargetError, match=r"functions=\{\'builtins\.open\'\}"):
         Reference(graph)
     assert not (tmp_path / "made").exists()
 
@@ -248,7 +248,7 @@ def test_unknown_module_class_says_what_is_needed() -> None:
         children={"block": type(record())(Name("my_models", "Block"))},
     )
     with pytest.raises(
-        ReplayError, match=r"submods={'block': a callable}, or --allow-class my_models\.Block"
+        ReplayError, match=r"submods={'block': a callable}, or policy=Policy\(classes={'my_models\.Block'}\)"
     ):
         Reference(graph)(1)
 

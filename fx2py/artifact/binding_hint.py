@@ -1,0 +1,48 @@
+"""The next step when the submodules of generated code do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fx2py.artifact.manifest import Manifest
+from fx2py.errors import UntrustedTargetError, admitting
+from fx2py.graph.names import dotted_name
+from fx2py.graph.values import Name
+from fx2py.trust import Policy
+
+_MAIN = "__main__."
+
+
+def unadmitted_classes(manifest: Manifest, policy: Policy) -> tuple[str, ...]:
+    """The classes of called modules that a policy does not admit, in the order of the table."""
+    called = dict.fromkeys(entry.cls for entry in manifest.submodules if entry.mode == "called")
+    return tuple([cls for cls in called if not _admits(policy, cls)])
+
+
+def binding_hint(manifest: Manifest, names: Iterable[str], policy: Policy) -> str:
+    """What to do about surplus ``names`` that are a part of the code, and about classes that are not admitted."""
+    inlined = {entry.name for entry in manifest.submodules if entry.mode == "inlined"}
+    steps = [
+        f"{name} is a part of the code: generate with keep_submodules=True to bind it."
+        for name in names
+        if name in inlined
+    ]
+    classes = unadmitted_classes(manifest, policy)
+    importable = [cls for cls in classes if not cls.startswith(_MAIN)]
+    if importable:
+        options = ", ".join(admitting("classes", cls) for cls in importable)
+        steps.append(f"To build modules from their own classes, read the code first and pass {options}.")
+    if len(importable) < len(classes):
+        steps.append(
+            "A class of a script (__main__) is not found again: save the graph with the class in a module."
+        )
+    return " ".join(steps)
+
+
+def _admits(policy: Policy, cls: str) -> bool:
+    name = dotted_name(cls)
+    try:
+        policy.check(name if isinstance(name, Name) else Name(*cls.rsplit(".", 1)), "module")
+    except UntrustedTargetError:
+        return False
+    return True
