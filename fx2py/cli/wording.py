@@ -13,6 +13,7 @@ _OPTIONS = tuple(
         (r"policy=Policy\(trust_all=True\)", "--trust"),
         (r"model='([^']*)'", r"--model '\1'"),
         (r"keep_submodules=True", "--keep-submodules"),
+        (r"split_at=\[OP\]", "--split-at OP"),
         (r"pass submods=(\{[^{}]*\})", r"bind it in Python, artifact.bind(submods=\1)"),
         (
             r"Pass inputs of your own, as args and kwargs",

@@ -47,7 +47,7 @@ def compile_pieces(
     }
     code = _Code(artifact, artifact.binder(policy), tensors, mode)
     if not code.pieces:
-        raise SplitError("the graph has no pieces to compile.", "Say where to cut it with --split-at OP.")
+        raise SplitError("the graph has no pieces to compile.", "Say where to cut it with split_at=[OP].")
     calls = code.recorded_calls(arguments)
     compiling = _Compiling(code, _device((arguments, tensors)), storages(calls.written))
     for name in code.pieces:
