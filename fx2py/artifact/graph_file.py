@@ -15,8 +15,8 @@ from fx2py.collector import collector_paused
 from fx2py.errors import ArtifactError, UnknownFormatError
 from fx2py.graph.data import GraphData
 from fx2py.read.graph_file import GRAPH_MEMBER, encode_graph
-from fx2py.read.live_values import value_of
-from fx2py.read.pickled_contents import plain_object
+from fx2py.read.live.values import value_of
+from fx2py.read.pickled.contents import plain_object
 from fx2py.read.sniff import sniff
 
 _FOLDER = "archive"

@@ -30,7 +30,7 @@ from fx2py.program.ir import (
 )
 from fx2py.program.liveness import TABLE_ORDER
 from fx2py.program.scope import MODULE_ALIASES, MODULES, RESERVED
-from fx2py.read.forward import refuse_formatted
+from fx2py.read.forward.statements import refuse_formatted
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from torch.export import ExportedProgram
 
 from fx2py.collector import collector_paused
 from fx2py.graph.data import GraphData
-from fx2py.read.dump import read_dump
-from fx2py.read.exported_live import read_exported_program
+from fx2py.read.dumps.files import read_dump
 from fx2py.read.folder import read_folder
 from fx2py.read.graph_file import read_graph_file
-from fx2py.read.live import read_graph_module
+from fx2py.read.live.exported import read_exported_program
+from fx2py.read.live.modules import read_graph_module
 from fx2py.read.package import read_package
-from fx2py.read.pickled import read_checkpoint, read_pickled
-from fx2py.read.pt2 import read_pt2
+from fx2py.read.pickled.files import read_checkpoint, read_pickled
+from fx2py.read.pt2.archives import read_pt2
 from fx2py.read.sniff import Format, sniff
 
 __all__ = ["open_graph"]

@@ -15,15 +15,15 @@ from fx2py.graph.data import GraphData, ModuleRecord, Provenance
 from fx2py.graph.names import underscored_names
 from fx2py.graph.values import Name, TensorValue, map_leaves
 from fx2py.read.archive import Archive
-from fx2py.read.forward import Forward, parse_text, read_method
-from fx2py.read.forward_values import ForwardFault, UndefinedName, dotted, fault, shown
-from fx2py.read.live import module_record
+from fx2py.read.forward.statements import Forward, parse_text, read_method
+from fx2py.read.forward.values import ForwardFault, UndefinedName, dotted, fault, shown
+from fx2py.read.live.modules import module_record
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.origin import sha256_of
-from fx2py.read.pickle_records import Built, Mapping, PickleFault
-from fx2py.read.pickled import check_byte_order, faults_of, root_of
-from fx2py.read.pickled_modules import Modules, is_module
-from fx2py.read.pickled_tensors import is_tensor
+from fx2py.read.pickled.files import check_byte_order, faults_of, root_of
+from fx2py.read.pickled.modules import Modules, is_module
+from fx2py.read.pickled.records import Built, Mapping, PickleFault
+from fx2py.read.pickled.tensors import is_tensor
 from fx2py.read.storages import ArchiveStorages
 
 _MAX_TEXT = 2**28

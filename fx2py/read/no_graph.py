@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fx2py.read.origin import printable
-from fx2py.read.pickle_records import Built, Mapping
-from fx2py.read.pickled_modules import is_module
-from fx2py.read.pickled_tensors import is_tensor
+from fx2py.read.pickled.modules import is_module
+from fx2py.read.pickled.records import Built, Mapping
+from fx2py.read.pickled.tensors import is_tensor
 
 SAVE = (
     "Save a graph of the model: torch.export.save(torch.export.export(model, args), path), or "

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fx2py.graph.data import GraphData
 from fx2py.read.archive import Archive
-from fx2py.read.pickle_records import Mapping, PickleFault
-from fx2py.read.pickled import check_byte_order, faults_of, graph_data, root_of
-from fx2py.read.pickled_modules import Modules
+from fx2py.read.pickled.files import check_byte_order, faults_of, graph_data, root_of
+from fx2py.read.pickled.modules import Modules
+from fx2py.read.pickled.records import Mapping, PickleFault
 from fx2py.read.storages import ArchiveStorages
 
 _PICKLE, _STORAGE = ".pkl", ".storage"

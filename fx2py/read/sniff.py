@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from fx2py.errors import UnknownFormatError
-from fx2py.read.dump_text import MARK
+from fx2py.read.dumps.text import MARK
 from fx2py.read.graph_file import GRAPH_MEMBER
 
 Format: TypeAlias = Literal["graph file", "archive", "package", "checkpoint", "pickle", "folder", "dump"]

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 
 from fx2py.read.archive import Archive
-from fx2py.read.pickle_records import Built, Global, Mapping, Persistent, PickleFault
-from fx2py.read.pickle_stream import Data, read_pickle
+from fx2py.read.pickled.records import Built, Global, Mapping, Persistent, PickleFault
+from fx2py.read.pickled.stream import Data, read_pickle
 
 STREAM_MAGIC = 0x1950A86A20F9469CFC6C
 _STREAM_PROTOCOL = 1001

@@ -16,7 +16,7 @@ import fx2py
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import SourceLine, SymMeta, TensorMeta
 from fx2py.read import open_graph
-from fx2py.read.dump_meta import value_meta
+from fx2py.read.dumps.meta import value_meta
 
 
 class Block(nn.Module):

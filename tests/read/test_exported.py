@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from fx2py.graph.data import Graph, GraphData, ModuleRecord
-from fx2py.read.exported_live import read_exported_program
-from fx2py.read.live import read_graph_module
-from fx2py.read.pt2 import read_pt2
+from fx2py.read.live.exported import read_exported_program
+from fx2py.read.live.modules import read_graph_module
+from fx2py.read.pt2.archives import read_pt2
 from tests.read.exported_equality import assert_same_program, listing
 from tests.read.exported_models import PROGRAMS
 

@@ -10,8 +10,8 @@ from torch.fx.graph_module import _format_import_block
 from torch.package import sys_importer
 
 from fx2py.graph.values import Dict, EnumMember, List, Name, Opaque, OpName, Ref, Set, Slice
-from fx2py.read.forward import ForwardFault, read_forward
-from fx2py.read.live import graph_of
+from fx2py.read.forward.statements import ForwardFault, read_forward
+from fx2py.read.live.modules import graph_of
 from tests.read.graphs import Pair, calling, nodes_of, traced_block
 
 

@@ -33,9 +33,9 @@ from fx2py.graph.values import (
     TensorValue,
 )
 from fx2py.read import open_graph
+from fx2py.read.documents import Damaged
 from fx2py.read.graph_file import GRAPH_MEMBER, encode_graph
 from fx2py.read.graph_file.schema import decode_graph
-from fx2py.read.pt2_json import Damaged
 from tests.checking import assert_same_behaviour
 from tests.read.exported_equality import assert_same_program
 from tests.read.graphs import traced_block

@@ -23,7 +23,7 @@ from fx2py.graph.values import (
     TensorValue,
 )
 from fx2py.read import open_graph
-from fx2py.read.live_values import value_of
+from fx2py.read.live.values import value_of
 from tests.read.graphs import Pair, added, calling, nested, traced_block
 
 

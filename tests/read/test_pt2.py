@@ -18,7 +18,7 @@ from torch.export.pt2_archive import PT2ArchiveWriter
 from torch.export.pt2_archive._package import package_pt2
 
 from fx2py.errors import UnknownFormatError
-from fx2py.read.pt2 import read_pt2
+from fx2py.read.pt2.archives import read_pt2
 from tests.read.archives import MODEL, SAMPLES, WEIGHTS, members_of, with_json, write_archive
 
 
@@ -116,7 +116,7 @@ def test_absent_optional_fields_take_their_defaults(tmp_path: Path, members: dic
 
 UNKNOWN = """
 import sys
-from fx2py.read.pt2 import read_pt2
+from fx2py.read.pt2.archives import read_pt2
 from pathlib import Path
 data = read_pt2(Path(sys.argv[1]))
 assert "transformers" not in sys.modules

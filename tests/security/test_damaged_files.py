@@ -11,7 +11,7 @@ from torch.fx._graph_pickler import GraphPickler
 
 from fx2py.errors import Fx2pyError
 from fx2py.read import open_graph
-from fx2py.read.forward import ForwardFault, read_forward
+from fx2py.read.forward.statements import ForwardFault, read_forward
 from tests.corpus.doors import DOORS
 from tests.read.graphs import traced_block
 

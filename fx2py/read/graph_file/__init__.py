@@ -13,11 +13,11 @@ import torch
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import GraphData, Provenance
 from fx2py.read.archive import Archive
+from fx2py.read.documents import Damaged, exactly, field, parse
 from fx2py.read.graph_file.schema import MARK, VERSION, decode_graph, encode_graph
 from fx2py.read.origin import sha256_of
-from fx2py.read.pickled import check_byte_order, faults_of, root_of
-from fx2py.read.pickled_tensors import Tensors
-from fx2py.read.pt2_json import Damaged, exactly, field, parse
+from fx2py.read.pickled.files import check_byte_order, faults_of, root_of
+from fx2py.read.pickled.tensors import Tensors
 from fx2py.read.storages import ArchiveStorages
 
 __all__ = ["FORMAT", "GRAPH_MEMBER", "encode_graph", "read_graph_file"]

@@ -14,7 +14,7 @@ import torch
 from fx2py.errors import Finding
 from fx2py.graph.data import ModuleRecord
 from fx2py.graph.tensors import has_plain_storage
-from fx2py.read.pt2_json import Damaged
+from fx2py.read.documents import Damaged
 
 _LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr)
 

@@ -34,6 +34,7 @@ from fx2py.graph.data import (
     TreeKind,
 )
 from fx2py.graph.values import Live, Name, Opaque, OpName, map_leaves
+from fx2py.read.documents import Damaged, exactly, field
 from fx2py.read.graph_file.codec import (
     BOOL,
     INTEGER,
@@ -54,9 +55,8 @@ from fx2py.read.graph_file.codec import (
     tagged,
 )
 from fx2py.read.graph_file.values import DEVICE, DTYPE, NAME, VALUE
-from fx2py.read.live_values import value_of
-from fx2py.read.pickled_contents import plain_object
-from fx2py.read.pt2_json import Damaged, exactly, field
+from fx2py.read.live.values import value_of
+from fx2py.read.pickled.contents import plain_object
 
 VERSION = 1
 MARK = "fx2py_graph"

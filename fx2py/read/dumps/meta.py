@@ -1,0 +1,239 @@
+"""What the annotations, comments and input lists of readable dumps record of values."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch.utils._dtype_abbrs import dtype_abbrs
+
+from fx2py.graph.data import NO_META, NodeMeta, SourceLine, SymMeta, TensorMeta, ValueMeta
+from fx2py.graph.values import Name, Value
+from fx2py.read.forward.statements import parse_text
+from fx2py.read.forward.values import (
+    ForwardFault,
+    Names,
+    dotted,
+    fault,
+    keywords_of,
+    shown,
+    text_of,
+    value_of,
+)
+
+_DTYPES: Mapping[str, torch.dtype] = {abbreviation: dtype for dtype, abbreviation in dtype_abbrs.items()}
+_TENSOR = re.compile(r"([a-z]\w*)\[([^\[\]]*)\](?:\[([^\[\]]*)\])?([a-z]\w*(?::\d{1,4})?)?")
+_SYMBOL = re.compile(r"Sym\((.*)\)")
+_INTEGER = re.compile(r"-?\d{1,18}")
+_FLOAT_SYMBOL, _RELATION = re.compile(r"zu?f\d|-?\d+\.\d"), re.compile(r"[<>]|\b(?:Eq|Ne|And|Or|Not)\(")
+_FILE, _LINE, _CODE = re.compile(r"\bFile: (?=\S)"), re.compile(r":(\d{1,9}) in "), ", code: "
+_NO_SOURCE = "# No stacktrace found"
+_EXACT = frozenset({torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64})
+_INPUT_NAMES = {"device": Name("torch", "device")}
+
+
+class PrintedMetas:
+    """What one ``forward`` says of its nodes: their annotations, and the comment above them."""
+
+    def __init__(self, text: str) -> None:
+        self._sources = list(_sources(text))
+
+    def __call__(self, annotation: ast.expr | None, line: int) -> NodeMeta:
+        """The metadata of the node that stands at a line, which counts from one."""
+        source = self._sources[line - 1] if line <= len(self._sources) else None
+        match annotation:
+            case None:
+                return NO_META if source is None else NodeMeta(source=source)
+            case ast.Constant(value=str(text)):
+                return NodeMeta(value=value_meta(text), source=source)
+        return NodeMeta(source=source, annotation=text_of(annotation))
+
+
+def _sources(text: str) -> Iterator[SourceLine | None]:
+    """The source line that holds for each line of the text."""
+    current: SourceLine | None = None
+    for line in text.split("\n"):
+        code = line.lstrip()
+        if code.startswith(_NO_SOURCE):
+            current = None
+        elif code.startswith("# ") and (found := _source(code)) is not None:
+            current = found
+        yield current
+
+
+def _source(comment: str) -> SourceLine | None:
+    """The line in ``# File: model.py:3 in forward, code: ...``; None for other comments."""
+    head, mark, code = comment.partition(_CODE)
+    file = _FILE.search(head)
+    place = _LINE.search(head, head.rfind(",") + 1)
+    if not mark or file is None or place is None or place.start() <= file.end():
+        return None
+    return SourceLine(head[file.end() : place.start()], int(place.group(1)), code.strip())
+
+
+def value_meta(text: str) -> ValueMeta:
+    """What ``"f32[s77, 4][4, 1]cpu"`` or ``"Sym(s77)"`` records; None for other text, tensors of other classes included."""
+    if match := _SYMBOL.fullmatch(text):
+        return SymMeta(_kind(match.group(1)), match.group(1))
+    match = _TENSOR.fullmatch(text)
+    if match is None or match.group(1) not in _DTYPES:
+        return None
+    dtype, shape, stride, device = match.groups()
+    try:
+        place = None if device is None else torch.device(device)
+    except RuntimeError:
+        return None
+    return TensorMeta(_DTYPES[dtype], _sizes(shape), place, None if stride is None else _sizes(stride))
+
+
+def _kind(expression: str) -> Literal["int", "float", "bool"]:
+    if _RELATION.search(expression):
+        return "bool"
+    return "float" if _FLOAT_SYMBOL.match(expression) else "int"
+
+
+def _sizes(text: str) -> tuple[int | str, ...]:
+    """The sizes between commas that stand outside parentheses."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign == "(") - (sign == ")")
+        if sign == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    sizes = [part.strip() for part in parts if part.strip()]
+    return tuple([int(size) if _INTEGER.fullmatch(size) else size for size in sizes])
+
+
+def state_metas(constructor: list[str]) -> dict[str, ValueMeta]:
+    """What a minifier's ``__init__`` says of the parameters and buffers that it fills with random numbers.
+
+    Other lines, which need not be Python, say nothing.
+    """
+    found: dict[str, ValueMeta] = {}
+    for line in constructor:
+        if "torch.rand" not in line:
+            continue
+        match parse_text(line.strip()):
+            case [
+                ast.Expr(
+                    value=ast.Call(
+                        func=ast.Attribute(attr="register_buffer"),
+                        args=[ast.Constant(value=str(name)), ast.Call() as made],
+                    )
+                )
+            ]:
+                found[name] = _random_tensor(made)
+            case [
+                ast.Assign(
+                    targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)],
+                    value=ast.Call(args=[ast.Call() as made]),
+                )
+            ]:
+                found[name] = _random_tensor(made)
+    return found
+
+
+def exact_constants(constructor: list[str]) -> dict[str, torch.Tensor]:
+    """The buffers that a minifier's ``__init__`` prints in full: small ones of integers or truth values.
+
+    Floating point numbers are printed rounded, so they are not taken from the text.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for line in constructor:
+        match parse_text(line.strip()) if "register_buffer(" in line and line.rstrip().endswith(")") else ():
+            case [
+                ast.Expr(
+                    value=ast.Call(
+                        func=ast.Attribute(attr="register_buffer"),
+                        args=[ast.Constant(value=str(name)), ast.Call(func=ast.Name(id="tensor")) as printed],
+                    )
+                )
+            ]:
+                value = _printed_tensor(printed)
+                if value is not None:
+                    found[name] = value
+    return found
+
+
+def _printed_tensor(call: ast.Call) -> torch.Tensor | None:
+    """The tensor of whole numbers that ``tensor([0, 1], dtype=torch.int32)`` prints; None for any other."""
+    given = keywords_of(call, _names())
+    dtype = given.pop("dtype", None)
+    if given or len(call.args) != 1 or not (dtype is None or dtype in _EXACT):
+        return None
+    try:
+        values = ast.literal_eval(call.args[0])
+        made = torch.tensor(values, dtype=dtype)  # type: ignore[arg-type]
+    except (ValueError, TypeError, RuntimeError, OverflowError, RecursionError):
+        return None
+    return made if made.dtype in _EXACT and made.numel() else None
+
+
+def _random_tensor(call: ast.Call) -> ValueMeta:
+    """What ``torch.randn([2, 3], dtype=torch.float32)`` makes; ``torch.randint(1, size=[2])`` names its sizes."""
+    names = _names()
+    given = keywords_of(call, names)
+    sizes = given.get("size") or (value_of(call.args[0], names) if call.args else None)
+    dtype = given.get("dtype", torch.float32)
+    if dotted(call.func) not in ("torch.randn", "torch.randint") or not isinstance(dtype, torch.dtype):
+        return None
+    return TensorMeta(dtype, _integers(sizes, call), _device(given.get("device")))
+
+
+def input_metas(text: str) -> list[ValueMeta]:
+    """What ``load_args`` makes, in order; None for what is no tensor or number."""
+    found: list[ValueMeta] = []
+    devices: dict[str, torch.device | None] = {}
+    names = _names()
+    functions = [node for node in parse_text(text) if isinstance(node, ast.FunctionDef)]
+    for statement in functions[0].body if functions else ():
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=storage)], value=ast.Call() as call):
+                devices[storage] = _device(keywords_of(call, names).get("device"))
+            case ast.Expr(value=ast.Call(func=ast.Attribute(attr=kind)) as call):
+                found.append(_input(kind, call, devices, names))
+            case ast.Pass() | ast.Expr(value=ast.Constant()):
+                pass
+            case _:
+                raise fault(statement, f"of load_args is nothing that a minifier writes: {shown(statement)}")
+    return found
+
+
+def _input(kind: str, call: ast.Call, devices: Mapping[str, torch.device | None], names: Names) -> ValueMeta:
+    match kind, call.args:
+        case "symint", [size, *_] if type(value := value_of(size, names)) is int:
+            return SymMeta("int", str(value))
+        case "tensor", [ast.Name(id=storage), shape, *stride]:
+            given = keywords_of(call, names)
+            dtype = given.get("dtype", torch.float32)
+            if not isinstance(dtype, torch.dtype):
+                raise fault(call, f"makes a tensor of no known type: {shown(call)}")
+            return TensorMeta(
+                dtype,
+                _integers(value_of(shape, names), call),
+                devices.get(storage),
+                _integers(value_of(stride[0], names), call) if stride else None,
+                given.get("requires_grad") is True,
+            )
+    return None
+
+
+def _names() -> Names:
+    names = Names()
+    names.imports.update(_INPUT_NAMES)
+    return names
+
+
+def _device(value: Value) -> torch.device | None:
+    return value if isinstance(value, torch.device) else None
+
+
+def _integers(value: Any, call: ast.Call) -> tuple[int, ...]:
+    sizes = value if isinstance(value, tuple) else getattr(value, "items", None)
+    if not isinstance(sizes, tuple) or not all(type(size) is int for size in sizes):
+        raise ForwardFault(f"the sizes in {shown(call)} are no numbers")
+    return sizes

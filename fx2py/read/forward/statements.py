@@ -1,0 +1,356 @@
+"""The text of a saved graph as nodes: FX prints one operation a statement, so each statement is one node.
+
+The text is parsed, never compiled: a name in it stays a name, and what FX would not have written is refused.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from fx2py.graph.data import NO_META, Graph, Node, NodeMeta
+from fx2py.graph.names import imported_name
+from fx2py.graph.values import Name, Ref, Value
+from fx2py.read.forward.operations import BINARY, SELF, Operation, operation
+from fx2py.read.forward.values import ForwardFault, Names, dotted, fault, shown, text_of, value_of
+from fx2py.read.node_names import RESERVED
+
+MAX_CODE = 256 * 2**20
+_FORMATTED, _MOST_BRACES = re.compile(r"\b(?:f|rf|fr)['\"]", re.IGNORECASE), 10_000
+_IN_PLACE = {kind: f"i{name.rstrip('_')}" for kind, name in BINARY.items()}
+_FLATTEN, _UNFLATTEN = "fx_pytree.tree_flatten_spec", "pytree.tree_unflatten"
+_RECORD = "torch._C._profiler._RecordFunctionFast"
+_IMPORT = re.compile(
+    r"(?:from (\w[\w.]*) import (\w[\w.]*)(?: as (\w+))?|import (\w[\w.]*)(?: as (\w+))?|NoneType = type\(None\)|)\s*"
+)
+_MARKS = frozenset({"__enter__", "__exit__"})
+_WRAP = frozenset({"wrap", "torch.fx._symbolic_trace.wrap"})
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A graph read from text.
+
+    ``parameters`` are those of ``forward`` where they are not the placeholders themselves (``flattens``: the inputs
+    are flattened by a stored structure; ``unflattens``: so is the result; ``boxed``: the inputs come in one list).
+    """
+
+    graph: Graph
+    parameters: tuple[str, ...] = ()
+    flattens: bool = False
+    unflattens: bool = False
+    boxed: bool = False
+
+
+def read_forward(text: str) -> Forward:
+    """The graph that a ``def forward`` prints; the imports and definitions that FX needs may stand before it.
+
+    Raises ForwardFault, naming the line, for text that FX does not write.
+    """
+    reader = _Reader()
+    rest = reader.imports(text)
+    function = None
+    for statement in parse_text(rest):
+        if isinstance(statement, ast.FunctionDef) and function is None:
+            function = statement
+        else:
+            reader.definition(statement)
+    if function is None:
+        raise ForwardFault("the graph's code defines no function")
+    return reader.forward(function)
+
+
+def _annotation_text(annotation: ast.expr | None, line: int) -> NodeMeta:
+    return NO_META if annotation is None else NodeMeta(annotation=text_of(annotation))
+
+
+MetaOf: TypeAlias = Callable[["ast.expr | None", int], NodeMeta]
+"""What a node's annotation and its line in the text say of it."""
+
+
+def read_method(
+    function: ast.FunctionDef, imports: Mapping[str, Name], meta_of: MetaOf = _annotation_text
+) -> Forward:
+    """The graph that a parsed ``forward`` prints, where ``imports`` are the names that its file defines."""
+    reader = _Reader(meta_of)
+    reader.names.imports.update(imports)
+    return reader.forward(function)
+
+
+def parse_text(text: str) -> list[ast.stmt]:
+    """The statements of Python text from a file, parsed only; ForwardFault for what Python cannot parse."""
+    if len(text) > MAX_CODE:
+        raise ForwardFault("the graph's code is too long")
+    refuse_formatted(text)
+    try:
+        return ast.parse(text).body
+    except SyntaxError as error:
+        raise ForwardFault(f"line {error.lineno} of the graph's code is no Python: {error.msg}") from None
+    except (ValueError, MemoryError, RecursionError) as error:
+        raise ForwardFault(f"the graph's code cannot be parsed ({type(error).__name__})") from None
+
+
+def refuse_formatted(text: str) -> None:
+    """Raise ForwardFault for text with huge formatted strings: FX writes none, and Python 3.11 takes hours over them."""
+    if _FORMATTED.search(text) and text.count("{") > _MOST_BRACES:
+        raise ForwardFault("the graph's code holds formatted strings")
+
+
+class _Reader:
+    """Collects the nodes of one ``forward``, statement by statement."""
+
+    def __init__(self, meta_of: MetaOf = _annotation_text) -> None:
+        self.meta_of = meta_of
+        self.names = Names()
+        self.nodes: list[Node] = []
+        self.placeholders: dict[str, int] = {}
+        self.parameters: tuple[str, ...] = ()
+        self.flattens = self.unflattens = self.boxed = False
+        self.returned = False
+        self.annotations: dict[str, ast.expr] = {}
+
+    # What stands before ``forward``.
+
+    def imports(self, text: str) -> str:
+        """Takes the import lines off the beginning of the text; in their place stand empty lines.
+
+        They need not be Python: for a method FX writes ``from torch._C import TensorBase.add as torch_Tensor_add``.
+        """
+        taken = 0
+        for line in text.split("\n"):
+            match = _IMPORT.fullmatch(line)
+            if match is None:
+                break
+            taken += len(line) + 1
+            self._import(match)
+        return "\n" * text.count("\n", 0, taken) + text[taken:]
+
+    def _import(self, match: re.Match[str]) -> None:
+        module, name, alias, whole, whole_alias = match.groups()
+        if name:
+            self.names.imports[alias or name] = imported_name(module, name)
+        elif whole:
+            self.names.modules[whole_alias or whole] = whole
+
+    def definition(self, statement: ast.stmt) -> None:
+        """Beside ``forward`` FX writes only ``wrap("name")``."""
+        match statement:
+            case ast.Expr(value=ast.Call(func=function, args=[ast.Constant(value=str())], keywords=[])) if (
+                dotted(function) in _WRAP
+            ):
+                pass
+            case _:
+                raise fault(statement, f"is no line of a saved graph: {shown(statement)}")
+
+    # Parameters.
+
+    def forward(self, function: ast.FunctionDef) -> Forward:
+        if function.decorator_list:
+            raise fault(function, "decorates the graph's function")
+        for name, annotation, default in _parameters(function):
+            if annotation is not None:
+                self.annotations[name.lstrip("*")] = annotation
+            self._parameter(name, default)
+        body = list(function.body)
+        self._unpack(body)
+        for statement in body:
+            if self.returned:
+                raise fault(statement, "stands behind the return of the graph")
+            self._statement(statement)
+        graph = Graph(tuple(self.nodes))
+        return Forward(graph, self.parameters, self.flattens, self.unflattens, self.boxed)
+
+    def _parameter(self, name: str, default: ast.expr | None) -> None:
+        args = () if default is None else (value_of(default, self.names),)
+        self._placeholder(name, args)
+
+    def _placeholder(self, target: str, args: tuple[Value, ...] = ()) -> None:
+        name = target.lstrip("*")
+        if name in self.placeholders:
+            raise ForwardFault(f"the graph's code has two parameters named {name}")
+        self.placeholders[name] = len(self.nodes)
+        if name not in RESERVED:
+            self.names.alive.add(name)
+        annotation = self.annotations.get(name)
+        meta = NO_META if annotation is None else self.meta_of(annotation, annotation.lineno)
+        self.nodes.append(Node(name, "placeholder", target, args, meta=meta))
+
+    def _unpack(self, body: list[ast.stmt]) -> None:
+        """Takes the statements off ``body`` that make the placeholders from what the caller passes."""
+        while body and isinstance(body[0], ast.AnnAssign) and body[0].value is None:
+            self.annotations[_variable(body[0].target)] = body[0].annotation
+            del body[0]
+        match body[:1]:
+            case [ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Call() as call)] if (
+                dotted(call.func) == _FLATTEN
+            ):
+                self.flattens = True
+                self._replace_parameters([_variable(name) for name in names])
+                del body[0]
+            case [ast.Assign(targets=[ast.Name(id="args_iter")], value=ast.Call())]:
+                self.boxed = True
+                self._replace_parameters(list(_boxed_names(body)))
+
+    def _replace_parameters(self, names: list[str]) -> None:
+        self.parameters = tuple(node.name for node in self.nodes)
+        self.nodes.clear()
+        self.names.alive.clear()
+        self.placeholders.clear()
+        for name in names:
+            self._placeholder(name)
+
+    # Statements.
+
+    def _statement(self, statement: ast.stmt) -> None:
+        handler = _STATEMENTS.get(type(statement))
+        if handler is None:
+            raise fault(statement, f"is no statement of a saved graph: {shown(statement)}")
+        handler(self, statement)
+
+    def assign(self, statement: Any) -> None:
+        value = statement.value
+        if isinstance(value, ast.Constant) and value.value is None:
+            self._drop(statement.targets)
+            return
+        if len(statement.targets) != 1:
+            raise fault(statement, "assigns one value to several variables")
+        self._define(statement.targets[0], value, None)
+
+    def annotated(self, statement: Any) -> None:
+        if statement.value is not None:
+            self._define(statement.target, statement.value, statement.annotation)
+
+    def augmented(self, statement: Any) -> None:
+        """``x += y``, whose node takes its name from the assignment ``iadd = x`` that follows."""
+        left, right = value_of(statement.target, self.names), value_of(statement.value, self.names)
+        self._pending(Name("operator", _IN_PLACE[type(statement.op)]), (left, right), statement.target)
+
+    def expression(self, statement: Any) -> None:
+        """Only the marks that the profiler's metadata mode writes around each node stand alone."""
+        call = statement.value
+        path = dotted(call.func) if isinstance(call, ast.Call) else None
+        name, _, method = (path or "").partition(".")
+        if not name.startswith("_rf") or self.names.is_local(name) or method not in _MARKS:
+            raise fault(statement, f"is no statement of a saved graph: {shown(statement)}")
+
+    def result(self, statement: Any) -> None:
+        value = statement.value
+        if isinstance(value, ast.Call) and dotted(value.func) == _UNFLATTEN and len(value.args) == 2:
+            self.unflattens = True
+            value = value.args[0]
+        self._check_settled(statement)
+        output = None if value is None else value_of(value, self.names)
+        self.nodes.append(Node("output", "output", "output", (output,)))
+        self.returned = True
+
+    def _drop(self, targets: list[ast.expr]) -> None:
+        for target in targets:
+            name = _variable(target)
+            if name not in self.names.alive:
+                raise fault(target, f"drops {name}, which holds nothing")
+            self.names.alive.discard(name)
+            self.names.ended.add(name)
+
+    def _define(self, target: ast.expr, value: ast.expr, annotation: ast.expr | None) -> None:
+        if isinstance(target, ast.Subscript):
+            self._set_item(target, value)
+            return
+        name = _variable(target)
+        if isinstance(value, ast.Name):
+            self._alias(name, value, annotation)
+            return
+        if name.startswith("_rf") and isinstance(value, ast.Call) and dotted(value.func) == _RECORD:
+            return
+        self._add(name, operation(value, self.names), target, annotation)
+
+    def _set_item(self, target: ast.Subscript, value: ast.expr) -> None:
+        args = tuple(value_of(part, self.names) for part in (target.value, target.slice, value))
+        self._pending(Name("operator", "setitem"), args, target.value)
+
+    def _pending(self, function: Name, args: tuple[Value, ...], changed: ast.expr) -> None:
+        """An in-place operation: the node's name is on the next line, ``name = changed``."""
+        self._check_settled(changed)
+        self.nodes.append(Node("", "call_function", function, args))
+        if not isinstance(changed, ast.Name):
+            raise fault(changed, f"changes something that is no variable: {shown(changed)}")
+
+    def _alias(self, name: str, value: ast.Name, annotation: ast.expr | None) -> None:
+        """``name = value``: the name of an in-place operation, or of a placeholder that is not called as its parameter."""
+        last = self.nodes[-1] if self.nodes else None
+        if last is not None and not last.name:
+            if last.args[0] != Ref(value.id):
+                raise fault(value, "names an in-place operation after something else than what it changed")
+            self.nodes.pop()
+            self._add(name, ("call_function", last.target, last.args, ()), value, annotation)
+            return
+        index = self.placeholders.pop(value.id, None)
+        if index is None:
+            raise fault(value, f"copies {value.id}, which is no parameter")
+        node = self.nodes[index]
+        self.names.alive.discard(value.id)
+        self._check_free(name, value)
+        self.names.alive.add(name)
+        self.nodes[index] = Node(name, "placeholder", node.target, node.args, meta=node.meta)
+
+    def _add(self, name: str, found: Operation, place: ast.expr, annotation: ast.expr | None) -> None:
+        self._check_free(name, place)
+        self.names.alive.add(name)
+        self.nodes.append(Node(name, *found, meta=self.meta_of(annotation, place.lineno)))
+
+    def _check_free(self, name: str, place: ast.AST) -> None:
+        if self.names.is_local(name):
+            raise fault(place, f"assigns {name} twice")
+        self._check_settled(place)
+
+    def _check_settled(self, place: ast.AST) -> None:
+        if self.nodes and not self.nodes[-1].name:
+            raise fault(place, "does not name the in-place operation before it")
+
+
+_STATEMENTS: dict[type[ast.stmt], Callable[[_Reader, Any], None]] = {
+    ast.Assign: _Reader.assign,
+    ast.AnnAssign: _Reader.annotated,
+    ast.AugAssign: _Reader.augmented,
+    ast.Expr: _Reader.expression,
+    ast.Return: _Reader.result,
+    ast.Pass: lambda reader, statement: None,
+}
+
+
+def _variable(target: ast.expr) -> str:
+    if not isinstance(target, ast.Name):
+        raise fault(target, f"assigns to something that is no variable: {shown(target)}")
+    return target.id
+
+
+def _parameters(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None, ast.expr | None]]:
+    """Each parameter but ``self``, as FX writes targets, with its annotation and its default."""
+    args = function.args
+    positional = [*args.posonlyargs, *args.args]
+    defaults = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
+    start = 1 if positional and positional[0].arg == SELF else 0
+    for parameter, default in zip(positional[start:], defaults[start:], strict=True):
+        yield parameter.arg, parameter.annotation, default
+    if args.vararg is not None:
+        yield f"*{args.vararg.arg}", args.vararg.annotation, None
+    for parameter, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
+        yield parameter.arg, parameter.annotation, default
+    if args.kwarg is not None:
+        yield f"**{args.kwarg.arg}", args.kwarg.annotation, None
+
+
+def _boxed_names(body: list[ast.stmt]) -> Iterator[str]:
+    """Takes ``args_iter = iter(args_list)``, ``x = next(args_iter)`` and ``args_list.clear()`` off ``body``."""
+    del body[0]
+    while body:
+        match body[0]:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="next"))):
+                yield name
+            case ast.Expr(value=ast.Call(func=ast.Attribute(attr="clear"))):
+                pass
+            case _:
+                return
+        del body[0]

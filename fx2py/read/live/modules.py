@@ -1,0 +1,143 @@
+"""Live GraphModules as GraphData: the nodes are read, never the generated text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.fx as fx
+from torch.fx.graph import CodeGen, _BoxedCodeGen, _PyTreeCodeGen
+
+from fx2py.errors import Finding, UnsupportedGraphError
+from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, Node, Provenance, Target
+from fx2py.graph.names import callable_name
+from fx2py.graph.values import Name, Value
+from fx2py.read.convention import boxed_convention, pytree_convention
+from fx2py.read.live.values import meta_of, target_of, value_of
+from fx2py.read.module_state import CALL_HOOKS, GRAPH_MODULE, MODULE_STATE, ROOT_HOOKS
+from fx2py.read.pytree import tree_of_spec
+
+
+def read_graph_module(gm: fx.GraphModule) -> GraphData:
+    """The graph and modules of a live GraphModule; tensors are the module's own.
+
+    Raises UnsupportedGraphError for a code generator whose calling convention is not known.
+    """
+    root = module_record(gm)
+    provenance = Provenance("live", torch_version=str(torch.__version__))
+    notes = (ROOT_HOOKS.format(", ".join(root.hooks)),) if root.hooks else ()
+    return GraphData(root, provenance, convention=root.convention, notes=notes)
+
+
+def module_record(module: torch.nn.Module) -> ModuleRecord:
+    """A live module of any class, and all below it."""
+    return _Modules().record(module)
+
+
+def graph_of(graph: fx.Graph) -> Graph:
+    """The nodes of a live graph."""
+    return Graph(tuple([_node(node) for node in graph.nodes]))
+
+
+def _node(node: fx.Node) -> Node:
+    target: Target = target_of(node.target) if node.op == "call_function" else str(node.target)
+    kwargs = tuple([(key, value_of(value)) for key, value in node.kwargs.items()]) if node.kwargs else ()
+    args = tuple([value_of(value) for value in node.args])
+    return Node(node.name, node.op, target, args, kwargs, meta_of(node))  # type: ignore[arg-type]
+
+
+class _Modules:
+    """Records of modules; a module that is reached twice gives one record."""
+
+    def __init__(self) -> None:
+        self._records: dict[int, ModuleRecord] = {}
+        self._open: set[int] = set()
+
+    def record(self, module: torch.nn.Module) -> ModuleRecord:
+        key = id(module)
+        if key not in self._records:
+            if key in self._open:
+                raise _unsupported("the modules", "a module contains itself")
+            self._open.add(key)
+            self._records[key] = self._new(module)
+            self._open.remove(key)
+        return self._records[key]
+
+    def _new(self, module: torch.nn.Module) -> ModuleRecord:
+        graph = module.graph if isinstance(module, fx.GraphModule) else None
+        children = {
+            name: None if child is None else self.record(child) for name, child in module._modules.items()
+        }
+        return ModuleRecord(
+            cls=_class_name(module),
+            graph=None if graph is None else graph_of(graph),
+            training=module.training,
+            parameters=dict(module._parameters),
+            buffers=dict(module._buffers),
+            non_persistent=frozenset(module._non_persistent_buffers_set),
+            children=children,
+            attributes=_attributes(module),
+            hooks=tuple(name for name in CALL_HOOKS if module.__dict__.get(name)),
+            live=module,
+            convention=None if graph is None else _convention(graph),
+        )
+
+
+def _class_name(module: torch.nn.Module) -> Name:
+    if isinstance(module, fx.GraphModule):
+        return GRAPH_MODULE
+    cls = type(module)
+    name = callable_name(cls)
+    return name if isinstance(name, Name) else Name(cls.__module__, cls.__qualname__)
+
+
+def _attributes(module: torch.nn.Module) -> dict[str, Value]:
+    """The attributes that the module's own class or its user set."""
+    skipped = MODULE_STATE[isinstance(module, fx.GraphModule)]
+    return {name: value_of(value) for name, value in module.__dict__.items() if name not in skipped}
+
+
+def _plain(graph: fx.Graph) -> CallingConvention | None:
+    return None
+
+
+def _boxed(graph: fx.Graph) -> CallingConvention:
+    return boxed_convention("args_list", len(graph.find_nodes(op="placeholder")))
+
+
+def _pytree(graph: fx.Graph) -> CallingConvention | None:
+    info = graph._codegen.pytree_info  # type: ignore[attr-defined]
+    if info is None:
+        return None
+    output = None if info.out_spec is None else tree_of_spec(info.out_spec)
+    count = len(graph.find_nodes(op="placeholder"))
+    try:
+        return pytree_convention(info.orig_args, tree_of_spec(info.in_spec), output, count)
+    except ValueError as error:
+        raise _unsupported("the signature", str(error)) from None
+
+
+_CONVENTIONS: dict[type, Callable[[fx.Graph], CallingConvention | None]] = {
+    CodeGen: _plain,
+    _BoxedCodeGen: _boxed,
+    _PyTreeCodeGen: _pytree,
+}
+
+
+def _convention(graph: fx.Graph) -> CallingConvention | None:
+    """How the graph is called, by the exact class of its code generator."""
+    codegen: Any = graph._codegen
+    if codegen._body_transformer is not None:
+        raise _unsupported("the graph", "its code generator rewrites the code (on_generate_code)")
+    known = _CONVENTIONS.get(type(codegen))
+    if known is None:
+        raise _unsupported(
+            "the signature",
+            f"the code generator {type(codegen).__qualname__} has a calling convention of its own",
+        )
+    return known(graph)
+
+
+def _unsupported(place: str, reason: str) -> UnsupportedGraphError:
+    return UnsupportedGraphError((Finding(place, reason),))

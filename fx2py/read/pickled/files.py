@@ -1,0 +1,112 @@
+"""Files that pickle wrote: ``torch.save`` in both its layouts, and plain pickles."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fx2py.errors import UnknownFormatError
+from fx2py.graph.data import GraphData, Provenance, SampleInputs
+from fx2py.read.archive import Archive
+from fx2py.read.no_graph import SAVE, description
+from fx2py.read.origin import printable, sha256_of
+from fx2py.read.pickled.contents import graphs_in, sample_inputs
+from fx2py.read.pickled.modules import Modules
+from fx2py.read.pickled.records import Built
+from fx2py.read.pickled.stream import read_pickle
+from fx2py.read.storages import ArchiveStorages, StreamStorages, is_stream, read_stream
+
+_ROOT, BYTE_ORDER = "data.pkl", "byteorder"
+
+
+def read_checkpoint(path: Path, *, model: str | None = None) -> GraphData:
+    """The GraphModule in a zip archive of ``torch.save``; UnknownFormatError, naming the file, for anything else."""
+    with Archive(path) as archive, faults_of(path):
+        check_byte_order(archive)
+        root = root_of(archive)
+        return graph_data(path, "torch.save", root, Modules(ArchiveStorages(archive)), model)
+
+
+def root_of(archive: Archive, member: str = _ROOT) -> Any:
+    """The object that a member pickles; the member, which torch stores uncompressed, is not larger than the file."""
+    root, _ = read_pickle(archive.read(member, archive.limit))
+    return root
+
+
+def check_byte_order(archive: Archive) -> None:
+    """UnknownFormatError for an archive of a big-endian machine."""
+    if BYTE_ORDER in archive and archive.read(BYTE_ORDER, 16).strip() != b"little":
+        raise archive.fault(BYTE_ORDER, "says that the file was written on a big-endian machine")
+
+
+def read_pickled(path: Path, *, model: str | None = None) -> GraphData:
+    """The GraphModule in a pickle or an older stream of ``torch.save``; UnknownFormatError for anything else."""
+    with path.open("rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    with faults_of(path):
+        if is_stream(data):
+            root, storages = read_stream(data)
+            return graph_data(path, "torch.save", root, Modules(storages), model)
+        root, _ = read_pickle(data)
+        return graph_data(path, "pickle", root, Modules(StreamStorages()), model)
+
+
+@contextmanager
+def faults_of(path: Path) -> Iterator[None]:
+    """Turns the faults of readers, which name the place, into one that names the file too."""
+    try:
+        yield
+    except RecursionError:
+        raise UnknownFormatError(f"{path} is nested too deeply for a graph.", SAVE) from None
+    except MemoryError:
+        raise UnknownFormatError(f"{path} needs more memory than there is.", SAVE) from None
+    except ValueError as fault:
+        raise UnknownFormatError(
+            f"{path}: {printable(str(fault))}.", "The file is damaged, or not a saved graph."
+        ) from None
+
+
+def graph_data(path: Path, written_by: str, root: Any, modules: Modules, model: str | None) -> GraphData:
+    """The graph that ``model`` names, or the only one, among what a pickle holds, with the inputs beside it."""
+    graph, name = _chosen(path, root, model)
+    record = modules.record(graph)
+    samples = _samples(root, graph, modules)
+    return GraphData(
+        record,
+        Provenance(written_by, str(path), sha256_of(path), model=name),
+        convention=record.convention,
+        sample_inputs=samples,
+        notes=tuple(printable(note) for note in modules.notes),
+    )
+
+
+def _chosen(path: Path, root: Any, model: str | None) -> tuple[Built, str | None]:
+    graphs = graphs_in(root)
+    names = printable(", ".join(graphs))
+    if not graphs:
+        held, next_step = description(root)
+        raise UnknownFormatError(f"{path} holds {held}.", next_step)
+    if model is None and len(graphs) > 1:
+        raise UnknownFormatError(
+            f"{path} holds several graphs: {names}.",
+            f"Choose one, for example with model={printable(next(iter(graphs)))!r}.",
+        )
+    if model is not None and model not in graphs:
+        raise UnknownFormatError(
+            f"{path} holds no graph {model!r}.", f"It holds: {names or 'one without a name'}."
+        )
+    name = next(iter(graphs)) if model is None else model
+    return graphs[name], name or None
+
+
+def _samples(root: Any, graph: Built, modules: Modules) -> SampleInputs | None:
+    if root is graph:
+        return None
+    try:
+        return sample_inputs(root, graph, modules.values)
+    except ValueError as fault:
+        modules.notes.append(f"no example inputs were read: {fault}")
+        return None

@@ -1,0 +1,357 @@
+"""The pickle format read as data: a machine of its own that builds records and can call nothing.
+
+A name becomes a ``Global``, a call or construction a ``Built``; both only say what the file asks for. Containers of
+the file are never hashed, compared or copied here, so their size is bounded by the file's.
+"""
+
+from __future__ import annotations
+
+import struct
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections.abc import Callable
+from mmap import mmap
+from typing import Any, TypeAlias
+
+from fx2py.read.pickled.records import Built, Global, Mapping, Members, Persistent, PickleFault
+
+Data: TypeAlias = "bytes | mmap"
+
+MAX_OPCODES = 50_000_000
+_MAX_INTEGER_BYTES = 1024
+_NEWEST_PROTOCOL = 5
+_UNIFIED_NAMES_PROTOCOL = 3
+
+
+def read_pickle(data: Data, start: int = 0) -> tuple[Any, int]:
+    """The object pickled at ``start``, and where the stream ends; PickleFault naming the position when it cannot be."""
+    machine = _Machine(data, start)
+    try:
+        return machine.run(), machine.position
+    except (IndexError, TypeError, struct.error):
+        raise PickleFault(f"the pickle ends or underflows at byte {machine.position}") from None
+    except UnicodeDecodeError:
+        raise PickleFault(f"the pickle holds text that is not UTF-8 at byte {machine.position}") from None
+    except KeyError:
+        raise PickleFault(
+            f"the pickle refers to an object it does not hold at byte {machine.position}"
+        ) from None
+
+
+class _Machine:
+    """The stack, marks and memo of one stream; ``position`` is the next byte."""
+
+    def __init__(self, data: Data, start: int) -> None:
+        self.data = data
+        self.position = start
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+        self.calls: dict[int, Built] = {}
+        self.protocol = 0
+
+    def run(self) -> Any:
+        """The object; the few operations that most of a pickle consists of are done here, without a call for each."""
+        data, memo, stack, position = self.data, self.memo, self.stack, self.position
+        for _ in range(MAX_OPCODES):
+            opcode = data[position]
+            position += 1
+            if opcode == _MEMOIZE:
+                memo[len(memo)] = stack[-1]
+            elif opcode == _GET:
+                stack.append(memo[data[position]])
+                position += 1
+            elif opcode == _PUT:
+                memo[data[position]] = stack[-1]
+                position += 1
+            elif opcode == _SHORT_TEXT:
+                end = position + 1 + data[position]
+                stack.append(data[position + 1 : end].decode("utf-8", "surrogatepass"))
+                position = end
+            elif opcode == _EMPTY_TUPLE:
+                stack.append(())
+            elif opcode == _EMPTY_DICT:
+                stack.append(Mapping())
+            elif opcode == _SMALL_INTEGER:
+                stack.append(data[position])
+                position += 1
+            elif opcode == _STOP:
+                self.position = position
+                return stack.pop()
+            else:
+                self.position = position
+                _HANDLER_OF_BYTE[opcode](self)
+                position, stack = self.position, self.stack
+        raise PickleFault(f"the pickle has more than {MAX_OPCODES} operations")
+
+    def take(self, count: int) -> bytes:
+        end = self.position + count
+        if end > len(self.data):
+            raise PickleFault(f"the pickle ends inside the value at byte {self.position}")
+        taken = self.data[self.position : end]
+        self.position = end
+        return taken
+
+    def number(self, layout: struct.Struct) -> Any:
+        (value,) = layout.unpack_from(self.data, self.position)
+        self.position += layout.size
+        return value
+
+    def line(self) -> str:
+        end = self.data.find(b"\n", self.position)
+        if end < 0:
+            raise PickleFault(f"the pickle ends inside the name at byte {self.position}")
+        taken = self.data[self.position : end]
+        self.position = end + 1
+        return taken.decode("utf-8")
+
+    def pop_mark(self) -> list[Any]:
+        items = self.stack
+        self.stack = self.marks.pop()
+        return items
+
+    def push_name(self, module: str, qualname: str) -> None:
+        if self.protocol < _UNIFIED_NAMES_PROTOCOL:
+            module, qualname = NAME_MAPPING.get((module, qualname), (module, qualname))
+            module = IMPORT_MAPPING.get(module, module)
+        if not (module + qualname).isprintable():
+            raise PickleFault(f"a name in the pickle holds control characters at byte {self.position}")
+        self.stack.append(Global(module, qualname))
+
+
+_U1, _U2, _U4, _U8 = (struct.Struct(f"<{code}") for code in "BHIQ")
+_I4, _F8 = struct.Struct("<i"), struct.Struct(">d")
+_STOP, _GET, _PUT, _MEMOIZE = ord("."), ord("h"), ord("q"), 0x94
+_SMALL_INTEGER, _SHORT_TEXT, _EMPTY_TUPLE, _EMPTY_DICT = ord("K"), 0x8C, ord(")"), ord("}")
+_Handler: TypeAlias = "Callable[[_Machine], None]"
+
+
+def _constant(value: Any) -> _Handler:
+    return lambda machine: machine.stack.append(value)
+
+
+def _new(make: Callable[[], Any]) -> _Handler:
+    return lambda machine: machine.stack.append(make())
+
+
+def _number(layout: struct.Struct) -> _Handler:
+    return lambda machine: machine.stack.append(machine.number(layout))
+
+
+def _text(layout: struct.Struct) -> _Handler:
+    def push(machine: _Machine) -> None:
+        machine.stack.append(machine.take(machine.number(layout)).decode("utf-8", "surrogatepass"))
+
+    return push
+
+
+def _bytes(layout: struct.Struct) -> _Handler:
+    return lambda machine: machine.stack.append(machine.take(machine.number(layout)))
+
+
+def _integer(layout: struct.Struct) -> _Handler:
+    def push(machine: _Machine) -> None:
+        size = machine.number(layout)
+        if not 0 <= size <= _MAX_INTEGER_BYTES:
+            raise PickleFault(f"the pickle holds an integer of {size} bytes at byte {machine.position}")
+        machine.stack.append(int.from_bytes(machine.take(size), "little", signed=True))
+
+    return push
+
+
+def _tuple(count: int) -> _Handler:
+    def push(machine: _Machine) -> None:
+        if len(machine.stack) < count:
+            raise IndexError
+        machine.stack[-count:] = [tuple(machine.stack[-count:])]
+
+    return push
+
+
+def _put(machine: _Machine) -> None:
+    machine.memo[machine.number(_U4)] = machine.stack[-1]
+
+
+def _get(machine: _Machine) -> None:
+    machine.stack.append(machine.memo[machine.number(_U4)])
+
+
+def _unknown(machine: _Machine) -> None:
+    place = machine.position - 1
+    raise PickleFault(
+        f"byte {place} of the pickle, {machine.data[place]:#04x}, is no operation of a saved graph"
+    )
+
+
+def _protocol(machine: _Machine) -> None:
+    machine.protocol = machine.number(_U1)
+    if machine.protocol > _NEWEST_PROTOCOL:
+        raise PickleFault(
+            f"the pickle is of protocol {machine.protocol}; {_NEWEST_PROTOCOL} is the newest known"
+        )
+
+
+def _frame(machine: _Machine) -> None:
+    if machine.number(_U8) > len(machine.data) - machine.position:
+        raise PickleFault(f"a frame of the pickle reaches beyond its end at byte {machine.position}")
+
+
+def _mark(machine: _Machine) -> None:
+    machine.marks.append(machine.stack)
+    machine.stack = []
+
+
+def _pop(machine: _Machine) -> None:
+    if machine.stack:
+        machine.stack.pop()
+    else:
+        machine.pop_mark()
+
+
+def _pop_to_mark(machine: _Machine) -> None:
+    machine.pop_mark()
+
+
+def _marked_tuple(machine: _Machine) -> None:
+    items = machine.pop_mark()
+    machine.stack.append(tuple(items))
+
+
+def _frozen_set(machine: _Machine) -> None:
+    items = machine.pop_mark()
+    machine.stack.append(Members(items, frozen=True))
+
+
+def _extend(machine: _Machine, items: list[Any]) -> None:
+    target = machine.stack[-1]
+    if type(target) is list:
+        target.extend(items)
+    elif type(target) in (Built, Members):
+        target.items.extend(items)
+    else:
+        raise PickleFault(f"the pickle appends to something that is no list at byte {machine.position}")
+
+
+def _append(machine: _Machine) -> None:
+    item = machine.stack.pop()
+    _extend(machine, [item])
+
+
+def _set_pairs(machine: _Machine, items: list[Any]) -> None:
+    target = machine.stack[-1]
+    if type(target) not in (Mapping, Built) or len(items) % 2:
+        raise PickleFault(f"the pickle sets items of something that is no dict at byte {machine.position}")
+    target.pairs.extend(zip(items[::2], items[1::2], strict=True))
+
+
+def _set_item(machine: _Machine) -> None:
+    value, key = machine.stack.pop(), machine.stack.pop()
+    _set_pairs(machine, [key, value])
+
+
+def _global(machine: _Machine) -> None:
+    module = machine.line()
+    machine.push_name(module, machine.line())
+
+
+def _stack_global(machine: _Machine) -> None:
+    qualname, module = machine.stack.pop(), machine.stack.pop()
+    if type(module) is not str or type(qualname) is not str:
+        raise PickleFault(f"the pickle names something by what is no text at byte {machine.position}")
+    machine.push_name(module, qualname)
+
+
+def _call(machine: _Machine) -> None:
+    args, function = machine.stack.pop(), machine.stack.pop()
+    is_dill = type(function) is Global and function.path in _DILL_CLASSES
+    machine.stack.append(_DILL_CLASSES[function.path](*args) if is_dill else Built(function, args))
+
+
+def _dill_class(*args: Any) -> Global | Built:
+    """A builtin class, which dill writes by a name of its own."""
+    return Global("builtins", args[0]) if args and type(args[0]) is str else Built(None, args)
+
+
+def _dill_namedtuple(*args: Any) -> Global | Built:
+    """A namedtuple class, which dill writes by its name, fields and module."""
+    if len(args) == 3 and type(args[0]) is str and type(args[2]) is str:
+        return Global(args[2], args[0])
+    return Built(None, args)
+
+
+_DILL_CLASSES: dict[str, Callable[..., Global | Built]] = {
+    "dill._dill._load_type": _dill_class,
+    "dill._dill._create_namedtuple": _dill_namedtuple,
+}
+
+
+def _construct(machine: _Machine) -> None:
+    kwargs, args, function = (machine.stack.pop() for _ in range(3))
+    machine.stack.append(Built(function, args, kwargs))
+
+
+def _set_state(machine: _Machine) -> None:
+    state = machine.stack.pop()
+    target = machine.stack[-1]
+    if type(target) is not Built:
+        raise PickleFault(
+            f"the pickle sets the state of something it did not build at byte {machine.position}"
+        )
+    target.state = state
+
+
+def _persistent(machine: _Machine) -> None:
+    """A reference; older torch.save writes module classes, and torch.package calls that need the package, as such."""
+    match machine.stack.pop():
+        case ("module", Global() as cls, *_):
+            machine.stack.append(cls)
+        case ("reduce_package", int(number), function, args):
+            machine.stack.append(machine.calls.setdefault(number, Built(function, args)))
+        case key:
+            machine.stack.append(Persistent(key))
+
+
+_HANDLERS: dict[int, _Handler] = {
+    0x80: _protocol,
+    0x95: _frame,
+    ord("("): _mark,
+    ord("0"): _pop,
+    ord("1"): _pop_to_mark,
+    ord("2"): lambda machine: machine.stack.append(machine.stack[-1]),
+    ord("N"): _constant(None),
+    0x88: _constant(True),
+    0x89: _constant(False),
+    ord("J"): _number(_I4),
+    ord("M"): _number(_U2),
+    ord("G"): _number(_F8),
+    0x8A: _integer(_U1),
+    0x8B: _integer(_I4),
+    ord("X"): _text(_U4),
+    0x8D: _text(_U8),
+    ord("B"): _bytes(_U4),
+    ord("C"): _bytes(_U1),
+    0x8E: _bytes(_U8),
+    0x96: _bytes(_U8),
+    ord("]"): _new(list),
+    0x8F: _new(Members),
+    0x90: lambda machine: _extend(machine, machine.pop_mark()),
+    0x91: _frozen_set,
+    ord("a"): _append,
+    ord("e"): lambda machine: _extend(machine, machine.pop_mark()),
+    ord("s"): _set_item,
+    ord("u"): lambda machine: _set_pairs(machine, machine.pop_mark()),
+    ord("t"): _marked_tuple,
+    0x85: _tuple(1),
+    0x86: _tuple(2),
+    0x87: _tuple(3),
+    ord("c"): _global,
+    0x93: _stack_global,
+    ord("R"): _call,
+    0x81: _call,
+    0x92: _construct,
+    ord("b"): _set_state,
+    ord("Q"): _persistent,
+    ord("r"): _put,
+    ord("j"): _get,
+}
+_HANDLER_OF_BYTE = [_HANDLERS.get(opcode, _unknown) for opcode in range(256)]
+"""Protocols 2 to 5 without the extension registry and out-of-band buffers, which no saved graph uses."""

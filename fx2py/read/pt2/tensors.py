@@ -1,0 +1,169 @@
+"""The weights and constants of an exported archive as tensors that map the file, without a copy.
+
+Members that hold a pickle are never unpickled as objects: a plain tensor is read by torch's weights-only reader,
+anything else is refused or, for a constant object, kept as its name.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fx2py.errors import UnknownFormatError
+from fx2py.graph.values import Name, Opaque, Value
+from fx2py.read.archive import Archive
+from fx2py.read.documents import Damaged, exactly, field, parse
+from fx2py.read.pt2.graph import size
+from fx2py.read.pt2.types import DTYPES, STRIDED, coded
+
+WEIGHTS, CONSTANTS = "data/weights/", "data/constants/"
+MAX_RANK = 64
+SCRIPT_OBJECT, OBJECT = Name("torch", "ScriptObject"), Name("builtins", "object")
+_SCRIPT_PREFIX = "custom_obj_"
+_TENSOR_PREFIXES = ("weight_", "tensor_")
+_WEIGHTS_ONLY_FAULTS = (
+    *(pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError),
+    *(EOFError, AssertionError, OSError, MemoryError, ImportError),
+)
+
+
+def read_state(archive: Archive, model: str) -> dict[str, torch.Tensor]:
+    """The parameters and buffers of a model by dotted path; tensors that were tied are one object."""
+    payload = _Payload(archive, WEIGHTS)
+    entries = _config(archive, WEIGHTS, model, "weights")
+    return {path: payload.tensor(path, entry) for path, entry in entries.items()}
+
+
+def read_constants(archive: Archive, model: str) -> dict[str, Value | torch.Tensor]:
+    """The constant tensors and objects of a model by dotted path; an object is an ``Opaque``."""
+    payload = _Payload(archive, CONSTANTS)
+    entries = _config(archive, CONSTANTS, model, "constants")
+    return {path: payload.constant(path, entry) for path, entry in entries.items()}
+
+
+def weights_only(data: bytes) -> Any:
+    """What torch's weights-only reader makes of a pickle, on the CPU; ValueError when it refuses."""
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except _WEIGHTS_ONLY_FAULTS:
+        raise ValueError("is a pickle that is damaged or holds more than plain data") from None
+
+
+def _config(archive: Archive, folder: str, model: str, kind: str) -> Mapping[str, Any]:
+    legacy = f"{folder}{model}.pt"
+    if legacy in archive:
+        raise UnknownFormatError(
+            f"{archive.path}: member {legacy} is a pickle, as torch before 2.9 wrote {kind}.",
+            "Load and save the program once with torch 2.10 or later.",
+        )
+    member = f"{folder}{model}_{kind}_config.json"
+    try:
+        return field(parse(archive.read(member, archive.limit)), "config", dict)
+    except Damaged as fault:
+        raise archive.fault(member, str(fault)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """How a tensor lies in its storage; sizes and strides in elements."""
+
+    dtype: torch.dtype
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    requires_grad: bool
+
+    @property
+    def is_empty(self) -> bool:
+        return 0 in self.sizes
+
+    @property
+    def extent(self) -> int:
+        """The number of elements of the storage that the view reaches over."""
+        spans = zip(self.sizes, self.strides, strict=True)
+        return 0 if self.is_empty else self.offset + 1 + sum((size - 1) * step for size, step in spans)
+
+
+class _Payload:
+    """The tensor members of one folder: each storage is mapped once, equal views of it are one tensor."""
+
+    def __init__(self, archive: Archive, folder: str) -> None:
+        self._archive = archive
+        self._folder = folder
+        self._storages: dict[str, torch.UntypedStorage] = {}
+        self._tensors: dict[tuple[str, _View, bool], torch.Tensor] = {}
+
+    def constant(self, path: str, entry: Any) -> Value | torch.Tensor:
+        name = self._name(path, entry)
+        if name.startswith(_TENSOR_PREFIXES):
+            return self.tensor(path, entry)
+        cls = SCRIPT_OBJECT if name.startswith(_SCRIPT_PREFIX) else OBJECT
+        return Opaque(cls, f"the object in member {self._folder}{name}")
+
+    def tensor(self, path: str, entry: Any) -> torch.Tensor:
+        member = self._folder + self._name(path, entry)
+        try:
+            if entry.get("use_pickle") is True:
+                return self._unpickled(member)
+            view = _view(entry.get("tensor_meta"))
+            key = (member, view, entry.get("is_param") is True)
+            if key not in self._tensors:
+                self._tensors[key] = self._new(member, view, is_parameter=key[2])
+            return self._tensors[key]
+        except Damaged as fault:
+            raise self._archive.fault(member, f"({path}) {fault}") from None
+
+    def _name(self, path: str, entry: Any) -> str:
+        try:
+            return field(entry, "path_name", str)
+        except Damaged as fault:
+            raise self._archive.fault(self._folder, f"({path}) {fault}") from None
+
+    def _new(self, member: str, view: _View, *, is_parameter: bool) -> torch.Tensor:
+        if member not in self._storages:
+            self._storages[member] = self._archive.storage(member)
+        tensor = _tensor(self._storages[member], view)
+        if is_parameter:
+            return torch.nn.Parameter(tensor, view.requires_grad)
+        return tensor.requires_grad_() if view.requires_grad else tensor
+
+    def _unpickled(self, member: str) -> torch.Tensor:
+        try:
+            value = weights_only(self._archive.read(member, self._archive.limit))
+        except ValueError as error:
+            raise Damaged(str(error)) from None
+        if type(value) not in (torch.Tensor, torch.nn.Parameter):
+            raise Damaged(f"is a pickled {type(value).__name__}, not a plain tensor")
+        return value  # type: ignore[no-any-return]
+
+
+def _view(meta: Any) -> _View:
+    if field(meta, "layout", int) != STRIDED:
+        raise Damaged("is a tensor of a layout that has no plain storage")
+    sizes = tuple(exactly(size(item), int) for item in field(meta, "sizes", list))
+    strides = tuple(exactly(size(item), int) for item in field(meta, "strides", list))
+    offset = exactly(size(meta.get("storage_offset")), int)
+    if len(sizes) != len(strides) or len(sizes) > MAX_RANK:
+        raise Damaged(f"is a tensor of {len(sizes)} sizes and {len(strides)} strides")
+    if min((offset, *sizes, *strides)) < 0:
+        raise Damaged("is a tensor with a negative size, stride or offset")
+    return _View(coded(DTYPES, meta.get("dtype")), sizes, strides, offset, meta.get("requires_grad") is True)
+
+
+def _tensor(storage: torch.UntypedStorage, view: _View) -> torch.Tensor:
+    """The view over a storage that it must fit; without bytes (a program that was saved fake) it is a meta tensor."""
+    available = storage.nbytes() // view.dtype.itemsize
+    if view.extent > available and storage.nbytes():
+        raise Damaged(f"has {available} elements, and its tensor reaches to {view.extent}")
+    try:
+        if view.extent and not storage.nbytes():
+            return torch.empty_strided(view.sizes, view.strides, dtype=view.dtype, device="meta")
+        offset = 0 if view.is_empty else view.offset
+        return torch.empty(0, dtype=view.dtype).set_(storage, offset, view.sizes, view.strides)
+    except (RuntimeError, OverflowError) as error:
+        raise Damaged(f"is a tensor that torch refuses: {str(error).partition(chr(10))[0]}") from None
