@@ -72,8 +72,8 @@ def saved(tmp_path_factory):
 
 
 KINDS = {
-    "operator": ("away", "--allow-op away"),
-    "function": ("away_library", "--allow away_library.outside"),
+    "operator": ("away", "policy=Policy(ops={'away=MODULE'})"),
+    "function": ("away_library", "policy=Policy(functions={'away_library.outside'})"),
 }
 
 
@@ -82,13 +82,13 @@ KINDS = {
 def test_an_unknown_function_or_operator_is_listed_and_refused(saved, kind, suffix):
     if kind == "function" and suffix in ("pt2", "graphpickle"):
         pytest.skip("torch writes no such function in this format")
-    library, option = KINDS[kind]
+    library, argument = KINDS[kind]
     artifact = fx2py.generate(saved / f"{kind}.{suffix}")
     assert artifact.manifest.requires == (library,)
     assert library in {target.library for target in artifact.manifest.targets}
     with pytest.raises(UntrustedTargetError) as caught:
         artifact.bind()
-    assert option in caught.value.hint
+    assert argument in caught.value.hint
 
 
 @pytest.mark.parametrize("suffix", ["pt", "stream", "pickle"])
@@ -98,5 +98,5 @@ def test_an_unknown_class_is_listed_and_refused(saved, suffix):
     assert [entry.cls for entry in artifact.manifest.submodules] == ["away_library.Layer"]
     with pytest.raises(ReplayError) as caught:
         artifact.bind()
-    assert "--allow-class away_library.Layer" in str(caught.value)
+    assert "policy=Policy(classes={'away_library.Layer'})" in caught.value.hint
     assert "away_library" not in sys.modules
