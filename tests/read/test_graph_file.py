@@ -112,22 +112,22 @@ def test_buffers_keep_what_is_recorded_of_them(tmp_path):
     assert root.non_persistent == {"one"}
 
 
-@pytest.mark.parametrize(
-    "tensor",
-    [
-        torch.randn(3, 4).t()[1:, ::2],
-        torch.randn(2, 1).expand(2, 5),
-        torch.empty(0, 3),
-        torch.randn(3, dtype=torch.complex64).conj(),
-        torch.ones(2, device="meta"),
-        torch.eye(3).to_sparse(),
-        torch.eye(3).to_sparse_csr(),
-        torch.quantize_per_tensor(torch.randn(4), 0.1, 2, torch.qint8),
-        torch.tensor([1.0, math.nan, -0.0], dtype=torch.bfloat16),
-    ],
-    ids=str,
-)
-def test_tensors_of_every_kind_keep_bits_and_layout(tensor, tmp_path):
+TENSORS = {
+    "view": torch.arange(12.0).reshape(3, 4).t()[1:, ::2],
+    "expanded": torch.ones(2, 1).expand(2, 5),
+    "empty": torch.empty(0, 3),
+    "conjugated": torch.tensor([1 + 2j, 3 - 4j]).conj(),
+    "meta": torch.ones(2, device="meta"),
+    "coo": torch.eye(3).to_sparse(),
+    "csr": torch.eye(3).to_sparse_csr(),
+    "quantized": torch.quantize_per_tensor(torch.tensor([0.5, -1.6]), 0.1, 2, torch.qint8),
+    "bfloat16": torch.tensor([1.0, math.nan, -0.0], dtype=torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("kind", TENSORS)
+def test_tensors_of_every_kind_keep_bits_and_layout(kind, tmp_path):
+    tensor = TENSORS[kind]
     found = open_graph(saved(graph_of(TensorValue(tensor)), tmp_path)).graph.nodes[1].args[0].tensor
     assert (found.dtype, found.layout, found.shape) == (tensor.dtype, tensor.layout, tensor.shape)
     assert found.is_conj() == tensor.is_conj()
