@@ -17,7 +17,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format-check lint types clean fuzz bench-reading golden released
+.PHONY: help demo test conformance check format-check lint types clean fuzz bench bench-reading golden released
 
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
@@ -64,7 +64,7 @@ golden: $(INSTALLED)
 	$(BIN)/python -m pytest tests/emit/test_golden.py --update-golden
 
 released: $(INSTALLED)
-	$(BIN)/python -c "from fx2py.artifact.manifest import VERSION; from fx2py.emit.carried import write_release; write_release(VERSION)"
+	$(BIN)/python -m tests.artifact.released
 
 format-check: $(INSTALLED)
 	$(BIN)/black --check --quiet fx2py tests examples

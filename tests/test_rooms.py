@@ -12,20 +12,9 @@ import fx2py
 
 PACKAGE = Path(fx2py.__file__).parent
 ORDER = (
-    *(
-        "errors",
-        "collector",
-        "graph",
-        "runtime",
-        "runtime_sizes",
-        "runtime_checks",
-        "read",
-        "trust",
-        "program",
-        "emit",
-        "artifact",
-    ),
-    *("replay", "compile", "compare", "bench", "integrations", "api", "cli", "__main__"),
+    *("errors", "collector", "graph", "runtime", "runtime_sizes", "runtime_checks", "read", "trust"),
+    *("program", "emit", "artifact", "replay", "compile", "compare", "bench", "integrations", "api"),
+    *("cli", "__main__"),
 )
 """Each room may import itself and what stands before it."""
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -170,7 +170,7 @@ class Artifact:
         from fx2py.artifact.compiled_calls import replacements
 
         table = submodule_table(bound)
-        names = [entry.name for entry in self.manifest.submodules if entry.index is not None]
+        names = self.manifest.slots
         generated = {name: piece for name, piece in zip(names, table, strict=True) if name not in replaced}
         try:
             made = replacements(compiled, self.compiled_files, self.tensors, generated)

@@ -27,6 +27,7 @@ from fx2py.program.liveness import leaves, values_of
 from fx2py.program.memory import planned_peak
 from fx2py.program.options import GenerateOptions
 from fx2py.read.origin import printable
+from fx2py.trust import operators
 
 SCHEMA = 2
 """2 has ``compiled``; 1 is read as it is."""
@@ -122,6 +123,11 @@ class Manifest:
     fx2py: str = VERSION
     torch: str = torch.__version__
     schema: int = SCHEMA
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The names of the submodules in the table that the code calls, in order."""
+        return tuple(entry.name for entry in self.submodules if entry.index is not None)
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as plain JSON data, in a fixed order of keys."""
@@ -265,10 +271,9 @@ def _targets(program: Program) -> Iterator[TargetEntry]:
         yield TargetEntry(name, calls, library)
 
 
-_PROVIDED = frozenset({"torch", "python", "builtins", "operator", "math", "collections", "functools"})
-_TORCH_NAMESPACES = frozenset(
-    {"aten", "prim", "prims", "higher_order", "inductor", "quantized", "_c10d_functional"}
-)
+_STANDARD_LIBRARY = frozenset({"builtins", "operator", "math", "collections", "functools"})
+_PROVIDED = _STANDARD_LIBRARY | {"torch", "python"}
+_TORCH_NAMESPACES = operators.NAMESPACES | {"prim", "higher_order"}
 
 
 def _target(target: Name | OpName | EnumMember) -> tuple[str, str]:
@@ -277,6 +282,4 @@ def _target(target: Name | OpName | EnumMember) -> tuple[str, str]:
         return target.path, "torch" if target.namespace in _TORCH_NAMESPACES else target.namespace
     name = target.cls if isinstance(target, EnumMember) else target
     root = name.module.partition(".")[0]
-    return name.path, (
-        "python" if root in ("builtins", "operator", "math", "collections", "functools") else root
-    )
+    return name.path, "python" if root in _STANDARD_LIBRARY else root

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fx2py.cli import launch, render
+from fx2py.cli import launch, render, terminal
 from fx2py.cli.bench import bench
 from fx2py.cli.diff import diff
 from fx2py.cli.gen import gen
@@ -32,7 +32,7 @@ for command in (gen, run, diff, bench, split):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"fx2py {version('fx2py')}")
+        terminal.write(f"fx2py {version('fx2py')}\n")
         raise typer.Exit
 
 
@@ -56,9 +56,7 @@ def main() -> None:
     try:
         launch.speak_as_launched()
         app()
-    except (
-        Exception
-    ) as fault:  # the outermost boundary: whatever comes here becomes a message, never a traceback
+    except Exception as fault:  # the outermost boundary: a user gets a message, never a traceback
         if DEBUG in sys.argv[1:]:
             raise
         known = fault if isinstance(fault, Fx2pyError) else InternalError(f"{type(fault).__name__}: {fault}")

@@ -75,13 +75,17 @@ def _entered(error: Exception, execute: Callable[..., Any]) -> bool:
 
 def bindings(artifact: Artifact, execute: Callable[..., Any]) -> tuple[tuple[str, str], ...]:
     """Each submodule with the way that it is called."""
-    names = [entry.name for entry in artifact.manifest.submodules if entry.index is not None]
-    return tuple((name, _manner(bound)) for name, bound in zip(names, submodule_table(execute), strict=False))
+    table = submodule_table(execute)
+    manners = [_manner(bound) for bound in table]
+    if artifact.manifest.compiled is not None:
+        from fx2py.artifact.compiled_calls import is_compiled
+
+        pairs = zip(table, manners, strict=True)
+        manners = ["compiled code" if is_compiled(bound) else manner for bound, manner in pairs]
+    return tuple(zip(artifact.manifest.slots, manners, strict=False))
 
 
 def _manner(bound: Any) -> str:
-    if getattr(bound, "__module__", "") == "fx2py.artifact.compiled_calls":
-        return "compiled code"
     if isinstance(bound, FunctionType):
         return "generated function"
     if inspect.ismethod(bound) and isinstance(bound.__self__, torch.nn.Module):

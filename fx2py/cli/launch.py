@@ -10,7 +10,15 @@ from fx2py.cli import terminal
 from fx2py.cli.locate import newest_folder
 from fx2py.errors import ReplayError
 from fx2py.replay.alone import Alone
-from fx2py.replay.launcher import PLACE, Rank, check_ranks, every_path, is_torchrun, launched_rank, own_path
+from fx2py.replay.launcher import (
+    PLACEHOLDER,
+    Rank,
+    check_ranks,
+    every_path,
+    is_torchrun,
+    launched_rank,
+    own_path,
+)
 
 if TYPE_CHECKING:
     from fx2py.replay.distributed import World
@@ -28,7 +36,7 @@ def asked_rank(*paths: Path | None) -> Rank | None:
 
     The variables alone ask for nothing: clusters set them for every process.
     """
-    asked = is_torchrun() or any(PLACE in str(path) for path in paths)
+    asked = is_torchrun() or any(PLACEHOLDER in str(path) for path in paths)
     return launched_rank() if asked else None
 
 
@@ -70,8 +78,8 @@ def own_input(path: Path | None, rank: Rank | None) -> Path | None:
 
 def own_output(path: Path | None, rank: Rank | None) -> Path | None:
     """A file to write; raises ReplayError where every rank would write the same."""
-    if path is not None and rank is not None and rank.size > 1 and PLACE not in str(path):
-        each = path.with_name(f"{path.stem}.rank{PLACE}{path.suffix}")
+    if path is not None and rank is not None and rank.size > 1 and PLACEHOLDER not in str(path):
+        each = path.with_name(f"{path.stem}.rank{PLACEHOLDER}{path.suffix}")
         raise ReplayError(f"each of {rank.size} ranks would write {path}.", f"Name a file a rank: '{each}'.")
     return own_input(path, rank)
 

@@ -1,4 +1,4 @@
-"""What each command prints, by way of ``terminal``; no other module prints.
+"""What ``run``, ``diff`` and ``bench`` show, and what every command says beside its result.
 
 Results go to stdout, progress and faults to stderr. Colour and live progress appear on a terminal only; rich follows
 ``NO_COLOR`` and ``TERM``. Tables fit 80 columns.

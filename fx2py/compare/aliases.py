@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fx2py.compare.leaves import leaves_with_paths
-from fx2py.graph.tensors import has_plain_storage
+from fx2py.graph.tensors import has_plain_storage, storage_of
 
 
 def alias_labels(named: Mapping[str, torch.Tensor], result: Any) -> dict[str, str]:
@@ -37,4 +37,4 @@ def alias_labels(named: Mapping[str, torch.Tensor], result: Any) -> dict[str, st
 def _storage(tensor: torch.Tensor) -> int | None:
     if not has_plain_storage(tensor) or not tensor.untyped_storage().nbytes():
         return None
-    return int(tensor.untyped_storage()._cdata)
+    return storage_of(tensor)

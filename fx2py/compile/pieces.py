@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from fx2py.artifact.machine import this_machine
 from fx2py.compile.inductor import compiled_bytes
 from fx2py.compile.symbolic import Arguments, fake_arguments
 from fx2py.compile.trace import NotCompiledError, Traced, storages, trace
-from fx2py.errors import ReplayError, SplitError
+from fx2py.errors import Fx2pyError, ReplayError, SplitError
 from fx2py.graph.data import GraphData
 from fx2py.replay.inputs import Inputs
 from fx2py.trust import Policy
@@ -74,17 +75,13 @@ class _Code:
     mode: FakeTensorMode
 
     @property
-    def slots(self) -> list[str]:
-        return [entry.name for entry in self.artifact.manifest.submodules if entry.index is not None]
-
-    @property
     def pieces(self) -> list[str]:
         return [entry.name for entry in self.artifact.manifest.submodules if entry.mode == "function"]
 
     def piece(self, name: str, tensors: Mapping[str, torch.Tensor]) -> Callable[..., Any]:
         """One piece as generated, bound to ``tensors``."""
         table = submodule_table(self.bind_to(tensors, {}))
-        found: Callable[..., Any] = table[self.slots.index(name)]
+        found: Callable[..., Any] = table[self.artifact.manifest.slots.index(name)]
         return found
 
     def recorded_calls(self, arguments: Arguments) -> _Calls:
@@ -92,11 +89,14 @@ class _Code:
         calls = _Calls(tuple(self.tensors.values()))
         bound = self.bind_to(self.tensors, {})
         table = submodule_table(bound)
-        table[:] = [calls.recording(name, piece) for name, piece in zip(self.slots, table, strict=False)]
+        named = zip(self.artifact.manifest.slots, table, strict=True)
+        table[:] = [calls.recording(name, piece) for name, piece in named]
         args, kwargs = arguments
         try:
             with ordinary_state(), self.mode:
                 bound(*args, **kwargs)
+        except Fx2pyError:
+            raise
         except Exception as error:  # whatever a graph raises on these shapes is no fault of fx2py
             raise ReplayError(
                 f"the graph cannot be run on shapes alone, as compiling needs: {_first_line(error)}",
@@ -107,12 +107,8 @@ class _Code:
     def traced(self, name: str, args: tuple[Any, ...]) -> Traced:
         """A piece as operators; raises NotCompiledError."""
         inputs = [_fresh(value, self.mode) for value in args]
-        try:
+        with _reasons():
             return trace(partial(self.piece, name), inputs, self.tensors, self.mode)
-        except NotCompiledError:
-            raise
-        except Exception as error:  # whatever tracing raises, the generated code is there
-            raise NotCompiledError(_first_line(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +148,17 @@ class _Calls:
             return result
 
         return call
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Whatever tracing or compiling raises is the reason why a piece stays generated code."""
+    try:
+        yield
+    except NotCompiledError:
+        raise
+    except Exception as error:  # torch's tracers and compilers raise errors of any type
+        raise NotCompiledError(_first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -197,10 +204,8 @@ class _Compiling:
         )
 
     def _code(self, traced: Traced) -> bytes:
-        try:
+        with _reasons():
             return compiled_bytes(traced, self.code.mode)
-        except Exception as error:  # whatever a compiler raises, the generated code is there
-            raise NotCompiledError(_first_line(error)) from error
 
     def _file(self, content: bytes) -> str:
         file = f"{COMPILED}/{hashlib.sha256(content).hexdigest()[:16]}.bin"

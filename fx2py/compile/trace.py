@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from fx2py.artifact.compiled import TensorSpec
 from fx2py.artifact.compiled_calls import is_ordinary, ordinary_state
+from fx2py.graph.tensors import storage_of
 
 Piece = Callable[..., Any]
 Rebind = Callable[[Mapping[str, torch.Tensor]], Piece]
@@ -140,8 +141,8 @@ _WRITES_STATISTICS = frozenset(
 
 
 def storages(values: Iterable[Any]) -> set[int]:
-    """The memory that tensors lie in, by its address."""
-    return {value.untyped_storage()._cdata for value in values if isinstance(value, torch.Tensor)}
+    """The storages of the tensors among some values."""
+    return {storage_of(value) for value in values if isinstance(value, torch.Tensor)}
 
 
 def _pruned(

@@ -16,7 +16,7 @@ from fx2py import runtime, runtime_checks, runtime_sizes
 
 Part = Literal["loading", "checking"]
 
-_RELEASED = pathlib.Path(__file__).with_name("released.txt")
+RELEASED = pathlib.Path(__file__).with_name("released.txt")
 _MARKER = "# --- what is copied starts here ---\n"
 _NOT_CARRIED = ("from __future__ ", "from fx2py")
 RULE = "# " + "-" * 86
@@ -53,26 +53,10 @@ def fingerprint(part: Part) -> tuple[int, str]:
     return len(carried), _digest(carried)
 
 
-def release_lines(version: str) -> list[str]:
-    """The lines of ``released.txt`` with today's texts as those of ``version``."""
-    others = [line for line in _lines() if line.split()[1] != version]
-    parts: tuple[Part, ...] = ("loading", "checking")
-    return [*others, *[" ".join((part, version, *map(str, fingerprint(part)))) for part in parts]]
-
-
-def write_release(version: str) -> None:
-    """Record today's texts as those of a release."""
-    _RELEASED.write_text("\n".join(release_lines(version)) + "\n", encoding="utf-8")
-
-
 @functools.cache
 def _released(part: Part) -> tuple[tuple[int, str], ...]:
-    rows = (line.split() for line in _lines())
+    rows = (line.split() for line in RELEASED.read_text(encoding="utf-8").splitlines())
     return tuple((int(length), digest) for kind, _, length, digest in rows if kind == part)
-
-
-def _lines() -> list[str]:
-    return _RELEASED.read_text(encoding="utf-8").splitlines()
 
 
 def _digest(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Copies of tensors that keep what tensors share: two views of one storage stay two views of one storage."""
+"""What tensors share, and copies that keep it: two views of one storage stay two views of one storage."""
 
 from __future__ import annotations
 
@@ -59,6 +59,11 @@ class TensorCopies:
             flat = _bytes_of(storage)
             self._storages[key] = (storage, flat.to(self._device or storage.device, copy=True))
         return self._storages[key][1]
+
+
+def storage_of(tensor: torch.Tensor) -> int:
+    """What identifies the storage of a tensor as long as it lives: two tensors share it where this is equal."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _has_autograd(device: torch.device) -> bool:

@@ -8,11 +8,12 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class GenerateOptions:
-    """``comments``: lead back to the model. ``exact_ops``: keep every overload. ``keep_submodules``: do not flatten.
+    """How the code of a graph is generated.
 
-    ``optimize``: leave out what provably changes nothing.
-    ``split_at``: operators or modules at which the graph is first cut into pieces, which are then kept as functions.
-    ``compile``: the compiler of the pieces, ``"inductor"``; they are kept as functions then, too.
+    ``comments`` lead back to the model; ``exact_ops`` keeps every overload; ``keep_submodules`` keeps nested graphs as
+    functions; ``optimize`` leaves out, or computes once, what provably changes nothing. ``split_at`` names operators or
+    modules at which the graph is first cut into pieces; ``compile`` is the compiler of the pieces. Pieces are kept as
+    functions.
     """
 
     comments: bool = True

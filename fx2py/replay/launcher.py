@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fx2py.errors import ReplayError
 
-PLACE = "{rank}"
+PLACEHOLDER = "{rank}"
 """Stands in a path for the number of a rank."""
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -44,7 +44,7 @@ def is_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
 
 def own_path(path: Path, rank: Rank | None) -> Path:
     """``path`` with the number of the rank in its place; raises ReplayError where there is a place but no rank."""
-    if PLACE not in str(path):
+    if PLACEHOLDER not in str(path):
         return path
     if rank is None:
         raise ReplayError(
@@ -57,7 +57,7 @@ def own_path(path: Path, rank: Rank | None) -> Path:
 def check_ranks(path: Path, rank: Rank) -> None:
     """Raise ReplayError where there is a file for a rank that does not run: the graphs are of a larger world."""
     surplus = _numbered(path, rank.size)
-    if PLACE in str(path) and surplus.exists():
+    if PLACEHOLDER in str(path) and surplus.exists():
         raise ReplayError(
             f"{surplus} is there too, but the launcher started only {rank.size} ranks.",
             "Start as many processes as the graphs were captured with.",
@@ -66,7 +66,7 @@ def check_ranks(path: Path, rank: Rank) -> None:
 
 def every_path(path: Path) -> Iterator[Path]:
     """``path`` for rank 0, 1, ... as far as there are files; raises ReplayError where there is none."""
-    if PLACE not in str(path):
+    if PLACEHOLDER not in str(path):
         yield path
         return
     rank = 0
@@ -78,4 +78,4 @@ def every_path(path: Path) -> Iterator[Path]:
 
 
 def _numbered(path: Path, index: int) -> Path:
-    return Path(str(path).replace(PLACE, str(index)))
+    return Path(str(path).replace(PLACEHOLDER, str(index)))

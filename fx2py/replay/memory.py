@@ -10,6 +10,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from fx2py.graph.tensors import storage_of
+
 
 def measured_peak(execute: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
     """The largest number of bytes that the tensors made by one call took at once, counted after each operator.
@@ -39,11 +41,11 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         self._own = {key: entry for key, entry in self._own.items() if not _is_freed(entry[0])}
-        given = {_key(tensor) for tensor in _dense((args, kwargs))}
+        given = {storage_of(tensor) for tensor in _dense((args, kwargs))}
         self._others |= given - self._own.keys()
         result = func(*args, **kwargs)
         for tensor in _dense(result):
-            key = _key(tensor)
+            key = storage_of(tensor)
             if key not in self._others and key not in self._own:
                 storage = tensor.untyped_storage()
                 self._own[key] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
@@ -54,10 +56,6 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _dense(tree: Any) -> list[torch.Tensor]:
     leaves = tree_leaves(tree)
     return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided]
-
-
-def _key(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
 
 
 def _is_freed(storage: StorageWeakRef) -> bool:

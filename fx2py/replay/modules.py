@@ -80,17 +80,5 @@ class Modules:
         return {name: None if tensor is None else self._tensors(tensor) for name, tensor in tensors.items()}
 
 
-def rebuild_module(
-    record: ModuleRecord, policy: Policy, device: torch.device | None = None
-) -> torch.nn.Module:
-    """The module of one record on its own; see ``Modules``."""
-    tensors = _same if device is None else TensorCopies(device)
-    return Modules(policy, device, tensors)(record)
-
-
-def _same(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor
-
-
 def _no_attribute(path: str) -> Any:
     raise ReplayError(f"a module's attribute refers to {path!r}, which only a graph can do.")

@@ -11,8 +11,9 @@ import torch
 
 import fx2py
 from fx2py.artifact.manifest import SCHEMA, VERSION
-from fx2py.emit import carried
+from fx2py.emit.carried import RELEASED
 from fx2py.errors import ArtifactError
+from tests.artifact.released import with_this_release
 
 OLDER = Path(__file__).parents[1] / "golden" / "schema_1"
 
@@ -60,5 +61,10 @@ def test_an_older_runtime_with_one_sign_changed_is_not_an_older_runtime(tmp_path
 
 
 def test_what_files_carry_today_is_recorded_as_that_of_this_release() -> None:
-    recorded = Path(carried.__file__).with_name("released.txt").read_text().splitlines()
-    assert recorded == carried.release_lines(VERSION), "run `make released`"
+    recorded = RELEASED.read_text().splitlines()
+    assert recorded == with_this_release(recorded), "run `make released`"
+
+
+def test_the_release_is_the_one_that_the_package_names() -> None:
+    project = (Path(fx2py.__file__).parents[1] / "pyproject.toml").read_text()
+    assert f'\nversion = "{VERSION}"\n' in project

@@ -19,6 +19,7 @@ import fx2py
 from fx2py import Artifact, Policy
 from fx2py.artifact import submodule_table
 from fx2py.artifact.compiled_calls import is_compiled
+from fx2py.cli.call import bindings
 from tests.compile.models import OPTIONS, Waves, waves
 
 X = torch.linspace(-3, 3, 40).view(5, 8)
@@ -56,9 +57,8 @@ def without_gradients() -> Iterator[None]:
 
 def compiled_names(artifact: Artifact, **how: object) -> list[str]:
     """The submodules that run as compiled code when the artifact is bound."""
-    names = [entry.name for entry in artifact.manifest.submodules]
     table = submodule_table(artifact.bind(**how))
-    return [name for name, bound in zip(names, table, strict=True) if is_compiled(bound)]
+    return [name for name, bound in zip(artifact.manifest.slots, table, strict=True) if is_compiled(bound)]
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -86,6 +86,7 @@ def test_pieces_that_repeat_each_other_share_one_file_and_weights_stay_in_one_pl
 
 def test_compiled_pieces_compute_what_the_generated_ones_do(artifact: Artifact) -> None:
     assert compiled_names(artifact) == ALL
+    assert bindings(artifact, artifact.bind()) == tuple((name, "compiled code") for name in ALL)
     torch.testing.assert_close(artifact.bind()(X), artifact.without_compiled().bind()(X))
 
 

@@ -4,6 +4,8 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from torch import fx
 
 import fx2py
 from fx2py.errors import ReplayError, UntrustedTargetError
@@ -100,3 +102,13 @@ def test_an_unknown_class_is_listed_and_refused(saved, suffix):
         artifact.bind()
     assert "policy=Policy(classes={'away_library.Layer'})" in caught.value.hint
     assert "away_library" not in sys.modules
+
+
+def test_operators_that_torch_itself_registers_require_nothing():
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    quantized = graph.call_function(torch.ops.quantization._FloatToBfloat16Quantized.default, (x,))
+    graph.output(quantized)
+    manifest = fx2py.generate(fx.GraphModule({}, graph)).manifest
+    assert [target.library for target in manifest.targets] == ["torch"]
+    assert manifest.requires == ()

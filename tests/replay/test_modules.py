@@ -11,9 +11,10 @@ from torch import nn
 
 from fx2py.errors import ReplayError, UntrustedTargetError
 from fx2py.graph.data import ModuleRecord
+from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Name, TensorValue
 from fx2py.read import open_graph
-from fx2py.replay.modules import rebuild_module
+from fx2py.replay.modules import Modules
 from fx2py.trust import Policy
 
 X, IMAGE, SEQUENCE = torch.randn(4, 6), torch.randn(2, 4, 8, 8), torch.randn(3, 5, 6)
@@ -47,6 +48,11 @@ MODULES: list[tuple[nn.Module, torch.Tensor]] = [
     (nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), SEQUENCE),
     (nn.TransformerEncoderLayer(6, 2, 8, activation=torch.nn.functional.gelu), SEQUENCE),
 ]
+
+
+def rebuild_module(record: ModuleRecord, policy: Policy, device: torch.device | None = None) -> nn.Module:
+    tensors = TensorCopies(device) if device else lambda tensor: tensor
+    return Modules(policy, device, tensors)(record)
 
 
 def recorded(module: nn.Module) -> ModuleRecord:

@@ -7,8 +7,7 @@ they lie in one storage.
 
 from __future__ import annotations
 
-import torch
-
+from fx2py.graph.tensors import storage_of
 from fx2py.graph.values import GETITEM, OpName, Ref
 from fx2py.program.ir import (
     CHECK_INPUTS,
@@ -103,11 +102,6 @@ class Sharing:
         joined = [*([] if target is None else [target]), *names]
         for name in joined[1:]:
             self._parents[self.class_of(name)] = self.class_of(joined[0])
-
-
-def storage_of(tensor: torch.Tensor) -> int:
-    """What two tensors have in common that lie in one storage."""
-    return int(tensor.untyped_storage()._cdata)
 
 
 def overload_name(statement: Statement) -> str:
