@@ -9,6 +9,7 @@ from collections.abc import Callable
 import black
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import fx, nn
 
 import fx2py
@@ -133,7 +134,61 @@ def pieces() -> Artifact:
     return fx2py.generate(fx.GraphModule(root, graph), options=GenerateOptions(keep_submodules=True))
 
 
-CASES = (literals, layers, branches, pieces)
+class Positions(nn.Module):
+    """Two values that depend on no input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.ones(6, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = F.embedding(torch.arange(2, device=x.device), self.table)
+        columns = torch.arange(4, device=x.device).cos()
+        return x * rows + columns
+
+
+def once() -> Artifact:
+    """A function whose results are kept from one call to the next, and the tuple that it returns."""
+    artifact = fx2py.generate(
+        torch.export.export(Positions(), (torch.ones(2, 4),)), options=GenerateOptions(optimize=True)
+    )
+    assert "def compute_once(" in artifact.source
+    assert "return (table,), (embedding, cos)" in artifact.source
+    return artifact
+
+
+def handed_over() -> Artifact:
+    """Pieces that free their arguments before they end, so that the caller hands them over."""
+
+    def forward(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        left, right = torch.relu(torch.cat((x, y))).chunk(2)
+        return torch.sigmoid(left.exp() + right)
+
+    options = GenerateOptions(split_at=("aten::cat", "aten::exp"))
+    artifact = fx2py.generate(fx.symbolic_trace(forward), options=options)
+    assert "(moved.pop(0))" in artifact.source and "(moved_1.pop(0), moved_1.pop(0))" in artifact.source
+    return artifact
+
+
+def objects() -> Artifact:
+    """Modules that are handed to functions as objects, beside one that is only called, and a tensor read anew."""
+    root = nn.Module()
+    root.first, root.second, root.called = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    first = graph.call_function(applied, (graph.get_attr("first"), graph.call_module("called", (x,))))
+    second = graph.call_function(applied, (graph.get_attr("second"), first))
+    graph.output((second, graph.get_attr("first.weight")))
+    artifact = fx2py.generate(fx.GraphModule(root, graph))
+    assert 'renamed, ["first", "second"]' in artifact.source
+    return artifact
+
+
+def applied(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return module(x)
+
+
+CASES = (literals, layers, branches, pieces, once, handed_over, objects)
 
 
 def unnoticed(artifact: Artifact, step: int) -> list[str]:
