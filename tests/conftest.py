@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 import fx2py
 from fx2py.trust import Policy
-from tests.checking import assert_same_behaviour, reference
+from tests.checking import assert_same_behaviour, outcome, reference
 from tests.corpus.doors import DOORS
 
 
@@ -21,7 +21,8 @@ def assert_exact(tmp_path) -> Callable[..., Any]:
     """A check that the code generated for a graph behaves as the graph does, live and through saved files.
 
     ``through`` names the formats of the files (``.pt`` or ``.pt2`` unless told); ``policy`` admits what a file may
-    use beyond torch. Returns the artifact of the live object.
+    use beyond torch; ``raises`` is the type of the exception that the graph itself raises, if any. Returns the artifact
+    of the live object.
     """
 
     def check(
@@ -29,9 +30,11 @@ def assert_exact(tmp_path) -> Callable[..., Any]:
         *args: Any,
         through: Iterable[str] | None = None,
         policy: Policy | None = None,
+        raises: type[BaseException] | None = None,
         **kwargs: Any,
     ) -> Any:
         pristine = copy.deepcopy(source)
+        assert outcome(reference(copy.deepcopy(pristine)), args, kwargs, seed=0).error is raises
         if through is None:
             through = ["pt2"] if isinstance(source, ExportedProgram) else ["pt"]
         paths = [DOORS[door](source, tmp_path) for door in through]

@@ -24,6 +24,15 @@ def call_graph(function: Callable[..., Any] | str, *args: Any, **kwargs: Any) ->
     return fx.GraphModule(nn.Module(), graph)
 
 
+def lazily(function: Callable[..., Any], *args: Any) -> fx.GraphModule:
+    """A graph of one call as ``call_graph`` makes it, of arguments that torch.fx need not be able to print."""
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    filled = fx.node.map_aggregate(args, lambda leaf: x if leaf is X else leaf)
+    graph.output(graph.call_function(function, filled))
+    return module_of(graph)
+
+
 def output_graph(result: Any) -> fx.GraphModule:
     """A graph that returns ``result``, in which every ``X`` stands for its one input ``x``."""
     graph = fx.Graph()

@@ -9,6 +9,7 @@ from torch.nn.utils import parametrizations
 
 import fx2py
 from fx2py.errors import Fx2pyError, UnsupportedGraphError
+from fx2py.trust import Policy
 from tests.checking import assert_same_behaviour, reference
 from tests.edge_cases.building import module_of
 
@@ -108,7 +109,7 @@ def test_global_hook_runs(assert_exact):
         lambda module, args, result: result + 1 if isinstance(module, nn.Linear) else None
     )
     try:
-        assert_exact(fx.symbolic_trace(Hooked()), torch.ones(2, 3), through=[])
+        assert_exact(fx.symbolic_trace(Hooked()), torch.ones(2, 3), through=["fx2py"])
     finally:
         handle.remove()
 
@@ -147,7 +148,8 @@ def test_call_of_a_class_that_overrides_it(assert_exact):
     graph.output(graph.call_module("leaf", (graph.placeholder("x"),)))
     root = nn.Module()
     root.leaf = CallsItself()
-    assert_exact(fx.GraphModule(root, graph), torch.ones(2), through=[])
+    policy = Policy(classes=frozenset({f"{__name__}.CallsItself"}))
+    assert_exact(fx.GraphModule(root, graph), torch.ones(2), policy=policy)
 
 
 def test_forward_set_on_the_instance_is_called(assert_exact):

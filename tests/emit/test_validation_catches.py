@@ -166,7 +166,8 @@ def handed_over() -> Artifact:
 
     options = GenerateOptions(split_at=("aten::cat", "aten::exp"))
     artifact = fx2py.generate(fx.symbolic_trace(forward), options=options)
-    assert "(moved.pop(0))" in artifact.source and "(moved_1.pop(0), moved_1.pop(0))" in artifact.source
+    assert "(moved.pop(0))" in artifact.source
+    assert "(moved_1.pop(0), moved_1.pop(0))" in artifact.source
     return artifact
 
 

@@ -175,7 +175,7 @@ def tagged(cases: Mapping[str, tuple[type, Codec]], is_json: Callable[[Any], boo
         if is_json(value):
             return value
         if type(value) not in by_type:
-            raise Unwritable(f"holds a {_description(value)}, which no file can hold")
+            raise Unwritable(f"holds {_description(value)}, which no file can hold")
         tag, codec = by_type[type(value)]
         return [tag, codec.encode(value, tables)]
 
@@ -196,7 +196,7 @@ def _json_scalar(data: Any, is_json: Callable[[Any], bool]) -> Any:
 
 
 def _description(value: Any) -> str:
-    return getattr(value, "description", "") or type(value).__name__
+    return getattr(value, "description", "") or f"a {type(value).__name__}"
 
 
 def _items(data: Any) -> list[Any]:
