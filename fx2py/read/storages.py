@@ -154,7 +154,9 @@ def _bytes_at(data: Data, start: int, size: int) -> torch.UntypedStorage:
     if size == 0:
         return torch.empty(0, dtype=torch.uint8).untyped_storage()
     if type(data) is bytes:
-        return torch.frombuffer(bytearray(data[start : start + size]), dtype=torch.uint8).untyped_storage()
+        return torch.frombuffer(
+            bytearray(memoryview(data)[start : start + size]), dtype=torch.uint8
+        ).untyped_storage()
     view = torch.frombuffer(data, dtype=torch.uint8, count=size, offset=start)
     return (view if view.data_ptr() % _ALIGNMENT == 0 else view.clone()).untyped_storage()
 

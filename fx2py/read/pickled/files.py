@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,11 @@ from fx2py.read.origin import printable, sha256_of
 from fx2py.read.pickled.contents import graphs_in, sample_inputs
 from fx2py.read.pickled.modules import Modules
 from fx2py.read.pickled.records import Built
-from fx2py.read.pickled.stream import read_pickle
+from fx2py.read.pickled.stream import Data, read_pickle
 from fx2py.read.storages import ArchiveStorages, StreamStorages, is_stream, read_stream
 
 _ROOT, BYTE_ORDER = "data.pkl", "byteorder"
+_MAPPED_FROM = 1 << 18
 
 
 def read_checkpoint(path: Path, *, model: str | None = None) -> GraphData:
@@ -44,14 +46,21 @@ def check_byte_order(archive: Archive) -> None:
 
 def read_pickled(path: Path, *, model: str | None = None) -> GraphData:
     """The GraphModule in a pickle or an older stream of ``torch.save``; UnknownFormatError for anything else."""
-    with path.open("rb") as file:
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    data = _contents(path)
     with faults_of(path):
         if is_stream(data):
             root, storages = read_stream(data)
             return graph_data(path, "torch.save", root, Modules(storages), model)
         root, _ = read_pickle(data)
         return graph_data(path, "pickle", root, Modules(StreamStorages()), model)
+
+
+def _contents(path: Path) -> Data:
+    """The bytes of a file; a large one is mapped, so that its tensors share the memory of the file."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size > _MAPPED_FROM:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        return file.read(_MAPPED_FROM)
 
 
 @contextmanager

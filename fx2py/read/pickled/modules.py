@@ -165,8 +165,8 @@ def _table(state: MappingType[str, Any], name: str) -> dict[str, Any]:
 def _hooks(state: MappingType[str, Any]) -> Iterator[str]:
     """The tables of hooks that hold some, with what each hook is, as far as the file says."""
     for name in CALL_HOOKS:
-        table = state.get(name)
-        if isinstance(table, Mapping | Built) and table.pairs:
+        table: Any = state.get(name)
+        if type(table) in (Mapping, Built) and table.pairs:
             yield f"{name} ({', '.join([_hook_name(hook) for _, hook in table.pairs])})"
 
 

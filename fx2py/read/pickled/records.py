@@ -1,7 +1,11 @@
-"""What a pickle says, as records: names, calls and containers, none of them resolved, called or hashed."""
+"""What a pickle says, as records: names, calls and containers, none of them resolved, called or hashed.
+
+Most containers of a graph are empty: the items and pairs of a record share one empty tuple until the stream sets some.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,23 +14,23 @@ class PickleFault(ValueError):
     """The stream is not a pickle of protocol 2 to 5, is damaged, or asks for what no graph needs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Global:
     """A name that the stream refers to; never looked up."""
 
     module: str
     qualname: str
-    path: str = field(init=False, compare=False, repr=False)
+    path: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", f"{self.module}.{self.qualname}")
+        self.path = f"{self.module}.{self.qualname}"
 
 
 @dataclass(slots=True, eq=False)
 class Mapping:
     """A dict of the stream, as its pairs in order."""
 
-    pairs: list[tuple[Any, Any]] = field(default_factory=list)
+    pairs: Sequence[tuple[Any, Any]] = ()
 
     def by_name(self) -> dict[str, Any]:
         """The entries whose keys are strings; a later one replaces an earlier one."""
@@ -37,7 +41,7 @@ class Mapping:
 class Members:
     """A set of the stream, as its members in order."""
 
-    items: list[Any] = field(default_factory=list)
+    items: Sequence[Any] = ()
     frozen: bool = False
 
 
@@ -56,8 +60,8 @@ class Built:
     args: Any = ()
     kwargs: Any = None
     state: Any = None
-    items: list[Any] = field(default_factory=list)
-    pairs: list[tuple[Any, Any]] = field(default_factory=list)
+    items: Sequence[Any] = ()
+    pairs: Sequence[tuple[Any, Any]] = ()
 
     @property
     def path(self) -> str:

@@ -50,30 +50,51 @@ class _Machine:
         self.protocol = 0
 
     def run(self) -> Any:
-        """The object; the few operations that most of a pickle consists of are done here, without a call for each."""
+        """The object; what most of a pickle consists of is done here, without a call for each operation."""
         data, memo, stack, position = self.data, self.memo, self.stack, self.position
         for _ in range(MAX_OPCODES):
             opcode = data[position]
             position += 1
-            if opcode == _MEMOIZE:
-                memo[len(memo)] = stack[-1]
-            elif opcode == _GET:
+            if opcode == _GET:
                 stack.append(memo[data[position]])
                 position += 1
-            elif opcode == _PUT:
-                memo[data[position]] = stack[-1]
-                position += 1
-            elif opcode == _SHORT_TEXT:
-                end = position + 1 + data[position]
-                stack.append(data[position + 1 : end].decode("utf-8", "surrogatepass"))
-                position = end
+                continue
+            if opcode == _SHORT_TEXT:
+                start = position + 1
+                position = start + data[position]
+                stack.append(data[start:position].decode("utf-8", "surrogatepass"))
+            elif opcode == _TEXT:
+                start = position + 4
+                position = start + int.from_bytes(data[position:start], "little")
+                stack.append(data[start:position].decode("utf-8", "surrogatepass"))
             elif opcode == _EMPTY_TUPLE:
-                stack.append(())
+                if data[position] != _CALL:
+                    stack.append(())
+                    continue
+                stack[-1] = _called(stack[-1], ())
+                position += 1
             elif opcode == _EMPTY_DICT:
                 stack.append(Mapping())
+            elif opcode in _CALLS:
+                args = stack.pop()
+                stack[-1] = _called(stack[-1], args)
             elif opcode == _SMALL_INTEGER:
                 stack.append(data[position])
                 position += 1
+                continue
+            elif opcode == _LONG_GET:
+                stack.append(memo[int.from_bytes(data[position : position + 4], "little")])
+                position += 4
+                continue
+            elif opcode == _ONE:
+                stack[-1] = (stack[-1],)
+            elif opcode == _NONE:
+                stack.append(None)
+                continue
+            elif opcode == _MARK:
+                self.marks.append(stack)
+                self.stack = stack = []
+                continue
             elif opcode == _STOP:
                 self.position = position
                 return stack.pop()
@@ -81,6 +102,12 @@ class _Machine:
                 self.position = position
                 _HANDLER_OF_BYTE[opcode](self)
                 position, stack = self.position, self.stack
+            if data[position] == _MEMOIZE:
+                memo[len(memo)] = stack[-1]
+                position += 1
+            elif data[position] == _PUT:
+                memo[data[position + 1]] = stack[-1]
+                position += 2
         raise PickleFault(f"the pickle has more than {MAX_OPCODES} operations")
 
     def take(self, count: int) -> bytes:
@@ -121,7 +148,9 @@ class _Machine:
 _U1, _U2, _U4, _U8 = (struct.Struct(f"<{code}") for code in "BHIQ")
 _I4, _F8 = struct.Struct("<i"), struct.Struct(">d")
 _STOP, _GET, _PUT, _MEMOIZE = ord("."), ord("h"), ord("q"), 0x94
-_SMALL_INTEGER, _SHORT_TEXT, _EMPTY_TUPLE, _EMPTY_DICT = ord("K"), 0x8C, ord(")"), ord("}")
+_SHORT_TEXT, _TEXT, _EMPTY_TUPLE, _EMPTY_DICT = 0x8C, ord("X"), ord(")"), ord("}")
+_SMALL_INTEGER, _LONG_GET, _ONE, _NONE, _MARK = ord("K"), ord("j"), 0x85, ord("N"), ord("(")
+_CALL, _CALLS = ord("R"), (ord("R"), 0x81)
 _Handler: TypeAlias = "Callable[[_Machine], None]"
 
 
@@ -137,11 +166,8 @@ def _number(layout: struct.Struct) -> _Handler:
     return lambda machine: machine.stack.append(machine.number(layout))
 
 
-def _text(layout: struct.Struct) -> _Handler:
-    def push(machine: _Machine) -> None:
-        machine.stack.append(machine.take(machine.number(layout)).decode("utf-8", "surrogatepass"))
-
-    return push
+def _text(machine: _Machine) -> None:
+    machine.stack.append(machine.take(machine.number(_U8)).decode("utf-8", "surrogatepass"))
 
 
 def _bytes(layout: struct.Struct) -> _Handler:
@@ -167,12 +193,15 @@ def _tuple(count: int) -> _Handler:
     return push
 
 
-def _put(machine: _Machine) -> None:
-    machine.memo[machine.number(_U4)] = machine.stack[-1]
+def _memoize(machine: _Machine) -> None:
+    machine.memo[len(machine.memo)] = machine.stack[-1]
 
 
-def _get(machine: _Machine) -> None:
-    machine.stack.append(machine.memo[machine.number(_U4)])
+def _put(layout: struct.Struct) -> _Handler:
+    def put(machine: _Machine) -> None:
+        machine.memo[machine.number(layout)] = machine.stack[-1]
+
+    return put
 
 
 def _unknown(machine: _Machine) -> None:
@@ -193,11 +222,6 @@ def _protocol(machine: _Machine) -> None:
 def _frame(machine: _Machine) -> None:
     if machine.number(_U8) > len(machine.data) - machine.position:
         raise PickleFault(f"a frame of the pickle reaches beyond its end at byte {machine.position}")
-
-
-def _mark(machine: _Machine) -> None:
-    machine.marks.append(machine.stack)
-    machine.stack = []
 
 
 def _pop(machine: _Machine) -> None:
@@ -226,6 +250,7 @@ def _extend(machine: _Machine, items: list[Any]) -> None:
     if type(target) is list:
         target.extend(items)
     elif type(target) in (Built, Members):
+        target.items = target.items or []
         target.items.extend(items)
     else:
         raise PickleFault(f"the pickle appends to something that is no list at byte {machine.position}")
@@ -240,6 +265,7 @@ def _set_pairs(machine: _Machine, items: list[Any]) -> None:
     target = machine.stack[-1]
     if type(target) not in (Mapping, Built) or len(items) % 2:
         raise PickleFault(f"the pickle sets items of something that is no dict at byte {machine.position}")
+    target.pairs = target.pairs or []
     target.pairs.extend(zip(items[::2], items[1::2], strict=True))
 
 
@@ -260,10 +286,9 @@ def _stack_global(machine: _Machine) -> None:
     machine.push_name(module, qualname)
 
 
-def _call(machine: _Machine) -> None:
-    args, function = machine.stack.pop(), machine.stack.pop()
+def _called(function: Any, args: Any) -> Global | Built:
     is_dill = type(function) is Global and function.path in _DILL_CLASSES
-    machine.stack.append(_DILL_CLASSES[function.path](*args) if is_dill else Built(function, args))
+    return _DILL_CLASSES[function.path](*args) if is_dill else Built(function, args)
 
 
 def _dill_class(*args: Any) -> Global | Built:
@@ -313,11 +338,9 @@ def _persistent(machine: _Machine) -> None:
 _HANDLERS: dict[int, _Handler] = {
     0x80: _protocol,
     0x95: _frame,
-    ord("("): _mark,
     ord("0"): _pop,
     ord("1"): _pop_to_mark,
     ord("2"): lambda machine: machine.stack.append(machine.stack[-1]),
-    ord("N"): _constant(None),
     0x88: _constant(True),
     0x89: _constant(False),
     ord("J"): _number(_I4),
@@ -325,8 +348,7 @@ _HANDLERS: dict[int, _Handler] = {
     ord("G"): _number(_F8),
     0x8A: _integer(_U1),
     0x8B: _integer(_I4),
-    ord("X"): _text(_U4),
-    0x8D: _text(_U8),
+    0x8D: _text,
     ord("B"): _bytes(_U4),
     ord("C"): _bytes(_U1),
     0x8E: _bytes(_U8),
@@ -340,18 +362,16 @@ _HANDLERS: dict[int, _Handler] = {
     ord("s"): _set_item,
     ord("u"): lambda machine: _set_pairs(machine, machine.pop_mark()),
     ord("t"): _marked_tuple,
-    0x85: _tuple(1),
     0x86: _tuple(2),
     0x87: _tuple(3),
     ord("c"): _global,
     0x93: _stack_global,
-    ord("R"): _call,
-    0x81: _call,
     0x92: _construct,
     ord("b"): _set_state,
     ord("Q"): _persistent,
-    ord("r"): _put,
-    ord("j"): _get,
+    0x94: _memoize,
+    ord("q"): _put(_U1),
+    ord("r"): _put(_U4),
 }
 _HANDLER_OF_BYTE = [_HANDLERS.get(opcode, _unknown) for opcode in range(256)]
 """Protocols 2 to 5 without the extension registry and out-of-band buffers, which no saved graph uses."""

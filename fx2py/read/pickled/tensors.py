@@ -77,7 +77,7 @@ class Tensors:
         return _finished(_view(data, _dtype(dtype), offset, size, stride), gradient, metadata)
 
     def parameter(self, data: Any, gradient: Any, hooks: Any, state: Any = None) -> torch.Tensor:
-        return torch.nn.Parameter(self.tensor(data).detach(), requires_grad=gradient is True)
+        return torch.nn.Parameter(self.tensor(data), requires_grad=gradient is True)
 
     def of_class(self, function: Any, cls: Any, args: Any, state: Any) -> torch.Tensor:
         if type(cls) is not Global or cls.path not in _TENSOR_CLASSES:

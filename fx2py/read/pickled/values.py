@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -79,20 +79,21 @@ class Values:
         if type(obj) in _LEAVES:
             self._count += 1
             return obj  # type: ignore[no-any-return]
-        if id(obj) not in self._made:
+        known = self._made.get(id(obj))
+        if known is None:
             handler = _KINDS.get(type(obj))
             if handler is None:
                 raise PickleFault(f"an attribute holds a {type(obj).__name__}")
             before = self._count
             made = handler(self, obj)
-            self._made[id(obj)] = (obj, made, self._count - before)
+            known = self._made[id(obj)] = (obj, made, self._count - before)
         else:
-            self._count += self._made[id(obj)][2]
-            self._repeated += self._made[id(obj)][2]
+            self._count += known[2]
+            self._repeated += known[2]
         self._count += 1
         if self._repeated > _MAX_REPEATED:
             raise PickleFault("the pickle repeats parts of itself too often")
-        return self._made[id(obj)][1]
+        return known[1]
 
     def items(self, objs: Any) -> tuple[Value, ...]:
         if type(objs) not in (list, tuple):
@@ -102,7 +103,7 @@ class Values:
     def mapping(self, obj: Mapping) -> Dict:
         return Dict(self.pairs(obj.pairs))
 
-    def pairs(self, pairs: list[tuple[Any, Any]]) -> tuple[tuple[Value, Value], ...]:
+    def pairs(self, pairs: Sequence[tuple[Any, Any]]) -> tuple[tuple[Value, Value], ...]:
         return tuple([(self.value(key), self.value(item)) for key, item in pairs])
 
     def named(self, obj: Global) -> Value:
