@@ -84,20 +84,7 @@ def bench_graph(
     ``live`` is the graph as torch's own object: only then torch's callables take part, since building them from a file
     would run code of the file. ``folder`` is a generated folder whose code, edited or not, takes part as it stands.
     """
-
-    def contender(execute: Callable[..., Any], source: str | None = None) -> _Contender:
-        size = None if source is None else len(source)
-        return _Contender(partial(execute, *inputs.args, **inputs.kwargs), size)
-
-    contenders = (
-        {} if live is None else {name: _Contender(call) for name, call in by_torch(live, inputs).items()}
-    )
-    for name, (execute, source) in _by_fx2py(data, policy, device).items():
-        contenders[name] = contender(execute, source)
-    if folder is not None:
-        contenders["the folder"] = contender(folder.bind(device, policy=policy), folder.source)
-    if live is None:
-        contenders["reference run"] = contender(Reference(data, policy, device=device))
+    contenders = _contenders(data, inputs, live, folder, policy, device)
     with torch.no_grad():
         timings = interleave({name: each.call for name, each in contenders.items()}, rounds)
         peaks = {name: measured_peak(each.call, (), {}) for name, each in contenders.items()}
@@ -117,6 +104,32 @@ def bench_graph(
         for name, timing in timings.items()
     )
     return BenchReport(nodes, submodule_calls, rounds, inputs.source, rows, too_noisy(timings))
+
+
+def _contenders(
+    data: GraphData,
+    inputs: Inputs,
+    live: LiveSource | None,
+    folder: Artifact | None,
+    policy: Policy | None,
+    device: str | torch.device | None,
+) -> dict[str, _Contender]:
+    """Every way to run ``data``, by its name."""
+
+    def contender(execute: Callable[..., Any], source: str | None = None) -> _Contender:
+        size = None if source is None else len(source)
+        return _Contender(partial(execute, *inputs.args, **inputs.kwargs), size)
+
+    contenders = (
+        {} if live is None else {name: _Contender(call) for name, call in by_torch(live, inputs).items()}
+    )
+    for name, (execute, source) in _by_fx2py(data, policy, device).items():
+        contenders[name] = contender(execute, source)
+    if folder is not None:
+        contenders["the folder"] = contender(folder.bind(device, policy=policy), folder.source)
+    if live is None:
+        contenders["reference run"] = contender(Reference(data, policy, device=device))
+    return contenders
 
 
 def _count(data: GraphData, opcode: str) -> int:

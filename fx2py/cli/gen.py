@@ -14,6 +14,8 @@ from fx2py.cli.locate import default_folder
 from fx2py.errors import ArtifactError, Fx2pyError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from fx2py.artifact import Artifact, Manifest
     from fx2py.program.options import GenerateOptions
     from fx2py.trust import Policy
@@ -109,19 +111,29 @@ def gen(
     if stdout:
         render.print_source(_source(graphs[0], model, wanted))
         return
-    done: list[Generated] = []
-    faults: dict[Path, Fx2pyError] = {}
-    with render.progress("generating", len(graphs)) as advance:
-        for graph, folder in zip(graphs, folders, strict=True):
-            try:
-                artifact = _artifact(graph, model, wanted, inputs, admitted).write(folder)
-                done.append(_generated(graph, folder, artifact))
-            except Fx2pyError as fault:
-                faults[graph] = fault
-            advance(graph.name)
+    done, faults = _write_each(
+        dict(zip(graphs, folders, strict=True)),
+        lambda graph: _artifact(graph, model, wanted, inputs, admitted),
+    )
     render_code.print_generated(done, faults, as_json)
     if faults:
         raise typer.Exit(max(found.exit_code for found in faults.values()))
+
+
+def _write_each(
+    folders: Mapping[Path, Path], generate: Callable[[Path], Artifact]
+) -> tuple[list[Generated], dict[Path, Fx2pyError]]:
+    """Write each graph to its folder: those that were generated, and why others were not."""
+    done: list[Generated] = []
+    faults: dict[Path, Fx2pyError] = {}
+    with render.progress("generating", len(folders)) as advance:
+        for graph, folder in folders.items():
+            try:
+                done.append(_generated(graph, folder, generate(graph).write(folder)))
+            except Fx2pyError as fault:
+                faults[graph] = fault
+            advance(graph.name)
+    return done, faults
 
 
 def _generated(graph: Path, folder: Path, artifact: Artifact) -> Generated:

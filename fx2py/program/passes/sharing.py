@@ -1,4 +1,4 @@
-"""Which variables of a function may share memory, which memory is written to, and which leaves the function.
+"""Alias analysis: which variables of a function may share memory, which memory is written to, which leaves it.
 
 The lists below are proven by running each operator. A fresh result shares memory with nothing; what any other call
 returns may be any of its operands. A call that is on no list may also write to all of them. Weights share memory where
