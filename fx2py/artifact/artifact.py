@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from fx2py.artifact.binding_hint import binding_hint
-from fx2py.artifact.compiled import Compiled
+from fx2py.artifact.compiled import Code, Compiled
 from fx2py.artifact.execution import execute
 from fx2py.artifact.folder import put_in_place, unchanging
 from fx2py.artifact.manifest import (
@@ -92,6 +92,11 @@ class Artifact:
                 "Generate the folder again.",
             ) from None
 
+    @property
+    def code(self) -> Code:
+        """The code as compiled pieces belong to it."""
+        return Code(self.source, self.manifest.slots)
+
     def to(self, device: str | torch.device) -> Artifact:
         """This artifact with its tensors, and the devices in its code, on ``device``."""
         target = present_device(device)
@@ -131,7 +136,7 @@ class Artifact:
             return ""
         trusted = self.program is not None or (policy is not None and policy.trust_all)
         device = compiled.device if self.device is None else str(torch.empty(0, device=self.device).device)
-        return compiled.fault(self.source, device, trusted)
+        return compiled.fault(self.code, device, trusted)
 
     def without_compiled(self) -> Artifact:
         """This artifact with its generated code alone."""
@@ -171,8 +176,12 @@ class Artifact:
 
         table = submodule_table(bound)
         names = self.manifest.slots
-        generated = {name: piece for name, piece in zip(names, table, strict=True) if name not in replaced}
         try:
+            if len(names) != len(table):
+                raise ArtifactError("the manifest lists other submodules than the code has")
+            generated = {
+                name: piece for name, piece in zip(names, table, strict=True) if name not in replaced
+            }
             made = replacements(compiled, self.compiled_files, self.tensors, generated)
         except ArtifactError as error:
             _log.warning("compiled pieces not used: %s.", error)

@@ -13,6 +13,14 @@ from fx2py.artifact import signing
 from fx2py.artifact.machine import Machine, this_machine
 from fx2py.errors import admitting
 
+_NOT_AS_STORED = tuple(
+    getattr(torch._C.DispatchKey, name)
+    for name in (
+        *("Conjugate", "Negative", "ZeroTensor", "Functionalize"),
+        *("NestedTensor", "FuncTorchBatched", "FuncTorchGradWrapper", "Python"),
+    )
+)
+"""The keys of tensors whose numbers are not those in their memory, or that have none."""
 NOT_OURS = f"not compiled by this user; {admitting('trust_all', '')} loads them"
 
 
@@ -39,7 +47,7 @@ class TensorSpec:
             type(tensor) in (torch.Tensor, torch.nn.Parameter)
             and str(tensor.device) == device
             and tensor.layout == torch.strided
-            and not (tensor.is_conj() or tensor.is_neg())
+            and not any(map(torch._C._dispatch_keys(tensor).has, _NOT_AS_STORED))
             and str(tensor.dtype) == f"torch.{self.dtype}"
             and _same_sizes(tensor.shape, self.shape)
             and _same_sizes(tensor.stride(), self.stride)
@@ -69,6 +77,18 @@ class CompiledPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class Code:
+    """The code that pieces belong to: its ``source``, and the names of its submodules by their place in the table."""
+
+    source: str
+    slots: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.source.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
     """The compiled pieces of a folder, what they were compiled by and for, and the signature of who did it."""
 
@@ -82,23 +102,23 @@ class Compiled:
         files = {piece.file for piece in self.pieces}
         return f"{len(self.pieces)} pieces by {self.backend}, {len(files)} of them different"
 
-    def signed(self, source: str) -> Compiled:
-        """These pieces, signed by this user as those of ``source``; OSError when there is no place for a key."""
-        return replace(self, signature=signing.sign(self._message(source)))
+    def signed(self, code: Code) -> Compiled:
+        """These pieces, signed by this user as those of ``code``; OSError when there is no place for a key."""
+        return replace(self, signature=signing.sign(self._message(code)))
 
-    def is_ours(self, source: str) -> bool:
-        return signing.is_signed(self._message(source), self.signature)
+    def is_ours(self, code: Code) -> bool:
+        return signing.is_signed(self._message(code), self.signature)
 
-    def _message(self, source: str) -> bytes:
+    def _message(self, code: Code) -> bytes:
         """All that decides what is run and on what, so that no part of it can be put in another place."""
-        digest = hashlib.sha256(source.encode()).hexdigest()
-        return json.dumps(["fx2py", digest, asdict(replace(self, signature=""))], sort_keys=True).encode()
+        pieces = asdict(replace(self, signature=""))
+        return json.dumps(["fx2py", code.digest, code.slots, pieces], sort_keys=True).encode()
 
-    def fault(self, source: str, device: str, trusted: bool) -> str:
+    def fault(self, code: Code, device: str, trusted: bool) -> str:
         """Why these pieces are not used on this machine and device, or ''."""
         if device != self.device:
             return f"compiled for the device {self.device}"
         difference = self.machine.difference(this_machine(self.device))
         if difference:
             return difference
-        return "" if trusted or self.is_ours(source) else NOT_OURS
+        return "" if trusted or self.is_ours(code) else NOT_OURS

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch._C._dynamo.guards import GlobalStateGuard, TensorGuards
+from torch.autograd import forward_ad
 
 from fx2py.artifact.compiled import Compiled, CompiledPiece, TensorSpec
 from fx2py.artifact.kernels import Boxed, load
@@ -43,9 +44,10 @@ def replacements(
         if piece.name in generated:
             if piece.sha256 not in functions:
                 functions[piece.sha256] = load(_checked(piece, files), direct=piece.is_direct)
-            call = _Call(functions[piece.sha256], _weights(piece, tensors, compiled.device), piece.is_single)
+            weights = _weights(piece, tensors, compiled.device)
+            call = _Call(functions[piece.sha256], weights, piece.is_single)
             otherwise = notice.before(piece.name, generated[piece.name])
-            made[piece.name] = call.guarded(_Guard(piece, compiled.device, state), otherwise)
+            made[piece.name] = call.guarded(_Guard(piece, weights, compiled.device, state), otherwise)
     return made
 
 
@@ -71,18 +73,23 @@ def _weights(
 
 
 class _Guard:
-    """Whether a call is one that a piece was compiled for: ``exactly`` is quick and may miss some, ``fits`` is sure."""
+    """Whether a call is one that a piece was compiled for: ``exactly`` is quick and may miss some, ``fits`` is sure.
 
-    def __init__(self, piece: CompiledPiece, device: str, state: GlobalStateGuard) -> None:
-        self._inputs = piece.inputs
+    Both look at the arguments and the weights behind them: who sets the ``data`` of a weight makes it another tensor.
+    """
+
+    def __init__(
+        self, piece: CompiledPiece, weights: tuple[torch.Tensor, ...], device: str, state: GlobalStateGuard
+    ) -> None:
+        self._inputs = (*piece.inputs, *[spec for _, spec in piece.weights])
         self._device = device
         self.state = state.check
         with ordinary_state():
-            self.exactly = _tensor_check(piece.inputs, device)
+            self.exactly = _tensor_check(self._inputs, weights, device)
         with torch.inference_mode():
-            self.exactly_in_inference = _tensor_check(piece.inputs, device)
+            self.exactly_in_inference = _tensor_check(self._inputs, weights, device)
 
-    def fits(self, args: tuple[Any, ...]) -> bool:
+    def fits(self, args: Sequence[Any]) -> bool:
         return (
             len(args) == len(self._inputs)
             and is_ordinary()
@@ -93,10 +100,13 @@ class _Guard:
         )
 
 
-def _tensor_check(inputs: Sequence[TensorSpec | None], device: str) -> Callable[..., bool]:
-    """torch's own check of types, dtypes, devices, sizes and strides, in one call, on the arguments of a piece."""
+def _tensor_check(
+    inputs: Sequence[TensorSpec | None], weights: tuple[torch.Tensor, ...], device: str
+) -> Callable[..., bool]:
+    """torch's own check of types, dtypes, devices, sizes and strides, in one call, on what a compiled function gets."""
     tensors = [spec for spec in inputs if spec is not None]
-    examples = [_example(spec, device) for spec in tensors]
+    arguments = tensors[: len(tensors) - len(weights)]
+    examples = [*[_example(spec, device) for spec in arguments], *weights]
     sizes: list[Any] = [list(spec.shape) for spec in tensors]
     strides: list[Any] = [list(spec.stride) for spec in tensors]
     check = TensorGuards(*examples, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
@@ -132,13 +142,17 @@ class _Call:
         state, exactly, inference, fits = guard.state, guard.exactly, guard.exactly_in_inference, guard.fits
 
         def compiled_single(*args: Any) -> Any:
-            if (state() and (exactly(*args) or inference(*args))) or fits(args):
-                return function([*args, *weights])[0]
+            given = [*args, *weights]
+            is_known = exactly(*given) or inference(*given)
+            if (is_known and state() and forward_ad._current_level < 0) or fits(given):
+                return function(given)[0]
             return otherwise(*args)
 
         def compiled_several(*args: Any) -> Any:
-            if (state() and (exactly(*args) or inference(*args))) or fits(args):
-                return function([*args, *weights])
+            given = [*args, *weights]
+            is_known = exactly(*given) or inference(*given)
+            if (is_known and state() and forward_ad._current_level < 0) or fits(given):
+                return function(given)
             return otherwise(*args)
 
         return compiled_single if self._is_single else compiled_several
@@ -164,7 +178,7 @@ class _Notice:
         if torch.is_grad_enabled():
             return "compiled pieces give no gradients; call it under torch.no_grad()"
         return (
-            "it was compiled for other inputs"
+            "it was compiled for other inputs or weights"
             if is_ordinary()
             else "a mode is on that it was not compiled for"
         )
@@ -186,4 +200,5 @@ def is_ordinary() -> bool:
         or torch.get_default_dtype() is not torch.float32
         or torch._C._len_torch_dispatch_stack()
         or torch._C._functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0
     )

@@ -29,7 +29,12 @@ def is_signed(message: bytes, signature: str) -> bool:
         key = _read_key(_key_file())
     except OSError:
         return False
-    return key is not None and hmac.compare_digest(_signature(key, message), signature)
+    return key is not None and hmac.compare_digest(_signature(key, message).encode(), _bytes(signature))
+
+
+def _bytes(text: str) -> bytes:
+    """A text that a file holds, which may be any."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _signature(key: bytes, message: bytes) -> str:
@@ -42,6 +47,8 @@ def _key_file() -> Path:
         home = Path(chosen) if os.path.isabs(chosen) else Path.home() / ".local" / "state"
     except RuntimeError as error:
         raise OSError(str(error)) from None
+    if not home.is_absolute():  # a key in the current folder could be anybody's
+        raise OSError(f"the home folder {str(Path.home())!r} is no absolute path")
     return home / "fx2py" / "key"
 
 

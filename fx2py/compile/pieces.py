@@ -227,7 +227,7 @@ def _completed(artifact: Artifact, compiling: _Compiling) -> Artifact:
     machine = this_machine(compiling.device)
     compiled = Compiled(BACKEND, compiling.device, machine, pieces)
     try:
-        compiled = compiled.signed(artifact.source)
+        compiled = compiled.signed(artifact.code)
     except OSError as error:
         notes.append(f"the compiled pieces are not signed, for there is no place for a key: {error}")
     manifest = dataclasses.replace(artifact.manifest, compiled=compiled, notes=tuple(notes))

@@ -26,6 +26,12 @@ def test_a_signature_holds_for_its_message_alone() -> None:
     assert not signing.is_signed(b"message", signature[:-1])
 
 
+@pytest.mark.parametrize("text", ["\u00e9" * 64, "\ud800", "\0"])
+def test_any_text_can_stand_where_a_signature_belongs(text: str) -> None:
+    signing.sign(b"message")
+    assert not signing.is_signed(b"message", text)
+
+
 def test_without_a_key_nothing_is_signed_and_asking_makes_none(state: Path) -> None:
     assert not signing.is_signed(b"message", "0" * 64)
     assert list(state.iterdir()) == []
@@ -63,6 +69,21 @@ def test_a_relative_state_folder_is_not_the_current_one(
     monkeypatch.setenv("HOME", str(tmp_path))
     signing.sign(b"message")
     assert (tmp_path / ".local" / "state" / "fx2py" / "key").is_file()
+
+
+def test_a_key_in_the_current_folder_vouches_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    signature = signing.sign(b"message")
+    own = tmp_path / ".local" / "state"
+    own.mkdir(parents=True)
+    (tmp_path / "fx2py").rename(own / "fx2py")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", ".")
+    monkeypatch.chdir(tmp_path)
+    assert not signing.is_signed(b"message", signature)
+    with pytest.raises(OSError, match="no absolute path"):
+        signing.sign(b"message")
 
 
 def _sign(_: int) -> str:

@@ -8,12 +8,14 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.utils.flop_counter
+from torch.autograd import forward_ad
 
 import fx2py
 from fx2py import Artifact, Policy
@@ -163,6 +165,49 @@ def test_autocast_transforms_and_modes_get_generated_code(artifact: Artifact) ->
         assert torch.equal(piece(X), generated(X))
 
 
+def without_numbers(x: torch.Tensor) -> torch.Tensor:
+    return torch._efficientzerotensor(tuple(x.shape))
+
+
+def negated(x: torch.Tensor) -> torch.Tensor:
+    return torch._neg_view(x)
+
+
+def functional(x: torch.Tensor) -> torch.Tensor:
+    return torch._to_functional_tensor(x.clone())
+
+
+@pytest.mark.parametrize("change", [without_numbers, negated, functional])
+def test_tensors_whose_numbers_are_not_in_their_memory_get_generated_code(
+    change: object, artifact: Artifact
+) -> None:
+    execute, generated = artifact.bind(), artifact.without_compiled().bind()
+    torch.testing.assert_close(execute(change(X)), generated(change(X)))  # type: ignore[operator]
+
+
+def test_tangents_of_forward_differentiation_are_kept(artifact: Artifact) -> None:
+    execute, generated = artifact.bind(), artifact.without_compiled().bind()
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(X, torch.ones_like(X))
+        tangent, expected = (forward_ad.unpack_dual(each(dual)).tangent for each in (execute, generated))
+    torch.testing.assert_close(tangent, expected)
+
+
+def to_half(weight: torch.Tensor) -> torch.Tensor:
+    return weight.bfloat16()
+
+
+@pytest.mark.parametrize("change", [to_half, double, negated])
+def test_a_weight_that_became_another_kind_of_tensor_is_not_read_as_what_it_was(
+    change: object, folder: Path
+) -> None:
+    artifact = fx2py.open_artifact(folder)
+    execute, generated = artifact.bind(), artifact.without_compiled().bind()
+    for weight in artifact.tensors.values():
+        weight.data = change(weight.data)  # type: ignore[operator]
+    torch.testing.assert_close(execute(X), generated(X))
+
+
 def test_inference_mode_runs_compiled_code(artifact: Artifact, caplog: pytest.LogCaptureFixture) -> None:
     with torch.inference_mode(), caplog.at_level(logging.WARNING):
         assert torch.equal(artifact.bind()(X), fx2py.open_artifact(artifact.folder).bind()(X.clone()))
@@ -224,6 +269,43 @@ def test_what_the_manifest_says_of_compiled_code_is_signed_too(
     assert old in rest
     manifest.write_text(head + compiled + rest.replace(old, new, 1))
     assert compiled_names(fx2py.open_artifact(tmp_path / "copy")) == []
+
+
+def edited(artifact: Artifact, place: Path, edit: Callable[[dict[str, Any]], None]) -> Artifact:
+    """The artifact as it is opened once its manifest was edited."""
+    artifact.write(place)
+    manifest = json.loads((place / "manifest.json").read_text())
+    edit(manifest)
+    (place / "manifest.json").write_text(json.dumps(manifest))
+    return fx2py.open_artifact(place)
+
+
+def swap_names(manifest: dict[str, Any]) -> None:
+    one, _, two, _ = manifest["submodules"]
+    one["name"], two["name"] = two["name"], one["name"]
+
+
+def leave_one_out(manifest: dict[str, Any]) -> None:
+    manifest["submodules"][0]["index"] = None
+
+
+@pytest.mark.parametrize("edit", [swap_names, leave_one_out])
+def test_compiled_code_takes_no_other_place_than_its_own(
+    edit: Callable[[dict[str, Any]], None], artifact: Artifact, tmp_path: Path
+) -> None:
+    hostile = edited(artifact, tmp_path / "copy", edit)
+    assert hostile.compiled_fault() != ""
+    assert torch.equal(hostile.bind()(X), artifact.without_compiled().bind()(X))
+
+
+def test_a_manifest_that_lists_too_few_submodules_is_refused_even_when_trusted(
+    artifact: Artifact, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hostile = edited(artifact, tmp_path / "copy", leave_one_out)
+    hostile.bind(policy=Policy(trust_all=True))
+    assert said(caplog) == [
+        "compiled pieces not used: the manifest lists other submodules than the code has."
+    ]
 
 
 def test_code_that_was_compiled_for_other_source_is_not_used(artifact: Artifact) -> None:
