@@ -13,11 +13,13 @@ import pathlib
 import struct
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 import torch.fx
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils import _pytree as pytree
 
 # --- what is copied starts here ---
@@ -251,16 +253,23 @@ def bind_function(function: Any, tables: Mapping[str, Any]) -> Any:
 def kept_results(compute: Callable[[], Any]) -> Callable[[], Any]:
     """The results of ``compute``, which also says what tensors it read; kept until they could be other ones.
 
-    They are computed anew when a tensor that was read has been written to or moved, and in each call that records
-    gradients for one. What a mode, a transform or a capture watches is not kept.
+    They are computed anew when a tensor that was read has been written to or moved, when an optimizer has made a step,
+    for torch does not count the writes of fused ones, and in each call that records gradients for one. What a mode, a
+    transform or a capture watches is not kept.
     """
     kept: Any = None
+    steps = 0
+
+    def count_step(*step: Any) -> None:
+        nonlocal steps
+        steps += 1
 
     def compute_once() -> Any:
         nonlocal kept
+        before = steps
         if kept is not None:
             read, state, results = kept
-            if state == state_of(read) and not records_gradients(read):
+            if state == (before, state_of(read)) and not records_gradients(read):
                 return results
         read, results = compute()
         if not (
@@ -270,9 +279,11 @@ def kept_results(compute: Callable[[], Any]) -> Callable[[], Any]:
         ):
             if torch.accelerator.is_available():
                 torch.accelerator.synchronize()
-            kept = read, state_of(read), results
+            kept = read, (before, state_of(read)), results
         return results
 
+    hook = register_optimizer_step_post_hook(count_step)
+    weakref.finalize(compute_once, hook.remove)
     return compute_once
 
 

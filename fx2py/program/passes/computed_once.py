@@ -8,9 +8,9 @@ result that both share, nothing moves that
 - may share memory with what is written to, unless all that touches this memory moves;
 - reads a weight that the code may write to, itself or through an input.
 
-The runtime computes the results anew when one of the weights was written to or moved, when another default dtype or
-number of threads is set, and in each call that records gradients for one of the weights. What it cannot see is a write
-that torch does not count, one through ``.data``.
+The runtime computes the results anew when one of the weights was written to or moved, when an optimizer made a step,
+when another default dtype or number of threads is set, and in each call that records gradients for one of the weights.
+What it cannot see is a write that torch does not count, one through ``.data`` or NumPy.
 """
 
 from __future__ import annotations

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.optim.optimizer import _global_optimizer_post_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fx2py
@@ -96,6 +99,29 @@ def test_a_weight_that_was_written_to_counts_at_once() -> None:
         assert torch.equal(execute(X), module(X))
         module.load_state_dict({"table": torch.zeros(6, 4), "count": torch.zeros(4)})
         assert torch.equal(execute(X), X)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW, torch.optim.Adagrad])
+def test_a_step_of_a_fused_optimizer_counts_though_torch_does_not_count_it(optimizer: Any) -> None:
+    module = Positions()
+    execute = generated(module).bind()
+    with torch.no_grad():
+        execute(X)
+    module.table.grad = torch.ones(6, 4)
+    version = module.table._version
+    optimizer([module.table], lr=0.5, fused=True).step()
+    assert module.table._version == version
+    with torch.no_grad():
+        assert torch.equal(execute(X), module(X))
+
+
+def test_code_that_is_gone_no_longer_counts_steps() -> None:
+    before = len(_global_optimizer_post_hooks)
+    execute = generated(Positions()).bind()
+    assert len(_global_optimizer_post_hooks) == before + 1
+    del execute
+    gc.collect()
+    assert len(_global_optimizer_post_hooks) == before
 
 
 def test_gradients_reach_a_weight_that_was_read_once() -> None:
