@@ -60,7 +60,8 @@ from fx2py.runtime_checks import Shape
 
 _FROZENSET = Name("builtins", "frozenset")
 _TAKES_GRAPH_MODULES = frozenset(
-    OpName("higher_order", name) for name in ("tag_activation_checkpoint", "autograd_function_apply")
+    OpName("higher_order", name)
+    for name in ("tag_activation_checkpoint", "autograd_function_apply", "run_const_graph")
 )
 """Higher-order operators that look into their operand as a GraphModule; all others take any function."""
 _MUTABLE = (List, Dict, Set)
