@@ -143,6 +143,7 @@ class _Versioned:
 
 
 def manifest_text(manifest: Manifest) -> str:
+    """What ``manifest.json`` holds."""
     return json.dumps(manifest.to_json(), indent=2) + "\n"
 
 

@@ -22,6 +22,7 @@ def default_folder(graph: Path, parent: Path) -> Path:
 
 
 def is_generated(path: Path) -> bool:
+    """Whether a path is a folder with a manifest, as ``gen`` writes it."""
     return (path / "manifest.json").is_file()
 
 

@@ -17,11 +17,8 @@ _TYPE_FIRST = frozenset(
     {
         *("torch.autocast", "torch.amp.autocast", "torch.amp.autocast_mode.autocast"),
         *("torch.amp.autocast_mode._enter_autocast", "torch.amp._enter_autocast"),
-        *(
-            "torch.get_autocast_dtype",
-            "torch.is_autocast_enabled",
-            "torch.ops.higher_order.wrap_with_autocast",
-        ),
+        *("torch.get_autocast_dtype", "torch.is_autocast_enabled"),
+        "torch.ops.higher_order.wrap_with_autocast",
     }
 )
 _FACTORIES = frozenset(

@@ -32,7 +32,7 @@ _FAREWELL = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class _Outcome:
     """How a stage ended on a rank: exit code 0, or that of a fault and its message."""
 
     exit_code: int = 0
@@ -116,8 +116,8 @@ class World:
         Raises OtherRankError where the error is only the echo of what another rank says: the same message from a
         lower rank, or a collective that lost a rank which had failed before.
         """
-        own = Outcome(getattr(error, "exit_code", InternalError.exit_code), str(error))
-        before: dict[int, Outcome] = {}
+        own = _Outcome(getattr(error, "exit_code", InternalError.exit_code), str(error))
+        before: dict[int, _Outcome] = {}
         posted = {self.rank.index: own}
         with suppress(dist.DistError):  # the store is gone where its process is
             before = _failed(self._posted())
@@ -134,17 +134,17 @@ class World:
         if isinstance(error, Fx2pyError):
             error.exit_code = max(outcome.exit_code for outcome in failed.values())
 
-    def _post(self, outcome: Outcome) -> None:
+    def _post(self, outcome: _Outcome) -> None:
         self._store.set(self._key(self.rank.index), json.dumps(asdict(outcome)))
 
-    def _posted(self) -> dict[int, Outcome]:
+    def _posted(self) -> dict[int, _Outcome]:
         """The outcomes of this stage that are there by now."""
         there = [rank for rank in range(self.rank.size) if self._store.check([self._key(rank)])]
         return self._read(there)
 
     def _await_others(self) -> None:
         """End the stage when every rank has ended it; raises OtherRankError when it failed on one."""
-        self._post(Outcome())
+        self._post(_Outcome())
         every = range(self.rank.size)
         try:
             self._store.wait([self._key(rank) for rank in every], PATIENCE)
@@ -155,18 +155,18 @@ class World:
             raise _of_others(failed)
         self._stage += 1
 
-    def _read(self, ranks: Iterable[int]) -> dict[int, Outcome]:
-        return {rank: Outcome(**json.loads(self._store.get(self._key(rank)))) for rank in ranks}
+    def _read(self, ranks: Iterable[int]) -> dict[int, _Outcome]:
+        return {rank: _Outcome(**json.loads(self._store.get(self._key(rank)))) for rank in ranks}
 
     def _key(self, rank: int) -> str:
         return f"{self._stage}/{rank}"
 
 
-def _failed(outcomes: dict[int, Outcome]) -> dict[int, Outcome]:
+def _failed(outcomes: dict[int, _Outcome]) -> dict[int, _Outcome]:
     return {rank: outcome for rank, outcome in outcomes.items() if outcome.exit_code}
 
 
-def _of_others(failed: dict[int, Outcome]) -> OtherRankError:
+def _of_others(failed: dict[int, _Outcome]) -> OtherRankError:
     rank, outcome = next(iter(failed.items()))
     worst = max(each.exit_code for each in failed.values())
     return OtherRankError(f"rank {rank} failed: {outcome.message}", worst)

@@ -13,31 +13,10 @@ from fx2py.graph.values import List, Name, OpName, Ref, walk
 
 _SAME_NUMBERS = frozenset(
     {
-        *(
-            "view",
-            "reshape",
-            "to",
-            "_to_copy",
-            "long",
-            "int",
-            "slice",
-            "select",
-            "unsqueeze",
-            "squeeze",
-            "expand",
-        ),
-        *(
-            "clone",
-            "contiguous",
-            "flatten",
-            "getitem",
-            "transpose",
-            "permute",
-            "t",
-            "alias",
-            "detach",
-            "type",
-        ),
+        *("view", "reshape", "to", "_to_copy", "long", "int", "slice", "select", "unsqueeze", "squeeze"),
+        "expand",
+        *("clone", "contiguous", "flatten", "getitem", "transpose", "permute", "t", "alias", "detach"),
+        "type",
         *("repeat", "lift_fresh_copy", "_unsafe_view", "expand_as", "view_as"),
     }
 )

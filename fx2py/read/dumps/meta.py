@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils._dtype_abbrs import dtype_abbrs
 
-from fx2py.graph.data import NO_META, NodeMeta, SourceLine, SymMeta, TensorMeta, ValueMeta
+from fx2py.graph.data import NO_META, NodeMeta, NumberKind, SourceLine, SymMeta, TensorMeta, ValueMeta
 from fx2py.graph.values import Name, Value
 from fx2py.read.forward.statements import parse_text
 from fx2py.read.forward.values import (
@@ -89,7 +89,7 @@ def value_meta(text: str) -> ValueMeta:
     return TensorMeta(_DTYPES[dtype], _sizes(shape), place, None if stride is None else _sizes(stride))
 
 
-def _kind(expression: str) -> Literal["int", "float", "bool"]:
+def _kind(expression: str) -> NumberKind:
     if _RELATION.search(expression):
         return "bool"
     return "float" if _FLOAT_SYMBOL.match(expression) else "int"
