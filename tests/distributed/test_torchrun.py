@@ -107,11 +107,13 @@ def test_diff_is_equal_on_every_rank_and_says_so_once(pair):
 
 def test_diff_shows_which_rank_and_leaf_differ(tmp_path):
     save_ranks(tmp_path, all_reduce("0"), all_reduce("0"))
-    saved_graph(
-        tmp_path / "other.pt", lambda graph, x: graph.call_function(torch.neg, (all_reduce("0")(graph, x),))
+    for rank in range(2):
+        fx2py.generate(tmp_path / f"graph.rank{rank}.pt").write(tmp_path / f"code.rank{rank}")
+    edited = tmp_path / "code.rank1" / "execution_fn.py"
+    code = edited.read_text()
+    edited.write_text(
+        code.replace("return wait_tensor_default", "neg = -wait_tensor_default\n    return neg")
     )
-    for rank, source in enumerate(("graph.rank0.pt", "other.pt")):
-        fx2py.generate(tmp_path / source).write(tmp_path / f"code.rank{rank}")
     save_inputs(tmp_path, torch.ones(2), torch.ones(2))
     arguments = ("graph.rank{rank}.pt", "code.rank{rank}", "--inputs", "x.rank{rank}.pt")
     results = fx2py_ranks(2, "diff", *arguments, folder=tmp_path)
