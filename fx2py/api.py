@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from fx2py.compare import EquivalenceReport
 from fx2py.compare.graphs import diff_graph
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import GraphData
-from fx2py.graph.pieces import OpSpec
+from fx2py.graph.pieces import OpSpecs
 from fx2py.integrations.live_split import split_module
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read import open_graph
@@ -55,11 +55,11 @@ def generate(
     return compile_pieces(graph, artifact, None if inputs is None else Inputs(*inputs), policy)
 
 
-def split(gm: fx.GraphModule, ops: Iterable[OpSpec]) -> fx.GraphModule:
+def split(gm: fx.GraphModule, ops: OpSpecs) -> fx.GraphModule:
     """A GraphModule that calls ``submod_0``, ``submod_1``, ...: each named operator alone, and what stands between them.
 
-    An operator is a text (``"aten::linear"``, ``"torch.nn.functional.linear"``, the path of a module) or the function
-    itself; it is found at whatever level the graph was traced. Weights and modules stay those of ``gm``. Raises
+    ``ops`` is one operator or several, each a text (``"aten::linear"``, ``"torch.nn.functional.linear"``, the path of
+    a module) or the function itself; it is found at whatever level the graph was traced. Weights and modules stay those of ``gm``. Raises
     SplitError when one is nowhere in the graph.
     """
     return split_module(gm, ops)[0]

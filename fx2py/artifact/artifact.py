@@ -134,6 +134,8 @@ class Artifact:
         compiled = self.manifest.compiled
         if compiled is None:
             return ""
+        if is_edited(self):
+            return "the code was edited since they were compiled"
         trusted = self.program is not None or (policy is not None and policy.trust_all)
         device = compiled.device if self.device is None else str(torch.empty(0, device=self.device).device)
         return compiled.fault(self.code, device, trusted)

@@ -32,7 +32,7 @@ def execute(source: str, file: Path | None, place: str) -> dict[str, Any]:
         for part in carried:
             exec(_compiled(part), module.__dict__)
         exec(compile(own, filename, "exec"), module.__dict__)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, NameError) as error:
         admitted = admitting("ops", "NAMESPACE=MODULE")
         hint = f"Import the library that provides it first; for operators, {admitted} does."
         raise ReplayError(f"{place} needs something that is not here: {error}.", hint) from None

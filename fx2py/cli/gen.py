@@ -12,6 +12,7 @@ import typer
 from fx2py.cli import launch, options, render, render_code
 from fx2py.cli.locate import default_folder
 from fx2py.errors import ArtifactError, Fx2pyError
+from fx2py.replay.launcher import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,6 +90,8 @@ def gen(
 
     Only --compile runs the code, without numbers, once every name in it is admitted.
     """
+    if len(graphs) > 1 and _is_for_ranks(output):
+        raise typer.BadParameter("-o with {rank} is for the graphs of one name; name one.")
     graphs = launch.every_graph(graphs)
     _check_use(graphs, output, stdout, as_json, compile_ is not None)
     if compile_ is None and (inputs or allow or allow_op or allow_class or trust):
@@ -171,8 +174,14 @@ def _check_use(graphs: list[Path], output: Path | None, stdout: bool, as_json: b
         raise typer.BadParameter("--stdout writes no folder and prints only source; drop -o and --json.")
 
 
+def _is_for_ranks(output: Path | None) -> bool:
+    return PLACEHOLDER in str(output)
+
+
 def _folders(graphs: list[Path], output: Path | None) -> list[Path]:
     """The folder of each graph; no two the same."""
+    if output is not None and _is_for_ranks(output):
+        return launch.folder_of_each(output, len(graphs))
     if output is not None and len(graphs) == 1:
         return [output]
     owners: dict[Path, Path] = {}

@@ -17,6 +17,7 @@ from fx2py.replay.launcher import (
     every_path,
     is_torchrun,
     launched_rank,
+    numbered,
     own_path,
 )
 
@@ -54,6 +55,12 @@ def every_graph(paths: Iterable[Path]) -> list[Path]:
     """The graphs to generate: that of this rank under torchrun, else those of all ranks."""
     rank = asked_rank()
     return [each for path in paths for each in (every_path(path) if rank is None else [own_path(path, rank)])]
+
+
+def folder_of_each(output: Path, graphs: int) -> list[Path]:
+    """The folders to generate the graphs of all ranks to, or that of this rank's graph under torchrun."""
+    rank = asked_rank()
+    return [numbered(output, index) for index in (range(graphs) if rank is None else [rank.index])]
 
 
 def own_graph(path: Path | None, rank: Rank | None) -> Path:

@@ -10,6 +10,7 @@ import torch
 from fx2py.artifact import Artifact
 from fx2py.compare.diff import Side, diff_callables
 from fx2py.compare.report import EquivalenceReport
+from fx2py.compare.tensors import compare_values
 from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.replay.interpreter import Reference
@@ -60,12 +61,19 @@ def bind_sides(
 
 
 def _require_same_weights(graph: Mapping[str, torch.Tensor], code: Mapping[str, torch.Tensor]) -> None:
-    """Raise ReplayError when a weight of the code cannot be that of the graph."""
+    """Raise ReplayError when a weight of the code is not that of the graph: both sides run from the graph's."""
     for name, tensor in code.items():
         own = graph.get(name, tensor)
-        if (own.dtype, own.shape) != (tensor.dtype, tensor.shape):
+        if (own.dtype, own.shape, own.layout) != (tensor.dtype, tensor.shape, tensor.layout):
             raise ReplayError(
                 f"the code was generated from another graph: its {name} is {tensor.dtype} {list(tensor.shape)}, and the "
                 f"graph's is {own.dtype} {list(own.shape)}.",
                 "Generate the code of this graph.",
+            )
+        differing = 0 if own is tensor else compare_values(own, tensor)[0]
+        if differing:
+            raise ReplayError(
+                f"the code holds other weights than the graph: {differing:,} of {own.numel():,} numbers of {name} differ.",
+                "Generate the code of this graph, or name the model that it was generated from; weights that a call "
+                "changed come back when the folder is opened again.",
             )

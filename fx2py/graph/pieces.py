@@ -12,6 +12,8 @@ from fx2py.graph.spelling import Spelling, names_of, spelled
 from fx2py.graph.values import GETITEM, Name, Ref, walk
 
 OpSpec = str | Callable[..., object]
+OpSpecs = OpSpec | Iterable[OpSpec]
+"""One operator, or several."""
 _BETWEEN = ""
 _MODE_SWITCHES = frozenset(
     {
@@ -70,6 +72,11 @@ def cut(
         outputs = tuple(node.name for node in nodes if node.name in leaving)
         pieces.append(Piece(nodes, inputs, outputs, is_named))
     return tuple(pieces)
+
+
+def each_of(ops: OpSpecs) -> tuple[OpSpec, ...]:
+    """The operators, where a single one may stand for itself: the letters of a name are no operators."""
+    return (ops,) if isinstance(ops, str) or callable(ops) else tuple(ops)
 
 
 def require_found(root: ModuleRecord, graph: Graph, ops: Iterable[OpSpec], where: str) -> None:

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node, NodeMeta, SymMeta
-from fx2py.graph.pieces import OpSpec, Piece, cut, references, require_found
+from fx2py.graph.pieces import OpSpecs, Piece, cut, each_of, references, require_found
 from fx2py.graph.values import GETITEM, Attribute, Name, Ref, SymExpr, Value, map_leaves, walk
 
 _MODULE = Name("torch.nn.modules.module", "Module")
 
 
-def split_data(data: GraphData, ops: Iterable[OpSpec], *, join: bool = False) -> GraphData:
+def split_data(data: GraphData, ops: OpSpecs, *, join: bool = False) -> GraphData:
     """The graph cut at every named operator: its root calls ``submod_0``, ``submod_1``, ... in the order of the graph.
 
     Each piece holds the state that it uses; tensors and modules that two pieces use stay shared. Raises SplitError
     when an operator is nowhere in the graph.
     """
-    ops = tuple(ops)
+    ops = each_of(ops)
     graph = _with_symbols_as_nodes(data.graph)
     require_found(data.root, graph, ops, data.provenance.path or "the graph")
     pieces = cut(data.root, graph, ops, join=join)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch.fx as fx
 
-from fx2py.graph.pieces import OpSpec, Piece, cut, references, require_found
+from fx2py.graph.pieces import OpSpecs, Piece, cut, each_of, references, require_found
 from fx2py.graph.split import call_name, piece_names
 from fx2py.integrations.sizes import with_sizes_as_numbers
 from fx2py.program.scope import identifier_for
@@ -30,7 +30,7 @@ class LivePiece:
 
 def split_module(
     gm: fx.GraphModule,
-    ops: Iterable[OpSpec],
+    ops: OpSpecs,
     *,
     join: bool = False,
     strict: bool = True,
@@ -43,7 +43,7 @@ def split_module(
     ``for_compilers`` makes every piece return a tuple, and sizes cross borders as numbers; ``whole_modes`` keeps switches
     of grad mode and autocast in one piece. Raises SplitError when ``strict`` and an operator is nowhere in the graph.
     """
-    ops = tuple(ops)
+    ops = each_of(ops)
     gm = with_sizes_as_numbers(gm) if for_compilers else gm
     data = open_graph(gm)
     if strict:

@@ -51,12 +51,12 @@ def own_path(path: Path, rank: Rank | None) -> Path:
             f"{path} names a file for each rank, and no launcher says which rank this is.",
             "Start with 'torchrun --nproc-per-node N -m fx2py ...', or name the file of one rank.",
         )
-    return _numbered(path, rank.index)
+    return numbered(path, rank.index)
 
 
 def check_ranks(path: Path, rank: Rank) -> None:
     """Raise ReplayError where there is a file for a rank that does not run: the graphs are of a larger world."""
-    surplus = _numbered(path, rank.size)
+    surplus = numbered(path, rank.size)
     if PLACEHOLDER in str(path) and surplus.exists():
         raise ReplayError(
             f"{surplus} is there too, but the launcher started only {rank.size} ranks.",
@@ -70,12 +70,13 @@ def every_path(path: Path) -> Iterator[Path]:
         yield path
         return
     rank = 0
-    while _numbered(path, rank).exists():
-        yield _numbered(path, rank)
+    while numbered(path, rank).exists():
+        yield numbered(path, rank)
         rank += 1
     if rank == 0:
-        raise ReplayError(f"there is no {_numbered(path, 0)}, the first of {path}.", "Name files that exist.")
+        raise ReplayError(f"there is no {numbered(path, 0)}, the first of {path}.", "Name files that exist.")
 
 
-def _numbered(path: Path, index: int) -> Path:
+def numbered(path: Path, index: int) -> Path:
+    """``path`` with the number of a rank in its place."""
     return Path(str(path).replace(PLACEHOLDER, str(index)))

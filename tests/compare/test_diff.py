@@ -130,3 +130,9 @@ def test_code_of_another_graph_is_refused_by_the_weight_that_differs():
     one, other = (torch.fx.symbolic_trace(torch.nn.Sequential(torch.nn.Linear(2, size))) for size in (3, 4))
     with pytest.raises(ReplayError, match=r"0\.weight is torch\.float32 \[4, 2\], and the graph's is"):
         fx2py.diff(one, fx2py.generate(other), (torch.ones(2),))
+
+
+def test_code_with_the_weights_of_another_model_is_refused():
+    one, other = (torch.fx.symbolic_trace(torch.nn.Sequential(torch.nn.Linear(2, 3))) for _ in range(2))
+    with pytest.raises(ReplayError, match=r"other weights than the graph: 6 of 6 numbers of 0\.weight differ"):
+        fx2py.diff(one, fx2py.generate(other), (torch.ones(1, 2),))

@@ -316,6 +316,17 @@ def test_code_that_was_compiled_for_other_source_is_not_used(artifact: Artifact)
     )
 
 
+def test_code_that_was_edited_runs_as_it_is_even_when_trusted(
+    artifact: Artifact, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = artifact.write(tmp_path / "folder").folder
+    assert folder is not None
+    source = folder / "execution_fn.py"
+    source.write_text(source.read_text().replace("torch.sin(", "torch.cos("))
+    message = refusal(fx2py.open_artifact(folder), caplog, policy=Policy(trust_all=True))
+    assert message == "compiled pieces not used: the code was edited since they were compiled."
+
+
 def test_weights_of_another_kind_are_not_given_to_compiled_code(
     artifact: Artifact, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,6 +22,14 @@ def test_gen_writes_a_folder_for_each_rank(fx2py, graphs):
     assert {path.name for path in graphs.glob("*_fx2py")} == {"graph.rank0_fx2py", "graph.rank1_fx2py"}
 
 
+def test_gen_writes_folders_whose_names_have_a_place_for_the_rank(fx2py, graphs):
+    result = fx2py("gen", "graph.rank{rank}.pt", "-o", "code{rank}")
+    assert (result.code, result.err) == (0, "")
+    assert {path.name for path in graphs.glob("code*")} == {"code0", "code1"}
+    several = fx2py("gen", "graph.rank0.pt", "graph.rank1.pt", "-o", "code{rank}")
+    assert (several.code, "name one" in several.err) == (2, True)
+
+
 def test_gen_says_which_file_of_a_pattern_is_not_there(fx2py, graphs):
     result = fx2py("gen", "other.rank{rank}.pt")
     assert result.code == 2

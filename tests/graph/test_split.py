@@ -377,3 +377,10 @@ def test_an_operator_inside_a_graph_that_the_outer_one_calls_is_refused_by_its_p
         pieces(once, ATTENTION)
     with pytest.raises(SplitError, match=r"only in submod_\d"):
         fx2py.split(once, [ATTENTION])
+
+
+def test_one_operator_stands_for_itself():
+    for op in ("aten::linear", F.linear):
+        assert len(list(fx2py.split(functions(), op).children())) == len(
+            list(fx2py.split(functions(), [op]).children())
+        )
