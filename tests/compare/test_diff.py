@@ -134,5 +134,7 @@ def test_code_of_another_graph_is_refused_by_the_weight_that_differs():
 
 def test_code_with_the_weights_of_another_model_is_refused():
     one, other = (torch.fx.symbolic_trace(torch.nn.Sequential(torch.nn.Linear(2, 3))) for _ in range(2))
-    with pytest.raises(ReplayError, match=r"other weights than the graph: 6 of 6 numbers of 0\.weight differ"):
+    with pytest.raises(
+        ReplayError, match=r"other weights than the graph: 6 of 6 numbers of 0\.weight differ"
+    ):
         fx2py.diff(one, fx2py.generate(other), (torch.ones(1, 2),))
