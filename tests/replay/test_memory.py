@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import fx
+from torch._C._dynamo.eval_frame import set_eval_frame
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.fx.passes.split_module import split_module
 
@@ -55,6 +56,14 @@ def peak_of(source: Any, **options: bool) -> int:
         return measured_peak(code, (torch.randn(ROWS, WIDTH),), {})
 
 
+@pytest.fixture
+def frames_of_python() -> Iterator[None]:
+    """Calls without the frame evaluator that a torch.compile which failed leaves behind in the process."""
+    before = set_eval_frame(None)
+    yield
+    set_eval_frame(before)
+
+
 @pytest.fixture(scope="module")
 def net() -> Net:
     return Net(16).eval()
@@ -65,6 +74,7 @@ def test_net_in_sixteen_pieces_peaks_at_the_figure_of_the_flat_graph(net: Net) -
     assert peak_of(in_pieces(traced, net, 16)) == peak_of(traced)
 
 
+@pytest.mark.usefixtures("frames_of_python")
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="a running call keeps its arguments alive")
 def test_kept_pieces_free_what_they_are_handed(net: Net) -> None:
     traced = fx.symbolic_trace(net)
@@ -72,6 +82,7 @@ def test_kept_pieces_free_what_they_are_handed(net: Net) -> None:
     assert peak_of(pieces, keep_submodules=True) == peak_of(traced)
 
 
+@pytest.mark.usefixtures("frames_of_python")
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="a running call keeps its arguments alive")
 def test_planned_peak_of_kept_pieces_is_the_measured_one(net: Net) -> None:
     x = torch.randn(ROWS, WIDTH)
