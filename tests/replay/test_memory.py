@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
 import torch
 from torch import fx
-from torch._C._dynamo.eval_frame import set_eval_frame
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.fx.passes.split_module import split_module
 
@@ -56,12 +57,10 @@ def peak_of(source: Any, **options: bool) -> int:
         return measured_peak(code, (torch.randn(ROWS, WIDTH),), {})
 
 
-@pytest.fixture
-def frames_of_python() -> Iterator[None]:
-    """Calls without the frame evaluator that a torch.compile which failed leaves behind in the process."""
-    before = set_eval_frame(None)
-    yield
-    set_eval_frame(before)
+def in_new_process(function: Callable[[], tuple[int, int]]) -> tuple[int, int]:
+    """What a function returns in a process without the frame evaluator that a failed torch.compile leaves behind."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function).result()
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +73,14 @@ def test_net_in_sixteen_pieces_peaks_at_the_figure_of_the_flat_graph(net: Net) -
     assert peak_of(in_pieces(traced, net, 16)) == peak_of(traced)
 
 
-@pytest.mark.usefixtures("frames_of_python")
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="a running call keeps its arguments alive")
-def test_kept_pieces_free_what_they_are_handed(net: Net) -> None:
+def peaks_of_kept_pieces_and_flat() -> tuple[int, int]:
+    net = Net(16).eval()
     traced = fx.symbolic_trace(net)
-    pieces = in_pieces(traced, net, 16)
-    assert peak_of(pieces, keep_submodules=True) == peak_of(traced)
+    return peak_of(in_pieces(traced, net, 16), keep_submodules=True), peak_of(traced)
 
 
-@pytest.mark.usefixtures("frames_of_python")
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="a running call keeps its arguments alive")
-def test_planned_peak_of_kept_pieces_is_the_measured_one(net: Net) -> None:
-    x = torch.randn(ROWS, WIDTH)
+def measured_and_planned_peak_of_kept_pieces() -> tuple[int, int]:
+    x, net = torch.randn(ROWS, WIDTH), Net(16).eval()
     traced = fx.symbolic_trace(net)
     ShapeProp(traced).propagate(x)
     pieces = in_pieces(traced, net, 5)
@@ -93,7 +88,19 @@ def test_planned_peak_of_kept_pieces_is_the_measured_one(net: Net) -> None:
     code = fx2py.generate(pieces, options=fx2py.GenerateOptions(keep_submodules=True))
     assert "moved.pop(0)" in code.source
     with torch.no_grad():
-        assert measured_peak(code.bind(), (x,), {}) == code.manifest.memory.planned_peak
+        return measured_peak(code.bind(), (x,), {}), code.manifest.memory.planned_peak or 0
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a running call keeps its arguments alive")
+def test_kept_pieces_free_what_they_are_handed() -> None:
+    pieces, flat = in_new_process(peaks_of_kept_pieces_and_flat)
+    assert pieces == flat
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a running call keeps its arguments alive")
+def test_planned_peak_of_kept_pieces_is_the_measured_one() -> None:
+    measured, planned = in_new_process(measured_and_planned_peak_of_kept_pieces)
+    assert measured == planned > 0
 
 
 def exported(
