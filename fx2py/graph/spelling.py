@@ -106,7 +106,7 @@ class Spelling:
 
     def module_of(self, node: Node) -> str:
         """The module path, as this spelling names it, that the node was traced in; '' when it is no such one."""
-        parts = node.meta.module.split(".")[: len(self.path)]
+        parts = _module(node).split(".")[: len(self.path)]
         return ".".join(parts) if self._is_path(".".join(parts)) else ""
 
     def _is_path(self, path: str) -> bool:
@@ -141,10 +141,14 @@ def names_of(node: Node) -> tuple[str, ...]:
         return ()
     operator, _ = _operator(node)
     function = str(node.target) if isinstance(node.target, Name) and not operator else ""
-    module = str(node.target) if node.op == "call_module" else node.meta.module
-    parts = module.split(".")
+    parts = _module(node).split(".")
     modules = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
     return tuple([name for name in (operator, function, *modules) if name])
+
+
+def _module(node: Node) -> str:
+    """The path of the module that a node calls or was traced in; '' where the graph does not record it."""
+    return str(node.target) if node.op == "call_module" else node.meta.module
 
 
 def _operator_of_text(text: str) -> tuple[str, str | None]:

@@ -384,3 +384,14 @@ def test_one_operator_stands_for_itself():
         assert len(list(fx2py.split(functions(), op).children())) == len(
             list(fx2py.split(functions(), [op]).children())
         )
+
+
+def test_a_module_around_the_called_ones_is_cut_out_of_a_file_without_module_paths(tmp_path):
+    blocks = nn.Sequential(*[nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(3)])
+    torch.save(fx.symbolic_trace(blocks), tmp_path / "graph.pt")
+    split = split_data(open_graph(tmp_path / "graph.pt"), ["1"])
+    calls = [
+        [str(node.target) for node in piece.graph.nodes if node.op == "call_module"]
+        for piece in split.root.children.values()
+    ]
+    assert calls == [["0.0", "0.1"], ["1.0", "1.1"], ["2.0", "2.1"]]
