@@ -40,7 +40,7 @@ def test_tied_weight_is_stored_once(tmp_path):
     fx2py.generate(fx.symbolic_trace(model)).write(folder)
     stored = torch.load(folder / "weights.pt", weights_only=True)
     tensors = [value for value in torch.utils._pytree.tree_leaves(stored) if isinstance(value, torch.Tensor)]
-    assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 3
+    assert len(tensors) == len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 3
 
 
 def test_module_called_several_times_keeps_one_state(assert_exact):
