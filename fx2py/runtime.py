@@ -375,7 +375,7 @@ def read_weights(file: str, device: Any) -> dict[str, torch.Tensor]:
     path = pathlib.Path(file).with_name("weights.pt")
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise RuntimeError(f"the device {str(device)!r} is not there") from error
     tensors: dict[str, torch.Tensor] = torch.load(
         path, map_location=device, weights_only=True, mmap=True

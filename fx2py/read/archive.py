@@ -18,10 +18,11 @@ from fx2py.read.origin import printable
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ALIGNMENT = 16
 _SMALL = 2**24
-_ZIP_FAULTS = (
+ZIP_FAULTS = (
     *(zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError),
     *(struct.error, zlib.error),
 )
+"""What zipfile raises on a damaged archive; NotImplementedError is its word for a feature that it does not read."""
 _WAYS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
@@ -38,7 +39,7 @@ class Archive:
             if not Path(path).is_file():
                 raise OSError("there is no such file")
             self._zip = zipfile.ZipFile(self.path)
-        except _ZIP_FAULTS as error:
+        except ZIP_FAULTS as error:
             raise UnknownFormatError(f"{self.path} is not a zip archive, or is damaged: {error}") from None
         self._size, self._taken = Path(path).stat().st_size, 0
         self._members = self._index()
@@ -82,7 +83,7 @@ class Archive:
             with self._zip.open(member) as stream:
                 self._taken += member.file_size
                 return stream.read(limit + 1)
-        except (*_ZIP_FAULTS, RuntimeError) as error:
+        except (*ZIP_FAULTS, RuntimeError) as error:
             raise self.fault(name, f"is damaged: {error}") from None
 
     def storage(self, name: str) -> torch.UntypedStorage:

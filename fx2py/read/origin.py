@@ -55,19 +55,18 @@ def module_path(recorded: str) -> str:
 def innermost_module(stack: str) -> str:
     """The module path in a module stack's text, as archives hold it: ``key,path,class`` entries joined by ``;``."""
     last = stack.rsplit(_MODULES, 1)[-1]
-    return module_path(_second_part(last))
+    return module_path("".join(parts_between_commas(last)[1:2]))
 
 
-def _second_part(entry: str) -> str:
-    """The text between the first two commas that stand outside brackets."""
-    depth, start = 0, None
-    for position, sign in enumerate(entry):
+def parts_between_commas(text: str) -> list[str]:
+    """The parts of a text between the commas that stand outside brackets."""
+    parts, depth, start = [], 0, 0
+    for position, sign in enumerate(text):
         depth += (sign in "[(") - (sign in "])")
         if sign == "," and depth == 0:
-            if start is not None:
-                return entry[start:position]
+            parts.append(text[start:position])
             start = position + 1
-    return "" if start is None else entry[start:]
+    return [*parts, text[start:]]
 
 
 def sha256_of(path: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from fx2py.errors import UnknownFormatError
+from fx2py.read.archive import ZIP_FAULTS
 from fx2py.read.dumps.text import MARK
 from fx2py.read.graph_file import GRAPH_MEMBER
 
@@ -87,7 +88,7 @@ def _zip(path: Path) -> Format:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+    except ZIP_FAULTS as error:
         raise UnknownFormatError(
             f"{path} is a damaged zip archive: {error}.", "Save the graph again."
         ) from None

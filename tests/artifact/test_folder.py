@@ -244,22 +244,22 @@ class Unknown(nn.Module):
         return x + 1
 
 
-def test_missing_and_surplus_names_are_listed_together(tmp_path: Path) -> None:
+def folder_that_calls_an_unknown_module(place: Path) -> fx2py.Artifact:
     root = nn.Module()
     root.unknown = Unknown()
     graph = fx.Graph()
     graph.output(graph.call_module("unknown", (graph.placeholder("x"),)))
-    artifact = fx2py.open_artifact(fx2py.generate(fx.GraphModule(root, graph)).write(tmp_path / "out").folder)
+    return fx2py.open_artifact(fx2py.generate(fx.GraphModule(root, graph)).write(place / "out").folder)
+
+
+def test_missing_and_surplus_names_are_listed_together(tmp_path: Path) -> None:
+    artifact = folder_that_calls_an_unknown_module(tmp_path)
     with pytest.raises(ReplayError, match=r"'unknwon' is no submodule (.|\n)*'unknown' is a"):
         artifact.bind(submods={"unknwon": torch.neg})
 
 
 def test_a_module_of_an_unadmitted_class_is_asked_for(tmp_path: Path) -> None:
-    root = nn.Module()
-    root.unknown = Unknown()
-    graph = fx.Graph()
-    graph.output(graph.call_module("unknown", (graph.placeholder("x"),)))
-    artifact = fx2py.open_artifact(fx2py.generate(fx.GraphModule(root, graph)).write(tmp_path / "out").folder)
+    artifact = folder_that_calls_an_unknown_module(tmp_path)
     with pytest.raises(ReplayError, match=r"pass submods=\{'unknown'"):
         artifact.bind()
     assert artifact.bind(submods={"unknown": torch.neg})(torch.ones(1)).item() == -1

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import warnings
 from itertools import groupby
 
 from tests.conformance.cases import cases_of
 from tests.conformance.judge import digest
+from tests.processes import from_new_process
 
 Address = tuple[str, str, str]
 
@@ -28,15 +27,7 @@ def digests(addresses: list[Address]) -> list[str]:
 
 def digests_elsewhere(addresses: list[Address], hash_seed: int) -> list[str]:
     """In a new process, with another seed of Python's hashes."""
-    process = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", __name__],
-        input=json.dumps(addresses),
-        env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(process.stdout.splitlines()[-1])
+    return from_new_process(__name__, addresses, hash_seed)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -16,6 +14,7 @@ from fx2py import GenerateOptions
 from fx2py.errors import SplitError
 from tests.corpus import CASES
 from tests.corpus.doors import DOORS
+from tests.processes import from_new_process
 
 OPTIONS = {
     "plain": GenerateOptions(),
@@ -60,15 +59,7 @@ def written(path: str, options: GenerateOptions) -> dict[str, bytes]:
 
 
 def digests_elsewhere(saved: dict[str, str], hash_seed: int) -> dict[str, str]:
-    process = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", __name__],
-        input=json.dumps(saved),
-        env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(process.stdout.splitlines()[-1])
+    return from_new_process(__name__, saved, hash_seed)
 
 
 def test_two_processes_write_the_same_bytes(tmp_path):

@@ -107,7 +107,6 @@ PYTHON_ERRORS = (
     AttributeError,
     IndexError,
     KeyError,
-    NotImplementedError,
     RuntimeError,
     TypeError,
     ValueError,

@@ -225,7 +225,7 @@ class Outcome:
         return equal(self.reached, other.reached) and equal(left, right)
 
 
-REFUSALS = (TypeError, RuntimeError, ValueError, IndexError, AttributeError, NotImplementedError)
+REFUSALS = (TypeError, RuntimeError, ValueError, IndexError, AttributeError)
 
 
 def outcome(recorder: Recorder, function: Callable[..., Any], args: Any, kwargs: Any) -> Outcome | None:

@@ -35,12 +35,20 @@ from fx2py.program.ir import (
 )
 from fx2py.program.liveness import finish, leaves, place_loads, used_names, values_of
 from fx2py.program.passes.rewriting import node_name, operator_of, with_defaults
-from fx2py.program.passes.sharing import COMPUTING, VIEWS, Sharing, overload_name, touched_names, writes
+from fx2py.program.passes.sharing import (
+    COMPUTING,
+    VIEWS,
+    WRITING,
+    Sharing,
+    overload_name,
+    touched_names,
+    writes,
+)
 from fx2py.program.passes.tensor_types import PLAIN_TENSORS, has_types
 from fx2py.program.scope import Scope
 
 NAME = "computed_once"
-_MOVING = COMPUTING | VIEWS | {"add_.Tensor", "mul_.Tensor", "relu_.default", "fill_.Scalar", "copy_.default"}
+_MOVING = COMPUTING | VIEWS | WRITING
 _FACTORIES = frozenset({"zeros", "ones", "full", "arange"})
 _FEWEST = 2
 """A call of ``compute_once`` costs about as much as one operator."""

@@ -56,7 +56,7 @@ VIEWS = _overloads(
 )
 """What follows from the operands alone, and may share memory with them."""
 _READING = FRESH | VIEWS | frozenset({"dropout.default", "_assert_tensor_metadata.default", "sym_size.int"})
-_WRITING = frozenset({"add_.Tensor", "mul_.Tensor", "relu_.default", "fill_.Scalar", "copy_.default"})
+WRITING = frozenset({"add_.Tensor", "mul_.Tensor", "relu_.default", "fill_.Scalar", "copy_.default"})
 """Calls that write to their first operand and return it."""
 
 
@@ -118,7 +118,7 @@ def _written_names(statement: Assign) -> list[str]:
         return [] if arguments_of(op, statement.call).get("training") is False else used_names(statement)
     if name in _READING or callee in (GETITEM, Local(CHECK_INPUTS), Local(FIELDS_OF)):
         return []
-    if name in _WRITING:
+    if name in WRITING:
         return [part.name for part in statement.call.args[:1] if type(part) is Ref]
     return used_names(statement)
 

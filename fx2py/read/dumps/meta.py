@@ -23,6 +23,7 @@ from fx2py.read.forward.values import (
     text_of,
     value_of,
 )
+from fx2py.read.origin import parts_between_commas
 
 _DTYPES: Mapping[str, torch.dtype] = {abbreviation: dtype for dtype, abbreviation in dtype_abbrs.items()}
 _TENSOR = re.compile(r"([a-z]\w*)\[([^\[\]]*)\](?:\[([^\[\]]*)\])?([a-z]\w*(?::\d{1,4})?)?")
@@ -97,14 +98,7 @@ def _kind(expression: str) -> NumberKind:
 
 def _sizes(text: str) -> tuple[int | str, ...]:
     """The sizes between commas that stand outside parentheses."""
-    parts, depth = [""], 0
-    for sign in text:
-        depth += (sign == "(") - (sign == ")")
-        if sign == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += sign
-    sizes = [part.strip() for part in parts if part.strip()]
+    sizes = [part.strip() for part in parts_between_commas(text) if part.strip()]
     return tuple([int(size) if _INTEGER.fullmatch(size) else size for size in sizes])
 
 
