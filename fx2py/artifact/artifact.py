@@ -157,6 +157,8 @@ class Artifact:
         namespace = execute(self.source, self.folder / SOURCE if self.folder else None, self._place())
         if not gate.trust_all:
             namespace["find_class"] = admitted_classes(gate)
+        if is_edited(self):
+            namespace["below_autograd"] = _as_it_stands
         for constant in self.program.consts if self.program else ():
             if isinstance(constant.value, Live):
                 namespace["LIVE"][constant.name] = constant.value.value
@@ -340,6 +342,11 @@ def _tensors_of(path: Path) -> Any:
     if not path.is_file():
         raise ValueError(f"{path.name} is missing")
     return torch.load(path, weights_only=True, mmap=True)
+
+
+def _as_it_stands(function: Callable[..., Any], weights: list[torch.Tensor]) -> Callable[..., Any]:
+    """Stands for ``below_autograd`` in edited code, of which nothing is proven."""
+    return function
 
 
 def is_edited(artifact: Artifact) -> bool:

@@ -75,7 +75,11 @@ def print_json(data: Any) -> None:
 
 
 def print_code(console: Console, source: str) -> None:
-    """Python source, highlighted."""
+    """Python source; highlighted where a person sees it."""
+    if not console.is_terminal:
+        write(source.rstrip("\n") + "\n")
+        return
+
     from rich.syntax import Syntax
 
     code = Syntax("", "python", theme="ansi_dark", background_color="default").highlight(source)

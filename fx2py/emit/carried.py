@@ -12,7 +12,7 @@ import pathlib
 import types
 from typing import Literal
 
-from fx2py import runtime, runtime_checks, runtime_sizes
+from fx2py import runtime, runtime_autograd, runtime_checks, runtime_sizes
 
 Part = Literal["loading", "checking"]
 
@@ -26,16 +26,14 @@ CHECKING = f"{RULE}\n# Checking inputs, the same in every generated file that do
 
 @functools.cache
 def carried_runtime() -> str:
-    """The imports and functions of ``fx2py.runtime`` that every generated file carries."""
-    return _carried(runtime, set())
+    """The imports and functions of ``fx2py.runtime`` and ``fx2py.runtime_autograd`` that every generated file carries."""
+    return _carried_together(runtime, runtime_autograd)
 
 
 @functools.cache
 def carried_checks() -> str:
     """The functions that check inputs, and the imports that they need beside the runtime's."""
-    known = set(carried_runtime().splitlines(keepends=True))
-    sizes = _carried(runtime_sizes, known)
-    return f"{sizes}\n\n{_carried(runtime_checks, known | set(sizes.splitlines(keepends=True)))}"
+    return _carried_together(runtime_sizes, runtime_checks, known=carried_runtime())
 
 
 def after_carried(text: str, part: Part) -> str | None:
@@ -61,6 +59,15 @@ def _released(part: Part) -> tuple[tuple[int, str], ...]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _carried_together(*modules: types.ModuleType, known: str = "") -> str:
+    """The copied parts of modules in their order; what one imports the next does not import again."""
+    parts: list[str] = []
+    for module in modules:
+        lines = "".join((known, *parts)).splitlines(keepends=True)
+        parts.append(_carried(module, set(lines)))
+    return "\n\n".join(parts)
 
 
 def _carried(module: types.ModuleType, known: set[str]) -> str:

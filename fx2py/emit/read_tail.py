@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fx2py.emit.grammar import GrammarError, Names, read_value
-from fx2py.emit.tail import BIND_DOC, BIND_PARAMETERS
+from fx2py.emit.tail import BELOW_AUTOGRAD, BIND_DOC, BIND_PARAMETERS
 from fx2py.graph.values import DefaultDevice, DeviceType, Dict, List, Set, children
 from fx2py.program.scope import BIND_VARIABLES
 
@@ -63,7 +63,8 @@ class BuiltModule:
 @dataclass(frozen=True, slots=True)
 class Tail:
     """What ``bind`` builds, in order, and what it fills: modules by path (a function's name where generated code
-    stands), constants, names, weights, and the paths of the modules that are used as objects.
+    stands), constants, names, weights, the paths of the modules that are used as objects, and whether the code may run below
+    autograd.
     """
 
     built: tuple[Any, ...]
@@ -73,6 +74,7 @@ class Tail:
     weight_count: int
     entry: str
     whole: tuple[str, ...] = ()
+    below_autograd: bool = False
 
 
 def read_tail(node: ast.FunctionDef, names: Names) -> Tail:
@@ -130,16 +132,21 @@ def _weight_count(node: ast.expr) -> int:
     raise GrammarError(node, "the weights are not the first tensors")
 
 
-def _assembled(node: ast.stmt) -> tuple[str, tuple[str, ...]]:
-    """The entry function, and the modules that are used as objects."""
-    if isinstance(node, ast.Return) and isinstance(node.value, ast.Call) and node.value.args:
-        entry, whole = node.value.args[0], node.value.args[6:]
-        if isinstance(entry, ast.Name):
-            rest = f", {ast.unparse(whole[0])}" if whole else ""
-            written = f"assemble({entry.id}, modules, weights, consts, submods, renamed{rest})"
-            if ast.unparse(node.value) == written:
-                return entry.id, _texts_of(whole[0]) if whole else ()
-    raise GrammarError(node, "bind does not end in assemble")
+def _assembled(node: ast.stmt) -> tuple[str, tuple[str, ...], bool]:
+    """The entry function, the modules that are used as objects, and whether it may run below autograd."""
+    match node:
+        case ast.Return(value=ast.Call(func=ast.Name(id="below_autograd"), args=[ast.Call() as call, *_])):
+            form = BELOW_AUTOGRAD
+        case ast.Return(value=ast.Call() as call):
+            form = "{}"
+        case _:
+            raise GrammarError(node, "bind does not return what it binds")
+    entry, *rest = [ast.unparse(part) for part in call.args] or [""]
+    written = ["modules", "weights", "consts", "submods", "renamed", *rest[5:6]]
+    expected = form.format(f"assemble({', '.join([entry, *written])})")
+    if not entry.isidentifier() or ast.unparse(node) != f"return {expected}":
+        raise GrammarError(node, "bind does not end in assemble")
+    return entry, _texts_of(call.args[6]) if rest[5:] else (), form is BELOW_AUTOGRAD
 
 
 def _texts_of(node: ast.expr) -> tuple[str, ...]:

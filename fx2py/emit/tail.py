@@ -44,6 +44,7 @@ LOAD = '''def load(device="cpu", submods=None):
 BIND_DOC = "The graph as a callable over these tensors; every table of the code is filled here."
 NOT_IN_FILE = "is not in the file"
 BIND_PARAMETERS = "tensors, device=None, submods=None"
+BELOW_AUTOGRAD = "below_autograd({}, weights)"
 
 
 class _BoundText:
@@ -153,6 +154,9 @@ def tail_source(program: Program, scope: Scope) -> str:
     consts = ", ".join([bound.value(constant.value) for constant in program.consts])
     quoted = [text.quoted(entry.path) for entry in program.submods if entry.whole]
     whole = f", [{', '.join(quoted)}]" if quoted else ""
+    assembled = (
+        f"assemble({text.identifier(program.entry.name)}, modules, weights, consts, submods, renamed{whole})"
+    )
     renamed = (
         (p.public_name, text.quoted(p.name)) for p in program.entry.parameters if p.public_name != p.name
     )
@@ -161,7 +165,7 @@ def tail_source(program: Program, scope: Scope) -> str:
         f"consts = [{consts}]",
         f"renamed = {bound.mapping(renamed)}",
         f"weights = list(tensors.values())[:{len(program.weights)}]",
-        f"return assemble({text.identifier(program.entry.name)}, modules, weights, consts, submods, renamed{whole})",
+        f"return {BELOW_AUTOGRAD.format(assembled) if program.below_autograd else assembled}",
     ]
     body = "\n".join(lay_out([Line(line) for line in lines]))
     return f'{LOAD}\n\ndef bind({BIND_PARAMETERS}):\n    """{BIND_DOC}"""\n{body}\n'

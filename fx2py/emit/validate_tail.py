@@ -38,6 +38,8 @@ def tail_differences(program: Program, tail: Tail) -> Iterator[str]:
         yield f"the renamed parameters are {tail.renamed}"
     if tail.whole != tuple(entry.path for entry in program.submods if entry.whole):
         yield f"the modules that are used as objects are {tail.whole}"
+    if tail.below_autograd != program.below_autograd:
+        yield f"whether it may run below autograd is {tail.below_autograd}"
     if [module.path for module in tail.built] != [path for path, _ in modules_to_rebuild(program)]:
         yield "the order of the modules"
     if [entry.path for entry in program.submods] != [path for path, _ in tail.modules]:

@@ -214,7 +214,8 @@ LIVE = Provenance("live")
 class Program:
     """A whole translation: functions (callees before callers, the entry last) and what is bound to them.
 
-    ``op_aliases`` and ``containers`` are the module-level names of operators and container classes.
+    ``op_aliases`` and ``containers`` are the module-level names of operators and container classes. ``below_autograd``:
+    the code may leave out autograd's part of each operator in calls that record no gradients.
     """
 
     functions: tuple[Function, ...]
@@ -229,6 +230,7 @@ class Program:
     inlined: tuple[tuple[str, ModuleRecord], ...] = ()
     notes: tuple[str, ...] = ()
     optimizations: tuple[Applied, ...] = ()
+    below_autograd: bool = False
 
     @property
     def entry(self) -> Function:

@@ -16,6 +16,7 @@ from fx2py.program.ir import (
 from fx2py.program.module_level import ModuleLevel
 from fx2py.program.optimize import optimize
 from fx2py.program.options import DEFAULT, GenerateOptions
+from fx2py.program.passes.below_autograd import run_below_autograd
 from fx2py.program.verify import verify
 
 
@@ -39,7 +40,9 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
         notes=(*data.notes, *lowering.notes, *_lost(lowering.tables.submods)),
     )
     verify(program)
-    return optimize(program) if options.optimize else program
+    if options.optimize:
+        program = optimize(program)
+    return program if options.exact_ops else run_below_autograd(program)
 
 
 def _function(shared: ModuleLevel, record: ModuleRecord, path: str, name: str) -> Function:

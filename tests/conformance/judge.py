@@ -100,6 +100,7 @@ def compare(trial: Trial) -> None:
     Options that give the same text as earlier ones are not run again.
     """
     wanted = outcomes(reference(fresh(trial.graph)), trial)
+    wanted_below: list[Outcome] = []
     judged: set[str] = set()
     for options in OPTIONS:
         artifact = fx2py.generate(trial.path or fresh(trial.graph), options=options)
@@ -108,11 +109,21 @@ def compare(trial: Trial) -> None:
             run = artifact.bind(policy=Policy() if trial.path else None)
             for got, want in zip(outcomes(run, trial), wanted, strict=True):
                 assert_same_outcome(got, want)
+            if artifact.program is not None and artifact.program.below_autograd:
+                wanted_below = wanted_below or outcomes(unrecorded(reference(fresh(trial.graph))), trial)
+                for got, want in zip(outcomes(unrecorded(run), trial), wanted_below, strict=True):
+                    assert_same_outcome(got, want)
         if trial.text_too:
             again = fx2py.generate(trial.path or trial.graph, options=options).source
             assert artifact.source == again, "a second generation gives another text"
             own = again.partition(LOADING)[0].rstrip() + "\n"
             assert own == black.format_str(own, mode=MODE), "black changes the text"
+
+
+def unrecorded(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Without gradients, where generated code leaves out autograd's layers."""
+    wrapped: Callable[..., Any] = torch.no_grad()(run)
+    return wrapped
 
 
 def fresh(graph: fx.GraphModule | ExportedProgram) -> fx.GraphModule | ExportedProgram:

@@ -1,16 +1,20 @@
 """Alias analysis: which variables of a function may share memory, which memory is written to, which leaves it.
 
-The lists below are proven by running each operator. A fresh result shares memory with nothing; what any other call
-returns may be any of its operands. A call that is on no list may also write to all of them. Weights share memory where
-they lie in one storage.
+What operators do is in ``operator_memory.txt``, each line proven by running the overload. A "fresh" result shares memory
+with no operand; a "view" may be or share any of them; a "write" changes the first one's values and returns it. A call of
+an operator that is not listed may return and write to any operand. Weights share memory where they lie in one storage.
 """
 
 from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
 
 from fx2py.graph.tensors import storage_of
 from fx2py.graph.values import GETITEM, OpName, Ref
 from fx2py.program.ir import (
     CHECK_INPUTS,
+    COMPUTE_ONCE,
     FIELDS_OF,
     Assign,
     Bind,
@@ -24,40 +28,22 @@ from fx2py.program.liveness import leaves, used_names
 from fx2py.program.passes.rewriting import arguments_of, operator_of
 
 
-def _overloads(names: str) -> frozenset[str]:
-    return frozenset(names.split())
+@cache
+def _kinds() -> dict[str, str]:
+    lines = files("fx2py.program").joinpath("operator_memory.txt").read_text().splitlines()
+    return {overload: kind for kind, _, overload in (line.partition(" ") for line in lines)}
 
 
-COMPUTING = _overloads(
-    """clone.default index.Tensor gather.default index_select.default masked_fill.Scalar repeat.default
-    embedding.default constant_pad_nd.default roll.default relu.default neg.default abs.default triu.default
-    tril.default add.Tensor sub.Tensor mul.Tensor div.Tensor rsub.Scalar pow.Tensor_Scalar maximum.default
-    minimum.default min.other max.other clamp.default stack.default cat.default cumsum.default diff.default
-    tanh.default sigmoid.default exp.default log.default sqrt.default rsqrt.default cos.default sin.default
-    where.self where.Scalar where.ScalarSelf where.ScalarOther
-    eq.Tensor eq.Scalar ne.Tensor ne.Scalar lt.Tensor lt.Scalar le.Tensor le.Scalar gt.Tensor gt.Scalar
-    ge.Tensor ge.Scalar logical_not.default logical_and.default logical_or.default
-    __and__.Tensor __or__.Tensor bitwise_not.default
-    zeros_like.default ones_like.default full_like.default new_ones.default new_zeros.default new_full.default
-    zeros.default ones.default full.default arange.default arange.start arange.start_step"""
-)
-"""Fresh results that follow from the operands, torch's default dtype and its number of threads alone."""
-FRESH = COMPUTING | _overloads(
-    """linear.default addmm.default mm.default bmm.default matmul.default conv1d.default conv2d.default
-    layer_norm.default batch_norm.default group_norm.default gelu.default silu.default softplus.default
-    scaled_dot_product_attention.default softmax.int mean.dim mean.default sum.dim_IntList
-    max_pool2d.default"""
-)
-VIEWS = _overloads(
-    """alias.default contiguous.default detach.default expand.default flatten.using_ints narrow.default permute.default
-    reshape.default select.int slice.Tensor squeeze.default squeeze.dim squeeze.dims t.default transpose.int
-    unsqueeze.default view.default unfold.default split.Tensor split_with_sizes.default chunk.default unbind.int
-    to.dtype to.device to.dtype_layout"""
-)
-"""What follows from the operands alone, and may share memory with them."""
-_READING = FRESH | VIEWS | frozenset({"dropout.default", "_assert_tensor_metadata.default", "sym_size.int"})
-WRITING = frozenset({"add_.Tensor", "mul_.Tensor", "relu_.default", "fill_.Scalar", "copy_.default"})
-"""Calls that write to their first operand and return it."""
+def kind_of(overload: str) -> str:
+    """What an operator does with memory: "fresh", "view" or "write" as the table says, "" where that is not proven."""
+    return WITHOUT_TENSORS.get(overload) or _kinds().get(overload, "")
+
+
+WITHOUT_TENSORS = {"_assert_tensor_metadata.default": "fresh", "sym_size.int": "fresh"}
+"""Operators that return no tensor."""
+
+
+BATCH_NORM = OpName("aten", "batch_norm", "default")
 
 
 class Sharing:
@@ -87,7 +73,7 @@ class Sharing:
         if isinstance(statement, Load):
             self._learn_load(statement, program)
         elif isinstance(statement, Assign):
-            if overload_name(statement) not in FRESH:
+            if not _is_fresh(statement):
                 self._join(statement.target, names)
             self._written += _written_names(statement)
         elif isinstance(statement, Bind):
@@ -104,6 +90,9 @@ class Sharing:
             self._parents[self.class_of(name)] = self.class_of(joined[0])
 
 
+_READING = (GETITEM, Local(CHECK_INPUTS), Local(FIELDS_OF), Local(COMPUTE_ONCE))
+
+
 def overload_name(statement: Statement) -> str:
     """``add.Tensor`` for the ATen operator that a statement calls; '' for other statements."""
     op = operator_of(statement)
@@ -112,15 +101,30 @@ def overload_name(statement: Statement) -> str:
 
 def _written_names(statement: Assign) -> list[str]:
     """The variables whose memory a call may write to."""
-    name, callee = overload_name(statement), statement.call.callee
-    if name == "batch_norm.default":
-        op = OpName("aten", "batch_norm", "default")
-        return [] if arguments_of(op, statement.call).get("training") is False else used_names(statement)
-    if name in _READING or callee in (GETITEM, Local(CHECK_INPUTS), Local(FIELDS_OF)):
-        return []
-    if name in WRITING:
+    if not is_proven(statement):
+        return used_names(statement)
+    if kind_of(overload_name(statement)) == "write":
         return [part.name for part in statement.call.args[:1] if type(part) is Ref]
-    return used_names(statement)
+    return []
+
+
+def is_proven(statement: Assign) -> bool:
+    """Whether it is known what a call does with memory."""
+    return (
+        bool(kind_of(overload_name(statement)))
+        or statement.call.callee in _READING
+        or _is_batch_norm(statement)
+    )
+
+
+def _is_fresh(statement: Assign) -> bool:
+    return kind_of(overload_name(statement)) == "fresh" or _is_batch_norm(statement)
+
+
+def _is_batch_norm(statement: Assign) -> bool:
+    """Whether a call is a batch norm in evaluation; in training it writes to its statistics."""
+    op = operator_of(statement)
+    return op == BATCH_NORM and arguments_of(op, statement.call).get("training") is False
 
 
 def writes(statement: Statement) -> bool:

@@ -24,7 +24,7 @@ from fx2py.program.passes.result_rules import Rule, rule_of
 from fx2py.program.passes.rewriting import operator_of, overload_of, with_defaults
 
 ASSERTION = OpName("aten", "_assert_tensor_metadata", "default")
-_ARITHMETIC = frozenset({"operator", "_operator", "math"})
+ARITHMETIC = frozenset({"operator", "_operator", "math"})
 """Modules whose functions leave the type of a tensor as it is."""
 _REPLACES_CONTENTS = frozenset({"set_data"})
 PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
@@ -59,7 +59,7 @@ def _keeps_types(statement: Statement) -> bool:
     if op is not None:
         return op.name not in _REPLACES_CONTENTS
     if isinstance(callee, Name):
-        return callee.module in _ARITHMETIC or callee.path.startswith("torch.sym_")
+        return callee.module in ARITHMETIC or callee.path.startswith("torch.sym_")
     return callee == Local(CHECK_INPUTS) or callee in _TRANSPARENT
 
 

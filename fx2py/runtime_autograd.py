@@ -1,0 +1,84 @@
+"""Running generated code below autograd; carried by every generated file after ``fx2py.runtime``, in the same way."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+# --- what is copied starts here ---
+
+
+def below_autograd(
+    function: Callable[..., Any], weights: list[torch.Tensor]
+) -> Callable[..., Any]:
+    """``function`` without autograd's part of each operator, in calls in which that part would do nothing.
+
+    Autograd and the layer that tracks views and writes stand between each operator and its kernel. They are left out
+    where no gradients are recorded, no mode, transform or capture looks on, and all tensors are plain ones on the CPU or
+    on CUDA. Every other call is as it would be without this.
+    """
+    if not are_plain(weights):
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if (
+            torch.is_grad_enabled()
+            or is_observed()
+            or not are_plain(args)
+            or not are_plain(kwargs.values())
+        ):
+            return function(*args, **kwargs)
+        with torch._C._AutoDispatchBelowADInplaceOrView():
+            return function(*args, **kwargs)
+
+    return call
+
+
+def key_bits(*names: str) -> int:
+    """The dispatch keys of these names as one number."""
+    keys = [
+        torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, name)) for name in names
+    ]
+    return int(functools.reduce(operator.or_, keys).raw_repr())
+
+
+OUTSIDE_OF_MODES = key_bits("BackendSelect", "ADInplaceOrView")
+PLAIN_TENSORS = {
+    key_bits(device, "ADInplaceOrView", f"Autograd{device}", f"Autocast{device}")
+    for device in ("CPU", "CUDA")
+}
+PLAIN_CLASSES = {torch.Tensor, torch.nn.Parameter}
+NO_TENSORS = {int, float, bool, str, type(None)}
+
+
+def is_observed() -> bool:
+    """Whether operators called here first reach something that torch does not always put before them, or forward mode."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._dispatch_tls_local_include_set().raw_repr() != OUTSIDE_OF_MODES
+        or torch._C._len_torch_function_stack() > 0
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+def are_plain(values: Iterable[Any]) -> bool:
+    """Whether all tensors among these values, and in their lists and dicts, are dense ones without a wrapper or a note.
+
+    Such a note is that a tensor is yet to be conjugated.
+    """
+    for value in values:
+        kind = type(value)
+        if kind in PLAIN_CLASSES:
+            if torch._C._dispatch_keys(value).raw_repr() not in PLAIN_TENSORS:
+                return False
+        elif kind is list or kind is tuple or kind is dict:
+            if not are_plain(value.values() if kind is dict else value):
+                return False
+        elif kind not in NO_TENSORS:
+            return False
+    return True
