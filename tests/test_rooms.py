@@ -12,7 +12,17 @@ import fx2py
 
 PACKAGE = Path(fx2py.__file__).parent
 ORDER = (
-    *("errors", "collector", "graph", "runtime", "runtime_sizes", "runtime_autograd", "runtime_checks", "read", "trust"),
+    *(
+        "errors",
+        "collector",
+        "graph",
+        "runtime",
+        "runtime_sizes",
+        "runtime_autograd",
+        "runtime_checks",
+        "read",
+        "trust",
+    ),
     *("program", "emit", "artifact", "replay", "compile", "compare", "bench", "integrations", "api"),
     *("cli", "__main__"),
 )

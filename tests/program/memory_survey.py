@@ -64,6 +64,33 @@ Of the others made of operators no sample shows it: an ``einsum`` that only perm
 """
 
 
+X = torch.arange(-12.0, 12.0).view(2, 3, 4) / 5
+CHANNEL = [torch.arange(1.0, 4.0) / shift for shift in (1, 2, 3, 4)]
+GATES = [
+    torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in ((8, 4), (8, 2), (8,), (8,))
+]
+RECURRENT = (True, 1, 0.0, False, False, False)
+NOT_IN_THE_DATABASE: dict[str, list[Arguments]] = {
+    "hardtanh_.default": [((X,), {}), ((X, 0, 6), {})],
+    "hardswish_.default": [((X,), {})],
+    "hardsigmoid_.default": [((X,), {})],
+    "relu6_.default": [((X,), {})],
+    "fill_.Tensor": [((X, torch.tensor(2.0)), {})],
+    "scatter_.value": [((X, 1, torch.zeros(2, 1, 4, dtype=torch.int64), 1.5), {})],
+    "type_as.default": [((X, X), {}), ((X, X.double()), {})],
+    "to.other": [((X, X), {}), ((X, X.double()), {})],
+    "rand_like.default": [((X,), {})],
+    "native_dropout.default": [((X, 0.5, True), {}), ((X, 0.5, False), {}), ((X, 0.0, True), {})],
+    "item.default": [((X[0, 0, 0],), {})],
+    "_local_scalar_dense.default": [((X[0, 0, 0],), {})],
+    "tensor_split.sections": [((X, 2, 2), {})],
+    "_native_batch_norm_legit_no_training.default": [((X, *CHANNEL, 0.1, 1e-5), {})],
+    "lstm.input": [((X, [torch.zeros(1, 3, 2)] * 2, GATES, *RECURRENT), {})],
+    "gru.input": [((X, torch.zeros(1, 3, 2), [gate[:6] for gate in GATES], *RECURRENT), {})],
+    "rnn_tanh.input": [((X, torch.zeros(1, 3, 2), [gate[:2] for gate in GATES], *RECURRENT), {})],
+}
+
+
 class Refuted(Exception):
     """An overload does something that no kind of the table allows."""
 
@@ -190,7 +217,7 @@ class Collector(fx.Interpreter):
 
 
 def samples_by_hand() -> Iterator[tuple[OpOverload, Arguments]]:
-    for name, samples in SAMPLES.items():
+    for name, samples in (*SAMPLES.items(), *NOT_IN_THE_DATABASE.items()):
         for arguments in (*samples, *TRIVIAL.get(name, [])):
             yield from ((overload_of(aten(name)), cast(arguments, dtype)) for dtype in CASTS)
 

@@ -27,7 +27,7 @@ from fx2py.program.passes.tensor_types import ARITHMETIC
 
 NAME = "below_autograd"
 REASON = "in calls that record no gradients, nothing outside sees what autograd's layers would note"
-_FEWEST, _FEWEST_A_PARAMETER = 20, 4
+FEWEST, FEWEST_A_PARAMETER = 20, 4
 """The checks in each call cost about as much as this many operators save, for the call and for each input."""
 
 
@@ -44,7 +44,7 @@ def _may_run_below_autograd(program: Program) -> bool:
     entry = program.entry
     calls = sum(isinstance(statement, Assign) for statement in entry.body)
     return (
-        calls >= _FEWEST + _FEWEST_A_PARAMETER * len(entry.parameters)
+        calls >= FEWEST + FEWEST_A_PARAMETER * len(entry.parameters)
         and all(function.name == COMPUTE_ONCE for function in program.functions[:-1])
         and all(_is_covered(statement) for function in program.functions for statement in function.body)
         and _stays_inside(program)
