@@ -34,30 +34,14 @@ BELOW = torch._C._AutoDispatchBelowADInplaceOrView
 SAMPLES_OF_AN_OPERATOR = 6
 SAMPLES_OF_AN_OVERLOAD = 60
 CASTS = (None, torch.int64, torch.bool, torch.float64)
-NEVER_AN_OPERAND = frozenset(
-    [
-        "linear.default",
-        "matmul.default",
-        "conv1d.default",
-        "conv2d.default",
-        "conv3d.default",
-        "layer_norm.default",
-        "group_norm.default",
-        "rms_norm.default",
-        "softmax.int",
-        "log_softmax.int",
-        "scaled_dot_product_attention.default",
-        "max_pool2d.default",
-        "adaptive_avg_pool2d.default",
-        "diff.default",
-        "where.Scalar",
-        "where.ScalarSelf",
-        "where.ScalarOther",
-        "__and__.Tensor",
-        "__or__.Tensor",
-        "__xor__.Tensor",
-    ]
-)
+NEVER_AN_OPERAND = """
+    linear.default matmul.default conv1d.default conv2d.default conv3d.default conv_transpose1d.default
+    conv_transpose2d.input layer_norm.default group_norm.default rms_norm.default softmax.int log_softmax.int
+    scaled_dot_product_attention.default max_pool1d.default max_pool2d.default avg_pool1d.default
+    adaptive_avg_pool1d.default adaptive_avg_pool2d.default adaptive_avg_pool3d.default relu6.default selu.default
+    outer.default diff.default one_hot.default isfinite.default hstack.default vstack.default
+    repeat_interleave.self_int where.Scalar where.ScalarSelf where.ScalarOther
+    __and__.Tensor __or__.Tensor __xor__.Tensor"""
 """Operators made of others, of which torch's source shows that no result is an operand, whatever the arguments.
 
 Of the others made of operators no sample shows it: an ``einsum`` that only permutes gives a view.
@@ -181,7 +165,7 @@ def _returns_new_memory(op: OpOverload) -> bool:
     """Whether torch promises that results share memory with no operand: only of operators with kernels of their own."""
     is_composite = torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd")
     is_annotated = any(each.alias_info is not None for each in op._schema.returns)
-    return overload_name(op) in NEVER_AN_OPERAND or not (is_composite or is_annotated)
+    return overload_name(op) in NEVER_AN_OPERAND.split() or not (is_composite or is_annotated)
 
 
 def overload_name(op: OpOverload) -> str:

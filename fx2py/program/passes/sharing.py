@@ -2,7 +2,8 @@
 
 What operators do is in ``operator_memory.txt``, each line proven by running the overload. A "fresh" result shares memory
 with no operand; a "view" may be or share any of them; a "write" changes the first one's values and returns it. A call of
-an operator that is not listed may return and write to any operand. Weights share memory where they lie in one storage.
+an operator that is not listed may return and write to any operand. Weights share memory where they lie in one storage;
+devices and numbers have none.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 from fx2py.graph.tensors import storage_of
-from fx2py.graph.values import GETITEM, OpName, Ref
+from fx2py.graph.values import GETITEM, PLAIN, OpName, Ref
 from fx2py.program.ir import (
     CHECK_INPUTS,
     COMPUTE_ONCE,
@@ -53,6 +54,7 @@ class Sharing:
         self._parents: dict[str, str] = {}
         self._written: list[str] = []
         self._storages: dict[int, str] = {}
+        self._plain: set[str] = set()
         for statement in function.body:
             self._learn(statement, program)
         result = [part.name for part in leaves(iter((function.result,))) if type(part) is Ref]
@@ -69,7 +71,7 @@ class Sharing:
         return root
 
     def _learn(self, statement: Statement, program: Program) -> None:
-        names = used_names(statement)
+        names = [name for name in used_names(statement) if name not in self._plain]
         if isinstance(statement, Load):
             self._learn_load(statement, program)
         elif isinstance(statement, Assign):
@@ -83,6 +85,8 @@ class Sharing:
         if load.slot.table == "weights":
             storage = storage_of(program.weights[load.slot.index].tensor)
             self._join(load.target, [self._storages.setdefault(storage, load.target)])
+        elif load.slot.table == "consts" and type(program.consts[load.slot.index].value) in PLAIN:
+            self._plain.add(load.target)
 
     def _join(self, target: str | None, names: list[str]) -> None:
         joined = [*([] if target is None else [target]), *names]

@@ -229,3 +229,12 @@ def test_large_results_are_not_kept() -> None:
             return x.sum() + torch.arange(2**18, device=x.device).neg().abs()
 
     assert moved(generated(Large())) == []
+
+
+def test_a_mask_on_the_same_device_keeps_nothing_from_being_computed_once() -> None:
+    class Masked(torch.nn.Module):
+        def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            causal = torch.arange(4, device=x.device) + torch.arange(2, device=x.device)[:, None]
+            return x * (causal > 1) * mask.to(x.device, torch.bool)
+
+    assert "arange" in moved(generated(Masked(), X, torch.ones(2, 4, dtype=torch.int64)))

@@ -119,6 +119,14 @@ def test_weights_in_one_storage_are_of_one_class() -> None:
     assert sharing.class_of("w0") == sharing.class_of("w1") != sharing.class_of("w2")
 
 
+def test_a_device_that_two_calls_name_joins_nothing() -> None:
+    moved = assign("moved", "to.device", Ref("w0"), Ref("cpu"), torch.float32)
+    made = assign("made", "arange.default", 4, device=Ref("cpu"))
+    sharing = classes(moved, made, tensors=(torch.ones(4),))
+    assert sharing.class_of("moved") == sharing.class_of("w0")
+    assert sharing.class_of("made") not in (sharing.class_of("w0"), sharing.class_of("moved"))
+
+
 def test_what_an_unknown_operator_is_given_may_be_written_and_returned() -> None:
     unknown = assign("out", "bernoulli_.float", Ref("w0"), 0.5)
     sharing = classes(unknown, tensors=(torch.ones(4),))
