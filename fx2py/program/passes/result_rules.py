@@ -23,10 +23,14 @@ DtypeRule: TypeAlias = Callable[
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a result's dtype follows; ``makes_list``: the result is a list of tensors of that dtype."""
+    """How a result's dtype follows; ``makes_list``: the result is a list of tensors of that dtype.
+
+    ``follows_first``: device and layout are those of the first operand, whatever the others are.
+    """
 
     dtype: DtypeRule
     makes_list: bool = False
+    follows_first: bool = False
 
 
 def _first(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]) -> Any:
@@ -111,11 +115,12 @@ _OVERLOADS: dict[str, Rule] = {
     """alias.default clone.default contiguous.default detach.default expand.default flatten.using_ints
     index.Tensor gather.default index_select.default masked_fill.Scalar narrow.default permute.default
     repeat.default reshape.default select.int slice.Tensor squeeze.default squeeze.dim squeeze.dims t.default
-    transpose.int unsqueeze.default view.default embedding.default constant_pad_nd.default roll.default
+    transpose.int unsqueeze.default view.default constant_pad_nd.default roll.default
     dropout.default relu.default neg.default add_.Tensor mul_.Tensor relu_.default fill_.Scalar copy_.default
     triu.default tril.default max_pool2d.default unfold.default""": Rule(
         _first
     ),
+    "embedding.default": Rule(_first, follows_first=True),
     "split.Tensor split_with_sizes.default chunk.default unbind.int": Rule(_first, makes_list=True),
     """add.Tensor sub.Tensor mul.Tensor rsub.Scalar maximum.default minimum.default
     stack.default cat.default clamp.default min.other max.other""": Rule(

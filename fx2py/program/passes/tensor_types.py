@@ -3,7 +3,8 @@
 Nothing that was recorded when the graph was captured is believed. Facts come from four sources: a bound weight is what
 it is; an operator of ``result_rules`` gives what its rule says; a factory gives the dtype and device that its call
 names; after an assertion that stays, its tensor is what was asserted. An operator's result is on the device that all
-its tensors are on. A device is known by the one that was recorded: weights and devices in the code move together.
+its tensors are on; a lookup in a table is where the table is, for it takes no indices from elsewhere. A device is known
+by the one that was recorded: weights and devices in the code move together.
 
 Two things could make a rule wrong, and then there are no facts at all: autocast, so that the inputs' checks refuse to
 run under it, and code that is not ATen's, which could replace what is inside a tensor. What does not follow from the
@@ -92,6 +93,10 @@ class TensorTypes:
         """``target`` is ``source`` itself."""
         self._types[target] = self._types[source]
 
+    def name_device(self, name: str, device: torch.device) -> None:
+        """``name`` holds a device."""
+        self._devices[name] = device
+
     def learn(self, statement: Statement) -> None:
         """Take in what a statement makes known."""
         if not self._holds:
@@ -115,7 +120,7 @@ class TensorTypes:
         elif load.slot.table == "consts":
             value = self._program.consts[load.slot.index].value
             if isinstance(value, torch.device):
-                self._devices[load.target] = value
+                self.name_device(load.target, value)
 
     def _learn_assertion(self, call: Call) -> None:
         given = with_defaults(ASSERTION, call)
@@ -145,6 +150,7 @@ class TensorTypes:
     def _result(self, rule: Rule, op: OpName, given: dict[str, Any]) -> TensorType:
         tensors, numbers = _operands(op, given)
         known = [self.of(value.name) if isinstance(value, Ref) else TensorType() for value in tensors]
+        known = known[:1] if rule.follows_first else known
         device = self._device(given["device"]) if given.get("device") is not None else _shared_device(known)
         is_strided = given.get("layout") in (None, torch.strided)
         is_strided = is_strided and all(item.layout is torch.strided for item in known)
