@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import torch.fx
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils import _pytree as pytree
 
@@ -250,12 +251,17 @@ def bind_function(function: Any, tables: Mapping[str, Any]) -> Any:
     return bound
 
 
+weak_reference: Callable[[torch.UntypedStorage], Any] = StorageWeakRef
+is_cuda_in_use: Callable[[], bool] = torch.cuda.is_initialized
+
+
 def kept_results(compute: Callable[[], Any]) -> Callable[[], Any]:
     """The results of ``compute``, which also says what tensors it read; kept until they could be other ones.
 
     They are computed anew when a tensor that was read has been written to or moved, when an optimizer has made a step,
     for torch does not count the writes of fused ones, and in each call that records gradients for one. What a mode, a
-    transform or a capture watches is not kept.
+    transform or a capture watches is computed for it, and not kept. The weak references to storages keep the number by
+    which torch knows each of them from being another's.
     """
     kept: Any = None
     steps = 0
@@ -267,19 +273,19 @@ def kept_results(compute: Callable[[], Any]) -> Callable[[], Any]:
     def compute_once() -> Any:
         nonlocal kept
         before = steps
-        if kept is not None:
-            read, state, results = kept
+        watched = is_watched()
+        if kept is not None and not watched:
+            read, _, state, results = kept
             if state == (before, state_of(read)) and not records_gradients(read):
                 return results
         read, results = compute()
         if not (
-            is_watched()
-            or records_gradients(read)
-            or any(map(torch.is_inference, read))
+            watched or records_gradients(read) or any(map(torch.is_inference, read))
         ):
             if torch.accelerator.is_available():
                 torch.accelerator.synchronize()
-            kept = read, (before, state_of(read)), results
+            storages = [weak_reference(tensor.untyped_storage()) for tensor in read]
+            kept = read, storages, (before, state_of(read)), results
         return results
 
     hook = register_optimizer_step_post_hook(count_step)
@@ -289,13 +295,21 @@ def kept_results(compute: Callable[[], Any]) -> Callable[[], Any]:
 
 def state_of(tensors: tuple[torch.Tensor, ...]) -> list[Any]:
     """What is equal as long as nothing that torch counts changed the tensors, or what computing with them gives."""
-    versions = [(tensor._version, tensor.data_ptr()) for tensor in tensors]
-    return [
+    state: list[Any] = [
         torch.get_default_dtype(),
         torch.get_num_threads(),
         torch.is_inference_mode_enabled(),
-        *versions,
     ]
+    for tensor in tensors:
+        state += (
+            None if tensor.is_inference() else tensor._version,
+            tensor.untyped_storage()._cdata,
+            tensor.data_ptr(),
+            tensor.dtype,
+            tensor.shape,
+            tensor.stride(),
+        )
+    return state
 
 
 def records_gradients(tensors: tuple[torch.Tensor, ...]) -> bool:
@@ -309,7 +323,7 @@ def is_watched() -> bool:
         torch._C._len_torch_dispatch_stack() > 0
         or torch._C._len_torch_function_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
-        or (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
+        or (is_cuda_in_use() and torch.cuda.is_current_stream_capturing())
     )
 
 

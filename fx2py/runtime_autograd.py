@@ -21,7 +21,7 @@ def below_autograd(
     where no gradients are recorded, no mode, transform or capture looks on, and all tensors are plain ones on the CPU or
     on CUDA. Every other call is as it would be without this.
     """
-    if not are_plain(weights):
+    if not are_plain(weights) or is_autograd_replaced():
         return function
 
     @functools.wraps(function)
@@ -53,23 +53,36 @@ PLAIN_TENSORS = {
     for device in ("CPU", "CUDA")
 }
 PLAIN_CLASSES = {torch.Tensor, torch.nn.Parameter}
+DEEPEST = 16
 NO_TENSORS = {int, float, bool, str, type(None)}
 
 
 def is_observed() -> bool:
-    """Whether operators called here first reach something that torch does not always put before them, or forward mode."""
+    """Whether operators called here first reach something that torch does not always put before them, or forward mode.
+
+    Under autocast, which is among this, casts of weights are kept for calls that record gradients.
+    """
     return (
         torch.compiler.is_compiling()
         or torch._C._dispatch_tls_local_include_set().raw_repr() != OUTSIDE_OF_MODES
+        or torch._C._is_any_autocast_enabled()
         or torch._C._len_torch_function_stack() > 0
         or torch.autograd.forward_ad._current_level >= 0
     )
 
 
-def are_plain(values: Iterable[Any]) -> bool:
+def is_autograd_replaced() -> bool:
+    """Whether torch.library was given an implementation of an ATen operator that runs where autograd does."""
+    return any(
+        name.startswith("aten/") and ("Autograd" in name or "ADInplaceOrView" in name)
+        for name in torch.library._impls
+    )
+
+
+def are_plain(values: Iterable[Any], depth: int = 0) -> bool:
     """Whether all tensors among these values, and in their lists and dicts, are dense ones without a wrapper or a note.
 
-    Such a note is that a tensor is yet to be conjugated.
+    Such a note is that a tensor is yet to be conjugated. Deeply nested values are not looked at and not plain.
     """
     for value in values:
         kind = type(value)
@@ -77,7 +90,8 @@ def are_plain(values: Iterable[Any]) -> bool:
             if torch._C._dispatch_keys(value).raw_repr() not in PLAIN_TENSORS:
                 return False
         elif kind is list or kind is tuple or kind is dict:
-            if not are_plain(value.values() if kind is dict else value):
+            inner = value.values() if kind is dict else value
+            if depth == DEEPEST or not are_plain(inner, depth + 1):
                 return False
         elif kind not in NO_TENSORS:
             return False

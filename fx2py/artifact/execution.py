@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import linecache
+import sys
 import types
 import weakref
 from collections import Counter
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 from fx2py.emit.carried import carried_checks, carried_runtime
 from fx2py.errors import ReplayError, admitting
 
+_numbers = itertools.count()
+"""Each namespace has a name of its own: two of one text are bound to other live objects."""
 _shown: Counter[str] = Counter()
 """How many namespaces run the text that is registered under a file name."""
 
@@ -25,7 +31,7 @@ def execute(source: str, file: Path | None, place: str) -> dict[str, Any]:
     """
     digest = _digest(source)
     filename = str(file) if file else f"<fx2py execution_fn {digest}>"
-    module = types.ModuleType(f"fx2py_generated_{digest}")
+    module = _importable(f"fx2py_generated_{digest}_{next(_numbers)}")
     module.__file__ = filename
     own, carried = (source, []) if file else _apart(source)
     try:
@@ -39,6 +45,38 @@ def execute(source: str, file: Path | None, place: str) -> dict[str, Any]:
     if file is None:
         _show(filename, source, module.__dict__["bind"])
     return module.__dict__
+
+
+class _Namespaces(Loader, MetaPathFinder):
+    """Finds the namespaces of generated code by name: torch.compile imports the home of every function that it inlines.
+
+    One that was imported lives on in ``sys.modules``, as torch.compile's own code for it does.
+    """
+
+    def __init__(self) -> None:
+        self.living: weakref.WeakValueDictionary[str, types.ModuleType] = weakref.WeakValueDictionary()
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in self.living else None
+
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
+        return self.living.get(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """The code has run already."""
+
+
+_namespaces = _Namespaces()
+
+
+def _importable(name: str) -> types.ModuleType:
+    """A new module that is found under its name as long as a function of it lives."""
+    if _namespaces not in sys.meta_path:
+        sys.meta_path.append(_namespaces)
+    module = types.ModuleType(name)
+    module.__dict__["__module_itself__"] = module
+    _namespaces.living[name] = module
+    return module
 
 
 def _apart(source: str) -> tuple[str, list[str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import linecache
+import sys
 import traceback
 
 import pytest
@@ -37,6 +39,26 @@ def test_traceback_inside_the_carried_runtime_shows_its_line() -> None:
     assert cause is not None
     assert "the submodules do not fit" in "".join(traceback.format_exception(cause))
     assert "raise RuntimeError(" in "".join(traceback.format_exception(cause))
+
+
+@pytest.mark.parametrize("exact_ops", [False, True])
+def test_a_compiled_function_may_call_generated_code(exact_ops: bool) -> None:
+    program = torch.export.export(torch.nn.Linear(4, 4), (torch.ones(2, 4),))
+    options = fx2py.GenerateOptions(exact_ops=exact_ops)
+    first, second = (fx2py.generate(program, options=options).bind() for _ in "ab")
+    compiled = torch.compile(lambda x: first(x) + second(x), backend="eager", fullgraph=True)
+    x = torch.ones(2, 4)
+    assert torch.equal(compiled(x), first(x) + second(x))
+
+
+def test_code_that_is_gone_is_not_importable() -> None:
+    execute = fx2py.generate(torch.fx.symbolic_trace(Fails())).bind()
+    name = execute.__globals__["__name__"]
+    assert importlib.import_module(name).__dict__ is execute.__globals__
+    del sys.modules[name], execute
+    gc.collect()
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(name)
 
 
 def test_lines_are_forgotten_with_the_last_callable() -> None:

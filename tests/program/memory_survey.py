@@ -54,7 +54,8 @@ GATES = [
     torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in ((8, 4), (8, 2), (8,), (8,))
 ]
 RECURRENT = (True, 1, 0.0, False, False, False)
-NOT_IN_THE_DATABASE: dict[str, list[Arguments]] = {
+MORE_SAMPLES: dict[str, list[Arguments]] = {
+    "channel_shuffle.default": [((X[..., None], 1), {})],
     "hardtanh_.default": [((X,), {}), ((X, 0, 6), {})],
     "hardswish_.default": [((X,), {})],
     "hardsigmoid_.default": [((X,), {})],
@@ -156,7 +157,7 @@ def _kind(op: OpOverload, original: Arguments, arguments: Arguments, result: Any
         return _write(op, before, given, made, written)
     if any(written):
         raise Refuted("it writes, which its schema does not say")
-    if any(_share(one, other) for one in made for other in given):
+    if any(_share(one, other) for one in made for other in given) or _shares_on_meta(op, original):
         return "view"
     return "fresh" if made == [] or _returns_new_memory(op) else "view"
 
@@ -166,6 +167,16 @@ def _returns_new_memory(op: OpOverload) -> bool:
     is_composite = torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd")
     is_annotated = any(each.alias_info is not None for each in op._schema.returns)
     return overload_name(op) in NEVER_AN_OPERAND.split() or not (is_composite or is_annotated)
+
+
+def _shares_on_meta(op: OpOverload, arguments: Arguments) -> bool:
+    """Whether a result shares memory with an operand where the kernels of the CPU are not used, as on other devices."""
+    abroad: Arguments = tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), arguments)
+    try:
+        made = tensors_in(op(*abroad[0], **abroad[1]))
+    except (RuntimeError, TypeError):  # its sizes depend on numbers, or a device is named
+        return False
+    return any(_share(one, other) for one in made for other in tensors_in(abroad))
 
 
 def overload_name(op: OpOverload) -> str:
@@ -201,7 +212,7 @@ class Collector(fx.Interpreter):
 
 
 def samples_by_hand() -> Iterator[tuple[OpOverload, Arguments]]:
-    for name, samples in (*SAMPLES.items(), *NOT_IN_THE_DATABASE.items()):
+    for name, samples in (*SAMPLES.items(), *MORE_SAMPLES.items()):
         for arguments in (*samples, *TRIVIAL.get(name, [])):
             yield from ((overload_of(aten(name)), cast(arguments, dtype)) for dtype in CASTS)
 

@@ -26,7 +26,7 @@ from fx2py.program.ir import (
     Statement,
 )
 from fx2py.program.liveness import leaves, used_names
-from fx2py.program.passes.rewriting import arguments_of, operator_of
+from fx2py.program.passes.rewriting import arguments_of, operator_of, overload_of
 
 
 @cache
@@ -107,9 +107,11 @@ def _written_names(statement: Assign) -> list[str]:
     """The variables whose memory a call may write to."""
     if not is_proven(statement):
         return used_names(statement)
-    if kind_of(overload_name(statement)) == "write":
-        return [part.name for part in statement.call.args[:1] if type(part) is Ref]
-    return []
+    op = operator_of(statement)
+    if op is None or kind_of(overload_name(statement)) != "write":
+        return []
+    first = arguments_of(op, statement.call).get(overload_of(op)._schema.arguments[0].name)
+    return [first.name] if isinstance(first, Ref) else used_names(statement)
 
 
 def is_proven(statement: Assign) -> bool:

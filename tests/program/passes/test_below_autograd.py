@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fx2py
+from fx2py.program.passes import below_autograd
 from tests.checking import assert_same
 
 X = torch.arange(8.0).view(2, 4) / 7
@@ -141,12 +143,18 @@ def test_on_another_device_than_cpu_and_cuda_every_layer_is_there(below: list[bo
     assert not below
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_casts_as_ever(dtype: torch.dtype, below: list[bool]) -> None:
-    execute, exact = generated().bind(), generated(exact_ops=True).bind()
-    with torch.no_grad(), torch.autocast("cpu", dtype):
-        assert_same(execute(X), exact(X), "result")
-    assert below
+def test_autocast_keeps_casts_that_record_gradients(below: list[bool]) -> None:
+    artifact = generated()
+    execute = artifact.bind()
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            execute(X)
+        execute(X).sum().backward()
+    assert not below
+    assert artifact.program is not None
+    parameters = [weight.tensor for weight in artifact.program.weights if weight.tensor.requires_grad]
+    assert parameters
+    assert all(parameter.grad is not None for parameter in parameters)
 
 
 def test_random_operators_draw_the_same_numbers() -> None:
@@ -214,6 +222,43 @@ def test_writes_to_inputs_are_counted_as_torch_counts_them() -> None:
         generated(write).bind()(ours)
         Deep(write)(theirs)
     assert ours._version == theirs._version
+
+
+def test_a_write_to_an_operand_by_keyword_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(below_autograd, "FEWEST", 0)
+    monkeypatch.setattr(below_autograd, "FEWEST_A_PARAMETER", 0)
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    graph.call_function(torch.ops.aten.add_.Tensor, (), {"self": x, "other": 1})
+    graph.output(graph.call_function(torch.ops.aten.mul.Tensor, (x, 2)))
+    execute, given = fx2py.generate(torch.fx.GraphModule({}, graph)).bind(), X.clone()
+    with torch.no_grad():
+        execute(given)
+    assert given._version == 1
+
+
+def test_an_operator_that_is_replaced_where_autograd_runs_is_called(below: list[bool]) -> None:
+    artifact, calls = generated(), []
+
+    def relu_(x: torch.Tensor) -> torch.Tensor:
+        calls.append(x)
+        with torch._C._AutoDispatchBelowAutograd():
+            return torch.relu_(x)
+
+    with torch.library._scoped_library("aten", "IMPL") as library, warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        library.impl("relu_", relu_, "AutogradCPU")
+        artifact.bind()(X)
+    assert calls
+    assert not below
+
+
+def test_a_list_that_holds_itself_is_refused_as_ever() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    execute = generated().bind()
+    with torch.no_grad(), pytest.raises(ValueError, match="not a list of 1"):
+        execute(endless)
 
 
 def test_inputs_in_containers_are_looked_at_too(below: list[bool]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim.optimizer import _global_optimizer_post_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -44,22 +45,25 @@ def moved(artifact: fx2py.Artifact) -> list[str]:
     return [item.node for item in artifact.manifest.optimizations if item.pass_name == "computed_once"]
 
 
-class Count(TorchDispatchMode):
-    """How many operators a call runs."""
+class Seen(TorchDispatchMode):
+    """The operators that a mode sees."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.count = 0
+        self.names: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += 1
+        self.names.append(str(func))
         return func(*args, **(kwargs or {}))
 
 
 def operators_run(execute: Callable[..., Any]) -> int:
-    with torch.no_grad(), Count() as counted:
+    """How many operators a call runs that no mode watches."""
+    with torch.no_grad(), torch.autograd.profiler.profile() as profile:
         execute(X)
-    return counted.count
+    return sum(
+        event.name.startswith("aten::") and event.cpu_parent is None for event in profile.function_events
+    )
 
 
 def test_what_depends_on_no_input_is_a_function_of_its_own_and_runs_once() -> None:
@@ -167,6 +171,45 @@ def test_what_a_mode_sees_is_not_kept() -> None:
         execute(fake.from_tensor(X))
     with torch.no_grad():
         assert type(execute(X)) is torch.Tensor
+
+
+def test_what_looks_on_sees_what_was_computed_before() -> None:
+    module = Positions()
+    execute = generated(module).bind()
+    with torch.no_grad():
+        execute(X)
+        with Seen() as seen:
+            execute(X)
+        assert seen.names == ["aten.arange.default", "aten.embedding.default", "aten.add.Tensor"]
+        traced = make_fx(lambda x: execute(x))(X)
+        module.table.fill_(5)
+        assert torch.equal(traced(X), module(X))
+
+
+def test_a_weight_in_another_layout_counts_though_nothing_is_written() -> None:
+    class Square(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = torch.nn.Parameter(torch.arange(4.0).view(2, 2), requires_grad=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :2] + self.table * self.table.cumsum(1)
+
+    module = Square()
+    execute = generated(module).bind()
+    execute(X)
+    module.table.data = module.table.data.t()
+    assert torch.equal(execute(X), module(X))
+
+
+def test_a_weight_that_comes_back_to_the_same_place_counts() -> None:
+    module = Positions().requires_grad_(False)
+    execute = generated(module).bind()
+    for number in range(20):
+        execute(X)
+        module.table.data = torch.empty(0)
+        module.table.data = torch.full((6, 4), float(number))
+        assert torch.equal(execute(X), module(X))
 
 
 # -- what stays
