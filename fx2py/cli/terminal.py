@@ -116,7 +116,7 @@ def print_facts(console: Console, facts: Mapping[str, str]) -> None:
     """Named facts, a line each, the names aligned."""
     width = max(map(len, facts), default=0)
     for name, fact in facts.items():
-        console.print(shown(f"{name:{width}}  ", "bold") + shown(fact), soft_wrap=True)
+        console.print(Text.assemble(shown(f"{name:{width}}  ", "bold"), shown(fact)), soft_wrap=True)
 
 
 def short(number: float | None) -> str:
