@@ -1,7 +1,7 @@
 """What every generated file carries along, so that it runs with torch alone: loading, binding, rebuilding modules.
 
-The imports and everything below the marker are copied into each ``execution_fn.py`` as they stand; fx2py itself uses
-the same functions.
+The imports of other packages and everything below the marker are copied into each ``execution_fn.py`` as they stand;
+fx2py itself uses the same functions.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import pathlib
 import struct
 import sys
 import types
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 import torch.fx
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils import _pytree as pytree
+
+from fx2py.runtime_once import kept_results
 
 # --- what is copied starts here ---
 
@@ -251,82 +250,6 @@ def bind_function(function: Any, tables: Mapping[str, Any]) -> Any:
     return bound
 
 
-weak_reference: Callable[[torch.UntypedStorage], Any] = StorageWeakRef
-is_cuda_in_use: Callable[[], bool] = torch.cuda.is_initialized
-
-
-def kept_results(compute: Callable[[], Any]) -> Callable[[], Any]:
-    """The results of ``compute``, which also says what tensors it read; kept until they could be other ones.
-
-    They are computed anew when a tensor that was read has been written to or moved, when an optimizer has made a step,
-    for torch does not count the writes of fused ones, and in each call that records gradients for one. What a mode, a
-    transform or a capture watches is computed for it, and not kept. The weak references to storages keep the number by
-    which torch knows each of them from being another's.
-    """
-    kept: Any = None
-    steps = 0
-
-    def count_step(*step: Any) -> None:
-        nonlocal steps
-        steps += 1
-
-    def compute_once() -> Any:
-        nonlocal kept
-        before = steps
-        watched = is_watched()
-        if kept is not None and not watched:
-            read, _, state, results = kept
-            if state == (before, state_of(read)) and not records_gradients(read):
-                return results
-        read, results = compute()
-        if not (
-            watched or records_gradients(read) or any(map(torch.is_inference, read))
-        ):
-            if torch.accelerator.is_available():
-                torch.accelerator.synchronize()
-            storages = [weak_reference(tensor.untyped_storage()) for tensor in read]
-            kept = read, storages, (before, state_of(read)), results
-        return results
-
-    hook = register_optimizer_step_post_hook(count_step)
-    weakref.finalize(compute_once, hook.remove)
-    return compute_once
-
-
-def state_of(tensors: tuple[torch.Tensor, ...]) -> list[Any]:
-    """What is equal as long as nothing that torch counts changed the tensors, or what computing with them gives."""
-    state: list[Any] = [
-        torch.get_default_dtype(),
-        torch.get_num_threads(),
-        torch.is_inference_mode_enabled(),
-    ]
-    for tensor in tensors:
-        state += (
-            None if tensor.is_inference() else tensor._version,
-            tensor.untyped_storage()._cdata,
-            tensor.data_ptr(),
-            tensor.dtype,
-            tensor.shape,
-            tensor.stride(),
-        )
-    return state
-
-
-def records_gradients(tensors: tuple[torch.Tensor, ...]) -> bool:
-    """Whether operators on these tensors are recorded for a backward pass."""
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-
-
-def is_watched() -> bool:
-    """Whether something sees or changes what operators return here: a mode, a transform, a capture."""
-    return (
-        torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._len_torch_function_stack() > 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or (is_cuda_in_use() and torch.cuda.is_current_stream_capturing())
-    )
-
-
 def assemble(
     entry: Any,
     modules: Mapping[str, Any],
@@ -363,7 +286,7 @@ def assemble(
     tables: dict[str, Any] = {"submods": table, "weights": weights, "consts": consts}
     if "compute_once" in entry.__code__.co_varnames:
         once = bind_function(entry.__globals__["compute_once"], tables)
-        tables["compute_once"] = kept_results(once)
+        tables["compute_once"] = kept_results(once, weights)
     for index, (name, module) in enumerate(modules.items()):
         if name not in given and isinstance(module, types.FunctionType):
             table[index] = bind_function(module, tables)

@@ -16,6 +16,7 @@ ORDER = (
         "errors",
         "collector",
         "graph",
+        "runtime_once",
         "runtime",
         "runtime_sizes",
         "runtime_autograd",

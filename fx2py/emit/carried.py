@@ -12,7 +12,7 @@ import pathlib
 import types
 from typing import Literal
 
-from fx2py import runtime, runtime_autograd, runtime_checks, runtime_sizes
+from fx2py import runtime, runtime_autograd, runtime_checks, runtime_once, runtime_sizes
 
 Part = Literal["loading", "checking"]
 
@@ -26,8 +26,8 @@ CHECKING = f"{RULE}\n# Checking inputs, the same in every generated file that do
 
 @functools.cache
 def carried_runtime() -> str:
-    """The imports and functions of ``fx2py.runtime`` and ``fx2py.runtime_autograd`` that every generated file carries."""
-    return _carried_together(runtime, runtime_autograd)
+    """The imports and functions that every generated file carries: loading, keeping results, running below autograd."""
+    return _carried_together(runtime_once, runtime, runtime_autograd)
 
 
 @functools.cache

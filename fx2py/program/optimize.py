@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fx2py.graph.values import GETITEM, OpName, Ref
-from fx2py.program.ir import Applied, Assign, Delete, Function, Load, Program
+from fx2py.graph.values import OpName, Ref
+from fx2py.program.ir import Applied, Delete, Function, Load, Program
 from fx2py.program.liveness import finish, leaves, used_names, values_of
 from fx2py.program.passes.computed_once import compute_once
 from fx2py.program.passes.conversions import leave_out_conversions
 from fx2py.program.passes.dropouts import leave_out_dropouts
 from fx2py.program.passes.metadata_asserts import leave_out_metadata_asserts
-from fx2py.program.passes.number_operands import name_numbers
 from fx2py.program.passes.rewriting import Pass
 from fx2py.program.verify import verify
 
@@ -28,7 +27,7 @@ def optimize(program: Program) -> Program:
     for leave_out in TYPED:
         program, applied = _apply(leave_out, program)
         relied_on_types = relied_on_types or bool(applied)
-    program, moved = _computed_once(program)
+    program, moved = compute_once(program)
     if moved:
         program = replace(program, optimizations=(*program.optimizations, *moved))
         verify(program)
@@ -36,17 +35,6 @@ def optimize(program: Program) -> Program:
     if relied_on_types and program.input_table is not None:
         program = replace(program, input_table=replace(program.input_table, autocast=False))
     return program
-
-
-def _computed_once(program: Program) -> tuple[Program, tuple[Applied, ...]]:
-    """What depends on no input is computed once, the numbers among it; those that cannot be stay numbers."""
-    named, numbers, tensors = name_numbers(program)
-    changed, moved = compute_once(named)
-    made_in_each_call = (
-        isinstance(statement, Assign) and statement.target in tensors and statement.call.callee != GETITEM
-        for statement in changed.entry.body
-    )
-    return compute_once(program) if any(made_in_each_call) else (changed, (*moved, *numbers))
 
 
 def _apply(leave_out: Pass, program: Program) -> tuple[Program, tuple[Applied, ...]]:

@@ -9,7 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 
-from fx2py import runtime, runtime_autograd, runtime_checks, runtime_sizes
+from fx2py import runtime, runtime_autograd, runtime_checks, runtime_once, runtime_sizes
 
 TABLES = ("submods", "weights", "consts", "compute_once")
 MODULE_ALIASES = {"torch.nn.functional": "F"}
@@ -17,6 +17,7 @@ RESERVED = frozenset(
     {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *TABLES, *MODULE_ALIASES.values()}
     | {
         *vars(runtime),
+        *vars(runtime_once),
         *vars(runtime_autograd),
         *vars(runtime_checks),
         *vars(runtime_sizes),

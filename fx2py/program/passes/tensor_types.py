@@ -93,10 +93,6 @@ class TensorTypes:
         """``target`` is ``source`` itself."""
         self._types[target] = self._types[source]
 
-    def name_device(self, name: str, device: torch.device) -> None:
-        """``name`` holds a device."""
-        self._devices[name] = device
-
     def learn(self, statement: Statement) -> None:
         """Take in what a statement makes known."""
         if not self._holds:
@@ -120,7 +116,7 @@ class TensorTypes:
         elif load.slot.table == "consts":
             value = self._program.consts[load.slot.index].value
             if isinstance(value, torch.device):
-                self.name_device(load.target, value)
+                self._devices[load.target] = value
 
     def _learn_assertion(self, call: Call) -> None:
         given = with_defaults(ASSERTION, call)

@@ -281,3 +281,33 @@ def test_a_mask_on_the_same_device_keeps_nothing_from_being_computed_once() -> N
             return x * (causal > 1) * mask.to(x.device, torch.bool)
 
     assert "arange" in moved(generated(Masked(), X, torch.ones(2, 4, dtype=torch.int64)))
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_torch_compile_takes_the_code_as_one_graph(recorded: bool) -> None:
+    module = Positions()
+    execute = generated(module).bind()
+    with torch.set_grad_enabled(recorded):
+        execute(X)
+        compiled = torch.compile(execute, backend="eager", fullgraph=True)
+        assert torch.equal(compiled(X), module(X))
+        with torch.no_grad():
+            module.table.add_(1)
+        assert torch.equal(compiled(X), module(X))
+
+
+def test_results_are_not_kept_where_a_weight_changes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Positions()
+    execute = generated(module).bind()
+    embedding = torch.embedding
+
+    def disturbed(*args: Any, **kwargs: Any) -> torch.Tensor:
+        result = embedding(*args, **kwargs)
+        module.table.add_(1)
+        return result
+
+    with torch.no_grad():
+        monkeypatch.setattr(torch, "embedding", disturbed)
+        execute(X)
+        monkeypatch.undo()
+        assert torch.equal(execute(X), module(X))

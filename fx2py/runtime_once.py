@@ -1,0 +1,107 @@
+"""Keeping what is computed once; carried by every generated file before ``fx2py.runtime``, in the same way."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+# --- what is copied starts here ---
+
+
+def records_gradients(tensors: tuple[torch.Tensor, ...]) -> bool:
+    """Whether operators on these tensors are recorded for a backward pass."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+weak_reference: Callable[[torch.UntypedStorage], Any] = StorageWeakRef
+KEPT_CLASSES = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+is_cuda_in_use: Callable[[], bool] = torch.cuda.is_initialized
+
+
+def kept_results(
+    compute: Callable[[], Any], weights: list[torch.Tensor]
+) -> Callable[[], Any]:
+    """The results of ``compute``, which also says which weights it read; kept until they could be other ones.
+
+    They are computed anew when a tensor that was read has been written to or moved, when an optimizer has made a step,
+    for torch does not count the writes of fused ones, and in each call that records gradients for one. What a mode, a
+    transform or a capture watches is computed for it, and not kept; nor is what was computed while a weight changed, or
+    from weights that are no plain tensors. The weak references to storages keep the number by which torch knows each of
+    them from being another's.
+    """
+    if not all(type(weight) in KEPT_CLASSES for weight in weights):
+        return lambda: compute()[1]
+    kept: Any = None
+    steps = 0
+
+    def count_step(*step: Any) -> None:
+        nonlocal steps
+        steps += 1
+
+    def compute_once() -> Any:
+        nonlocal kept
+        if torch.compiler.is_compiling():
+            return compute()[1]
+        before = steps
+        watched = is_watched()
+        if kept is not None and not watched:
+            read, _, state, results = kept
+            if state == (before, state_of(read)) and not records_gradients(read):
+                return results
+        versions = list(map(version_of, weights))
+        read, results = compute()
+        if not (
+            watched or records_gradients(read) or any(map(torch.is_inference, read))
+        ):
+            if torch.accelerator.is_available():
+                torch.accelerator.synchronize()
+            storages = [weak_reference(tensor.untyped_storage()) for tensor in read]
+            state = before, state_of(read)
+            if versions == list(map(version_of, weights)):
+                kept = read, storages, state, results
+        return results
+
+    hook = register_optimizer_step_post_hook(count_step)
+    weakref.finalize(compute_once, hook.remove)
+    return compute_once
+
+
+def state_of(tensors: Iterable[torch.Tensor]) -> list[Any]:
+    """What is equal as long as nothing that torch counts changed the tensors, or what computing with them gives."""
+    state: list[Any] = [
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        torch.is_inference_mode_enabled(),
+    ]
+    for tensor in tensors:
+        state += (
+            version_of(tensor),
+            tensor.untyped_storage()._cdata,
+            tensor.data_ptr(),
+            tensor.dtype,
+            tensor.shape,
+            tensor.stride(),
+            tensor.is_conj(),
+            tensor.is_neg(),
+        )
+    return state
+
+
+def version_of(tensor: torch.Tensor) -> int | None:
+    """How often torch counted a write to a tensor, where it counts them."""
+    return None if tensor.is_inference() else tensor._version
+
+
+def is_watched() -> bool:
+    """Whether something sees or changes what operators return here: a mode, a transform, a capture."""
+    return (
+        torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or (is_cuda_in_use() and torch.cuda.is_current_stream_capturing())
+    )
