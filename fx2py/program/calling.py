@@ -36,8 +36,7 @@ def parameters_of(
 ) -> tuple[Parameter, ...]:
     """The function's parameters; a placeholder that is a parameter itself gets its variable in ``env``."""
     if convention is not None:
-        names = [name for name, _ in (*convention.args, *convention.kwargs)]
-        return tuple(Parameter(scope.fresh(name), name) for name in names)
+        return tuple(_parameters_by_convention(graph, convention, scope))
     parameters: list[Parameter] = []
     kind: Any = "positional"
     for node in graph.placeholders:
@@ -54,6 +53,18 @@ def parameters_of(
         parameters.append(parameter)
         env[node.name] = Ref(parameter.name)
     return tuple(parameters)
+
+
+def _parameters_by_convention(
+    graph: Graph, convention: CallingConvention, scope: Scope
+) -> Iterator[Parameter]:
+    """A parameter for each container or value that a caller passes; a value is what its placeholder recorded."""
+    placeholders, first = graph.placeholders, 0
+    for name, tree in (*convention.args, *convention.kwargs):
+        is_value = tree.kind == "leaf" and first < len(placeholders)
+        origin = placeholders[first] if is_value else None
+        yield Parameter(scope.fresh(name), name, origin=origin)
+        first += tree.leaf_count
 
 
 def _parameter(node: Node, kind: Any, scope: Scope, refuse: Refuse) -> Parameter:

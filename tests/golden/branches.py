@@ -24,6 +24,7 @@ def false_graph_0(p_weight, x):
 
 
 def execution_fn(x, *, weights):
+    # x: f32[3]
     check_inputs(x)
     # golden_cases.py:116  return torch.cond(x.sum() > 0, lambda x: x * self.weight, ...
     sum_1 = torch.sum(x)  # f32[]

@@ -6,6 +6,7 @@ import torch
 
 
 def execution_fn(batch, pair, scale):
+    # scale: f32[1]
     check_inputs(batch, pair, scale)
     batch_ids = batch["ids"]
     batch_rest = batch["rest"]

@@ -4,6 +4,8 @@ import torch
 
 
 def execution_fn(x, y):
+    # x: f32[s77, 4]
+    # y: f32[2*s77, 4]
     check_inputs(x, y)
     # runtime_assert.py:24
     sym_size_int_1 = x.size(0)  # int s77

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 
 def execution_fn(x, *, weights):
+    # x: f32[2, 4]
     check_inputs(x)
     # up · golden_cases.py:35  return self.down(torch.relu(self.up(x))) * self.scale + x
     up_weight = weights[0]  # f32[8, 4]  up.weight

@@ -479,8 +479,18 @@ def test_the_table_says_what_is_demanded_and_no_more() -> None:
 def test_the_check_comes_first_and_makes_the_inputs_tensors() -> None:
     source = fx2py.generate(export(Twice(), (t(2), t(2)))).source
     body = source[source.index("def execution_fn") :].splitlines()
-    assert body[1] == "    check_inputs(x, y)"
+    assert body[1:4] == ["    # x: f32[2]", "    # y: f32[2]", "    check_inputs(x, y)"]
     assert "x + y" in source
+
+
+def test_the_manifest_says_what_was_recorded_of_each_input_that_is_one_value() -> None:
+    class Nested(nn.Module):
+        def forward(self, x, pair, *, scale=None):
+            return x + pair["a"] + pair["b"] + scale
+
+    program = export(Nested(), (t(2), {"a": t(2), "b": t(2)}), {"scale": torch.ones(1, dtype=torch.float64)})
+    entries = {entry.name: entry.value for entry in fx2py.generate(program).manifest.inputs}
+    assert entries == {"x": "f32[2]", "pair": None, "scale": "f64[1]"}
 
 
 class Twice(nn.Module):
