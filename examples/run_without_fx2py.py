@@ -21,6 +21,8 @@ def import_file(path: Path) -> ModuleType:
 
 
 def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit("Say which folder: the one that fx2py gen wrote for the tiny_bert.pt2 of export_model.py.")
     folder = Path(sys.argv[1])
     execute = import_file(folder / "execution_fn.py").load(device="cpu")
     result = execute(

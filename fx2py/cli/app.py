@@ -15,6 +15,7 @@ from fx2py.cli.bench import bench
 from fx2py.cli.diff import diff
 from fx2py.cli.gen import gen
 from fx2py.cli.log import Remarks
+from fx2py.cli.output import guarded_output
 from fx2py.cli.run import run
 from fx2py.cli.split import split
 from fx2py.errors import Fx2pyError, InternalError, OtherRankError
@@ -56,7 +57,8 @@ def main() -> None:
     """Run the command line and exit: 0 fine or equivalent, 1 not equivalent, 2 input or use at fault, 70 internal."""
     try:
         launch.speak_as_launched()
-        app()
+        with guarded_output():
+            app()
     except Exception as fault:  # the outermost boundary: a user gets a message, never a traceback
         if DEBUG in sys.argv[1:]:
             raise

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +16,11 @@ from fx2py.cli.device import check_device
 from fx2py.cli.locate import is_generated, newest_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fx2py.bench import BenchReport
     from fx2py.graph.data import GraphData
+    from fx2py.graph.values import Name
     from fx2py.trust import Policy
 
 
@@ -83,15 +89,47 @@ def _bench(target: Path, request: _Request, policy: Policy) -> Benched:
 
 
 def _as_torch_loads_it(data: GraphData) -> Any:
-    """The graph as torch's own object, which runs what the file says; only for a file that the user trusts."""
-    import torch
+    """The graph as torch's own object, which runs what the file says; only for a file that the user trusts.
 
+    None where torch cannot load it; a note says so.
+    """
     path = data.provenance.path
     if path is None:
         return None
-    if data.provenance.format == "pt2":
+    for module in {cls.module for cls in _container_classes(data)}:
+        with suppress(ImportError):
+            import_module(module)
+    logging.disable(logging.CRITICAL)
+    try:
+        return _loaded(path, data.provenance.format)
+    except Exception as error:  # torch's loaders raise whatever the file leads them to
+        first_line = str(error).partition("\n")[0]
+        render.print_note(f"torch cannot load {path}, so its own ways take no part: {first_line}")
+        return None
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _container_classes(data: GraphData) -> Iterator[Name]:
+    """The classes in which inputs and results come; torch's loader knows those alone that were imported."""
+    convention = data.convention
+    if convention is None:
+        return
+    trees = [tree for _, tree in (*convention.args, *convention.kwargs)]
+    trees += [] if convention.output is None else [convention.output]
+    while trees:
+        tree = trees.pop()
+        trees += tree.children
+        if tree.cls is not None:
+            yield tree.cls
+
+
+def _loaded(path: str, saved_as: str) -> Any:
+    import torch
+
+    if saved_as == "pt2":
         return torch.export.load(path)
-    if data.provenance.format == "torch.save":
+    if saved_as == "torch.save":
         loaded = torch.load(path, weights_only=False)
         return loaded if isinstance(loaded, torch.fx.GraphModule) else None
     return None

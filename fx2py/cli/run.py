@@ -15,7 +15,7 @@ from fx2py.errors import ReplayError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fx2py.artifact import Artifact
+    from fx2py.artifact import Artifact, Manifest
     from fx2py.cli.summary import Summary
     from fx2py.program.options import GenerateOptions
     from fx2py.replay.inputs import Inputs
@@ -131,9 +131,17 @@ def _prepare(source: Path | None, request: _Request, policy: Policy, rank: Rank 
         subject.graph, launch.own_input(request.inputs, rank), request.seed, device, policy
     )
     execute = subject.artifact.bind(device, policy=policy)
-    if subject.artifact.manifest.compiled is not None:
+    if not _may_ask_for_gradients(subject.artifact.manifest):
         execute = torch.no_grad()(execute)
     return _Ready(target, subject.artifact, execute, inputs, output)
+
+
+def _may_ask_for_gradients(manifest: Manifest) -> bool:
+    """Whether the code calls what speaks of gradients, or modules of whose code nothing is known."""
+    called = (entry.cls for entry in manifest.submodules if entry.mode == "called")
+    return any("grad" in target.name for target in manifest.targets) or not all(
+        cls.startswith("torch.nn.") for cls in called
+    )
 
 
 def _call(ready: _Ready, request: _Request) -> Ran:

@@ -46,6 +46,19 @@ def test_trusted_file_is_compared_with_what_torch_loads(archive: Path) -> None:
     assert rows[:3] == ["FX GraphModule", "fx.Interpreter", "ep.module()"]
 
 
+def test_a_file_that_torch_cannot_load_is_timed_without_torchs_ways(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(path: str) -> None:
+        raise NotImplementedError("Deserializing a.B in pytree is not registered\nand more")
+
+    monkeypatch.setattr(torch.export, "load", load)
+    result = CliRunner().invoke(app, ["bench", str(archive), "--rounds", "3", "--trust"])
+    assert result.exit_code == 0
+    assert "reference run" in result.stdout
+    assert "its own ways take no part: Deserializing a.B in pytree is not registered\n" in result.stderr
+
+
 def test_time_is_told_for_each_call_of_a_submodule(tmp_path: Path) -> None:
     net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Tanh())
     torch.save(torch.fx.symbolic_trace(net), tmp_path / "net.pt")

@@ -264,3 +264,21 @@ def test_what_is_no_device_is_said_in_one_line(fx2py, here, saved):
     refused = fx2py("run", saved / "net.pt2", "--device", "gpu")
     assert refused.code == 2
     assert refused.err.startswith("error: 'gpu' is no name of a device.\n")
+
+
+def test_runs_without_gradients_so_that_no_result_carries_a_graph(fx2py, here, saved, rows):
+    assert fx2py("run", saved / "net.pt2", "--inputs", rows, "--output", "out.pt", "--memory").code == 0
+    result = torch.load("out.pt", weights_only=True)
+    assert not any(leaf.requires_grad for leaf in torch.utils._pytree.tree_leaves(result))
+
+
+def test_code_that_asks_for_gradients_gets_them(fx2py, here, tmp_path):
+    class Slope(torch.nn.Module):
+        def forward(self, x):
+            return torch.autograd.grad((x * x).sum(), x)[0]
+
+    torch.save(torch.fx.symbolic_trace(Slope()), tmp_path / "slope.pt")
+    torch.save((torch.ones(2, requires_grad=True),), tmp_path / "x.pt")
+    result = fx2py("run", tmp_path / "slope.pt", "--inputs", tmp_path / "x.pt", "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["outputs"][0]["mean"] == 2
