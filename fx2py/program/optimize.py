@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fx2py.graph.values import OpName, Ref
-from fx2py.program.ir import Applied, Delete, Function, Load, Program
+from fx2py.program.ir import Applied, Bind, Delete, Function, Load, Program, Statement
 from fx2py.program.liveness import finish, leaves, used_names, values_of
+from fx2py.program.passes.built_items import take_built_items
 from fx2py.program.passes.computed_once import compute_once
 from fx2py.program.passes.conversions import leave_out_conversions
 from fx2py.program.passes.dropouts import leave_out_dropouts
@@ -14,7 +15,7 @@ from fx2py.program.passes.metadata_asserts import leave_out_metadata_asserts
 from fx2py.program.passes.rewriting import Pass
 from fx2py.program.verify import verify
 
-UNTYPED: tuple[Pass, ...] = (leave_out_dropouts,)
+UNTYPED: tuple[Pass, ...] = (take_built_items, leave_out_dropouts)
 TYPED: tuple[Pass, ...] = (leave_out_metadata_asserts, leave_out_conversions)
 """Passes that rely on the types of tensors, which autocast would change."""
 
@@ -65,8 +66,12 @@ def _used_aliases(program: Program, functions: list[Function]) -> tuple[tuple[st
 
 
 def _finished(function: Function, earlier: list[Function]) -> Function:
-    """The function with its deletions, and without loads that nothing needs any more."""
-    used = {name for statement in function.body for name in used_names(statement)}
-    used.update(part.name for part in leaves(iter((function.result,))) if type(part) is Ref)
-    body = [item for item in function.body if not (isinstance(item, Load) and item.target not in used)]
+    """The function with its deletions, and without loads and containers that nothing needs any more."""
+    used = {part.name for part in leaves(iter((function.result,))) if type(part) is Ref}
+    body: list[Statement] = []
+    for item in reversed(function.body):
+        if not isinstance(item, (Load, Bind)) or item.target in used:
+            used.update(used_names(item))
+            body.append(item)
+    body.reverse()
     return finish(function.name, function.parameters, body, function.result, function.path, earlier)

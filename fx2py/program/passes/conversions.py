@@ -14,6 +14,8 @@ from fx2py.program.passes.tensor_types import TensorTypes
 
 NAME = "conversions"
 CONVERSIONS = frozenset(OpName("aten", "to", overload) for overload in ("dtype", "dtype_layout", "device"))
+TO_ANOTHER = frozenset({OpName("aten", "to", "other"), OpName("aten", "type_as", "default")})
+"""Conversions to what another tensor is."""
 
 
 def leave_out_conversions(function: Function, program: Program) -> tuple[Function, tuple[Applied, ...]]:
@@ -26,7 +28,7 @@ def leave_out_conversions(function: Function, program: Program) -> tuple[Functio
         op = operator_of(statement)
         if (
             op is not None
-            and op in CONVERSIONS
+            and op in CONVERSIONS | TO_ANOTHER
             and isinstance(statement, Assign)
             and statement.target is not None
         ):
@@ -45,7 +47,11 @@ def _returned_input(op: OpName, call: Call, types: TensorTypes) -> str:
     """The variable that a conversion returns; empty where that is not proven."""
     given = with_defaults(op, call)
     source = given["self"]
-    kept = given["copy"] is False and given["memory_format"] is None
+    kept = given.get("copy", False) is False and given.get("memory_format") is None
     if not kept or given.get("pin_memory") not in (None, False) or not isinstance(source, Ref):
         return ""
+    if op in TO_ANOTHER:
+        other = given["other"]
+        is_alike = isinstance(other, Ref) and types.of(source.name) == types.of(other.name)
+        return source.name if is_alike and types.of(source.name).is_whole else ""
     return source.name if types.has(source.name, given) else ""

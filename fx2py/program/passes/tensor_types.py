@@ -41,6 +41,11 @@ class TensorType:
     device: torch.device | None = None
     layout: torch.layout | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is known."""
+        return None not in (self.dtype, self.device, self.layout)
+
     def __str__(self) -> str:
         known = [part for part in (self.dtype, self.device, self.layout) if part is not None]
         return " ".join([str(part).removeprefix("torch.") for part in known])

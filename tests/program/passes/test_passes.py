@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import fx2py
-from fx2py.graph.values import List, Name, Ref
-from fx2py.program.ir import Assign, Call, Statement
-from fx2py.program.passes.conversions import CONVERSIONS, leave_out_conversions
+from fx2py.graph.values import GETITEM, Dict, List, Name, Ref
+from fx2py.program.ir import Assign, Bind, Call, Statement
+from fx2py.program.passes.built_items import take_built_items
+from fx2py.program.passes.conversions import CONVERSIONS, TO_ANOTHER, leave_out_conversions
 from fx2py.program.passes.dropouts import DROPOUTS, leave_out_dropouts
 from fx2py.program.passes.metadata_asserts import leave_out_metadata_asserts
 from fx2py.program.passes.rewriting import Pass, overload_of
@@ -208,3 +211,87 @@ def test_code_that_relies_on_types_refuses_autocast(saved) -> None:
 def test_nothing_is_left_out_unasked(saved) -> None:
     source = fx2py.generate(saved).source
     assert source.count("torch.dropout(") == source.count("torch._assert_tensor_metadata(") == 2
+
+
+# -- conversions to what another tensor is
+
+
+@pytest.mark.parametrize("op", sorted(TO_ANOTHER, key=str), ids=str)
+def test_a_conversion_to_what_another_tensor_is_returns_a_tensor_that_is_it(op) -> None:
+    for tensor in (W.clone(), W.t(), W.long(), torch.nn.Parameter(W)):
+        assert overload_of(op)(tensor, torch.ones(3, dtype=tensor.dtype)) is tensor
+        assert overload_of(op)(tensor, torch.ones(3, dtype=torch.float64)) is not tensor
+
+
+@pytest.mark.parametrize("overload", ["type_as.default", "to.other"])
+def test_a_conversion_to_another_tensor_is_left_out_where_both_are_known_and_alike(overload: str) -> None:
+    alike = assign("other", "relu.default", Ref("w0"))
+    unlike = assign("other", "to.dtype", Ref("w0"), torch.float64)
+    unknown = assign("other", "bernoulli.default", Ref("w0"))
+    converted = assign("out", overload, Ref("w0"), Ref("other"))
+    assert left(leave_out_conversions, alike, converted) == ["other"]
+    assert left(leave_out_conversions, unlike, converted) == ["other", "out"]
+    assert left(leave_out_conversions, unknown, converted) == ["other", "out"]
+
+
+# -- items of what the code builds
+
+
+def lookup(target: str, container: Any, index: Any) -> Assign:
+    return Assign(target, Call(GETITEM, (container, index)))
+
+
+BUILT: dict[str, tuple[list[Statement], Any]] = {
+    "a tuple": ([lookup("out", (Ref("w0"), 1), 0)], Ref("w0")),
+    "a list, from its end": ([lookup("out", List((1, Ref("w0"))), -1)], Ref("w0")),
+    "a dict": ([lookup("out", Dict((("a", 1), ("b", Ref("w0")))), "b")], Ref("w0")),
+    "a tuple in a variable": ([Bind("pair", (1, Ref("w0"))), lookup("out", Ref("pair"), 1)], Ref("w0")),
+    "a tuple in a tuple": (
+        [lookup("pair", ((1, Ref("w0")), 2), 0), lookup("out", Ref("pair"), 1)],
+        Ref("w0"),
+    ),
+    "an item of an item": (
+        [lookup("a", (Ref("w0"),), 0), lookup("out", List((Ref("a"),)), 0)],
+        Ref("w0"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_an_item_of_what_the_code_builds_is_taken_at_once(name: str) -> None:
+    statements, expected = BUILT[name]
+    program = program_of(statements, Ref("out"), W)
+    function, applied = take_built_items(program.entry, program)
+    assert function.result == expected
+    assert applied
+
+
+KEPT: dict[str, list[Statement]] = {
+    "a list that others may change": [Bind("many", List((Ref("w0"),))), lookup("out", Ref("many"), 0)],
+    "a list that is one for all": [Bind("pair", (List((1,)), 2)), lookup("out", Ref("pair"), 0)],
+    "an index beyond the end": [lookup("out", (Ref("w0"),), 1)],
+    "a truth value for an index": [lookup("out", (Ref("w0"), 1), True)],
+    "an index in a variable": [lookup("out", (Ref("w0"), 1), Ref("w0"))],
+    "a key that stands twice": [lookup("out", Dict((("a", 1), ("a", Ref("w0")))), "a")],
+    "a key that a variable may be": [lookup("out", Dict((("a", 1), (Ref("w0"), 2))), "a")],
+    "a number": [lookup("out", (1, Ref("w0")), 0)],
+    "what the code does not build": [lookup("out", Ref("w0"), 0)],
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_the_lookup_stays_for(name: str) -> None:
+    assert "out" in left(take_built_items, *KEPT[name])
+
+
+def test_a_whole_graph_without_its_lookups_does_the_same() -> None:
+    graph = torch.fx.Graph()
+    x, y = graph.placeholder("x"), graph.placeholder("y")
+    total = graph.call_function(torch.ops.aten.add.Tensor, (x, y))
+    first = graph.call_function(operator.getitem, ((total, x), 0))
+    named = graph.call_function(operator.getitem, ([total, {"k": y}], 1))
+    graph.output(graph.call_function(torch.mul, (first, graph.call_function(operator.getitem, (named, "k")))))
+    module = torch.fx.GraphModule({}, graph)
+    artifact = fx2py.generate(module, options=OPTIMIZED)
+    assert [item.node for item in artifact.manifest.optimizations] == ["getitem", "getitem_1"]
+    assert fx2py.diff(module, artifact, (W, W + 1)).equal

@@ -1,0 +1,69 @@
+"""Items of containers that the code itself builds: the item takes the place of the lookup.
+
+Proof. A container that is written out holds the objects that stand in it, so that an item by a literal index or key is that
+object. Of a container in a variable this is taken only where it is a tuple, which nothing can change, and only for items
+that are variables: a list inside it is one object for all who look it up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fx2py.graph.values import GETITEM, Dict, List, Ref
+from fx2py.program.ir import Applied, Assign, Bind, Function, Program, Statement
+from fx2py.program.passes.rewriting import node_name, renamed
+
+NAME = "built_items"
+
+
+def take_built_items(function: Function, program: Program) -> tuple[Function, tuple[Applied, ...]]:
+    """The function without lookups in containers that it builds."""
+    search = _Search()
+    body = [kept for statement in function.body for kept in search.kept(statement)]
+    return renamed(function, body, search.names), tuple(search.applied)
+
+
+@dataclass(slots=True)
+class _Search:
+    """What is known while statements are read in their order: tuples in variables, and other names of variables."""
+
+    tuples: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    applied: list[Applied] = field(default_factory=list)
+
+    def kept(self, statement: Statement) -> list[Statement]:
+        """What stays of a statement."""
+        if isinstance(statement, Bind) and type(statement.value) is tuple:
+            self.tuples[statement.target] = statement.value
+        if not isinstance(statement, Assign) or statement.call.callee != GETITEM or statement.target is None:
+            return [statement]
+        container, index = statement.call.args
+        if isinstance(container, Ref):
+            item = _item(self.tuples.get(self._first_name(container)), index)
+            can_take = isinstance(item, Ref)
+        else:
+            item = _item(container, index)
+            can_take = isinstance(item, (Ref, tuple, List, Dict))
+        if not can_take:
+            return [statement]
+        self.applied.append(Applied(NAME, node_name(statement), "an item of what the code builds"))
+        if isinstance(item, Ref):
+            self.names[statement.target] = self._first_name(item)
+            return []
+        return self.kept(Bind(statement.target, item, statement.origin))
+
+    def _first_name(self, value: Ref) -> str:
+        return self.names.get(value.name, value.name)
+
+
+def _item(container: Any, index: Any) -> Any:
+    """The item at a literal index or key; None where there is none, or more than one."""
+    if isinstance(container, (tuple, List)) and type(index) is int:
+        items = container.items if isinstance(container, List) else container
+        return items[index] if -len(items) <= index < len(items) else None
+    if isinstance(container, Dict) and container.cls is None and type(index) is str:
+        found = [item for key, item in container.items if type(key) is str and key == index]
+        is_plain = all(type(key) is str for key, _ in container.items)
+        return found[0] if is_plain and len(found) == 1 else None
+    return None
