@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -50,11 +51,10 @@ class Output:
 def guarded_output() -> Iterator[None]:
     """Standard output is an ``Output`` meanwhile, and is written whole."""
     before = sys.stdout
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        output: Any = Output(before or nowhere)
-        sys.stdout = output
-        try:
-            yield
-        finally:
-            sys.stdout = before
-            output.flush()
+    output: Any = Output(before or io.StringIO())
+    sys.stdout = output
+    try:
+        yield
+    finally:
+        sys.stdout = before
+        output.flush()
