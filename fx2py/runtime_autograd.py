@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from fx2py.runtime_once import PLAIN_CLASSES
+
 # --- what is copied starts here ---
 
 
@@ -48,11 +50,10 @@ def key_bits(*names: str) -> int:
 
 
 OUTSIDE_OF_MODES = key_bits("BackendSelect", "ADInplaceOrView")
-PLAIN_TENSORS = {
+PLAIN_KEYS = {
     key_bits(device, "ADInplaceOrView", f"Autograd{device}", f"Autocast{device}")
     for device in ("CPU", "CUDA")
 }
-PLAIN_CLASSES = {torch.Tensor, torch.nn.Parameter}
 DEEPEST = 16
 NO_TENSORS = {int, float, bool, str, type(None)}
 
@@ -87,7 +88,7 @@ def are_plain(values: Iterable[Any], depth: int = 0) -> bool:
     for value in values:
         kind = type(value)
         if kind in PLAIN_CLASSES:
-            if torch._C._dispatch_keys(value).raw_repr() not in PLAIN_TENSORS:
+            if torch._C._dispatch_keys(value).raw_repr() not in PLAIN_KEYS:
                 return False
         elif kind is list or kind is tuple or kind is dict:
             inner = value.values() if kind is dict else value

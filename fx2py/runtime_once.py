@@ -19,7 +19,7 @@ def records_gradients(tensors: tuple[torch.Tensor, ...]) -> bool:
 
 
 weak_reference: Callable[[torch.UntypedStorage], Any] = StorageWeakRef
-KEPT_CLASSES = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+PLAIN_CLASSES = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 is_cuda_in_use: Callable[[], bool] = torch.cuda.is_initialized
 
 
@@ -34,7 +34,7 @@ def kept_results(
     from weights that are no plain tensors. The weak references to storages keep the number by which torch knows each of
     them from being another's.
     """
-    if not all(type(weight) in KEPT_CLASSES for weight in weights):
+    if not all(type(weight) in PLAIN_CLASSES for weight in weights):
         return lambda: compute()[1]
     kept: Any = None
     steps = 0

@@ -41,8 +41,9 @@ from fx2py.program.passes.sharing import (
     touched_names,
     writes,
 )
-from fx2py.program.passes.tensor_types import PLAIN_TENSORS, has_types
+from fx2py.program.passes.tensor_types import has_types
 from fx2py.program.scope import Scope
+from fx2py.runtime_once import PLAIN_CLASSES
 
 NAME = "computed_once"
 
@@ -173,7 +174,7 @@ class _Search:
 def _is_steady(load: Load, program: Program) -> bool:
     """Whether a slot holds a plain tensor or a device or number, which every call finds the same."""
     if load.slot.table == "weights":
-        return type(program.weights[load.slot.index].tensor) in PLAIN_TENSORS
+        return type(program.weights[load.slot.index].tensor) in PLAIN_CLASSES
     return load.slot.table == "consts" and type(program.consts[load.slot.index].value) in PLAIN
 
 

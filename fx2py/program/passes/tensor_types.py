@@ -23,12 +23,12 @@ from fx2py.program.ir import CHECK_INPUTS, Assign, Call, Load, Local, Program, S
 from fx2py.program.native import NUMBERS
 from fx2py.program.passes.result_rules import Rule, rule_of
 from fx2py.program.passes.rewriting import operator_of, overload_of, with_defaults
+from fx2py.runtime_once import PLAIN_CLASSES
 
 ASSERTION = OpName("aten", "_assert_tensor_metadata", "default")
 ARITHMETIC = frozenset({"operator", "_operator", "math"})
 """Modules whose functions leave the type of a tensor as it is."""
 _REPLACES_CONTENTS = frozenset({"set_data"})
-PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 _TRANSPARENT = frozenset({OpName("higher_order", "wrap_with_set_grad_enabled")})
 """Higher-order operators that call their function and nothing else."""
 
@@ -116,7 +116,7 @@ class TensorTypes:
     def _learn_load(self, load: Load) -> None:
         if load.slot.table == "weights":
             tensor = self._program.weights[load.slot.index].tensor
-            if type(tensor) in PLAIN_TENSORS:
+            if type(tensor) in PLAIN_CLASSES:
                 self._types[load.target] = TensorType(tensor.dtype, tensor.device, tensor.layout)
         elif load.slot.table == "consts":
             value = self._program.consts[load.slot.index].value
