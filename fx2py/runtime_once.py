@@ -37,6 +37,7 @@ def kept_results(
     if not all(type(weight) in PLAIN_CLASSES for weight in weights):
         return lambda: compute()[1]
     kept: Any = None
+    reads: Iterable[torch.Tensor] = weights
     steps = 0
 
     def count_step(*step: Any) -> None:
@@ -44,7 +45,7 @@ def kept_results(
         steps += 1
 
     def compute_once() -> Any:
-        nonlocal kept
+        nonlocal kept, reads
         if torch.compiler.is_compiling():
             return compute()[1]
         before = steps
@@ -53,7 +54,7 @@ def kept_results(
             read, _, state, results = kept
             if state == (before, state_of(read)) and not records_gradients(read):
                 return results
-        versions = list(map(version_of, weights))
+        versions = list(map(version_of, reads))
         read, results = compute()
         if not (
             watched or records_gradients(read) or any(map(torch.is_inference, read))
@@ -62,8 +63,9 @@ def kept_results(
                 torch.accelerator.synchronize()
             storages = [weak_reference(tensor.untyped_storage()) for tensor in read]
             state = before, state_of(read)
-            if versions == list(map(version_of, weights)):
+            if versions == list(map(version_of, reads)):
                 kept = read, storages, state, results
+        reads = read
         return results
 
     hook = register_optimizer_step_post_hook(count_step)

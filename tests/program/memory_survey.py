@@ -20,6 +20,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from fx2py.program.passes.rewriting import overload_of
+from fx2py.runtime_autograd import are_plain
 from tests.checking import copies, seed_generator
 from tests.conformance.cases import split_tensors
 from tests.conformance.operators import DTYPES, database
@@ -84,11 +85,6 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
 
 
-def is_plain(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is one that generated code runs below autograd with."""
-    return torch._C._dispatch_keys(tensor).raw_repr() == torch._C._dispatch_keys(torch.empty(0)).raw_repr()
-
-
 def contents(tensor: torch.Tensor) -> tuple[Any, ...]:
     """A tensor's metadata and every bit of its values."""
     values = tensor.contiguous().reshape(-1).view(torch.uint8).tolist()
@@ -150,7 +146,7 @@ def _share(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 def _kind(op: OpOverload, original: Arguments, arguments: Arguments, result: Any) -> Kind:
     before, given, made = tensors_in(original), tensors_in(arguments), tensors_in(result)
-    if not all(map(is_plain, made)):
+    if not are_plain(made):
         raise Refuted("a result is no plain tensor")
     written = [memory(old) != memory(new) for old, new in zip(before, given, strict=True)]
     if op._schema.is_mutable:
@@ -256,7 +252,7 @@ class Survey:
         is_wanted = not self.only or name in self.only
         if not is_wanted or name in self.refuted or self.counts[name] > SAMPLES_OF_AN_OVERLOAD:
             return
-        if not all(map(is_plain, tensors_in(arguments))):
+        if not are_plain(tensors_in(arguments)):
             return
         try:
             self.kinds[name].add(observe(op, arguments))

@@ -21,8 +21,9 @@ from dataclasses import replace
 from fx2py.graph.values import Name, Ref
 from fx2py.program.ir import COMPUTE_ONCE, Applied, Assign, Load, Program, Statement
 from fx2py.program.liveness import leaves
-from fx2py.program.passes.rewriting import operator_of, overload_of
-from fx2py.program.passes.sharing import Sharing, is_proven
+from fx2py.program.native import returns_tensor
+from fx2py.program.passes.rewriting import operator_of
+from fx2py.program.passes.sharing import Sharing, memory_of
 from fx2py.program.passes.tensor_types import ARITHMETIC
 
 NAME = "below_autograd"
@@ -58,7 +59,7 @@ def _is_covered(statement: Statement) -> bool:
     callee = statement.call.callee
     if isinstance(callee, Name) and operator_of(statement) is None:
         return callee.module in ARITHMETIC or callee.path.startswith("torch.sym_")
-    return is_proven(statement)
+    return memory_of(statement) != ""
 
 
 def _stays_inside(program: Program) -> bool:
@@ -69,10 +70,9 @@ def _stays_inside(program: Program) -> bool:
     outside = set(map(sharing.class_of, given))
     results = {part.name for part in leaves(iter((entry.result,))) if type(part) is Ref}
     made = {item.target: item for item in entry.body if isinstance(item, Assign) and item.target in results}
-    classes = set(map(sharing.class_of, results))
     return (
         not sharing.written & outside
-        and len(classes) == len(results)
+        and len(sharing.leaving) == len(results)
         and all(name in given or sharing.class_of(name) not in outside for name in results)
         and all(name in given or (name in made and _is_one_tensor(made[name])) for name in results)
     )
@@ -80,4 +80,4 @@ def _stays_inside(program: Program) -> bool:
 
 def _is_one_tensor(statement: Assign) -> bool:
     op = operator_of(statement)
-    return op is not None and [str(each.type) for each in overload_of(op)._schema.returns] == ["Tensor"]
+    return op is not None and returns_tensor(op)

@@ -38,6 +38,8 @@ class _Search:
             self.tuples[statement.target] = statement.value
         if not isinstance(statement, Assign) or statement.call.callee != GETITEM or statement.target is None:
             return [statement]
+        if len(statement.call.args) != 2:
+            return [statement]
         container, index = statement.call.args
         if isinstance(container, Ref):
             item = _item(self.tuples.get(self._first_name(container)), index)

@@ -46,12 +46,12 @@ def leave_out_conversions(function: Function, program: Program) -> tuple[Functio
 def _returned_input(op: OpName, call: Call, types: TensorTypes) -> str:
     """The variable that a conversion returns; empty where that is not proven."""
     given = with_defaults(op, call)
-    source = given["self"]
+    source = given.get("self")
     kept = given.get("copy", False) is False and given.get("memory_format") is None
     if not kept or given.get("pin_memory") not in (None, False) or not isinstance(source, Ref):
         return ""
     if op in TO_ANOTHER:
-        other = given["other"]
+        other = given.get("other")
         is_alike = isinstance(other, Ref) and types.of(source.name) == types.of(other.name)
         return source.name if is_alike and types.of(source.name).is_whole else ""
     return source.name if types.has(source.name, given) else ""

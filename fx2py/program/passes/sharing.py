@@ -45,6 +45,18 @@ WITHOUT_TENSORS = {"_assert_tensor_metadata.default": "fresh", "sym_size.int": "
 
 
 BATCH_NORM = OpName("aten", "batch_norm", "default")
+_READING = (GETITEM, Local(CHECK_INPUTS), Local(FIELDS_OF), Local(COMPUTE_ONCE))
+
+
+def memory_of(statement: Assign) -> str:
+    """What a call does with memory, as ``kind_of`` says it; "" where that is not known.
+
+    A batch norm in evaluation is fresh; in training it writes to its statistics.
+    """
+    op = operator_of(statement)
+    if op == BATCH_NORM:
+        return "fresh" if arguments_of(op, statement.call).get("training") is False else ""
+    return kind_of(overload_name(statement)) or ("view" if statement.call.callee in _READING else "")
 
 
 class Sharing:
@@ -75,7 +87,7 @@ class Sharing:
         if isinstance(statement, Load):
             self._learn_load(statement, program)
         elif isinstance(statement, Assign):
-            if not _is_fresh(statement):
+            if memory_of(statement) != "fresh":
                 self._join(statement.target, names)
             self._written += _written_names(statement)
         elif isinstance(statement, Bind):
@@ -94,9 +106,6 @@ class Sharing:
             self._parents[self.class_of(name)] = self.class_of(joined[0])
 
 
-_READING = (GETITEM, Local(CHECK_INPUTS), Local(FIELDS_OF), Local(COMPUTE_ONCE))
-
-
 def overload_name(statement: Statement) -> str:
     """``add.Tensor`` for the ATen operator that a statement calls; '' for other statements."""
     op = operator_of(statement)
@@ -105,32 +114,13 @@ def overload_name(statement: Statement) -> str:
 
 def _written_names(statement: Assign) -> list[str]:
     """The variables whose memory a call may write to."""
-    if not is_proven(statement):
-        return used_names(statement)
-    op = operator_of(statement)
-    if op is None or kind_of(overload_name(statement)) != "write":
+    kind, op = memory_of(statement), operator_of(statement)
+    if kind in ("fresh", "view"):
         return []
+    if op is None or not kind:
+        return used_names(statement)
     first = arguments_of(op, statement.call).get(overload_of(op)._schema.arguments[0].name)
     return [first.name] if isinstance(first, Ref) else used_names(statement)
-
-
-def is_proven(statement: Assign) -> bool:
-    """Whether it is known what a call does with memory."""
-    return (
-        bool(kind_of(overload_name(statement)))
-        or statement.call.callee in _READING
-        or _is_batch_norm(statement)
-    )
-
-
-def _is_fresh(statement: Assign) -> bool:
-    return kind_of(overload_name(statement)) == "fresh" or _is_batch_norm(statement)
-
-
-def _is_batch_norm(statement: Assign) -> bool:
-    """Whether a call is a batch norm in evaluation; in training it writes to its statistics."""
-    op = operator_of(statement)
-    return op == BATCH_NORM and arguments_of(op, statement.call).get("training") is False
 
 
 def writes(statement: Statement) -> bool:

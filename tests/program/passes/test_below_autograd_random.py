@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import hypothesis
-import pytest
 import torch
 from hypothesis import strategies as st
 from torch import fx
 
 import fx2py
-from fx2py.program.passes import below_autograd
 from tests.checking import assert_same
+from tests.conformance.judge import every_graph_below_autograd
 
 aten = torch.ops.aten
 SIZE = 4
@@ -79,9 +78,7 @@ def seen(artifact: fx2py.Artifact) -> list[Any]:
 @hypothesis.settings(deadline=None, max_examples=200)
 @hypothesis.given(graphs())
 def test_a_random_graph_does_the_same_below_autograd(graph: fx.GraphModule) -> None:
-    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        patch.setattr(below_autograd, "FEWEST", 0)
-        patch.setattr(below_autograd, "FEWEST_A_PARAMETER", 0)
+    with every_graph_below_autograd(), torch.no_grad():
         expected = seen(fx2py.generate(graph, options=fx2py.GenerateOptions(exact_ops=True)))
         for optimize in (False, True):
             artifact = fx2py.generate(graph, options=fx2py.GenerateOptions(optimize=optimize))

@@ -295,3 +295,9 @@ def test_a_whole_graph_without_its_lookups_does_the_same() -> None:
     artifact = fx2py.generate(module, options=OPTIMIZED)
     assert [item.node for item in artifact.manifest.optimizations] == ["getitem", "getitem_1"]
     assert fx2py.diff(module, artifact, (W, W + 1)).equal
+
+
+def test_calls_without_the_operands_that_they_need_stay_as_they_are() -> None:
+    assert "out" in left(take_built_items, Assign("out", Call(GETITEM, ((Ref("w0"),),))))
+    assert "out" in left(leave_out_conversions, assign("out", "type_as.default", Ref("w0")))
+    assert "out" in left(leave_out_conversions, assign("out", "to.dtype"))
