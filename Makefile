@@ -17,7 +17,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format-check lint types clean fuzz bench bench-reading golden released
+.PHONY: help demo test conformance check format-check lint types clean fuzz bench bench-reading golden released operators
 
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
@@ -26,6 +26,7 @@ help:
 	@echo "make check   formatting, lint, types and the test suite"
 	@echo "make golden  write the expected outputs in tests/golden anew"
 	@echo "make released   record what generated files carry today as that of this release"
+	@echo "make operators   measure what torch's operators do, and write the table of fx2py/operators"
 	@echo "make fuzz    damage saved graphs and read them, for FUZZ_SECONDS (300)"
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
 	@echo "make bench   measure speed, memory and generation, and write the table of the README"
@@ -65,6 +66,9 @@ golden: $(INSTALLED)
 
 released: $(INSTALLED)
 	$(BIN)/python -m tests.artifact.released
+
+operators: $(INSTALLED)
+	$(BIN)/python -m tests.operators.survey
 
 format-check: $(INSTALLED)
 	$(BIN)/black --check --quiet fx2py tests examples

@@ -37,10 +37,10 @@ from fx2py.emit.parse import parse
 from fx2py.emit.validate import validate
 from fx2py.errors import ArtifactError, Finding, ReplayError, UnsupportedGraphError
 from fx2py.graph.data import GraphData
-from fx2py.graph.devices import present_device
 from fx2py.graph.split import split_data
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
+from fx2py.operators.devices import present_device
 from fx2py.program.bound import bound_tensors
 from fx2py.program.collectives import NAMESPACES, Collective, collectives_of
 from fx2py.program.ir import Program

@@ -7,6 +7,6 @@ def check_device(name: str | None) -> None:
     """Raise ReplayError unless a tensor can be made on the device; None (as recorded) is not checked."""
     if name is None:
         return
-    from fx2py.graph.devices import present_device
+    from fx2py.operators.devices import present_device
 
     present_device(name)

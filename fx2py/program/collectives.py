@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from fx2py.graph.values import OpName, children
+from fx2py.operators.schema import arguments_of
 from fx2py.program.ir import Assign, Call, Function
 
 NAMESPACES = ("_c10d_functional", "_c10d_functional_autograd", "_dtensor")
@@ -48,22 +47,11 @@ def _collective(call: Call) -> Iterator[Collective]:
     op = call.callee
     if not isinstance(op, OpName) or op.namespace not in NAMESPACES:
         return
-    given = _arguments(op, call)
+    given = arguments_of(op, call.args, call.kwargs)
     group = given.get("group_name")
     if type(group) is str:
         terms = tuple(f"{name}={given[name]!r}" for name in _AGREED if name in given)
         yield Collective(op.name, group, _size(given), terms, op.name not in _BETWEEN_TWO)
-
-
-def _arguments(op: OpName, call: Call) -> Mapping[str, Any]:
-    """A call's arguments by the names that the operator's schema has for them; none where it is not registered."""
-    schemas = torch._C._jit_get_schemas_for_operator(f"{op.namespace}::{op.name}")
-    wanted = "" if op.overload in (None, "default") else op.overload
-    for schema in schemas:
-        if schema.overload_name == wanted:
-            names = [argument.name for argument in schema.arguments]
-            return {**dict(zip(names, call.args, strict=False)), **dict(call.kwargs)}
-    return {}
 
 
 def _size(given: Mapping[str, Any]) -> int | None:

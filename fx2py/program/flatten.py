@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from fx2py.graph.data import Graph, ModuleRecord, Node, SymMeta
-from fx2py.graph.devices import explicit_devices
 from fx2py.graph.values import (
     DEFAULTDICT,
     GETATTR,
@@ -31,6 +30,7 @@ from fx2py.graph.values import (
     map_leaves,
     walk,
 )
+from fx2py.operators.devices import explicit_devices
 from fx2py.program.calling import bind_arguments, pack_result, parameters_of, unpack_inputs
 from fx2py.program.contract import leaf_demands
 from fx2py.program.frame import Frame

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from math import prod
 from typing import Any
 
-import torch
-
 from fx2py.graph.data import TensorMeta, ValueMeta
 from fx2py.graph.values import GETITEM, Name, OpName, Ref
+from fx2py.operators.schema import may_return_view
 from fx2py.program.ir import (
     COMPUTE_ONCE,
     Assign,
@@ -178,14 +176,7 @@ def _tensors(meta: ValueMeta, statement: Assign, plan: _Plan) -> Iterator[Tensor
 def _makes_view(target: Any) -> bool:
     """Whether a call's result shares the memory of its first argument, as the schema of its operator says."""
     if isinstance(target, OpName):
-        return _aliases(f"{target.namespace}::{target.name}", target.overload)
+        return may_return_view(target)
     if isinstance(target, Name):
-        return target == GETITEM or _aliases(f"aten::{target.qualname.rpartition('.')[2]}", None)
-    return isinstance(target, str) and target.isidentifier() and _aliases(f"aten::{target}", None)
-
-
-@cache
-def _aliases(operator: str, overload: str | None) -> bool:
-    schemas = torch._C._jit_get_schemas_for_operator(operator)
-    chosen = [schema for schema in schemas if overload in (None, schema.overload_name or "default")]
-    return bool(chosen) and all(any(r.alias_info for r in schema.returns) for schema in chosen)
+        return target == GETITEM or may_return_view(OpName("aten", target.qualname.rpartition(".")[2], None))
+    return isinstance(target, str) and may_return_view(OpName("aten", target, None))

@@ -1,8 +1,8 @@
 """Native calls: ``torch.add(x, y)`` in place of ``torch.ops.aten.add.Tensor(x, y)`` where that is proven.
 
-The table ``native_calls.txt`` is the result of the proof: each line names an overload, the Python callee that reaches
-this overload with the same arguments, and the parameters, with their schema types, for which that holds. Nothing is
-decided by recorded shapes or types, so that a graph gives the same calls through every door.
+The ``native`` facts of the table of operators are the result of the proof: each names the Python callee that reaches the
+overload with the same arguments, and the parameters, with their schema types, for which that holds. Nothing is decided
+by recorded shapes or types, so that a graph gives the same calls whichever format it was saved in.
 
 What is proven: for every value that the overload accepts at a parameter (a number for a Tensor where the overload
 takes numbers, a tuple for a list, a symbolic int for an int, None where the type ends in ``?``), the native call
@@ -14,14 +14,13 @@ they see the native function.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from itertools import chain
 
 import torch
 
 from fx2py.graph.values import List, Name, OpName, Ref, Size, Slice, Value, children
+from fx2py.operators.facts import facts_of
+from fx2py.operators.native import METHOD, NativeForm, NativeParameter
 from fx2py.program.ir import Call, Method, Slot
 
 NUMBERS = frozenset({bool, int, float, complex})
@@ -46,25 +45,13 @@ SLICE = OpName("aten", "slice", "Tensor")
 SLICED_DIMENSIONS = range(4)
 
 
-@dataclass(frozen=True, slots=True)
-class NativeParameter:
-    """One parameter of a native call, with its schema type.
-
-    ``given``: the proof holds only where it is passed and not None. ``spread``: its items stand in place of it.
-    """
-
-    name: str
-    type: str
-    given: bool = False
-    spread: bool = False
-
-    def takes(self, value: Value, present: Container[str]) -> bool:
-        """Whether the proof covers this argument; ``present`` names the variables that surely hold no None."""
-        if self.given and (value is None or (type(value) is Ref and value.name not in present)):
-            return False
-        if self.spread and not (isinstance(value, (List, Size)) and value.items):
-            return False
-        return _covered(self.type, value)
+def _takes(parameter: NativeParameter, value: Value, present: Container[str]) -> bool:
+    """Whether the proof covers this argument; ``present`` names the variables that surely hold no None."""
+    if parameter.given and (value is None or (type(value) is Ref and value.name not in present)):
+        return False
+    if parameter.spread and not (isinstance(value, (List, Size)) and value.items):
+        return False
+    return _covered(parameter.type, value)
 
 
 def _covered(kind: str, value: Value) -> bool:
@@ -82,42 +69,29 @@ def _covered(kind: str, value: Value) -> bool:
     return type(value) in LITERALS[kind] and (type(value) is not int or _is_int64(value))
 
 
-@dataclass(frozen=True, slots=True)
-class NativeForm:
-    """A proven way to write the calls of an overload.
-
-    ``positional`` may stand in place, ``by_name`` by keyword; those in ``needed`` are always passed. ``result`` is
-    "Tensor", "items" where the container differs from the overload's (a named tuple for a tuple) and only its items
-    agree, else "other".
-    """
-
-    callee: Name | Method
-    positional: tuple[NativeParameter, ...]
-    by_name: dict[str, NativeParameter]
-    needed: frozenset[str]
-    result: str
-
-    def covers(
-        self,
-        args: tuple[Value, ...],
-        kwargs: tuple[tuple[str, Value], ...],
-        present: Container[str] = frozenset(),
-    ) -> bool:
-        """Whether the proof holds for a call with these arguments."""
-        if len(args) > len(self.positional):
+def _covers(
+    form: NativeForm,
+    args: tuple[Value, ...],
+    kwargs: tuple[tuple[str, Value], ...],
+    present: Container[str],
+) -> bool:
+    """Whether the proof holds for a call with these arguments."""
+    if len(args) > len(form.positional):
+        return False
+    passed = {parameter.name for parameter in form.positional[: len(args)]}
+    for name, value in kwargs:
+        if name in passed or name not in form.by_name or not _takes(form.by_name[name], value, present):
             return False
-        passed = {parameter.name for parameter in self.positional[: len(args)]}
-        for name, value in kwargs:
-            if name in passed or name not in self.by_name or not self.by_name[name].takes(value, present):
-                return False
-            passed.add(name)
-        placed = zip(self.positional, args, strict=False)
-        return self.needed <= passed and all(parameter.takes(value, present) for parameter, value in placed)
+        passed.add(name)
+    placed = zip(form.positional, args, strict=False)
+    return form.needed <= passed and all(_takes(parameter, value, present) for parameter, value in placed)
 
-    def call(self, args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...]) -> Call:
-        parts = zip(self.positional, args, strict=False)
-        spread = [children(value) if parameter.spread else (value,) for parameter, value in parts]
-        return Call(self.callee, tuple(chain.from_iterable(spread)), kwargs)
+
+def _written(form: NativeForm, args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...]) -> Call:
+    parts = zip(form.positional, args, strict=False)
+    spread = [children(value) if parameter.spread else (value,) for parameter, value in parts]
+    callee = Method(form.callee.qualname) if form.callee.module == METHOD else form.callee
+    return Call(callee, tuple(chain.from_iterable(spread)), kwargs)
 
 
 def native_call(
@@ -137,11 +111,12 @@ def native_call(
     """
     if op == SLICE and not kwargs:
         return _sliced(args) if args and _is_tensor(args[0], tensors) else None
-    for form in _forms(op):
-        if form.result == "items" and not items_only:
-            continue
-        if _found_through(form.callee, args, tensors) and form.covers(args, kwargs, present):
-            return form.call(args, kwargs)
+    facts = facts_of(op)
+    if facts.returns == "named tuple" and not items_only:
+        return None
+    for form in facts.native:
+        if _found_through(form.callee, args, tensors) and _covers(form, args, kwargs, present):
+            return _written(form, args, kwargs)
     return None
 
 
@@ -166,70 +141,16 @@ def _is_int64(value: Value) -> bool:
     return type(value) is int and value in INT64
 
 
-def returns_tensor(op: OpName) -> bool:
-    """Whether each call of ``op`` is known to give one tensor."""
-    return any(line.endswith("-> Tensor") for line in _lines(op))
-
-
-@cache
-def returns_tensor_list(op: OpName) -> bool:
-    """Whether each call of ``op`` gives a list of tensors, by its schema."""
-    schemas = torch._C._jit_get_schemas_for_operator(f"{op.namespace}::{op.name}")
-    found = [schema.returns for schema in schemas if (schema.overload_name or "default") == op.overload]
-    return len(found) == 1 and [str(each.type) for each in found[0]] == ["List[Tensor]"]
-
-
-def _found_through(callee: Name | Method, args: tuple[Value, ...], tensors: Container[str]) -> bool:
+def _found_through(callee: Name, args: tuple[Value, ...], tensors: Container[str]) -> bool:
     """Whether Python finds the proven callee: methods and operators are looked up on the arguments."""
-    if isinstance(callee, Name) and callee.module != "operator":
+    if callee.module not in ("operator", METHOD):
         return True
     if not args or not _is_tensor(args[0], tensors):
         return False
-    return isinstance(callee, Method) or all(_is_tensor(part, tensors) for part in args if type(part) is Ref)
+    return callee.module == METHOD or all(_is_tensor(part, tensors) for part in args if type(part) is Ref)
 
 
 def _is_tensor(value: Value, tensors: Container[str]) -> bool:
     if isinstance(value, Slot):
         return value.table == "weights"
     return isinstance(value, Ref) and value.name in tensors
-
-
-def _lines(op: OpName) -> tuple[str, ...]:
-    return _table().get(f"{op.name}.{op.overload}", ()) if op.namespace == "aten" else ()
-
-
-@cache
-def _table() -> dict[str, tuple[str, ...]]:
-    """The lines of ``native_calls.txt`` by overload, without its name."""
-    table: dict[str, tuple[str, ...]] = {}
-    for line in files(__package__).joinpath("native_calls.txt").read_text().splitlines():
-        overload, _, rest = line.partition(" ")
-        table[overload] = (*table.get(overload, ()), rest)
-    return table
-
-
-@cache
-def _forms(op: OpName) -> tuple[NativeForm, ...]:
-    return tuple(parse_form(line) for line in _lines(op) if not line.startswith("->"))
-
-
-def parse_form(line: str) -> NativeForm:
-    """Reads ``torch.add(Tensor self, /, Tensor other, *, Scalar alpha) -> Tensor``."""
-    head, _, result = line.rpartition(") -> ")
-    path, _, inside = head.partition("(")
-    module, _, name = path.rpartition(".")
-    callee = Method(name) if module == "Tensor" else Name(module, name)
-    marks = inside.split(", ")
-    places = marks[: marks.index("*")] if "*" in marks else marks
-    positional = [_parameter(mark) for mark in places if mark != "/"]
-    named = marks[marks.index("/") + 1 :] if "/" in marks else marks
-    by_name = {item.name: item for item in (_parameter(mark) for mark in named if mark != "*")}
-    needed = frozenset(item.name for item in (*positional, *by_name.values()) if item.given)
-    return NativeForm(callee, tuple(positional), by_name, needed, result)
-
-
-def _parameter(text: str) -> NativeParameter:
-    kind, _, name = text.partition(" ")
-    return NativeParameter(
-        name.removesuffix("!"), kind.removeprefix("*"), name.endswith("!"), kind.startswith("*")
-    )

@@ -10,12 +10,12 @@ from fx2py.program.liveness import finish, leaves, used_names, values_of
 from fx2py.program.passes.built_items import take_built_items
 from fx2py.program.passes.computed_once import compute_once
 from fx2py.program.passes.conversions import leave_out_conversions
-from fx2py.program.passes.dropouts import leave_out_dropouts
+from fx2py.program.passes.identities import leave_out_identities
 from fx2py.program.passes.metadata_asserts import leave_out_metadata_asserts
 from fx2py.program.passes.rewriting import Pass
 from fx2py.program.verify import verify
 
-UNTYPED: tuple[Pass, ...] = (take_built_items, leave_out_dropouts)
+UNTYPED: tuple[Pass, ...] = (take_built_items, leave_out_identities)
 TYPED: tuple[Pass, ...] = (leave_out_metadata_asserts, leave_out_conversions)
 """Passes that rely on the types of tensors, which autocast would change."""
 

@@ -8,41 +8,13 @@ is not taken at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, TypeGuard
 
-import torch
-
 from fx2py.graph.values import GETITEM, Name, OpName, Ref
+from fx2py.operators.facts import facts_named
+from fx2py.operators.schema import result_count
 from fx2py.program.ir import Assign, Bind, Statement
 from fx2py.program.liveness import used_names
-
-_CONTAINER_MAKERS = frozenset(
-    {
-        "split",
-        "split_with_sizes",
-        "chunk",
-        "tensor_split",
-        "hsplit",
-        "vsplit",
-        "dsplit",
-        "unbind",
-        "topk",
-        "sort",
-    }
-    | {
-        "kthvalue",
-        "mode",
-        "frexp",
-        "aminmax",
-        "var_mean",
-        "std_mean",
-        "native_layer_norm",
-        "native_group_norm",
-    }
-    | {"native_batch_norm", "meshgrid", "broadcast_tensors"}
-)
-"""Functions of torch that return a tuple or list whatever they are given."""
 
 
 def unpack_early(statements: Sequence[Statement], result: Any) -> list[Statement]:
@@ -91,28 +63,21 @@ def _source(statement: Assign) -> str:
 
 def _makes_container(statement: Statement) -> TypeGuard[Assign]:
     """Whether every call of a statement's target returns a fresh tuple or list."""
-    target = (
-        statement.origin.target if isinstance(statement, Assign) and statement.origin is not None else None
-    )
+    target = _target(statement)
     if isinstance(target, OpName):
-        return target.namespace == "aten" and _results(target) != (1, False)
-    return isinstance(target, Name) and target.module == "torch" and target.qualname in _CONTAINER_MAKERS
+        return target.namespace == "aten" and result_count(target) != 1
+    is_function = isinstance(target, Name) and target.module == "torch"
+    return is_function and facts_named(target.qualname).returns == "container"
 
 
 def _result_count(statement: Statement) -> int:
     """How many results the operator of a call has in every call; 0 where that is not known."""
-    target = (
-        statement.origin.target if isinstance(statement, Assign) and statement.origin is not None else None
-    )
-    count, _ = _results(target) if isinstance(target, OpName) and target.namespace == "aten" else (0, False)
-    return count if count > 1 else 0
+    target = _target(statement)
+    count = result_count(target) if isinstance(target, OpName) and target.namespace == "aten" else None
+    return 0 if count in (None, 1) else count
 
 
-@cache
-def _results(op: OpName) -> tuple[int, bool]:
-    """The number of results that an operator's schema declares, and whether a single one is a list."""
-    for schema in torch._C._jit_get_schemas_for_operator(f"aten::{op.name}"):
-        if (schema.overload_name or "default") == op.overload:
-            returns = schema.returns
-            return len(returns), len(returns) == 1 and returns[0].type.kind() == "ListType"
-    return 1, False
+def _target(statement: Statement) -> Any:
+    if not isinstance(statement, Assign) or statement.origin is None:
+        return None
+    return statement.origin.target

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fx2py.graph.data import Node
 from fx2py.graph.values import GETITEM, OpName, Ref
+from fx2py.operators.facts import returns_tensor
+from fx2py.operators.schema import returns_tensor_list
 from fx2py.program.ir import Call
-from fx2py.program.native import returns_tensor, returns_tensor_list
 
 
 class VariableKinds:

@@ -10,30 +10,7 @@ import torch
 
 from fx2py.graph.data import ModuleRecord, Node, TensorMeta
 from fx2py.graph.values import List, Name, OpName, Ref, walk
-
-_SAME_NUMBERS = frozenset(
-    {
-        *("view", "reshape", "to", "_to_copy", "long", "int", "slice", "select", "unsqueeze", "squeeze"),
-        "expand",
-        *("clone", "contiguous", "flatten", "getitem", "transpose", "permute", "t", "alias", "detach"),
-        "type",
-        *("repeat", "lift_fresh_copy", "_unsafe_view", "expand_as", "view_as"),
-    }
-)
-"""Operations whose result holds no other numbers than their first argument."""
-
-_INDEXED = {
-    ("aten", "embedding"): (0, 1),
-    ("torch", "embedding"): (0, 1),
-    ("torch.nn.functional", "embedding"): (1, 0),
-    ("torch.nn.functional", "embedding_bag"): (1, 0),
-}
-"""Lookups in a table's rows: the places of the table and of the indices."""
-
-_ALONG_DIMENSION = frozenset(
-    {"gather", "index_select", "take_along_dim", "scatter", "scatter_add", "index_add"}
-)
-_SUBSCRIPTS = frozenset({"index", "index_put", "index_put_", "getitem"})
+from fx2py.operators.facts import facts_named
 
 
 def index_bound(record: ModuleRecord, placeholder: str) -> int | None:
@@ -44,7 +21,7 @@ def index_bound(record: ModuleRecord, placeholder: str) -> int | None:
     same = {placeholder}
     bounds: list[int] = []
     for node in record.graph.nodes:
-        if _base_name(node) in _SAME_NUMBERS and _is_among(node, 0, same):
+        if facts_named(_base_name(node)).keeps_elements and _is_among(node, 0, same):
             same.add(node.name)
         bounds += (
             _module_bounds(record, node, same) if node.op == "call_module" else _bounds(scope, node, same)
@@ -87,20 +64,23 @@ def _found(record: ModuleRecord, path: str) -> Any:
 
 def _bounds(scope: _Scope, node: Node, same: set[str]) -> Iterator[int]:
     """The sizes of what a call looks up with the numbers of interest."""
-    base = _base_name(node)
-    table, indices = _INDEXED.get(_key(node), (0, 0))
-    if table != indices and _is_among(node, indices, same):
-        yield from scope.rows(_argument(node, table), 0)
-    elif base in _ALONG_DIMENSION and _is_among(node, 2, same):
-        dimension = _argument(node, 1)
+    known = facts_named(_path(node)).index or facts_named(_base_name(node)).index
+    if known is None:
+        return
+    table = _argument(node, known.table)
+    if known.dimension is None:
+        yield from _subscript_bounds(scope, table, _argument(node, known.indices), same)
+    elif _is_among(node, known.indices, same):
+        dimension = _argument(node, known.dimension) if known.by_argument else known.dimension
         if type(dimension) is int:
-            yield from scope.rows(_argument(node, 0), dimension)
-    elif base in _SUBSCRIPTS and len(node.args) > 1:
-        indexed = node.args[1]
-        parts = indexed.items if isinstance(indexed, List) else indexed
-        for place, part in enumerate(parts if isinstance(parts, tuple) else (parts,)):
-            if isinstance(part, Ref) and part.name in same:
-                yield from scope.rows(node.args[0], place)
+            yield from scope.rows(table, dimension)
+
+
+def _subscript_bounds(scope: _Scope, table: Any, subscript: Any, same: set[str]) -> Iterator[int]:
+    parts = subscript.items if isinstance(subscript, List) else subscript
+    for place, part in enumerate(parts if isinstance(parts, tuple) else (parts,)):
+        if isinstance(part, Ref) and part.name in same:
+            yield from scope.rows(table, place)
 
 
 def _module_bounds(record: ModuleRecord, node: Node, same: set[str]) -> Iterator[int]:
@@ -131,14 +111,16 @@ def _argument(node: Node, place: int) -> Any:
     return node.args[place] if place < len(node.args) else None
 
 
-def _key(node: Node) -> tuple[str, str]:
-    target = node.target
-    if isinstance(target, OpName):
-        return target.namespace, target.name
-    return (target.module, target.qualname) if isinstance(target, Name) else ("", "")
+def _path(node: Node) -> str:
+    """The dotted path of the function that a node calls; '' for other nodes."""
+    return node.target.path if node.op == "call_function" and isinstance(node.target, Name) else ""
 
 
 def _base_name(node: Node) -> str:
+    """What an operator, function or method is called without its namespace, and so the operator that it stands for."""
+    target = node.target
     if node.op == "call_method":
-        return str(node.target)
-    return _key(node)[1].rpartition(".")[2] if node.op == "call_function" else ""
+        return str(target)
+    if isinstance(target, OpName):
+        return target.name
+    return target.qualname.rpartition(".")[2] if isinstance(target, Name) else ""

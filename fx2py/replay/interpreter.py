@@ -13,9 +13,9 @@ import torch
 
 from fx2py.errors import ReplayError, refusals_name
 from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, Node
-from fx2py.graph.devices import explicit_devices
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import EnumMember, Live, Name, OpName, Ref, TensorValue, walk
+from fx2py.operators.devices import explicit_devices
 from fx2py.program.frame import handed_on
 from fx2py.replay.containers import bind_parameters, flatten_inputs, unflatten
 from fx2py.replay.contract import input_checker

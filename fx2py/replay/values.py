@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from fx2py.errors import ReplayError
-from fx2py.graph.devices import retarget
 from fx2py.graph.values import (
     PLAIN,
     Attribute,
@@ -31,6 +30,7 @@ from fx2py.graph.values import (
     SymExpr,
     TensorValue,
 )
+from fx2py.operators.devices import retarget
 from fx2py.replay.containers import make_record
 from fx2py.trust import Policy
 

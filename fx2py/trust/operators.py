@@ -12,6 +12,7 @@ import torch
 import torch._higher_order_ops
 
 from fx2py.graph.values import OpName
+from fx2py.operators.schema import schemas_of
 
 NAMESPACES = frozenset(
     {
@@ -66,7 +67,7 @@ def is_registered(op: OpName) -> bool:
     """Whether the process knows the operator; imports nothing outside torch."""
     if op.is_higher_order:
         return op.overload is None and op.name in higher_order()
-    overloads = {schema.overload_name or "default" for schema in _schemas(op)}
+    overloads = {schema.overload_name or "default" for schema in schemas_of(op)}
     return bool(overloads) if op.overload is None else op.overload in overloads
 
 
@@ -79,7 +80,7 @@ def admits(op: OpName) -> bool:
     name = f"{op.namespace}::{op.name}"
     if name in _WITHHELD or (op.namespace not in NAMESPACES and name not in _ADMITTED_ELSEWHERE):
         return False
-    return not any("file" in argument.name for schema in _schemas(op) for argument in schema.arguments)
+    return not any("file" in argument.name for schema in schemas_of(op) for argument in schema.arguments)
 
 
 def called_places(op: OpName) -> tuple[int, ...]:
@@ -102,10 +103,3 @@ def higher_order() -> dict[str, Any]:
         if module.name not in {"triton_kernel_wrap", "cudagraph_conditional_nodes"}:
             import_module(f"torch._higher_order_ops.{module.name}")
     return torch._ops._higher_order_ops
-
-
-def _schemas(op: OpName) -> list[Any]:
-    if not (op.namespace.isidentifier() and op.name.isidentifier()):
-        return []
-    schemas: list[Any] = torch._C._jit_get_schemas_for_operator(f"{op.namespace}::{op.name}")
-    return schemas

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from fx2py.graph.values import List, Name, OpName, Ref, Slice, SymExpr
+from fx2py.operators.facts import returns_tensor
+from fx2py.operators.schema import returns_tensor_list
 from fx2py.program.ir import Call, Method, Slot
-from fx2py.program.native import native_call, returns_tensor, returns_tensor_list
+from fx2py.program.native import native_call
 
 X, Y = Ref("x"), Ref("y")
 CPU = Slot("consts", 0)

@@ -19,9 +19,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fx2py.graph.values import Name, Ref
+from fx2py.operators.facts import returns_tensor
 from fx2py.program.ir import COMPUTE_ONCE, Applied, Assign, Load, Program, Statement
 from fx2py.program.liveness import leaves
-from fx2py.program.native import returns_tensor
 from fx2py.program.passes.rewriting import operator_of
 from fx2py.program.passes.sharing import Sharing, memory_of
 from fx2py.program.passes.tensor_types import ARITHMETIC
@@ -59,7 +59,7 @@ def _is_covered(statement: Statement) -> bool:
     callee = statement.call.callee
     if isinstance(callee, Name) and operator_of(statement) is None:
         return callee.module in ARITHMETIC or callee.path.startswith("torch.sym_")
-    return memory_of(statement) != ""
+    return memory_of(statement) is not None
 
 
 def _stays_inside(program: Program) -> bool:

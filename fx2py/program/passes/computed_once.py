@@ -1,6 +1,6 @@
 """What depends on no input is computed once: its statements move into a function of their own, ``compute_once``.
 
-Proof. A statement moves when its operator follows from its operands alone (``sharing``) and each operand is a literal, a
+Proof. A statement moves when its result follows from its operands alone (the fact ``deterministic``) and each operand is a literal, a
 device, a weight, or moves too. Moved statements keep their order. So that no call can see what another call did to a
 result that both share, nothing moves that
 
@@ -21,6 +21,7 @@ from math import prod
 
 from fx2py.graph.data import TensorMeta
 from fx2py.graph.values import GETITEM, PLAIN, Ref
+from fx2py.operators.facts import facts_named, facts_of
 from fx2py.program.ir import (
     COMPUTE_ONCE,
     Applied,
@@ -35,48 +36,12 @@ from fx2py.program.ir import (
 )
 from fx2py.program.liveness import finish, leaves, place_loads, used_names, values_of
 from fx2py.program.passes.rewriting import node_name, operator_of, with_defaults
-from fx2py.program.passes.sharing import (
-    Sharing,
-    overload_name,
-    touched_names,
-    writes,
-)
+from fx2py.program.passes.sharing import Sharing, touched_names, writes
 from fx2py.program.passes.tensor_types import has_types
 from fx2py.program.scope import Scope
 from fx2py.runtime_once import PLAIN_CLASSES
 
 NAME = "computed_once"
-
-
-def _overloads(names: str) -> frozenset[str]:
-    return frozenset(names.split())
-
-
-COMPUTING = _overloads(
-    """clone.default index.Tensor gather.default index_select.default masked_fill.Scalar repeat.default
-    embedding.default constant_pad_nd.default roll.default relu.default neg.default abs.default triu.default
-    tril.default add.Tensor sub.Tensor mul.Tensor div.Tensor rsub.Scalar pow.Tensor_Scalar maximum.default
-    minimum.default min.other max.other clamp.default stack.default cat.default cumsum.default diff.default
-    tanh.default sigmoid.default exp.default log.default sqrt.default rsqrt.default cos.default sin.default
-    where.self where.Scalar where.ScalarSelf where.ScalarOther
-    eq.Tensor eq.Scalar ne.Tensor ne.Scalar lt.Tensor lt.Scalar le.Tensor le.Scalar gt.Tensor gt.Scalar
-    ge.Tensor ge.Scalar logical_not.default logical_and.default logical_or.default
-    __and__.Tensor __or__.Tensor bitwise_not.default
-    zeros_like.default ones_like.default full_like.default new_ones.default new_zeros.default new_full.default
-    zeros.default ones.default full.default arange.default arange.start arange.start_step"""
-)
-"""New results that follow from the operands, torch's default dtype and its number of threads alone."""
-VIEWS = _overloads(
-    """alias.default contiguous.default detach.default expand.default flatten.using_ints narrow.default permute.default
-    reshape.default select.int slice.Tensor squeeze.default squeeze.dim squeeze.dims t.default transpose.int
-    unsqueeze.default view.default unfold.default split.Tensor split_with_sizes.default chunk.default unbind.int
-    to.dtype to.device to.dtype_layout"""
-)
-"""What follows from the operands alone, and may share memory with them."""
-WRITES = _overloads("add_.Tensor mul_.Tensor relu_.default fill_.Scalar copy_.default")
-"""What follows from the operands alone, and is the first of them, written to."""
-_MOVING = COMPUTING | VIEWS | WRITES
-_FACTORIES = frozenset({"zeros", "ones", "full", "arange"})
 _FEWEST = 2
 """A call of ``compute_once`` costs about as much as one operator."""
 _ROUNDS = 10
@@ -180,10 +145,11 @@ def _is_steady(load: Load, program: Program) -> bool:
 
 def _can_move(statement: Assign) -> bool:
     """Whether a call follows from its operands; a factory says its device."""
-    if overload_name(statement) not in _MOVING:
-        return statement.call.callee == GETITEM
     op = operator_of(statement)
-    return op is None or op.name not in _FACTORIES or with_defaults(op, statement.call)["device"] is not None
+    if op is None or not facts_of(op).is_deterministic:
+        return statement.call.callee == GETITEM
+    on_default_device = facts_named(op.name).device == "default"
+    return not on_default_device or with_defaults(op, statement.call)["device"] is not None
 
 
 def _handed_over(entry: Function, moved: frozenset[int]) -> list[Assign]:

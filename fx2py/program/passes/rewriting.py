@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-import torch
-
 from fx2py.graph.values import OpName, Ref, map_leaves
+from fx2py.operators.schema import arguments_of, defaults_of
 from fx2py.program.ir import Applied, Assign, Bind, Call, Function, Program, Statement
 
 Pass: TypeAlias = Callable[[Function, Program], tuple[Function, tuple[Applied, ...]]]
@@ -25,25 +24,17 @@ def operator_of(statement: Statement) -> OpName | None:
     return callee if isinstance(callee, OpName) and callee.namespace == "aten" else None
 
 
-def overload_of(op: OpName) -> Any:
-    """The overload of torch itself; only for ATen operators, which importing torch registers."""
-    return getattr(getattr(torch.ops.aten, op.name), op.overload or "default")
-
-
-def arguments_of(op: OpName, call: Call) -> dict[str, Any]:
+def given_to(op: OpName, call: Call) -> dict[str, Any]:
     """The arguments of a call by the names of the schema; those that keep their defaults are absent.
 
     Native calls take the same arguments at the same places, except for sizes that are spread, which come last.
     """
-    names = [argument.name for argument in overload_of(op)._schema.arguments]
-    return {**dict(zip(names, call.args, strict=False)), **dict(call.kwargs)}
+    return arguments_of(op, call.args, call.kwargs)
 
 
 def with_defaults(op: OpName, call: Call) -> dict[str, Any]:
     """All arguments of a call by the names of the schema."""
-    schema = overload_of(op)._schema
-    defaults = {item.name: item.default_value for item in schema.arguments if item.has_default_value()}
-    return {**defaults, **arguments_of(op, call)}
+    return {**defaults_of(op), **given_to(op, call)}
 
 
 def renamed(function: Function, body: Sequence[Statement], names: Mapping[str, str]) -> Function:

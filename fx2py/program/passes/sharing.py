@@ -1,18 +1,17 @@
 """Alias analysis: which variables of a function may share memory, which memory is written to, which leaves it.
 
-What operators do is in ``operator_memory.txt``, each line proven by running the overload. A "fresh" result shares memory
-with no operand; a "view" may be or share any of them; a "write" changes the first one's values and returns it. A call of
-an operator that is not listed may return and write to any operand. Weights share memory where they lie in one storage;
+What operators do with memory is a fact of the table of operators. A "fresh" result shares memory with no operand; a
+"view" may be or share any of them; a "write" changes the first one's values and returns it. A call of an operator of
+which nothing is known may return and write to any operand. Weights share memory where they lie in one storage;
 devices and numbers have none.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
-
 from fx2py.graph.tensors import storage_of
 from fx2py.graph.values import GETITEM, PLAIN, OpName, Ref
+from fx2py.operators.facts import Memory, facts_of
+from fx2py.operators.schema import schema_of
 from fx2py.program.ir import (
     CHECK_INPUTS,
     COMPUTE_ONCE,
@@ -26,37 +25,22 @@ from fx2py.program.ir import (
     Statement,
 )
 from fx2py.program.liveness import leaves, used_names
-from fx2py.program.passes.rewriting import arguments_of, operator_of, overload_of
-
-
-@cache
-def _kinds() -> dict[str, str]:
-    lines = files("fx2py.program").joinpath("operator_memory.txt").read_text().splitlines()
-    return {overload: kind for kind, _, overload in (line.partition(" ") for line in lines)}
-
-
-def kind_of(overload: str) -> str:
-    """What an operator does with memory: "fresh", "view" or "write" as the table says, "" where that is not proven."""
-    return WITHOUT_TENSORS.get(overload) or _kinds().get(overload, "")
-
-
-WITHOUT_TENSORS = {"_assert_tensor_metadata.default": "fresh", "sym_size.int": "fresh"}
-"""Operators that return no tensor."""
-
+from fx2py.program.passes.rewriting import given_to, operator_of
 
 BATCH_NORM = OpName("aten", "batch_norm", "default")
 _READING = (GETITEM, Local(CHECK_INPUTS), Local(FIELDS_OF), Local(COMPUTE_ONCE))
 
 
-def memory_of(statement: Assign) -> str:
-    """What a call does with memory, as ``kind_of`` says it; "" where that is not known.
+def memory_of(statement: Assign) -> Memory | None:
+    """What a call does with memory; None where that is not known.
 
     A batch norm in evaluation is fresh; in training it writes to its statistics.
     """
     op = operator_of(statement)
     if op == BATCH_NORM:
-        return "fresh" if arguments_of(op, statement.call).get("training") is False else ""
-    return kind_of(overload_name(statement)) or ("view" if statement.call.callee in _READING else "")
+        return "fresh" if given_to(op, statement.call).get("training") is False else None
+    known = None if op is None else facts_of(op).memory
+    return known or ("view" if statement.call.callee in _READING else None)
 
 
 class Sharing:
@@ -106,12 +90,6 @@ class Sharing:
             self._parents[self.class_of(name)] = self.class_of(joined[0])
 
 
-def overload_name(statement: Statement) -> str:
-    """``add.Tensor`` for the ATen operator that a statement calls; '' for other statements."""
-    op = operator_of(statement)
-    return "" if op is None else f"{op.name}.{op.overload}"
-
-
 def _written_names(statement: Assign) -> list[str]:
     """The variables whose memory a call may write to."""
     kind, op = memory_of(statement), operator_of(statement)
@@ -119,7 +97,7 @@ def _written_names(statement: Assign) -> list[str]:
         return []
     if op is None or not kind:
         return used_names(statement)
-    first = arguments_of(op, statement.call).get(overload_of(op)._schema.arguments[0].name)
+    first = given_to(op, statement.call).get(schema_of(op).arguments[0].name)
     return [first.name] if isinstance(first, Ref) else used_names(statement)
 
 

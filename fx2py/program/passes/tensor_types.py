@@ -1,7 +1,7 @@
 """What the tensors of a function surely are: their dtype, device and layout, from weights, schemas and literals.
 
 Nothing that was recorded when the graph was captured is believed. Facts come from four sources: a bound weight is what
-it is; an operator of ``result_rules`` gives what its rule says; a factory gives the dtype and device that its call
+it is; an operator gives what its ``dtype`` and ``device`` facts say; a factory gives the dtype and device that its call
 names; after an assertion that stays, its tensor is what was asserted. An operator's result is on the device that all
 its tensors are on; a lookup in a table is where the table is, for it takes no indices from elsewhere. A device is known
 by the one that was recorded: weights and devices in the code move together.
@@ -19,10 +19,12 @@ from typing import Any
 import torch
 
 from fx2py.graph.values import GETITEM, List, Name, OpName, Ref, children, walk
+from fx2py.operators.dtypes import RULES
+from fx2py.operators.facts import Facts, facts_of
+from fx2py.operators.schema import returns_tensor_list, schema_of
 from fx2py.program.ir import CHECK_INPUTS, Assign, Call, Load, Local, Program, Statement
 from fx2py.program.native import NUMBERS
-from fx2py.program.passes.result_rules import Rule, rule_of
-from fx2py.program.passes.rewriting import operator_of, overload_of, with_defaults
+from fx2py.program.passes.rewriting import operator_of, with_defaults
 from fx2py.runtime_once import PLAIN_CLASSES
 
 ASSERTION = OpName("aten", "_assert_tensor_metadata", "default")
@@ -141,21 +143,19 @@ class TensorTypes:
             self._types[target] = self._items[source.name]
 
     def _learn_result(self, target: str, op: OpName, call: Call) -> None:
-        rule = rule_of(op)
-        if rule is None:
-            return
-        given = with_defaults(op, call)
-        result = self._result(rule, op, given)
-        (self._items if rule.makes_list else self._types)[target] = result
+        facts = facts_of(op)
+        if facts.dtype:
+            result = self._result(facts, op, with_defaults(op, call))
+            (self._items if returns_tensor_list(op) else self._types)[target] = result
 
-    def _result(self, rule: Rule, op: OpName, given: dict[str, Any]) -> TensorType:
+    def _result(self, facts: Facts, op: OpName, given: dict[str, Any]) -> TensorType:
         tensors, numbers = _operands(op, given)
         known = [self.of(value.name) if isinstance(value, Ref) else TensorType() for value in tensors]
-        known = known[:1] if rule.follows_first else known
+        known = known[:1] if facts.device == "first" else known
         device = self._device(given["device"]) if given.get("device") is not None else _shared_device(known)
         is_strided = given.get("layout") in (None, torch.strided)
         is_strided = is_strided and all(item.layout is torch.strided for item in known)
-        dtype = rule.dtype([item.dtype for item in known], numbers, given)
+        dtype = RULES[facts.dtype]([item.dtype for item in known], numbers, given)
         return TensorType(dtype, device, torch.strided if is_strided else None)
 
     def _device(self, value: Any) -> torch.device | None:
@@ -171,7 +171,7 @@ def _operands(op: OpName, given: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """The variables that stand where the schema has tensors, and whatever stands in place of a number."""
     tensors: list[Any] = []
     numbers: list[Any] = []
-    for argument in overload_of(op)._schema.arguments:
+    for argument in schema_of(op).arguments:
         kind = str(argument.type)
         if "Tensor" in kind or "number" in kind.lower():
             for part in walk(given.get(argument.name)):

@@ -27,6 +27,11 @@ def aten(text: str) -> OpName:
     return OpName("aten", name, overload)
 
 
+def overload_of(op: OpName) -> Any:
+    """The overload of torch itself."""
+    return getattr(getattr(torch.ops.aten, op.name), str(op.overload))
+
+
 def assign(target: str | None, op: str, *args: Any, **kwargs: Any) -> Assign:
     return Assign(target, Call(aten(op), args, tuple(kwargs.items())))
 

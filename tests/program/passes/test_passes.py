@@ -14,10 +14,10 @@ from fx2py.graph.values import GETITEM, Dict, List, Name, Ref
 from fx2py.program.ir import Assign, Bind, Call, Statement
 from fx2py.program.passes.built_items import take_built_items
 from fx2py.program.passes.conversions import CONVERSIONS, TO_ANOTHER, leave_out_conversions
-from fx2py.program.passes.dropouts import DROPOUTS, leave_out_dropouts
+from fx2py.program.passes.identities import leave_out_identities
 from fx2py.program.passes.metadata_asserts import leave_out_metadata_asserts
-from fx2py.program.passes.rewriting import Pass, overload_of
-from tests.program.passes.functions import assign, program_of, targets
+from fx2py.program.passes.rewriting import Pass
+from tests.program.passes.functions import assign, overload_of, program_of, targets
 
 W = torch.ones(2, 4)
 OPTIMIZED = fx2py.GenerateOptions(optimize=True)
@@ -30,21 +30,6 @@ def left(leave_out: Pass, *statements: Statement, checked: bool = True) -> list[
 
 
 # -- what the proofs rest on
-
-
-@pytest.mark.parametrize("op", sorted(DROPOUTS, key=str), ids=str)
-@pytest.mark.parametrize("p", [0, 0.0, 0.5, 1.0])
-def test_a_dropout_that_is_off_returns_its_input(op, p) -> None:
-    for dtype in (torch.float32, torch.int64, torch.bool, torch.complex64):
-        for tensor in (
-            torch.ones(2, 3, dtype=dtype),
-            torch.ones(0, dtype=dtype),
-            torch.ones((), dtype=dtype),
-        ):
-            assert overload_of(op)(tensor, p, False) is tensor
-    parameter = torch.nn.Parameter(torch.ones(2, 3))
-    assert overload_of(op)(parameter, p, False) is parameter
-    assert overload_of(op)(torch.ones(2, 2).to_sparse(), p, False).is_sparse
 
 
 def test_a_conversion_to_what_a_tensor_is_returns_it() -> None:
@@ -62,7 +47,7 @@ def test_a_conversion_to_what_a_tensor_is_returns_it() -> None:
         assert all(call(tensor) is tensor for call in calls.values())
 
 
-# -- dropouts
+# -- identities
 
 
 def test_a_dropout_of_an_operators_result_is_left_out() -> None:
@@ -70,25 +55,25 @@ def test_a_dropout_of_an_operators_result_is_left_out() -> None:
     dropped = assign("b", "dropout.default", Ref("a"), 0.1, False)
     used = assign("out", "add.Tensor", Ref("b"), Ref("b"))
     program = program_of([made, dropped, used], Ref("out"), W)
-    function, applied = leave_out_dropouts(program.entry, program)
+    function, applied = leave_out_identities(program.entry, program)
     assert function.body[-1] == assign("out", "add.Tensor", Ref("a"), Ref("a"))
-    assert [(item.pass_name, item.node) for item in applied] == [("dropouts", "b")]
+    assert [(item.pass_name, item.node) for item in applied] == [("identities", "b")]
 
 
 def test_dropouts_of_dropouts_lead_to_the_first_input() -> None:
     first = assign("a", "dropout.default", Ref("w0"), 0.1, False)
     second = assign("out", "feature_dropout.default", Ref("a"), 0.1, False)
     program = program_of([first, second], List((Ref("out"), Ref("a"))), W)
-    assert leave_out_dropouts(program.entry, program)[0].result == List((Ref("w0"), Ref("w0")))
+    assert leave_out_identities(program.entry, program)[0].result == List((Ref("w0"), Ref("w0")))
 
 
 @pytest.mark.parametrize("arguments", [(0.1, True), (2.0, False), (Ref("p"), False), (0.1, Ref("flag"))])
 def test_a_dropout_that_may_act_or_raise_stays(arguments) -> None:
-    assert left(leave_out_dropouts, assign("out", "dropout.default", Ref("w0"), *arguments)) == ["out"]
+    assert left(leave_out_identities, assign("out", "dropout.default", Ref("w0"), *arguments)) == ["out"]
 
 
 def test_a_dropout_of_what_may_be_no_tensor_stays() -> None:
-    assert left(leave_out_dropouts, assign("out", "dropout.default", Ref("x"), 0.1, False)) == ["out"]
+    assert left(leave_out_identities, assign("out", "dropout.default", Ref("x"), 0.1, False)) == ["out"]
 
 
 # -- conversions
@@ -188,7 +173,7 @@ def test_an_exported_model_gives_the_same_bits(saved, exact_ops) -> None:
     options = fx2py.GenerateOptions(optimize=True, exact_ops=exact_ops)
     artifact = fx2py.generate(saved, options=options)
     passes = [item.pass_name for item in artifact.manifest.optimizations]
-    assert passes == ["dropouts"] * 2 + ["metadata_asserts"] + ["conversions"] * 2
+    assert passes == ["identities"] * 2 + ["metadata_asserts"] + ["conversions"] * 2
     assert fx2py.diff(saved, artifact).equal
 
 

@@ -1,12 +1,8 @@
-"""Writes the table of native calls: tries every spelling of every overload and keeps what is proven.
-
-python -m tests.program.native_survey > fx2py/program/native_calls.txt
-"""
+"""Measures how each overload may be called from Python: tries every spelling and keeps what is proven."""
 
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +13,7 @@ from torch._dispatch.python import enable_python_dispatcher
 from fx2py.errors import UntrustedTargetError
 from fx2py.graph.values import Name, OpName
 from fx2py.trust import Policy
-from tests.program.native_prover import (
+from tests.operators.native_prover import (
     RESULTS,
     SAMPLES,
     Claim,
@@ -223,15 +219,13 @@ def restricted(op: Any, proven: dict[Form, bool], given: frozenset[str]) -> str 
     return ", ".join([*parts, *(["*", *only] if only else [])])
 
 
-def lines() -> Iterator[str]:
-    """The table: an overload's operator, method with spread sizes, and general call; what else returns a tensor."""
+def survey() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The facts of each overload that samples call: its spellings, fastest first, and what it returns."""
     for name, op in overloads():
-        if not is_sampled(op):
-            continue
-        found = list(spelled(name, op))
-        yield from found
-        if not found and returned(op) == "Tensor":
-            yield f"{name} -> Tensor"
+        if is_sampled(op):
+            found = facts(name, op)
+            if found:
+                yield name, found
 
 
 def is_sampled(op: Any) -> bool:
@@ -246,8 +240,20 @@ def returned(op: Any) -> str:
     return "Tensor" if types == ["Tensor"] else "other"
 
 
-def spelled(name: str, op: Any) -> Iterator[str]:
-    """The lines of one overload; the result is ``items`` where only the items of the results agree."""
+def facts(name: str, op: Any) -> tuple[str, ...]:
+    """The lines of one overload; it returns a named tuple where only the items of the results agree."""
+    found = list(spelled(name, op))
+    results = {result for _, result in found} or {returned(op)}
+    assert len(results) == 1, f"the spellings of {name} return different things"
+    line = RETURNS[results.pop()]
+    return (*(f"native {call}" for call, _ in found), *([] if line is None else [f"returns {line}"]))
+
+
+RETURNS = {"Tensor": "Tensor", "items": "named tuple", "other": None}
+
+
+def spelled(name: str, op: Any) -> Iterator[tuple[str, str]]:
+    """An overload's operator, method with spread sizes, and general call, each with what of the results agrees."""
     several = len(op._schema.returns) > 1 or [str(item.type) for item in op._schema.returns] == [
         "List[Tensor]"
     ]
@@ -259,15 +265,9 @@ def spelled(name: str, op: Any) -> Iterator[str]:
             if parameters is not None:
                 if spelling.spread:
                     parameters = parameters.replace("Tensor self, ", "Tensor self, *")
-                yield f"{name} {spelling.callee}({parameters}) -> {result}"
+                yield f"{spelling.callee}({parameters})", result
                 break
         else:
             continue
         if not (spelling.is_operator or spelling.spread):
             return
-
-
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    for line in lines():
-        print(line, flush=True)

@@ -1,11 +1,10 @@
-"""Writes the table of what operators do with memory: observes each overload on samples and keeps what is proven.
+"""Measures what operators do with memory: observes each overload on samples and keeps what is proven.
 
-python -m tests.program.memory_survey > fx2py/program/operator_memory.txt
+python -m tests.operators.memory_survey    says which overloads were refuted, and why
 """
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -19,14 +18,13 @@ from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from fx2py.program.passes.rewriting import overload_of
 from fx2py.runtime_autograd import are_plain
 from tests.checking import copies, seed_generator
 from tests.conformance.cases import split_tensors
 from tests.conformance.operators import DTYPES, database
-from tests.program.passes.functions import aten
-from tests.program.passes.test_result_rules import SAMPLES
-from tests.program.passes.test_sharing import TRIVIAL, cast
+from tests.operators.test_deterministic import TRIVIAL, cast
+from tests.operators.test_dtype import SAMPLES
+from tests.program.passes.functions import aten, overload_of
 
 Kind = Literal["fresh", "view", "write"]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -42,7 +40,7 @@ NEVER_AN_OPERAND = """
     adaptive_avg_pool1d.default adaptive_avg_pool2d.default adaptive_avg_pool3d.default relu6.default selu.default
     outer.default diff.default one_hot.default isfinite.default hstack.default vstack.default
     repeat_interleave.self_int where.Scalar where.ScalarSelf where.ScalarOther
-    __and__.Tensor __or__.Tensor __xor__.Tensor"""
+    __and__.Tensor __or__.Tensor __xor__.Tensor min.other max.other"""
 """Operators made of others, of which torch's source shows that no result is an operand, whatever the arguments.
 
 Of the others made of operators no sample shows it: an ``einsum`` that only permutes gives a view.
@@ -75,6 +73,10 @@ MORE_SAMPLES: dict[str, list[Arguments]] = {
     "gru.input": [((X, torch.zeros(1, 3, 2), [gate[:6] for gate in GATES], *RECURRENT), {})],
     "rnn_tanh.input": [((X, torch.zeros(1, 3, 2), [gate[:2] for gate in GATES], *RECURRENT), {})],
 }
+
+
+WITHOUT_TENSORS: dict[str, Kind] = {"_assert_tensor_metadata.default": "fresh", "sym_size.int": "fresh"}
+"""Operators that return no tensor and read no memory."""
 
 
 class Refuted(Exception):
@@ -262,7 +264,8 @@ class Survey:
     def table(self) -> dict[str, Kind]:
         """The kind of each overload that was never refuted; "view" where any sample shared memory."""
         proven = sorted(name for name, kinds in self.kinds.items() if kinds and name not in self.refuted)
-        return {name: max(self.kinds[name]) for name in proven}
+        without = {name: kind for name, kind in WITHOUT_TENSORS.items() if not self.only or name in self.only}
+        return {**{name: max(self.kinds[name]) for name in proven}, **without}
 
 
 def survey(only: frozenset[str] = frozenset()) -> Survey:
@@ -281,6 +284,4 @@ def survey(only: frozenset[str] = frozenset()) -> Survey:
 
 
 if __name__ == "__main__":
-    seen = survey()
-    print("\n".join(f"{kind} {name}" for name, kind in seen.table().items()))
-    print("\n".join(f"{name}: {reason}" for name, reason in seen.refuted.items()), file=sys.stderr)
+    print("\n".join(f"{name}: {reason}" for name, reason in survey().refuted.items()))

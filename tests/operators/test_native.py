@@ -1,10 +1,9 @@
-"""Every line of the table of native calls is proven on the installed torch."""
+"""The facts ``native`` and ``returns`` are proven on the installed torch."""
 
 from __future__ import annotations
 
 import operator
 import warnings
-from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -12,14 +11,14 @@ import torch
 from torch._dispatch.python import enable_python_dispatcher
 
 from fx2py.graph.values import OpName, Ref, Slice, children
-from fx2py.program.ir import Method
-from fx2py.program.native import native_call, parse_form
+from fx2py.operators.facts import facts_named, parse_facts, table
+from fx2py.operators.native import METHOD
+from fx2py.program.native import native_call
 from fx2py.trust import Policy
-from tests.program.native_prover import SYMBOL, Claim, Form, meta
-from tests.program.native_survey import lines, overloads, spelled
+from tests.operators.native_prover import SYMBOL, Claim, Form, meta
+from tests.operators.native_survey import facts, overloads, survey
 
-TABLE = files("fx2py.program").joinpath("native_calls.txt").read_text().splitlines()
-FORMS = [rest for _, _, rest in (line.partition(" ") for line in TABLE) if not rest.startswith("->")]
+FORMS = [form for name in table() for form in facts_named(name).native]
 OVERLOADS = dict(overloads())
 COMMON = [
     *(
@@ -73,29 +72,46 @@ def _no_deprecation_noise() -> Any:
         yield
 
 
+def stored(overload: str) -> tuple[str, ...]:
+    return tuple(line for line in table()[overload] if line.split()[0] in ("native", "returns"))
+
+
 @pytest.mark.parametrize("overload", COMMON)
-def test_a_common_overload_has_the_lines_that_are_proven(overload: str) -> None:
-    stored = [line for line in TABLE if line.split(" ")[0] == overload]
-    assert stored
-    assert stored == list(spelled(overload, OVERLOADS[overload]))
+def test_a_common_overload_has_the_facts_that_are_proven(overload: str) -> None:
+    assert stored(overload)
+    assert stored(overload) == facts(overload, OVERLOADS[overload])
 
 
 @pytest.mark.slow
 def test_the_whole_table_is_what_is_proven() -> None:
-    assert list(lines()) == TABLE
+    measured = dict(survey())
+    assert measured == {name: stored(name) for name in table() if name in OVERLOADS and stored(name)}
 
 
-def test_the_table_is_in_order_and_names_each_overload_at_most_three_times() -> None:
-    names = [line.split(" ")[0] for line in TABLE]
-    assert names == [name for name in OVERLOADS if name in names for _ in range(names.count(name))]
-    assert max(map(names.count, set(names))) <= 3
+def test_records_are_in_order_and_have_at_most_three_spellings() -> None:
+    assert list(table()) == sorted(table())
+    assert max(len(facts_named(name).native) for name in table()) <= 3
+
+
+def test_a_fact_of_no_kind_is_refused_with_its_operator() -> None:
+    with pytest.raises(ValueError, match=r"add\.Tensor.*'colour red'"):
+        parse_facts("add.Tensor", ("colour red",))
+    with pytest.raises(ValueError, match="fresh, view, write"):
+        parse_facts("add.Tensor", ("memory shared",))
+
+
+@pytest.mark.parametrize("name", [name for name in table() if facts_named(name).returns == "container"])
+def test_every_overload_of_what_returns_a_container_does(name: str) -> None:
+    schemas = [op for overload, op in OVERLOADS.items() if overload.split(".")[0] == name]
+    assert schemas
+    for op in schemas:
+        assert len(op._schema.returns) > 1 or str(op._schema.returns[0].type) == "List[Tensor]"
 
 
 def test_trust_admits_every_callee() -> None:
-    callees = {parse_form(line.partition(" ")[2]).callee for line in TABLE if "(" in line}
-    for callee in callees:
-        if isinstance(callee, Method):
-            Policy().check_method(callee.name)
+    for callee in {form.callee for form in FORMS}:
+        if callee.module == METHOD:
+            Policy().check_method(callee.qualname)
         else:
             Policy().check(callee)
 
@@ -172,6 +188,6 @@ def test_a_slice_that_keeps_a_later_dimension_whole_is_no_index() -> None:
 
 @pytest.mark.parametrize("value", [{}, set(), [], (), "", b"", range(1), 1, 1.5, 1j, frozenset()])
 def test_no_method_of_the_table_is_a_method_of_another_value(value):
-    methods = [form.callee.name for form in map(parse_form, FORMS) if isinstance(form.callee, Method)]
+    methods = [form.callee.qualname for form in FORMS if form.callee.module == METHOD]
     assert methods
     assert not [name for name in methods if hasattr(value, name)]

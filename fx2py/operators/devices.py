@@ -10,6 +10,7 @@ import torch
 from fx2py.errors import ReplayError
 from fx2py.graph.data import Node
 from fx2py.graph.values import DefaultDevice, DeviceType, Name, OpName
+from fx2py.operators.facts import facts_named
 
 _TRANSFERS = {"cpu": "cpu", "cuda": "cuda"}
 _DEVICE_FIRST = frozenset({"torch.device", "torch.Generator", "torch.get_device_module"})
@@ -21,36 +22,6 @@ _TYPE_FIRST = frozenset(
         "torch.ops.higher_order.wrap_with_autocast",
     }
 )
-_FACTORIES = frozenset(
-    [
-        "arange",
-        "as_tensor",
-        "bartlett_window",
-        "blackman_window",
-        "empty",
-        "empty_permuted",
-        "empty_strided",
-        "eye",
-        "full",
-        "hamming_window",
-        "hann_window",
-        "kaiser_window",
-        "linspace",
-        "logspace",
-        "ones",
-        "rand",
-        "randint",
-        "randn",
-        "randperm",
-        "range",
-        "scalar_tensor",
-        "tensor",
-        "tril_indices",
-        "triu_indices",
-        "zeros",
-    ]
-)
-"""Functions whose result lives on the default device when the call names none."""
 
 
 def present_device(name: str | torch.device) -> torch.device:
@@ -112,9 +83,10 @@ def explicit_devices(node: Node) -> Node:
 def _default(target: Name | OpName, node: Node) -> tuple[tuple[str, Any], ...]:
     """``device=`` for a factory call that names no device: where its result lives must move with the graph too."""
     if isinstance(target, OpName):
-        is_factory = target.namespace == "aten" and target.name in _FACTORIES and target.overload is not None
+        name = target.name if target.namespace == "aten" and target.overload is not None else ""
     else:
-        is_factory = target.module == "torch" and target.qualname in _FACTORIES
+        name = target.qualname if target.module == "torch" else ""
+    is_factory = facts_named(name).device == "default"
     named = {key for key, _ in node.kwargs}
     return (("device", DefaultDevice()),) if is_factory and not named & {"device", "out"} else ()
 

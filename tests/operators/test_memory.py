@@ -1,17 +1,16 @@
-"""Every line of the table of what operators do with memory is proven on the installed torch."""
+"""The fact ``memory`` is proven on the installed torch."""
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 
 import pytest
 import torch
 
-from fx2py.program.passes.sharing import WITHOUT_TENSORS
-from tests.program.memory_survey import Refuted, observe, survey
+from fx2py.operators.facts import facts_named, table
+from tests.operators.memory_survey import Refuted, observe, survey
 
-TABLE = files("fx2py.program").joinpath("operator_memory.txt").read_text().splitlines()
+STORED = {name: memory for name in table() if (memory := facts_named(name).memory) is not None}
 COMMON = """add.Tensor mul.Tensor linear.default matmul.default view.default transpose.int reshape.default
 split.Tensor layer_norm.default softmax.int gelu.default relu_.default add_.Tensor embedding.default cat.default
 einsum.default index.Tensor dropout.default to.dtype contiguous.default max_pool2d.default topk.default"""
@@ -25,16 +24,14 @@ def _no_gradients() -> Any:
         yield
 
 
-def test_common_operators_have_the_lines_that_are_proven() -> None:
+def test_common_operators_have_the_facts_that_are_proven() -> None:
     names = frozenset(COMMON.split())
-    stored = {name: kind for kind, _, name in (line.partition(" ") for line in TABLE) if name in names}
-    assert stored.keys() == names
-    assert survey(names).table() == stored
+    assert survey(names).table() == {name: STORED[name] for name in names}
 
 
 @pytest.mark.slow
 def test_the_whole_table_is_what_is_proven() -> None:
-    assert [f"{kind} {name}" for name, kind in survey().table().items()] == TABLE
+    assert survey().table() == STORED
 
 
 def test_a_result_that_is_made_of_an_operand_is_a_view_of_it() -> None:
@@ -66,9 +63,3 @@ def test_an_operator_is_in_no_table_that(name: str) -> None:
     op, args = REFUTED[name]
     with pytest.raises(Refuted):
         observe(op, (args, {}))
-
-
-def test_no_operator_is_named_twice_or_hidden_by_those_without_tensors() -> None:
-    names = [line.partition(" ")[2] for line in TABLE]
-    assert names == sorted(set(names))
-    assert not set(names) & WITHOUT_TENSORS.keys()

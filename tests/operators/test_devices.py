@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from fx2py.graph.data import Node
-from fx2py.graph.devices import explicit_devices, retarget
 from fx2py.graph.values import DeviceType, Name, OpName, Ref
+from fx2py.operators.devices import explicit_devices, retarget
 
 X = Ref("x")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

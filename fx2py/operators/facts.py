@@ -1,0 +1,168 @@
+"""The table of operators, ``table.txt``, read into one record for each overload, operator and function.
+
+The README of this folder says what each fact means, who may rely on it, and how it is proven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, cast, get_args
+
+from fx2py.graph.values import OpName
+from fx2py.operators.native import NativeForm, parse_form
+
+Returns = Literal["Tensor", "named tuple", "container"]
+Memory = Literal["fresh", "view", "write"]
+Device = Literal["first", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexBound:
+    """One argument holds numbers that index another, both known by their places in a call.
+
+    ``dimension`` is the one that is indexed; with ``by_argument`` it is the place of the argument that says which.
+    None: the indices are a subscript, of which each part indexes the dimension where it stands.
+    """
+
+    indices: int
+    table: int
+    dimension: int | None
+    by_argument: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What one argument must be: False itself, or a number from ``low`` to ``high``."""
+
+    argument: str
+    low: float | None = None
+    high: float | None = None
+
+    def holds(self, value: object) -> bool:
+        if self.low is None or self.high is None:
+            return value is False
+        return type(value) in (int, float) and self.low <= cast(float, value) <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The operand that is returned, the same object, where all conditions hold; ``reason`` is their text."""
+
+    operand: str
+    conditions: tuple[Condition, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one overload, operator or function; a field that keeps its default says nothing.
+
+    ``native`` holds the forms of its calls, ``dtype`` the name of a rule of ``dtypes``.
+    """
+
+    native: tuple[NativeForm, ...] = ()
+    returns: Returns | None = None
+    memory: Memory | None = None
+    dtype: str = ""
+    device: Device | None = None
+    is_deterministic: bool = False
+    identity: Identity | None = None
+    index: IndexBound | None = None
+    keeps_elements: bool = False
+
+
+NOTHING = Facts()
+
+
+def facts_of(op: OpName) -> Facts:
+    """What is known of an ATen overload; nothing is known of other operators."""
+    return facts_named(f"{op.name}.{op.overload}") if op.namespace == "aten" else NOTHING
+
+
+@cache
+def facts_named(name: str) -> Facts:
+    """What is known of ``add.Tensor``, of every overload of ``add``, or of ``torch.nn.functional.embedding``."""
+    lines = table().get(name)
+    return NOTHING if lines is None else parse_facts(name, lines)
+
+
+def parse_facts(name: str, lines: tuple[str, ...]) -> Facts:
+    """The record that these lines of the table are; raises ValueError for a fact that has no reader."""
+    fields: dict[str, Any] = {}
+    for line in lines:
+        keyword, _, text = line.partition(" ")
+        if keyword not in _READERS:
+            raise ValueError(f"the record of {name} in the table of operators has a fact {line!r} of no kind")
+        field, value = _READERS[keyword](text)
+        fields[field] = (*fields.get(field, ()), *value) if field == "native" else value
+    return Facts(**fields)
+
+
+@cache
+def table() -> Mapping[str, tuple[str, ...]]:
+    """The lines of every record, by the name of what it is of, in the order of the file."""
+    return read_table(files(__package__).joinpath("table.txt").read_text("utf-8"))
+
+
+def read_table(text: str) -> dict[str, tuple[str, ...]]:
+    """The records of a table: a name at the margin, its facts indented below it; ``#`` begins a comment."""
+    records: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("  "):
+            current.append(line[2:])
+        elif line and not line.startswith("#"):
+            current = records.setdefault(line, [])
+    return {name: tuple(lines) for name, lines in records.items()}
+
+
+def returns_tensor(op: OpName) -> bool:
+    """Whether each call of ``op`` is known to give one tensor."""
+    return facts_of(op).returns == "Tensor"
+
+
+def _choice(field: str, choices: Any) -> Callable[[str], tuple[str, Any]]:
+    def read(text: str) -> tuple[str, Any]:
+        if text not in get_args(choices):
+            raise ValueError(f"{field} is one of {', '.join(get_args(choices))}, not {text!r}")
+        return field, text
+
+    return read
+
+
+def _identity(text: str) -> tuple[str, Any]:
+    """Reads ``input when train=False and p=0..1``."""
+    operand, _, reason = text.partition(" when ")
+    return "identity", Identity(operand, tuple(map(_condition, reason.split(" and "))), reason)
+
+
+def _condition(text: str) -> Condition:
+    argument, _, wanted = text.partition("=")
+    if wanted == "False":
+        return Condition(argument)
+    low, _, high = wanted.partition("..")
+    return Condition(argument, float(low), float(high))
+
+
+def _index(text: str) -> tuple[str, Any]:
+    """Reads ``1 into 0 along 0``, ``2 into 0 along argument 1`` and ``1 into 0 as subscript``."""
+    indices, _, table, *dimension = text.split()
+    if dimension == ["as", "subscript"]:
+        return "index", IndexBound(int(indices), int(table), None)
+    return "index", IndexBound(int(indices), int(table), int(dimension[-1]), "argument" in dimension)
+
+
+_READERS: Mapping[str, Callable[[str], tuple[str, Any]]] = {
+    "native": lambda text: ("native", (parse_form(text),)),
+    "returns": _choice("returns", Returns),
+    "memory": _choice("memory", Memory),
+    "dtype": lambda text: ("dtype", text),
+    "device": _choice("device", Device),
+    "deterministic": lambda text: ("is_deterministic", True),
+    "identity": _identity,
+    "index": _index,
+    "elements": lambda text: ("keeps_elements", True),
+}

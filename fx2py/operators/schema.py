@@ -1,0 +1,71 @@
+"""What torch's own schemas say of an operator: its arguments, how many results it has, and which are its operands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+
+from fx2py.graph.values import OpName
+
+
+def schemas_of(op: OpName) -> list[Any]:
+    """The schemas of every overload that the process knows of the operator's name, none where it knows none."""
+    if not (op.namespace.isidentifier() and op.name.isidentifier()):
+        return []
+    found: list[Any] = torch._C._jit_get_schemas_for_operator(f"{op.namespace}::{op.name}")
+    return found
+
+
+@cache
+def schema_of(op: OpName) -> Any:
+    """The schema of one overload; None where no loaded library registers it."""
+    wanted = "" if op.overload in (None, "default") else op.overload
+    return next((schema for schema in schemas_of(op) if schema.overload_name == wanted), None)
+
+
+def arguments_of(op: OpName, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """A call's arguments by the names of the schema; those that keep their defaults are absent, as all are of an
+    operator that is not registered.
+    """
+    schema = schema_of(op)
+    if schema is None:
+        return {}
+    names = [argument.name for argument in schema.arguments]
+    return {**dict(zip(names, args, strict=False)), **dict(kwargs)}
+
+
+@cache
+def defaults_of(op: OpName) -> Mapping[str, Any]:
+    """The defaults of an overload's arguments, by name."""
+    schema = schema_of(op)
+    return {item.name: item.default_value for item in schema.arguments if item.has_default_value()}
+
+
+def returns_tensor_list(op: OpName) -> bool:
+    """Whether each call gives a list of tensors."""
+    schema = schema_of(op)
+    return schema is not None and [str(each.type) for each in schema.returns] == ["List[Tensor]"]
+
+
+def result_count(op: OpName) -> int | None:
+    """How many results each call has; None where it is one list of any length, 1 where nothing is known."""
+    schema = schema_of(op)
+    if schema is None:
+        return 1
+    returns = schema.returns
+    return None if len(returns) == 1 and returns[0].type.kind() == "ListType" else len(returns)
+
+
+@cache
+def may_return_view(op: OpName) -> bool:
+    """Whether a result of the overload, or of every one where none is named, may be or share an operand.
+
+    The schema marks such results ``Tensor(a)``.
+    """
+    chosen = schemas_of(op) if op.overload is None else [schema_of(op)]
+    return bool(chosen) and all(
+        schema is not None and any(result.alias_info for result in schema.returns) for schema in chosen
+    )
