@@ -62,7 +62,7 @@ bench: $(INSTALLED)
 check: format-check lint types test
 
 golden: $(INSTALLED)
-	$(BIN)/python -m pytest tests/emit/test_golden.py --update-golden
+	$(BIN)/python -m pytest tests/emit/test_golden.py tests/program/passes/test_cases.py --update-golden
 
 released: $(INSTALLED)
 	$(BIN)/python -m tests.artifact.released

@@ -16,6 +16,10 @@ from tests.checking import assert_same_behaviour, outcome, reference
 from tests.corpus.doors import DOORS
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
 @pytest.fixture
 def assert_exact(tmp_path) -> Callable[..., Any]:
     """A check that the code generated for a graph behaves as the graph does, live and through saved files.

@@ -10,7 +10,7 @@ import os
 import pickle
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from fx2py.operators.devices import present_device
 from fx2py.program.bound import bound_tensors
 from fx2py.program.collectives import NAMESPACES, Collective, collectives_of
 from fx2py.program.ir import Program
-from fx2py.program.lower import lower
+from fx2py.program.lower import Stage, lower, stages
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read.origin import sha256_of
 from fx2py.trust import Policy
@@ -260,10 +260,7 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     Raises UnsupportedGraphError with every finding when the graph cannot be generated exactly, and SplitError when it
     holds nothing of what ``options`` split it at. Nothing is compiled here, for that runs the code.
     """
-    if options.split_at:
-        data = split_data(data, options.split_at)
-    if options.split_at or options.compile:
-        options = dataclasses.replace(options, keep_submodules=True)
+    data, options = _split(data, options)
     try:
         program = lower(data, options)
         source = emit(program, options)
@@ -272,6 +269,19 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
         too_deep = Finding("the graph", "its values are nested deeper than Python's own stack")
         raise UnsupportedGraphError((too_deep,), data.provenance.path or "the graph") from None
     return Artifact(source, describe(program, options), bound_tensors(program), program)
+
+
+def generation_stages(data: GraphData, options: GenerateOptions = DEFAULT) -> Iterator[Stage]:
+    """The Program of ``generate`` after each of its steps; raises what ``generate`` raises."""
+    yield from stages(*_split(data, options))
+
+
+def _split(data: GraphData, options: GenerateOptions) -> tuple[GraphData, GenerateOptions]:
+    """The graph cut where ``options`` say, whose pieces are then kept."""
+    if options.split_at:
+        data = split_data(data, options.split_at)
+    keep = options.keep_submodules or bool(options.split_at or options.compile)
+    return data, dataclasses.replace(options, keep_submodules=keep)
 
 
 def open_artifact(folder: str | os.PathLike[str]) -> Artifact:

@@ -15,10 +15,10 @@ import torch
 from fx2py.artifact.compiled import Compiled
 from fx2py.artifact.typed import typed
 from fx2py.emit.expressions import Scope, value_text
-from fx2py.emit.notes import value_note
 from fx2py.emit.text import comment
 from fx2py.errors import ArtifactError
 from fx2py.graph.data import ModuleRecord, ValueMeta
+from fx2py.graph.listing import value_note
 from fx2py.graph.values import EnumMember, Live, Name, OpName, Value, walk
 from fx2py.program.bound import modules_to_rebuild
 from fx2py.program.identical import identical_pieces

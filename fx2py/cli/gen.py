@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fx2py.artifact import Artifact, Manifest
+    from fx2py.program.lower import Stage
     from fx2py.program.options import GenerateOptions
     from fx2py.trust import Policy
 
@@ -56,6 +57,13 @@ def gen(
     stdout: Annotated[
         bool, typer.Option("--stdout", help="Print the source of one graph; write nothing.")
     ] = False,
+    stages: Annotated[
+        bool,
+        typer.Option(
+            "--stages",
+            help="Print the program of one graph after each step, with what the step changed; write nothing.",
+        ),
+    ] = False,
     model: options.ModelName = None,
     exact_ops: options.ExactOps = False,
     optimize: options.Optimize = False,
@@ -93,7 +101,7 @@ def gen(
     if len(graphs) > 1 and _is_for_ranks(output):
         raise typer.BadParameter("-o with {rank} is for the graphs of one name; name one.")
     graphs = launch.every_graph(graphs)
-    _check_use(graphs, output, stdout, as_json, compile_ is not None)
+    _check_use(graphs, output, "--stages" if stages else "--stdout" if stdout else "", as_json, compile_)
     if compile_ is None and (inputs or allow or allow_op or allow_class or trust):
         raise typer.BadParameter(
             "--inputs and the trust options are for --compile, which alone runs the code."
@@ -111,6 +119,9 @@ def gen(
         split_at=tuple(split_at or ()),
         compile="inductor" if compile_ is Compiler.INDUCTOR else None,
     )
+    if stages:
+        render_code.print_stages(*_stages(graphs[0], model, wanted))
+        return
     if stdout:
         render.print_source(_source(graphs[0], model, wanted))
         return
@@ -154,6 +165,17 @@ def _source(graph: Path, model: str | None, wanted: GenerateOptions) -> str:
         return fx2py.generate(graph, model=model, options=wanted).source
 
 
+def _stages(graph: Path, model: str | None, wanted: GenerateOptions) -> tuple[str, list[Stage]]:
+    """The listing of the graph, and the stages of its program."""
+    from fx2py.artifact.artifact import generation_stages
+    from fx2py.graph.listing import listing
+    from fx2py.read import open_graph
+
+    with render.working(f"generating {graph.name}"):
+        data = open_graph(graph, model=model)
+        return listing(data), list(generation_stages(data, wanted))
+
+
 def _artifact(
     graph: Path, model: str | None, wanted: GenerateOptions, inputs: Path | None, admitted: Policy
 ) -> Artifact:
@@ -165,13 +187,16 @@ def _artifact(
     return fx2py.generate(graph, model=model, options=wanted, inputs=arguments, policy=admitted)
 
 
-def _check_use(graphs: list[Path], output: Path | None, stdout: bool, as_json: bool, compiles: bool) -> None:
-    if stdout and compiles:
-        raise typer.BadParameter("--stdout prints only source; drop --compile.")
-    if stdout and len(graphs) > 1:
-        raise typer.BadParameter("--stdout prints the source of one graph; name one.")
-    if stdout and (output is not None or as_json):
-        raise typer.BadParameter("--stdout writes no folder and prints only source; drop -o and --json.")
+def _check_use(
+    graphs: list[Path], output: Path | None, prints: str, as_json: bool, compiler: Compiler | None
+) -> None:
+    """What goes with ``prints``, the option that prints one graph and writes nothing; '' without it."""
+    if prints and compiler is not None:
+        raise typer.BadParameter(f"{prints} prints only code; drop --compile.")
+    if prints and len(graphs) > 1:
+        raise typer.BadParameter(f"{prints} prints one graph; name one.")
+    if prints and (output is not None or as_json):
+        raise typer.BadParameter(f"{prints} writes no folder and prints only code; drop -o and --json.")
 
 
 def _is_for_ranks(output: Path | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fx2py.artifact.manifest import Manifest, TensorEntry
     from fx2py.cli.gen import Generated
     from fx2py.cli.split import Split
+    from fx2py.program.lower import Stage
 
 SHOWN_LINES = 120
 """Longer code is cut on a screen; the file has it all, and so has a pipe."""
@@ -45,6 +47,25 @@ def print_generated(done: Sequence[Generated], failures: Mapping[Path, Fx2pyErro
         _print_several(stdout(), done)
     for fault in failures.values():
         print_fault(fault)
+
+
+def print_stages(graph: str, stages: Sequence[Stage]) -> None:
+    """The listings of the graph and of the first stage, then what each later one changed."""
+    from fx2py.program.listing import changes, listing
+
+    console = stdout()
+    for name, text in (("graph", graph), (stages[0].name, listing(stages[0].program))):
+        print_line(console, f"# {name}", "bold")
+        print_line(console, text)
+    for before, after in pairwise(stages):
+        lines = list(changes(before.program, after.program))
+        print_line(console, f"# {after.name}{'' if lines else ': changed nothing'}", "bold")
+        for line in lines:
+            print_line(console, line, _CHANGE_STYLES[line[0]])
+        print_line(console, "")
+
+
+_CHANGE_STYLES = {"-": "red", "+": "green"}
 
 
 def _failure_data(graph: Path, fault: Fx2pyError) -> dict[str, str]:

@@ -11,10 +11,11 @@ from fx2py.emit.carried import CHECKING, LOADING, RULE, carried_checks, carried_
 from fx2py.emit.checks import table_text
 from fx2py.emit.expressions import Scope, call_text, setitem_text, value_text
 from fx2py.emit.layout import Line, format_with_black, is_settled, lay_out, module_level
-from fx2py.emit.notes import origin_note, value_note
+from fx2py.emit.notes import origin_note
 from fx2py.emit.split import fits, split
 from fx2py.emit.tail import tail_source
 from fx2py.errors import InternalError
+from fx2py.graph.listing import value_note
 from fx2py.program.ir import (
     REQUIRED,
     Assign,

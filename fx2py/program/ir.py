@@ -32,6 +32,9 @@ class Slot:
     table: TableName
     index: int
 
+    def __str__(self) -> str:
+        return f"{self.table}[{self.index}]"
+
 
 @dataclass(frozen=True, slots=True)
 class Local:
@@ -40,6 +43,9 @@ class Local:
     name: str
     as_graph: bool = False
 
+    def __str__(self) -> str:
+        return f"graph {self.name}" if self.as_graph else f"function {self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Take:
@@ -47,12 +53,18 @@ class Take:
 
     name: str
 
+    def __str__(self) -> str:
+        return f"take {self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
     """A method looked up on the call's first argument."""
 
     name: str
+
+    def __str__(self) -> str:
+        return f"method {self.name}"
 
 
 Callee: TypeAlias = "Name | OpName | Method | Slot | Local | Value"

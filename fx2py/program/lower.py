@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from fx2py.errors import UnsupportedGraphError
 from fx2py.graph.data import MEND_LOST, GraphData, ModuleRecord
@@ -14,14 +15,39 @@ from fx2py.program.ir import (
     Submodule,
 )
 from fx2py.program.module_level import ModuleLevel
-from fx2py.program.optimize import optimize
+from fx2py.program.optimize import optimized
 from fx2py.program.options import DEFAULT, GenerateOptions
-from fx2py.program.passes.below_autograd import run_below_autograd
+from fx2py.program.passes import below_autograd
 from fx2py.program.verify import verify
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The Program after one step of the translation, by the name of the step."""
+
+    name: str
+    program: Program
 
 
 def lower(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
     """Translate a graph into a Program; raises UnsupportedGraphError with every finding, not only the first."""
+    *_, last = stages(data, options)
+    return last.program
+
+
+def stages(data: GraphData, options: GenerateOptions = DEFAULT) -> Iterator[Stage]:
+    """The steps of the translation in their order; raises as ``lower`` does."""
+    program = _translated(data, options)
+    yield Stage("lowered", program)
+    if options.optimize:
+        for name, after in optimized(program):
+            program = after
+            yield Stage(name, program)
+    if not options.exact_ops:
+        yield Stage(below_autograd.NAME, below_autograd.run_below_autograd(program))
+
+
+def _translated(data: GraphData, options: GenerateOptions) -> Program:
     lowering = ModuleLevel(data, options, _function)
     entry = _function(lowering, data.root, "", ENTRY)
     if lowering.findings:
@@ -40,9 +66,7 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
         notes=(*data.notes, *lowering.notes, *_lost(lowering.tables.submods)),
     )
     verify(program)
-    if options.optimize:
-        program = optimize(program)
-    return program if options.exact_ops else run_below_autograd(program)
+    return program
 
 
 def _function(shared: ModuleLevel, record: ModuleRecord, path: str, name: str) -> Function:

@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from fx2py.graph.values import OpName, Ref
 from fx2py.program.ir import Applied, Bind, Delete, Function, Load, Program, Statement
 from fx2py.program.liveness import finish, leaves, used_names, values_of
-from fx2py.program.passes.built_items import take_built_items
+from fx2py.program.passes import built_items, computed_once, conversions, identities, metadata_asserts
 from fx2py.program.passes.computed_once import compute_once
-from fx2py.program.passes.conversions import leave_out_conversions
-from fx2py.program.passes.identities import leave_out_identities
-from fx2py.program.passes.metadata_asserts import leave_out_metadata_asserts
 from fx2py.program.passes.rewriting import Pass
 from fx2py.program.verify import verify
 
-UNTYPED: tuple[Pass, ...] = (take_built_items, leave_out_identities)
-TYPED: tuple[Pass, ...] = (leave_out_metadata_asserts, leave_out_conversions)
+UNTYPED: Mapping[str, Pass] = {
+    built_items.NAME: built_items.take_built_items,
+    identities.NAME: identities.leave_out_identities,
+}
+TYPED: Mapping[str, Pass] = {
+    metadata_asserts.NAME: metadata_asserts.leave_out_metadata_asserts,
+    conversions.NAME: conversions.leave_out_conversions,
+}
 """Passes that rely on the types of tensors, which autocast would change."""
 
 
-def optimize(program: Program) -> Program:
-    """The Program with everything left out or moved that provably changes nothing; says in ``optimizations`` what that was."""
-    for leave_out in UNTYPED:
+def optimized(program: Program) -> Iterator[tuple[str, Program]]:
+    """The Program after each pass, by the name of the pass; ``optimizations`` says what was left out or moved.
+
+    Each leaves out or moves what provably changes nothing.
+    """
+    for name, leave_out in UNTYPED.items():
         program, _ = _apply(leave_out, program)
-    relied_on_types = False
-    for leave_out in TYPED:
+        yield name, program
+    for name, leave_out in TYPED.items():
         program, applied = _apply(leave_out, program)
-        relied_on_types = relied_on_types or bool(applied)
+        program = _without_autocast(program) if applied else program
+        yield name, program
     program, moved = compute_once(program)
     if moved:
-        program = replace(program, optimizations=(*program.optimizations, *moved))
+        program = _without_autocast(replace(program, optimizations=(*program.optimizations, *moved)))
         verify(program)
-        relied_on_types = True
-    if relied_on_types and program.input_table is not None:
-        program = replace(program, input_table=replace(program.input_table, autocast=False))
-    return program
+    yield computed_once.NAME, program
+
+
+def _without_autocast(program: Program) -> Program:
+    """What was proven of types does not hold under autocast, so that the check of the inputs refuses it."""
+    if program.input_table is None:
+        return program
+    return replace(program, input_table=replace(program.input_table, autocast=False))
 
 
 def _apply(leave_out: Pass, program: Program) -> tuple[Program, tuple[Applied, ...]]:

@@ -86,6 +86,26 @@ def test_stdout_wants_one_graph_and_no_folder(fx2py, here, saved):
     assert files(here) == []
 
 
+def test_stages_show_the_graph_and_the_program_after_each_pass(fx2py, here, saved):
+    result = fx2py("gen", "--stages", "-O", saved / "net.pt2")
+    assert (result.code, result.err) == (0, "")
+    heads = [
+        line.removeprefix("# ").partition(":")[0] for line in result.out.splitlines() if line[:2] == "# "
+    ]
+    assert heads[:2] == ["graph", "lowered"]
+    assert heads[2:] == [
+        *("built_items", "identities", "metadata_asserts", "conversions", "computed_once", "below_autograd")
+    ]
+    assert "relu = call_function aten.relu.default(linear)  # f32[2, 3]" in result.out
+    assert "relu = torch.relu(linear)  # f32[2, 3]" in result.out
+    assert not files(here)
+
+
+def test_stages_want_one_graph_and_no_folder(fx2py, here, saved):
+    assert fx2py("gen", "--stages", saved / "net.pt2", "-o", "x").code == 2
+    assert fx2py("gen", "--stages", saved / "net.pt2", saved / "net.pt").code == 2
+
+
 def test_no_comments_leaves_the_comments_out(fx2py, here, saved):
     commented = fx2py("gen", "--stdout", saved / "net.pt2").out
     bare = fx2py("gen", "--stdout", "--no-comments", saved / "net.pt2").out

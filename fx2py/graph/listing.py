@@ -1,0 +1,150 @@
+"""GraphData as a listing to read: one line a node, every value in a form that tells it from all others.
+
+The listing is for people and for tests; nothing reads it back, and it is never run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._dtype_abbrs import dtype_abbrs
+
+from fx2py.graph.data import GraphData, ModuleRecord, Node, SymMeta, TensorMeta, ValueMeta
+from fx2py.graph.values import (
+    PLAIN,
+    Attribute,
+    DefaultDevice,
+    DeviceType,
+    Dict,
+    EnumMember,
+    List,
+    Live,
+    Name,
+    Opaque,
+    OpName,
+    Range,
+    Record,
+    Ref,
+    Set,
+    Size,
+    Slice,
+    SymExpr,
+    TensorValue,
+)
+
+
+def listing(data: GraphData) -> str:
+    """Every module that has a graph, parents first, with its nodes in order."""
+    parts = [_module(path, record) for path, record in data.root.walk() if record.graph is not None]
+    return "\n\n".join(parts) + "\n"
+
+
+def _module(path: str, record: ModuleRecord) -> str:
+    head = f"graph {path or '(root)'}: {record.cls}"
+    nodes = record.graph.nodes if record.graph is not None else ()
+    return "\n".join([head, *(f"  {node_text(node)}" for node in nodes)])
+
+
+def node_text(node: Node) -> str:
+    """A node with its module path and what was recorded of its value behind it."""
+    note = "  ".join(filter(None, (value_note(node.meta.value), node.meta.module)))
+    return f"{_NODES[node.op](node)}{'  # ' if note else ''}{note}"
+
+
+def _call(node: Node) -> str:
+    arguments = arguments_text(node.args, node.kwargs)
+    target = node.target if isinstance(node.target, str) else value_text(node.target)
+    return f"{node.name} = {node.op} {target}({arguments})"
+
+
+def _placeholder(node: Node) -> str:
+    default = f" = {value_text(node.args[0])}" if node.args else ""
+    return f"{node.name} = placeholder {node.target}{default}"
+
+
+_NODES: dict[str, Callable[[Node], str]] = {
+    "placeholder": _placeholder,
+    "get_attr": lambda node: f"{node.name} = get_attr {node.target}",
+    "output": lambda node: f"output {', '.join(map(value_text, node.args))}",
+    **dict.fromkeys(("call_function", "call_method", "call_module"), _call),
+}
+
+
+def value_note(meta: ValueMeta) -> str:
+    """Dtype and shape of a recorded value, as in ``f32[1, 16]``; '' when nothing is recorded."""
+    if isinstance(meta, TensorMeta):
+        shape = ", ".join([str(size) for size in meta.shape])
+        return f"{dtype_abbreviation(meta.dtype)}[{shape}]"
+    if isinstance(meta, SymMeta):
+        return f"{meta.kind} {meta.expression}"
+    if isinstance(meta, tuple):
+        notes = [value_note(part) for part in meta[:4]]
+        return f"({', '.join(notes)}{', ...' if len(meta) > 4 else ''})" if any(notes) else ""
+    return ""
+
+
+def dtype_abbreviation(dtype: torch.dtype) -> str:
+    return dtype_abbrs.get(dtype, str(dtype).removeprefix("torch."))
+
+
+def tensor_note(tensor: torch.Tensor) -> str:
+    """Dtype and shape of a tensor, as ``value_note`` writes them."""
+    return value_note(TensorMeta(tensor.dtype, tuple(tensor.shape)))
+
+
+def arguments_text(args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> str:
+    return ", ".join([*map(value_text, args), *(f"{name}={value_text(value)}" for name, value in kwargs)])
+
+
+def value_text(value: Any) -> str:
+    """A value of the value language; text stands in quotes, so that no variable or name looks like it."""
+    kind = type(value)
+    return repr(value) if kind in PLAIN else _VALUES.get(kind, _as_it_is)(value)
+
+
+def _as_it_is(value: Any) -> str:
+    """The types that other rooms add to the language print themselves."""
+    return str(value)
+
+
+def _items(items: tuple[Any, ...]) -> str:
+    return ", ".join(map(value_text, items))
+
+
+def _tuple(value: tuple[Any, ...]) -> str:
+    return f"({_items(value)}{',' if len(value) == 1 else ''})"
+
+
+def _dict(value: Dict) -> str:
+    items = ", ".join(f"{value_text(key)}: {value_text(item)}" for key, item in value.items)
+    made = ", ".join(str(name) for name in (value.cls, value.factory) if name is not None)
+    return f"{{{items}}}" if not made else f"{made}({{{items}}})"
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    return (value.start, value.stop, value.step)
+
+
+_VALUES: dict[type, Callable[[Any], str]] = {
+    Ref: lambda value: value.name,
+    Name: lambda value: value.path,
+    OpName: lambda value: value.path.removeprefix("torch.ops."),
+    Attribute: lambda value: f"attribute {value.path!r}",
+    EnumMember: lambda value: f"{value.cls}.{value.member}",
+    Live: lambda value: f"live {value.description!r}",
+    Opaque: lambda value: f"opaque {value.cls}",
+    SymExpr: lambda value: f"symbol {value.text!r}",
+    DeviceType: lambda value: f"device type {value.type!r}",
+    DefaultDevice: lambda value: "default device",
+    TensorValue: lambda value: f"tensor {tensor_note(value.tensor)}",
+    tuple: _tuple,
+    List: lambda value: f"[{_items(value.items)}]",
+    Dict: _dict,
+    Set: lambda value: f"{'frozenset' if value.frozen else 'set'}({_items(value.items)})",
+    Slice: lambda value: f"slice({_items(_parts(value))})",
+    Range: lambda value: f"range({_items(_parts(value))})",
+    Size: lambda value: f"Size({_items(value.items)})",
+    Record: lambda value: f"{value.cls}({', '.join(f'{n}={value_text(part)}' for n, part in value.fields)})",
+}

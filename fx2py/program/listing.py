@@ -1,0 +1,70 @@
+"""A Program as a listing to read: what each pass is given and what it makes of it, one line a statement."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fx2py.graph.listing import arguments_text, tensor_note, value_note, value_text
+from fx2py.program.ir import REQUIRED, Assign, Bind, Delete, Function, Load, Local, Method, Parameter, Program
+
+
+def listing(program: Program) -> str:
+    """The bound tables and every function, callees first."""
+    tables = [
+        *(
+            f"weights[{i}] = {each.path}  # {tensor_note(each.tensor)}"
+            for i, each in enumerate(program.weights)
+        ),
+        *(f"submods[{i}] = {each.path}" for i, each in enumerate(program.submods)),
+        *(f"consts[{i}] = {value_text(each.value)}" for i, each in enumerate(program.consts)),
+    ]
+    parts = ["\n".join(tables), *map(function_listing, program.functions)]
+    marks = "marked: may run below autograd" if program.below_autograd else ""
+    return "\n\n".join(filter(None, (*parts, marks))) + "\n"
+
+
+def function_listing(function: Function) -> str:
+    """One function: its parameters and tables, its statements, its result."""
+    parameters = ", ".join((*map(_parameter, function.parameters), *function.tables))
+    body = [f"  {_STATEMENTS[type(statement)](statement)}" for statement in function.body]
+    return "\n".join([f"{function.name}({parameters}):", *body, f"  return {value_text(function.result)}"])
+
+
+def changes(before: Program, after: Program) -> Iterator[str]:
+    """The lines of two listings that differ, ``-`` before those that are gone and ``+`` before new ones."""
+    one, other = (listing(program).splitlines() for program in (before, after))
+    lines = difflib.unified_diff(one, other, n=0, lineterm="")
+    for line in lines:
+        if not line.startswith(("---", "+++", "@@")) and line[1:].strip():
+            yield f"{line[0]} {line[1:].strip()}".rstrip()
+
+
+def _parameter(parameter: Parameter) -> str:
+    stars = {"var_positional": "*", "var_keyword": "**"}.get(parameter.kind, "")
+    default = "" if parameter.default is REQUIRED else f"={value_text(parameter.default)}"
+    return f"{stars}{parameter.name}{default}"
+
+
+def _assign(statement: Assign) -> str:
+    call = statement.call
+    target = "" if statement.target is None else f"{statement.target} = "
+    text = f"{target}{_callee(call.callee)}({arguments_text(call.args, call.kwargs)})"
+    note = "" if statement.origin is None else value_note(statement.origin.meta.value)
+    return f"{text}  # {note}" if note else text
+
+
+def _callee(callee: Any) -> str:
+    """What is called; a method, which is looked up on the first argument, with the dot that stands before it."""
+    if isinstance(callee, Local | Method):
+        return callee.name if isinstance(callee, Local) else f".{callee.name}"
+    return value_text(callee)
+
+
+_STATEMENTS: dict[type, Callable[[Any], str]] = {
+    Assign: _assign,
+    Load: lambda statement: f"{statement.target} = {statement.slot}",
+    Bind: lambda statement: f"{statement.target} = {value_text(statement.value)}",
+    Delete: lambda statement: f"del {', '.join(statement.names)}",
+}
