@@ -8,20 +8,14 @@ from typing import TypeAlias
 
 from fx2py.errors import SplitError
 from fx2py.graph.data import Graph, ModuleRecord, Node
+from fx2py.graph.modes import levels, modes
 from fx2py.graph.spelling import Spelling, names_of, spelled
-from fx2py.graph.values import GETITEM, Name, Ref, walk
+from fx2py.graph.values import GETITEM, Ref, walk
 
 OpSpec = str | Callable[..., object]
 OpSpecs = OpSpec | Iterable[OpSpec]
 """One operator, or several."""
 _BETWEEN = ""
-_MODE_SWITCHES = frozenset(
-    {
-        *("_set_grad_enabled", "set_grad_enabled", "_enter_autocast", "_exit_autocast"),
-        *("_enter_inference_mode", "_exit_inference_mode", "_saved_tensors_hooks_disable"),
-        *("_saved_tensors_hooks_enable", "set_autocast_enabled", "set_autocast_dtype"),
-    }
-)
 _ALLOCATIONS = ("aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty")
 _SHOWN = 30
 _OUTSIDE = ("placeholder", "get_attr", "output")
@@ -56,8 +50,8 @@ def cut(
     The nodes keep their order, so what is changed in place is changed as before. Placeholders, get_attr nodes and
     the output belong to no piece. ``join`` puts named operators that follow each other into one piece, and memory that
     is only allocated between two of them into the piece before.
-    ``whole_modes`` cuts nothing between the first and the last switch of grad mode or autocast: a piece that is
-    compiled by itself cannot switch a mode for the next one.
+    Nothing is cut inside a functorch level, and with ``whole_modes`` nothing inside a range with another grad mode,
+    autocast or the like: a piece that is compiled by itself cannot switch a mode for the next one.
     """
     labels = _labels(root, graph, [spelled(op) for op in ops], whole_modes)
     runs = list(_runs(graph, labels, join))
@@ -128,17 +122,9 @@ def _leaving(graph: Graph, place: dict[str, int]) -> set[str]:
 def _labels(root: ModuleRecord, graph: Graph, ops: Sequence[Spelling], whole_modes: bool) -> dict[str, str]:
     """What each node is cut out as, by its name."""
     labels = {node.name: _label(node, root, ops) for node in graph.nodes}
-    switches = (
-        [index for index, node in enumerate(graph.nodes) if _switches_mode(node)] if whole_modes else []
-    )
-    if switches:
-        for node in graph.nodes[switches[0] : switches[-1] + 1]:
-            labels[node.name] = _BETWEEN
+    for first, last in modes(graph.nodes) if whole_modes else levels(graph.nodes):
+        labels.update((node.name, _BETWEEN) for node in graph.nodes[first : last + 1])
     return labels
-
-
-def _switches_mode(node: Node) -> bool:
-    return isinstance(node.target, Name) and node.target.qualname.rpartition(".")[2] in _MODE_SWITCHES
 
 
 def _runs(graph: Graph, labels: Mapping[str, str], join: bool) -> Iterator[_Run]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,9 @@ def _recorded(gm: fx.GraphModule, example_inputs: Sequence[Any], mode: FakeTenso
         to_fake_tensor(value, mode) if isinstance(value, torch.Tensor) else value for value in example_inputs
     ]
     recording = _Recording(gm, mode)
-    with torch.set_grad_enabled(torch.is_grad_enabled()), mode, enable_python_dispatcher():
+    sizes = mode.shape_env
+    known = nullcontext() if sizes is None else sizes.ignore_fresh_unbacked_symbols()
+    with torch.set_grad_enabled(torch.is_grad_enabled()), mode, enable_python_dispatcher(), known:
         recording.run(*inputs)
     return recording.values
 

@@ -12,7 +12,7 @@ import torch.fx as fx
 from fx2py.graph.pieces import OpSpecs, Piece, cut, each_of, references, require_found
 from fx2py.graph.split import call_name, piece_names
 from fx2py.integrations.sizes import with_sizes_as_numbers
-from fx2py.program.scope import identifier_for
+from fx2py.program.scope import distinct_identifiers
 from fx2py.read import open_graph
 
 _RECORDED = ("example_value", "val")
@@ -40,8 +40,8 @@ def split_module(
     """The stitching GraphModule of ``gm`` cut at the named operators, and its pieces in order.
 
     Weights and modules are those of ``gm`` itself. ``join`` keeps named operators that follow each other together;
-    ``for_compilers`` makes every piece return a tuple, and sizes cross borders as numbers; ``whole_modes`` keeps switches
-    of grad mode and autocast in one piece. Raises SplitError when ``strict`` and an operator is nowhere in the graph.
+    ``for_compilers`` makes every piece return a tuple, and sizes cross borders as numbers; ``whole_modes`` keeps each
+    range of another grad mode, autocast or the like in one piece. Raises SplitError when ``strict`` and an operator is nowhere in the graph.
     """
     ops = each_of(ops)
     gm = with_sizes_as_numbers(gm) if for_compilers else gm
@@ -62,7 +62,11 @@ def _piece_module(
     gm: fx.GraphModule, piece: Piece, nodes: dict[str, fx.Node], as_tuple: bool
 ) -> fx.GraphModule:
     graph = fx.Graph()
-    made = {nodes[name]: _placeholder(graph, nodes[name]) for name in piece.inputs}
+    parameters = distinct_identifiers(piece.inputs)
+    made = {
+        nodes[name]: _placeholder(graph, nodes[name], parameter)
+        for name, parameter in zip(piece.inputs, parameters, strict=True)
+    }
     used = dict.fromkeys(name for node in piece.nodes for name in references(node))
     state = (nodes[name] for name in used if nodes[name].op == "get_attr")
     for node in (*state, *(nodes[node.name] for node in piece.nodes)):
@@ -72,8 +76,7 @@ def _piece_module(
     return fx.GraphModule(gm, graph)
 
 
-def _placeholder(graph: fx.Graph, source: fx.Node) -> fx.Node:
-    parameter = identifier_for(source.name)
+def _placeholder(graph: fx.Graph, source: fx.Node, parameter: str) -> fx.Node:
     node = graph.create_node("placeholder", parameter, name=source.name, type_expr=source.type)
     node.meta = dict(source.meta)
     return node

@@ -22,7 +22,7 @@ from fx2py.program.ir import (
 from fx2py.program.mentions import mentions
 from fx2py.program.module_state import ChangingModules
 from fx2py.program.options import GenerateOptions
-from fx2py.program.scope import BIND_VARIABLES, Scope
+from fx2py.program.scope import BIND_VARIABLES, RESERVED, Scope
 from fx2py.program.tables import Tables
 
 LowerFunction: TypeAlias = "Callable[[ModuleLevel, ModuleRecord, str, str], Function]"
@@ -47,7 +47,7 @@ class ModuleLevel:
         self.containers: dict[Container, str] = {}
         self.op_aliases: dict[OpName, str] = {}
         self._used_ops: set[OpName] = set()
-        self._module_scope = Scope([ENTRY, *BIND_VARIABLES])
+        self._module_scope = Scope([*RESERVED, ENTRY, *BIND_VARIABLES])
         self._function_names: dict[int, str] = {}
         self._built: dict[int, Local] = {}
         self._lowered: dict[str, Function] = {}

@@ -38,7 +38,9 @@ BIND_VARIABLES = frozenset({"tensors", "device", "modules", "renamed"})
 """The variables of the generated ``bind``, which a function that it refers to must not be named."""
 _KEYWORDS = frozenset({*keyword.kwlist, "__debug__"})
 _SUFFIX = re.compile(r"_(\d+)$")
-_LONGEST = 80
+_LONGEST, _HEAD = 80, 36
+_CAPTURED_WORDS = re.compile("_(?:modules|parameters|buffers)(?:_+(?:modules|parameters|buffers))*_+")
+"""What stands between the names of modules in an input that torch.compile made of a weight (``l_self_modules_...``)."""
 
 
 def is_plain_identifier(text: str) -> bool:
@@ -52,10 +54,23 @@ def identifier_for(text: str) -> str:
         return text
     normal = unicodedata.normalize("NFKC", text)
     allowed = "".join([char if f"_{char}".isidentifier() else " " for char in normal])
-    cleaned = re.sub(" +", "_", allowed).strip("_")[:_LONGEST]
+    cleaned = _shortened(re.sub(" +", "_", allowed).strip("_"))
     if not cleaned.isidentifier():
         cleaned = f"_{cleaned}"
     return f"{cleaned}_1" if cleaned in _KEYWORDS else cleaned
+
+
+def _shortened(name: str) -> str:
+    """A long name without the words that torch.compile puts between a module's own, then without its middle."""
+    if len(name) > _LONGEST:
+        name = _CAPTURED_WORDS.sub("_", name)
+    return name if len(name) <= _LONGEST else f"{name[:_HEAD]}__{name[_HEAD + 2 - _LONGEST:]}"
+
+
+def distinct_identifiers(texts: Iterable[str]) -> list[str]:
+    """An identifier for each text, in order; where two would be the same, the later one has a number behind it."""
+    names = Scope(reserved=())
+    return [names.fresh(text) for text in texts]
 
 
 def tensor_name(path: str) -> str:
@@ -66,11 +81,13 @@ def tensor_name(path: str) -> str:
 
 
 class Scope:
-    """The names taken in one function; ``fresh`` hands out each name once, in amortised constant time."""
+    """The names taken in one function, ``reserved`` from the start; ``fresh`` hands out each name once.
 
-    def __init__(self, reserved: Iterable[str] = ()) -> None:
-        self._taken = set(RESERVED)
-        self._taken.update(reserved)
+    That takes amortised constant time.
+    """
+
+    def __init__(self, reserved: Iterable[str] = RESERVED) -> None:
+        self._taken = set(reserved)
         self._next: dict[str, int] = {}
 
     @property

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import fx
@@ -32,12 +32,20 @@ class Trial:
     text_too: bool = False
 
 
+class Comparison(Protocol):
+    """What judges itself: ``check`` raises AssertionError where something differs, ``text`` is what is generated."""
+
+    def check(self) -> None: ...
+
+    def text(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Case:
     """``capture`` makes the graph, always the same from the same random state; it raises where torch cannot."""
 
     name: str
-    capture: Callable[[], Trial]
+    capture: Callable[[], Trial | Comparison]
 
 
 @dataclass(frozen=True)

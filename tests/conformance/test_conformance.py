@@ -26,6 +26,7 @@ SAMPLE = {
     "export": ("cond_predicate", "dynamic_shape_slicing"),
     "modules": ("nn.BatchNorm1d/train", "nn.LSTM/eval"),
     "models": ("ResNetModel",),
+    "backend": ("ResNetModel",),
     "random": ("seed 3",),
 }
 CASES_OF_GROUP = 4

@@ -11,7 +11,9 @@ import torch._dynamo
 import torch.nn.functional as F
 from torch import nn
 
+import fx2py
 from fx2py.integrations.dynamo import fx2py_backend
+from tests.conformance.compiled_models import CONFIGURATIONS, INDUCTOR, compiled_model
 
 SPLIT = {"split_at": ["aten::scaled_dot_product_attention"]}
 
@@ -178,3 +180,154 @@ def test_sizes_that_pieces_share_reach_their_compilers_as_numbers():
         (found, size), (expected, _) = compiled(x), model(x)
         assert torch.equal(found, expected)
         assert size == x.shape
+
+
+LONG = "l_self_modules_encoder_modules_layer_modules_{}_modules_attention_modules_self_modules_query_parameters_w_"
+
+
+class Deep(nn.Module):
+    """Weights whose captured names share far more than eighty characters."""
+
+    def __init__(self):
+        super().__init__()
+        self.a_module_that_has_quite_a_long_name = nn.ModuleDict(
+            {
+                f"and_below_it_another_one_with_a_name_as_long_as_people_give_them_{number}": nn.Linear(4, 4)
+                for number in range(12)
+            }
+        )
+
+    def forward(self, x):
+        for layer in self.a_module_that_has_quite_a_long_name.values():
+            x = torch.relu(layer(x))
+        return x
+
+
+@pytest.mark.parametrize("inner", ["eager", "aot_eager"])
+def test_names_that_share_eighty_characters_stay_apart(inner):
+    assert_trains_alike(Deep(), inner, [(2, 4)], split_at=["aten::relu"])
+
+
+def test_a_split_of_long_names_can_be_saved_and_opened(tmp_path):
+    class Sum(nn.Module):
+        def forward(self, *terms):
+            return sum(torch.relu(term) for term in terms)
+
+    graph = torch.fx.Graph()
+    names = [LONG.format(number) for number in range(3)]
+    terms = [graph.placeholder(name) for name in names]
+    relus = [graph.call_function(torch.relu, (term,)) for term in terms]
+    total = graph.call_function(torch.add, (relus[0], relus[1]))
+    graph.output(graph.call_function(torch.add, (total, relus[2])))
+    gm = torch.fx.GraphModule(nn.Module(), graph)
+    inputs = [torch.randn(2) for _ in names]
+    split = fx2py.split(gm, "torch.add")
+    fx2py.save_graph(split, tmp_path / "split.fx2py")
+    assert torch.equal(split(*inputs), Sum()(*inputs))
+    assert torch.equal(fx2py.generate(tmp_path / "split.fx2py").bind()(*inputs), Sum()(*inputs))
+
+
+def chunks_of_sizes(x, sizes):
+    return [part.sum() for part in x.split(sizes.tolist())]
+
+
+def rows_that_are_not_zero(x, sizes):
+    places = x.nonzero()
+    return x[places[:, 0]].relu() + 1, places.shape[0]
+
+
+def zeros_of_a_computed_length(x, sizes):
+    length = sizes.sum().item()
+    torch._check(length >= 0)
+    return torch.zeros(length) + 1, x.relu()
+
+
+@pytest.mark.parametrize("model", [chunks_of_sizes, rows_that_are_not_zero, zeros_of_a_computed_length])
+@pytest.mark.parametrize("split_at", [[], ["aten::relu", "aten::split", "aten::nonzero"]])
+@pytest.mark.parametrize("inner", ["eager", "aot_eager"])
+def test_sizes_that_only_a_run_decides(model, split_at, inner):
+    x, sizes = torch.tensor([1.0, 0, 2, 3]), torch.tensor([3, 1])
+    options = {"inner": inner, "split_at": split_at}
+    with torch._dynamo.config.patch(capture_scalar_outputs=True, capture_dynamic_output_shape_ops=True):
+        got = torch.compile(model, backend=fx2py_backend, options=options, fullgraph=True)(x, sizes)
+    for one, other in zip(got, model(x, sizes), strict=True):
+        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+
+
+def mapped(x, y):
+    return torch.vmap(lambda a, b: torch.relu(a * b).sum() * 2)(x, y) + torch.relu(x).sum()
+
+
+def differentiated(x, y):
+    return torch.func.grad(lambda a: torch.relu(a * y).sum())(x) + torch.relu(x)
+
+
+def forward_differentiated(x, y):
+    return torch.func.jvp(torch.relu, (x,), (y,))[1] + torch.relu(x)
+
+
+def mapped_gradients(x, y):
+    return torch.vmap(torch.func.grad(lambda a, b: torch.relu(a * b).sum()))(x, y) + torch.relu(y)
+
+
+def in_inference_mode(x, y):
+    with torch.inference_mode():
+        hidden = torch.relu(torch.relu(x) * 2)
+    return torch.relu(hidden + y)
+
+
+def with_one_kernel(x, y):
+    with torch.nn.attention.sdpa_kernel([torch.nn.attention.SDPBackend.MATH]):
+        hidden = torch.relu(F.scaled_dot_product_attention(x[None], y[None], y[None]))
+        return torch.relu(F.scaled_dot_product_attention(hidden, y[None], y[None]))
+
+
+def without_gradients_twice(x, y):
+    with torch.no_grad():
+        first = torch.relu(x * 2) + 1
+    hidden = torch.relu(x * first)
+    with torch.no_grad():
+        second = torch.relu(hidden * y)
+    return torch.relu(hidden * second)
+
+
+RANGES = [
+    *(mapped, differentiated, forward_differentiated, mapped_gradients),
+    *(in_inference_mode, with_one_kernel, without_gradients_twice),
+]
+
+
+@pytest.mark.parametrize("model", RANGES)
+@pytest.mark.parametrize("inner", ["eager", "aot_eager"])
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_no_range_of_a_mode_is_cut(model, inner, requires_grad):
+    if model is forward_differentiated and inner == "aot_eager" and requires_grad:
+        pytest.skip("torch: Nested forward mode AD is not supported at the moment")
+    x, y = torch.randn(3, 4, requires_grad=requires_grad), torch.randn(3, 4)
+    options = {"inner": inner, "split_at": ["aten::relu", "aten::mul"]}
+    want, got = model(x, y), torch.compile(model, backend=fx2py_backend, options=options)(x, y)
+    assert torch.equal(got, want)
+    assert got.requires_grad is want.requires_grad
+    if want.requires_grad:
+        (mine,), (theirs,) = (torch.autograd.grad(result.sum(), x) for result in (got, want))
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "configuration"),
+    [
+        *(("BertModel", name) for name in ("split", "training")),
+        *(("LlamaForCausalLM", name) for name in ("aot_eager", "inference_mode")),
+        *(("ResNetModel", name) for name in ("split",)),
+    ],
+)
+def test_a_model_of_transformers_is_cut_and_computes_the_same(name, configuration):
+    compiled_model(name, CONFIGURATIONS[configuration]).check()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["BertModel", "LlamaForCausalLM", "ResNetModel"])
+def test_the_pieces_of_a_model_of_transformers_are_compiled_by_inductor(name):
+    compiled_model(name, INDUCTOR).check()

@@ -38,7 +38,7 @@ from fx2py.program.liveness import finish, leaves, place_loads, used_names, valu
 from fx2py.program.passes.rewriting import node_name, operator_of, with_defaults
 from fx2py.program.passes.sharing import Sharing, touched_names, writes
 from fx2py.program.passes.tensor_types import has_types
-from fx2py.program.scope import Scope
+from fx2py.program.scope import RESERVED, Scope
 from fx2py.runtime_once import PLAIN_CLASSES
 
 NAME = "computed_once"
@@ -196,7 +196,7 @@ def _split(entry: Function, moved: frozenset[int], program: Program) -> tuple[Fu
 def _with_results(entry: Function, moved: frozenset[int], handed_over: Sequence[Ref]) -> list[Statement]:
     """The entry's other statements, with the results taken where the first moved statement stood."""
     taken = {part.name for item in entry.body for part in leaves(values_of(item)) if type(part) is Ref}
-    names = Scope([*taken, *(parameter.name for parameter in entry.parameters)])
+    names = Scope([*RESERVED, *taken, *(parameter.name for parameter in entry.parameters)])
     computed = Ref(names.fresh("computed"))
     statements: list[Statement] = [Assign(computed.name, Call(Local(COMPUTE_ONCE)))]
     statements += [
