@@ -7,13 +7,14 @@ from typing import Any
 
 from fx2py.emit.grammar import GrammarError, path_name
 from fx2py.emit.parse import Parsed, parse
-from fx2py.emit.read_tail import BuiltModule, Tail
+from fx2py.emit.read_tail import Absent, BuiltModule, StoredTensor, Tail
 from fx2py.errors import ArtifactError, UntrustedTargetError, admitting, refusals_name
-from fx2py.graph.values import GETATTR, Dict, EnumMember, Name, OpName, Ref, walk
-from fx2py.program.ir import FIELDS_OF, Assign, Bind, Function, Load, Local, Method
+from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, walk
+from fx2py.program.ir import FIELDS_OF, REQUIRED, Assign, Bind, Function, Load, Local, Method, Slot
 from fx2py.program.liveness import leaves, values_of
 from fx2py.trust import Policy, classes
-from fx2py.trust.functions import BACKEND
+from fx2py.trust.admitted import Kind
+from fx2py.trust.calls import Calls, Module, What
 
 _FIELDS_OF = Local(FIELDS_OF)
 
@@ -38,15 +39,113 @@ def audit(source: str, policy: Policy, place: str) -> None:
 
 
 def _checked_names(parsed: Parsed, policy: Policy) -> Iterator[Name]:
-    """Check each name of the functions, the tables and the inputs' demands; yields those that passed."""
+    """Check each call and value of the functions, the tables and the inputs' demands; yields the names that passed."""
+
+    def member(name: Name) -> Name | EnumMember:
+        return _argument(name, policy.classes)
+
+    tables = Calls(policy, lambda value: Kind.DATA, member)
+    tables.data(parsed.tail.consts, "a constant")
+    if parsed.input_table is not None:
+        tables.data([Dict(parsed.input_table.demands)], "a demand of the inputs")
+    for module in _built(parsed.tail):
+        for name, value in module.attributes:
+            _check_attribute(tables, policy, value, f"the attribute {name!r} of {module.path!r}")
     for function in parsed.functions:
-        _check_operands(function, policy)
+        _Body(parsed, function, policy, member).check()
     for callee, values in _all_uses(parsed):
-        _check_callee(callee, values, policy)
         named = [part for value in values for part in _named_parts(value)]
-        for value in named:
-            policy.check(_argument(value, policy.classes), "value")
         yield from (part for part in (callee, *named) if isinstance(part, Name))
+
+
+def _check_attribute(tables: Calls, policy: Policy, value: Any, where: str) -> None:
+    """A module may hold an admitted function, as an activation, where a graph may not; so it may a type."""
+    if _is_function(value):
+        policy.check(value)
+    elif not isinstance(value, Name) or tables.what(value, where) is not Kind.TYPE:
+        tables.data([value], where)
+
+
+class _Body:
+    """One function of a generated file, and what each of its variables is."""
+
+    def __init__(
+        self, parsed: Parsed, function: Function, policy: Policy, member: Callable[[Name], Name | EnumMember]
+    ) -> None:
+        self._parsed = parsed
+        self._function = function
+        self._calls = Calls(policy, self._leaf, member)
+
+    def check(self) -> None:
+        """Follow the statements in their order; each variable is bound once."""
+        function, calls = self._function, self._calls
+        where = f"{function.name}'s parameters"
+        for parameter in function.parameters:
+            calls.kinds[parameter.name] = Kind.DATA
+            if parameter.default is not REQUIRED:
+                calls.data([parameter.default], where)
+        for statement in function.body:
+            if isinstance(statement, Assign):
+                found = self._call(statement, statement.target or "a statement")
+            elif isinstance(statement, Load):
+                found = self._slot(statement.slot)
+            elif isinstance(statement, Bind):
+                found = calls.what(statement.value, statement.target)
+            else:
+                continue
+            if statement.target is not None:
+                calls.kinds[statement.target] = found
+        calls.data([function.result], f"{function.name}'s result")
+
+    def _call(self, statement: Assign, where: str) -> What:
+        """What is called must say by its own name what it is."""
+        call, calls = statement.call, self._calls
+        if isinstance(call.callee, Name | OpName):
+            return calls.function(call.callee, call.args, call.kwargs, where)
+        if isinstance(call.callee, Method):
+            return calls.method(call.callee.name, call.args, call.kwargs, where)
+        if not isinstance(call.callee, Local) and getattr(call.callee, "table", "") != "submods":
+            raise UntrustedTargetError(
+                "the call of a variable", "trust_all", reason="is decided only when the code runs"
+            )
+        if call.callee == _FIELDS_OF:
+            _check_fields(call.args)
+        return calls.code(call.args, call.kwargs, where)
+
+    def _leaf(self, value: Any) -> What:
+        if isinstance(value, Slot):
+            return self._slot(value)
+        return Kind.GRAPH if isinstance(value, Local) else Kind.DATA
+
+    def _slot(self, slot: Slot) -> What:
+        """What a slot holds. Of the submodules, functions of the file are graphs, and so may be what the caller must give."""
+        if slot.table != "submods":
+            return Kind.DATA
+        modules = self._parsed.tail.modules
+        held = modules[slot.index][1] if slot.index < len(modules) else None
+        return Kind.GRAPH if isinstance(held, str | Absent) else _module(held)
+
+
+def _module(held: Any) -> Module:
+    """A module that ``bind`` builds, or that the caller gives: of that nothing is known."""
+    if not isinstance(held, BuiltModule):
+        return Module("", lambda name: None)
+
+    def part(name: str) -> What | None:
+        tables = (held.parameters, held.buffers, held.children)
+        found = [value for table in tables for own, value in table if own == name]
+        if len(found) != 1 or found[0] is None or any(own == name for own, _ in held.attributes):
+            return None
+        return Kind.DATA if isinstance(found[0], StoredTensor) else _module(found[0])
+
+    return Module(held.cls, part)
+
+
+def _check_fields(values: tuple[Any, ...]) -> None:
+    if not (isinstance(values[0], Ref) and all(map(_is_field, leaves(iter(values[1:]))))):
+        raise UntrustedTargetError(
+            "a field by a computed or hidden name", "trust_all", reason="is no data of a container"
+        )
 
 
 def _named_parts(value: Any) -> Iterator[Name | OpName]:
@@ -82,49 +181,13 @@ def _built(tail: Tail) -> Iterator[BuiltModule]:
             stack.extend(child for _, child in module.children)
 
 
-def _check_callee(callee: Any, values: tuple[Any, ...], policy: Policy) -> None:
-    """What is called must say by its own name what it is."""
-    if isinstance(callee, Name | OpName):
-        policy.check(callee, "call")
-    elif isinstance(callee, Method):
-        policy.check_method(callee.name)
-    elif callee is not None and not isinstance(callee, Local) and getattr(callee, "table", "") != "submods":
-        raise UntrustedTargetError(
-            "the call of a variable", "trust_all", reason="is decided only when the code runs"
-        )
-    if callee == GETATTR:
-        policy.check_attribute(values[1] if len(values) > 1 else None)
-    if callee == BACKEND:
-        policy.check_backend(values[0] if len(values) == 1 else None)
-    if callee == _FIELDS_OF and not (
-        isinstance(values[0], Ref) and all(map(_is_field, leaves(iter(values[1:]))))
-    ):
-        raise UntrustedTargetError(
-            "a field by a computed or hidden name", "trust_all", reason="is no data of a container"
-        )
-
-
-def _check_operands(function: Function, policy: Policy) -> None:
-    """What a higher-order operator calls must be a function of the file or a module, not what the code computes."""
-    computed = {s.target for s in function.body if type(s) is Assign or type(s) is Bind}
-    computed |= {parameter.name for parameter in function.parameters}
-    modules = {s.target for s in function.body if type(s) is Load and s.slot.table == "submods"} - computed
-    for statement in function.body:
-        if type(statement) is Assign and isinstance(statement.call.callee, OpName):
-            policy.check_operands(
-                statement.call.callee,
-                statement.call.args,
-                lambda part: isinstance(part, Ref) and part.name not in modules,
-            )
-
-
 def _is_field(name: Any) -> bool:
     return name is None or (type(name) is str and not name.startswith("__"))
 
 
-def _argument(name: Name | OpName, enums: Collection[str] = ()) -> Name | OpName | EnumMember:
+def _argument(name: Name, enums: Collection[str] = ()) -> Name | EnumMember:
     """A name as an argument; text writes the member of an enum, torch's or one of ``enums``, as any other path."""
-    if isinstance(name, Name) and (name.module in classes.enums() or name.module in enums):
+    if name.module in classes.enums() or name.module in enums:
         return EnumMember(path_name(name.module), name.qualname)
     return name
 

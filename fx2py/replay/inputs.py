@@ -16,6 +16,7 @@ from fx2py.graph.data import GraphData
 from fx2py.graph.tensors import TensorCopies
 from fx2py.replay.synthesis import PASS_INPUTS, synthesize
 from fx2py.trust import Policy
+from fx2py.trust.calls import code_in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +38,7 @@ def find_inputs(
 ) -> Inputs:
     """The inputs of ``file``, else those stored beside the graph, else made ones; on ``device`` when it is given.
 
-    Raises ReplayError when the file holds no inputs, or when nothing is recorded to make them from.
+    Raises ReplayError when the file holds no inputs, or code among them, or when nothing is recorded to make them from.
     """
     if file is not None:
         found = load_inputs(file)
@@ -48,6 +49,12 @@ def find_inputs(
         args, kwargs = synthesize(data, seed, policy or Policy())
         found = Inputs(
             args, kwargs, f"The inputs are made from the recorded shapes and types, with seed {seed}."
+        )
+    code = None if policy is not None and policy.trust_all else code_in((found.args, dict(found.kwargs)))
+    if code is not None:
+        raise ReplayError(
+            f"the inputs hold {_described(code)}, which is no data.",
+            "Pass tensors, numbers, text and containers of them.",
         )
     if device is None:
         return found
@@ -78,6 +85,11 @@ def load_inputs(path: Path) -> Inputs:
         ) from error
     args, kwargs = _arguments(value)
     return Inputs(args, kwargs, f"The inputs are those of {path}.")
+
+
+def _described(code: Any) -> str:
+    name = getattr(code, "__qualname__", None)
+    return f"a {type(code).__qualname__}" + (f" {name!r}" if isinstance(name, str) else "")
 
 
 def _arguments(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

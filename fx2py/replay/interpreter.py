@@ -14,7 +14,7 @@ import torch
 from fx2py.errors import ReplayError, refusals_name
 from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.tensors import TensorCopies
-from fx2py.graph.values import EnumMember, Live, Name, OpName, Ref, TensorValue, walk
+from fx2py.graph.values import Live, Name, OpName, Ref, TensorValue, walk
 from fx2py.operators.devices import explicit_devices
 from fx2py.program.frame import handed_on
 from fx2py.replay.containers import bind_parameters, flatten_inputs, unflatten
@@ -24,6 +24,7 @@ from fx2py.replay.signature import bind_arguments
 from fx2py.replay.values import Values
 from fx2py.runtime import graph_module
 from fx2py.trust import Policy
+from fx2py.trust.graphs import check_graph
 
 Observer = Callable[[str, Any], None]
 """Receives the path of each node (``submodule.node``) and its value as soon as it is computed."""
@@ -73,6 +74,7 @@ class Reference:
         with refusals_name(data.provenance.path):
             for _, record in data.root.walk():
                 if record.graph is not None:
+                    check_graph(record, record.graph, self._policy)
                     self._plans[id(record)] = self._plan(record.graph)
                     self._objects[id(record)] = handed_on(record.graph)
         self.tensors: Mapping[str, torch.Tensor] = {
@@ -108,9 +110,6 @@ class Reference:
             for part in walk((node.args, tuple(value for _, value in node.kwargs))):
                 if type(part) is Ref:
                     last_use[part.name] = index
-                elif isinstance(part, (Name, OpName, EnumMember)):
-                    self._policy.check(part, "value")
-        self._check_operands(nodes)
         dead: list[list[str]] = [[] for _ in nodes]
         for name, index in last_use.items():
             dead[index].append(name)
@@ -118,19 +117,8 @@ class Reference:
             _Step(node, self._function(node), tuple(names)) for node, names in zip(nodes, dead, strict=True)
         )
 
-    def _check_operands(self, nodes: tuple[Node, ...]) -> None:
-        """What a higher-order operator calls must be read from the module, where graphs are."""
-        computed = {node.name for node in nodes if node.op != "get_attr"}
-        for node in nodes:
-            if isinstance(node.target, OpName):
-                self._policy.check_operands(
-                    node.target, node.args, lambda part: type(part) is Ref and part.name in computed
-                )
-
     def _function(self, node: Node) -> Callable[..., Any] | None:
         target = node.target
-        if node.op == "call_method":
-            self._policy.check_method(str(target))
         if node.op != "call_function":
             return None
         if isinstance(target, (Name, OpName)):

@@ -23,6 +23,7 @@ from torch.nn.attention import SDPBackend
 from fx2py.errors import UntrustedTargetError
 from fx2py.graph.names import callable_name
 from fx2py.graph.values import Name
+from fx2py.trust.admitted import ATTRIBUTES, FUNCTIONS, METHODS, Rule
 
 WITHHELD = frozenset(
     {
@@ -121,6 +122,21 @@ _OTHER_ATTRIBUTES = frozenset({"start", "stop", "step", "type", "index", "eps", 
 @lru_cache(maxsize=1)
 def functions() -> Mapping[str, Any]:
     """Every admitted function, by each dotted path that leads to it through a listed module."""
+    known = rules()
+    return {path: value for path, value in candidates().items() if path in known}
+
+
+@lru_cache(maxsize=1)
+def rules() -> Mapping[str, tuple[str, Rule]]:
+    """The rule of each admitted function by each of its paths, with the path that the table of rules has."""
+    found = candidates()
+    by_object = {found[path]: (path, rule) for path, rule in FUNCTIONS.items() if path in found}
+    return {path: by_object[value] for path, value in found.items() if value in by_object}
+
+
+@lru_cache(maxsize=1)
+def candidates() -> Mapping[str, Any]:
+    """The functions of torch's public lists and of Python that the table of rules is about."""
     table = {**_overridable(), **_native(), **_own_functions(), **_listed()}
     table.update({f"builtins.{name}": getattr(builtins, name) for name in _BUILTINS})
     table.update({f"math.{name}": value for name, value in vars(math).items() if callable(value)})
@@ -136,15 +152,29 @@ def functions() -> Mapping[str, Any]:
 
 @lru_cache(maxsize=1)
 def methods() -> frozenset[str]:
-    """The methods that ``call_method`` may name: public ones of tensors, arithmetic, and those of plain containers."""
-    public = {name for name in dir(torch.Tensor) if not name.startswith("_") and name not in attributes()}
+    """The methods that ``call_method`` may name."""
+    return frozenset(METHODS) & candidate_methods()
+
+
+@lru_cache(maxsize=1)
+def candidate_methods() -> frozenset[str]:
+    """Public methods of tensors, arithmetic, and those of plain containers."""
+    public = {
+        name for name in dir(torch.Tensor) if not name.startswith("_") and name not in candidate_attributes()
+    }
     overridable = {path.rpartition(".")[2] for path in _overridable() if path.startswith("torch.Tensor.")}
     return frozenset((public | overridable | _CONTAINER_METHODS) - WITHHELD - {"__get__"})
 
 
 @lru_cache(maxsize=1)
 def attributes() -> frozenset[str]:
-    """The attributes that ``getattr`` may read: the public data of tensors, of torch's result tuples, of numbers."""
+    """The attributes that ``getattr`` may read."""
+    return frozenset(ATTRIBUTES) & candidate_attributes()
+
+
+@lru_cache(maxsize=1)
+def candidate_attributes() -> frozenset[str]:
+    """The public data of tensors, of torch's result tuples, of numbers."""
     data = {name for name, value in vars(torch.Tensor).items() if isinstance(value, property)}
     data |= {name for name, value in vars(torch._C.TensorBase).items() if inspect.isgetsetdescriptor(value)}
     fields = {

@@ -13,6 +13,7 @@ import torch._higher_order_ops
 
 from fx2py.graph.values import OpName
 from fx2py.operators.schema import schemas_of
+from fx2py.trust.admitted import OPERATORS
 
 NAMESPACES = frozenset(
     {
@@ -78,7 +79,11 @@ def admits(op: OpName) -> bool:
     if op.is_higher_order:
         return op.name in _HIGHER_ORDER
     name = f"{op.namespace}::{op.name}"
-    if name in _WITHHELD or (op.namespace not in NAMESPACES and name not in _ADMITTED_ELSEWHERE):
+    if (
+        name in _WITHHELD
+        or name not in OPERATORS
+        or (op.namespace not in NAMESPACES and name not in _ADMITTED_ELSEWHERE)
+    ):
         return False
     return not any("file" in argument.name for schema in schemas_of(op) for argument in schema.arguments)
 

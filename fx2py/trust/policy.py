@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
@@ -60,23 +59,9 @@ class Policy:
         if not self.trust_all:
             functions.read_backend(name)  # type: ignore[arg-type]
 
-    def check_operands(self, op: OpName, args: Sequence[Any], is_computed: Callable[[Any], bool]) -> None:
-        """Raise UntrustedTargetError unless all that a higher-order operator calls is named where it is called.
-
-        ``is_computed`` says whether an argument is a value that only the run decides.
-        """
-        if self.trust_all or op.namespace in self._namespaces():
-            return
-        for place in operators.called_places(op):
-            called = args[place] if place < len(args) else ()
-            called = called[-1] if type(called) is tuple and called else called
-            if called == () or is_computed(called):
-                raise UntrustedTargetError(
-                    f"what {op.path} calls",
-                    "ops",
-                    op.namespace,
-                    "is decided only when the code runs",
-                )
+    def admits_namespace(self, namespace: str) -> bool:
+        """Whether the user admitted all operators of a library."""
+        return namespace in self._namespaces()
 
     def _namespaces(self) -> frozenset[str]:
         return frozenset(entry.partition("=")[0] for entry in self.ops)
@@ -125,7 +110,7 @@ class Policy:
         return operators.find(op)
 
     def _check_op(self, op: OpName) -> None:
-        if operators.admits(op) or op.namespace in self._namespaces():
+        if operators.admits(op) or self.admits_namespace(op.namespace):
             return
         own = op.namespace in operators.NAMESPACES or op.is_higher_order
         reason = (

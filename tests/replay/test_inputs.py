@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import pickle
 from dataclasses import replace
@@ -18,6 +19,7 @@ from fx2py.graph.values import OpName, Ref
 from fx2py.read import open_graph
 from fx2py.replay.inputs import find_inputs, load_inputs
 from fx2py.replay.interpreter import Reference
+from tests.read.graphs import traced_block
 from tests.replay.graphs import call, data, output, placeholder
 
 X = torch.ones(2)
@@ -140,3 +142,11 @@ def test_indices_of_gather_stay_below_the_dimension() -> None:
         output(Ref("g")),
     )
     assert 2 <= int(find_inputs(graph).kwargs["index"].max()) < 9
+
+
+def test_inputs_that_hold_code_are_refused(tmp_path: Path) -> None:
+    """The restricted unpickler gives out the functions that rebuild tensors, as values."""
+    for held in (torch._utils._rebuild_parameter, torch.Tensor, collections.OrderedDict):
+        torch.save(([torch.ones(2), {"key": held}], {}), tmp_path / "in.pt")
+        with pytest.raises(ReplayError, match=held.__name__):
+            find_inputs(open_graph(traced_block()), file=tmp_path / "in.pt")

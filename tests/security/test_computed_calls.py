@@ -12,6 +12,8 @@ from fx2py.read import open_graph
 from fx2py.replay.interpreter import Reference
 from fx2py.runtime import fields_of
 from fx2py.trust import Policy
+from fx2py.trust.admitted import Kind
+from fx2py.trust.calls import Calls
 from fx2py.trust.functions import BACKEND
 from tests.security.test_pickle_attacks import graph_with, write
 
@@ -74,7 +76,8 @@ def test_fields_in_an_edited_folder_lead_nowhere(tmp_path):
     walk = 'a = torch.get_device_module("cuda")\n    relu = fields_of(a, ("os",))\n'
     lines = [walk if "relu = " in line else line for line in code.read_text().splitlines(keepends=True)]
     code.write_text("".join(lines).replace("a = ", "    a = ", 1))
-    execute = fx2py.open_artifact(tmp_path / "folder").bind()
+    policy = Policy(functions=frozenset({"torch.get_device_module"}))
+    execute = fx2py.open_artifact(tmp_path / "folder").bind(policy=policy)
     with pytest.raises(AttributeError):
         execute(torch.ones(2))
 
@@ -88,5 +91,6 @@ def test_a_higher_order_operator_that_is_not_listed_is_refused(name):
 def test_the_option_admits_what_the_refusal_names():
     op = OpName("higher_order", "wrap")
     with pytest.raises(UntrustedTargetError, match=r"ops=.'higher_order'") as caught:
-        Policy().check_operands(op, ("f",), lambda part: True)
-    Policy(ops=frozenset({caught.value.entry})).check_operands(op, ("f",), lambda part: True)
+        Calls(Policy(), lambda part: Kind.DATA).function(op, ("f",), (), "a call")
+    admitting = Policy(ops=frozenset({caught.value.entry}))
+    assert Calls(admitting, lambda part: Kind.DATA).function(op, ("f",), (), "a call") is Kind.DATA

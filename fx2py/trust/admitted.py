@@ -1,0 +1,78 @@
+"""What is admitted by name: the table ``admitted.txt``, written by ``python -m tests.trust.survey``.
+
+Each line is of one function, method, attribute or operator, and says what it gives for data. What has no line is
+refused, such as all that a newer torch brings.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+
+class Kind(enum.Enum):
+    """What a value is.
+
+    DATA is a number, text, tensor, dtype or another value of the closed list of types in tests/trust/survey.py, or a
+    container of them; DEVICE, LIMITS (of a dtype) and RESULT (a tuple of torch with named fields) are data of one type.
+    """
+
+    DATA = "data"
+    DEVICE = "device"
+    LIMITS = "limits"
+    RESULT = "result"
+    CONTEXT = "context"
+    GRAPH = "graph"
+    TYPE = "type"
+    CODE = "code"
+
+    @property
+    def is_data(self) -> bool:
+        return self in _DATA
+
+
+_DATA = frozenset({Kind.DATA, Kind.DEVICE, Kind.LIMITS, Kind.RESULT})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a function gives, and what it may not be given.
+
+    ``without``: keywords that it would call; ``most``: how many arguments stand before one that it would call.
+    ``takes``: its only argument is of that kind. ``needs_dim``: it gives ``result`` only with a dimension.
+    """
+
+    result: Kind
+    without: frozenset[str] = frozenset()
+    most: int | None = None
+    takes: Kind | None = None
+    needs_dim: bool = False
+
+
+def _lines(what: str) -> dict[str, list[str]]:
+    text = files("fx2py.trust").joinpath("admitted.txt").read_text(encoding="utf-8")
+    rows = (line.split(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: rest for kind, name, *rest in rows if kind == what}
+
+
+def _rule(words: list[str]) -> Rule:
+    kind, _, condition = words[0].partition(":")
+    marks = dict(word.split("=") for word in words[1:])
+    return Rule(
+        Kind(kind),
+        frozenset(marks["without"].split(",")) if "without" in marks else frozenset(),
+        int(marks["most"]) if "most" in marks else None,
+        Kind(marks["takes"]) if "takes" in marks else None,
+        condition == "dim",
+    )
+
+
+FUNCTIONS: Mapping[str, Rule] = {name: _rule(words) for name, words in _lines("function").items()}
+METHODS: Mapping[str, Rule] = {name: _rule(words) for name, words in _lines("method").items()}
+ATTRIBUTES: Mapping[str, tuple[frozenset[Kind], Kind]] = {
+    name: (frozenset(Kind(each) for each in of.split(",") if each != "any"), Kind(result))
+    for name, (of, result) in _lines("attribute").items()
+}
+OPERATORS = frozenset(_lines("operator"))
