@@ -7,6 +7,7 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 PYTEST_FLAGS ?= -n auto
 FUZZ_SECONDS ?= 300
+ATTACK_SECONDS ?= 1800
 
 BIN := $(VENV)/bin
 FX2PY := $(abspath $(BIN))/fx2py
@@ -17,7 +18,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format-check lint types clean fuzz bench bench-reading golden released operators
+.PHONY: help demo test conformance check format-check lint types clean fuzz attack bench bench-reading golden released operators
 
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
@@ -28,6 +29,7 @@ help:
 	@echo "make released   record what generated files carry today as that of this release"
 	@echo "make operators   measure what torch's operators do, and write the table of fx2py/operators"
 	@echo "make fuzz    damage saved graphs and read them, for FUZZ_SECONDS (300)"
+	@echo "make attack  compose graphs that try to get hold of code, for ATTACK_SECONDS (1800)"
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
 	@echo "make bench   measure speed, memory and generation, and write the table of the README"
 	@echo "make clean   remove .venv and everything that was generated"
@@ -81,6 +83,9 @@ types: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -W ignore -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+attack: $(INSTALLED)
+	$(BIN)/python -W ignore -m tests.attack --seconds $(ATTACK_SECONDS)
 
 bench-reading: $(INSTALLED)
 	$(BIN)/python -W ignore -m tests.bench.reading

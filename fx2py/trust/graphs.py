@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,17 +14,18 @@ from fx2py.trust.calls import Calls, Module, What
 from fx2py.trust.policy import Policy
 
 
-def check_graph(record: ModuleRecord, graph: Graph, policy: Policy) -> None:
-    """Raise UntrustedTargetError that names the node unless each call of ``graph`` takes what it may.
+def check_graph(record: ModuleRecord, graph: Graph, policy: Policy) -> Mapping[str, What]:
+    """What each node is; raises UntrustedTargetError that names the node unless each call takes what it may.
 
     ``record`` is the module that the graph reads from. Nested graphs that it calls are asked by themselves: what they
     are given, and what they give, is data.
     """
     if policy.trust_all:
-        return
+        return {}
     calls = Calls(policy, lambda value: _leaf(calls, record, value))
     for node in graph.nodes:
         calls.kinds[node.name] = _node(calls, record, node)
+    return calls.kinds
 
 
 def _node(calls: Calls, record: ModuleRecord, node: Node) -> What:
