@@ -56,6 +56,10 @@ class SplitError(Fx2pyError):
     """The graph cannot be split as asked: it does not hold what it should be split at."""
 
 
+class ModuleCallError(Fx2pyError, RuntimeError):
+    """A graph calls a module where its code is given none to call."""
+
+
 class OptionError(Fx2pyError):
     """An option that was passed from Python does not exist."""
 

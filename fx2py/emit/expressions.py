@@ -81,6 +81,8 @@ class Scope:
 
 def name_text(name: Name, scope: Scope) -> str:
     """A dotted name through the aliases of the file's imports; a builtin stands alone."""
+    if scope.special is not None and (written := scope.special(name)):
+        return written
     if name.module == "builtins":
         return text.dotted(name.qualname)
     scope.modules.add(name.module)

@@ -64,9 +64,10 @@ def emit(program: Program, options: GenerateOptions = DEFAULT) -> str:
     return _joined(parts)
 
 
-def emit_functions(program: Program, scope: Scope, options: GenerateOptions = DEFAULT) -> str:
+def emit_functions(program: Program, scope: Scope, entry_options: GenerateOptions = DEFAULT) -> str:
     """The text of a Program's functions alone, with what they import and name; ``scope`` may write its slots."""
-    functions = [_function(function, scope, options) for function in program.functions]
+    functions = [_function(function, scope, DEFAULT) for function in program.functions[:-1]]
+    functions.append(_function(program.entry, scope, entry_options))
     head = "\n\n".join(filter(None, (_imports(scope.modules), _aliases(program))))
     return _joined([head, *functions, _containers(program)])
 

@@ -1,30 +1,39 @@
 """Drop-in functions for engines that stitch compiled pieces the way vllm does: switch by changing an import.
 
 Names, signatures and conventions are those of ``vllm.compilation`` (0.33): the code of ``execution_fn`` takes its
-inputs in the order of the placeholders and its pieces as the list ``__vllm_submods__``; what has no text is an entry
-of ``__vllm_consts__``, a global of the code. Pieces that are plain GraphModules become part of the code.
+inputs in the order and under the names of the placeholders, and its pieces as the list ``__vllm_submods__``. A piece
+that is a plain GraphModule becomes a function of the code, ``__vllm_inlined_submods__0`` for the first piece. Numbers,
+text and None stand in the code; every other value of the graph is an entry of ``__vllm_consts__``, a global of the code.
 """
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import linecache
+import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
+import torch
 import torch.fx as fx
 from torch._logging._internal import trace_structured
 
+from fx2py.emit import text
 from fx2py.emit.expressions import GRAPH_MODULE, Scope
 from fx2py.emit.module import emit_functions
+from fx2py.errors import ModuleCallError, OptionError
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node
-from fx2py.graph.values import DefaultDevice, DeviceType, Live, Name
+from fx2py.graph.values import EnumMember, Live, Name
 from fx2py.integrations.live_split import split_module
-from fx2py.program.ir import Function, Parameter, Program, Slot
+from fx2py.program.ir import Function, Local, Parameter, Program, Slot
+from fx2py.program.literals import needs_slot
 from fx2py.program.lower import lower
-from fx2py.program.options import DEFAULT
+from fx2py.program.options import Embedding, GenerateOptions
+from fx2py.program.scope import MODULE_ALIASES, is_plain_identifier
 from fx2py.read import open_graph
 
 __all__ = [
@@ -35,10 +44,14 @@ __all__ = [
     "split_graph",
 ]
 
-_SUBMODS, _CONSTS = "__vllm_submods__", "__vllm_consts__"
+_SUBMODS, _CONSTS, _INLINED = "__vllm_submods__", "__vllm_consts__", "__vllm_inlined_submods__"
+_AS_MODULE = "__vllm_graph_module__"
 _ENTRY = "execution_fn"
 _PIECE = Name("builtins", "object")
 """The class that is recorded of a piece that the engine calls: whatever it is, it is called as it is."""
+_FIXED_NAMES = frozenset({_SUBMODS, _CONSTS, _AS_MODULE, "torch", *dir(builtins)})
+"""What the code says in other places than calls, so that no variable may hide it; torch.fx gives no node such a name."""
+_ALWAYS_CONSTANTS = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.qscheme, complex)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +93,24 @@ def generate_execution_code_with_name(
 ) -> tuple[str, list[str], list[Any]]:
     """As ``generate_execution_code``, for a function of another name, over constants that several codes share.
 
-    Without ``with_submod`` the function takes no list of pieces; the modules that it calls are then constants too.
-    Raises UnsupportedGraphError with every finding when the graph cannot be generated exactly.
+    Each object is one constant, in the order in which the code comes to it. Raises UnsupportedGraphError with every
+    finding when the graph cannot be generated exactly, and ModuleCallError, a RuntimeError, when the graph calls a
+    module without ``with_submod``: the function then takes no list of pieces.
     """
     pieces = list(dict.fromkeys(str(node.target) for node in split_gm.graph.find_nodes(op="call_module")))
+    if pieces and not with_submod:
+        raise ModuleCallError(
+            f"call_module is not allowed in a function that is given no modules, and {pieces[0]!r} is called.",
+            "Pass with_submod=True.",
+        )
+    if not is_plain_identifier(fn_name) or fn_name in _FIXED_NAMES:
+        raise OptionError(f"{fn_name!r} cannot be the name of the function.", "Choose another name.")
     called = {_key(number): _current(split_gm, path) for number, path in enumerate(pieces)}
-    program = lower(_stitching_data(split_gm, pieces, called))
+    data = _stitching_data(split_gm, pieces, called)
+    embedding = Embedding(fn_name, _FIXED_NAMES, _parameter_names(data))
+    program = lower(data, GenerateOptions(keep_submodules=True), embedding)
     table = _Constants([] if consts is None else consts, {} if const_index is None else const_index)
-    slots = _slots(program, called, with_submod, table)
-    return _text(program, fn_name, with_submod, slots), pieces, table.values
+    return _text(program, with_submod, _Writer(data, program, embedding, table)), pieces, table.values
 
 
 def compile_execution_fn(
@@ -113,39 +135,75 @@ def compile_execution_fn(
     return partial(namespace[_ENTRY], **{_SUBMODS: [submod_callables.get(name) for name in submod_names]})
 
 
+# -- the graph as data -------------------------------------------------------------------------------------------
+
+
 def _current(split_gm: fx.GraphModule, path: str) -> Any:
     """What the path leads to now: an engine puts its compiled pieces in front of the modules of the graph."""
-    found: Any = split_gm
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
+    return reduce(getattr, path.split("."), split_gm)
 
 
 def _key(number: int) -> str:
-    """The path of a piece while it is lowered; no attribute is called so."""
-    return f"submods[{number}]"
+    """The path of a piece while it is lowered: the name of its function, should it become one."""
+    return f"{_INLINED}{number}"
 
 
 def _stitching_data(split_gm: fx.GraphModule, pieces: Sequence[str], called: Mapping[str, Any]) -> GraphData:
     """The stitching graph with each piece under its number: its nodes if it is a GraphModule, else nothing."""
     data = open_graph(split_gm)
-    keys = {path: _key(number) for number, path in enumerate(pieces)}
-    children = {
+    records = {
         key: open_graph(piece).root if isinstance(piece, fx.GraphModule) else ModuleRecord(_PIECE)
         for key, piece in called.items()
     }
-    nodes = tuple(_renamed(node, keys) for node in data.graph.nodes)
-    root = replace(
-        data.root, graph=Graph(nodes), children={**data.root.children, **children}, convention=None
+    keys = {path: _key(number) for number, path in enumerate(pieces)}
+    nodes = tuple(_call_by_number(node, keys, records) for node in data.graph.nodes)
+    root = replace(data.root, graph=Graph(nodes), convention=None)
+    children = {**data.root.children, **{key: _named_by_nodes(record) for key, record in records.items()}}
+    return GraphData(replace(_named_by_nodes(root), children=children), data.provenance)
+
+
+def _call_by_number(node: Node, keys: Mapping[str, str], records: Mapping[str, ModuleRecord]) -> Node:
+    """The call of a piece under its key, with keywords as its parameters will be named."""
+    if node.op != "call_module":
+        return node
+    key = keys[str(node.target)]
+    named = _own_parameters(records[key])
+    kwargs = tuple([(named.get(name, name), value) for name, value in node.kwargs])
+    return replace(node, target=key, kwargs=kwargs)
+
+
+def _own_parameters(record: ModuleRecord) -> dict[str, str]:
+    """The name of each placeholder that is one parameter by itself, by the name that callers use."""
+    if record.graph is None or record.convention is not None or record.hooks:
+        return {}
+    plain = [node for node in record.graph.placeholders if not str(node.target).startswith("*")]
+    return {str(node.target): node.name for node in plain}
+
+
+def _named_by_nodes(record: ModuleRecord) -> ModuleRecord:
+    """The record with parameters that are called as their nodes."""
+    named = _own_parameters(record)
+    if record.graph is None or not named:
+        return record
+    nodes = tuple(
+        replace(node, target=node.name) if node.op == "placeholder" and str(node.target) in named else node
+        for node in record.graph.nodes
     )
-    return GraphData(root, data.provenance)
+    return replace(record, graph=Graph(nodes))
 
 
-def _renamed(node: Node, keys: Mapping[str, str]) -> Node:
-    if node.op == "call_module":
-        return replace(node, target=keys[str(node.target)])
-    is_plain_input = node.op == "placeholder" and not str(node.target).startswith("*")
-    return replace(node, target=node.name) if is_plain_input else node
+def _parameter_names(data: GraphData) -> frozenset[str]:
+    """The names that parameters keep whatever else is called so; the code then says nothing else by them."""
+    own = {
+        name
+        for record in (data.root, *data.root.children.values())
+        if record
+        for name in _own_parameters(record)
+    }
+    return frozenset(name for name in own if is_plain_identifier(name)) - _FIXED_NAMES
+
+
+# -- the text ----------------------------------------------------------------------------------------------------
 
 
 class _Constants:
@@ -162,46 +220,73 @@ class _Constants:
         return f"{_CONSTS}[{self._index[id(value)]}]"
 
 
-def _slots(
-    program: Program, called: Mapping[str, Any], with_submod: bool, constants: _Constants
-) -> dict[Slot, str]:
-    """The text of each table entry: a piece in the engine's list, or a constant."""
-    slots: dict[Slot, str] = {}
-    for index, weight in enumerate(program.weights):
-        slots[Slot("weights", index)] = constants.text(weight.tensor)
-    for index, constant in enumerate(program.consts):
-        slots[Slot("consts", index)] = constants.text(_object(constant.value))
-    positions = {key: number for number, key in enumerate(called)}
-    for index, entry in enumerate(program.submods):
+class _Writer:
+    """Writes what stands elsewhere than in the code: constants, pieces, and what a parameter of the same name hides."""
+
+    def __init__(
+        self, data: GraphData, program: Program, embedding: Embedding, constants: _Constants
+    ) -> None:
+        self._attributes = {
+            id(value): (record.live, name)
+            for _, record in data.root.walk()
+            for name, value in record.attributes.items()
+        }
+        self._program = program
+        self._hidden = embedding.free
+        self._constants = constants
+
+    def __call__(self, value: Any) -> str:
+        """The text of a value; '' where it is the value's own."""
+        kind = type(value)
+        if kind is Slot:
+            return self._slot(value)
+        if kind is Local:
+            return f"{_AS_MODULE}({text.identifier(value.name)})" if value.as_graph else ""
+        if kind is Live:
+            return self._constants.text(value.value)
+        if kind is EnumMember:
+            return self._constants.text(getattr(_resolved(value.cls), value.member))
+        if kind is Name:
+            return self._constants.text(_resolved(value)) if _package(value) in self._hidden else ""
+        is_hidden = kind is float and not math.isfinite(value) and "math" in self._hidden
+        is_constant = kind in _ALWAYS_CONSTANTS or needs_slot(value) or is_hidden
+        return self._constants.text(value) if is_constant else ""
+
+    def _slot(self, slot: Slot) -> str:
+        """The text of a table entry: a constant, a function of the code, or a piece in the engine's list."""
+        if slot.table == "weights":
+            return self._constants.text(self._program.weights[slot.index].tensor)
+        if slot.table == "consts":
+            module, name = self._attributes[id(self._program.consts[slot.index].value)]
+            return self._constants.text(getattr(module, name))
+        entry = self._program.submods[slot.index]
         live = None if entry.record is None else entry.record.live
-        in_list = with_submod and live is None
-        text = (
-            f"{_SUBMODS}[{positions[entry.path]}]" if in_list else constants.text(live or called[entry.path])
+        if entry.function is not None:
+            return entry.function
+        return (
+            f"{_SUBMODS}[{entry.path.removeprefix(_INLINED)}]" if live is None else self._constants.text(live)
         )
-        slots[Slot("submods", index)] = text
-    return slots
 
 
-def _object(value: Any) -> Any:
-    """The object that a constant of a live graph is."""
-    if type(value) is Live:
-        return value.value
-    if type(value) is DeviceType:
-        return value.type
-    return None if type(value) is DefaultDevice else value
+def _package(name: Name) -> str:
+    """What the code calls the package of a name; a builtin has none."""
+    return MODULE_ALIASES.get(name.module) or name.module.partition(".")[0]
 
 
-def _text(program: Program, fn_name: str, with_submod: bool, slots: Mapping[Slot, str]) -> str:
+def _resolved(name: Name) -> Any:
+    """The object of a name in a live graph, whose module is loaded."""
+    return reduce(getattr, name.qualname.split("."), sys.modules[name.module])
+
+
+def _text(program: Program, with_submod: bool, writer: _Writer) -> str:
     functions = tuple(replace(function, tables=()) for function in program.functions)
-    entry = replace(functions[-1], name=fn_name)
-    program = replace(program, functions=(*functions[:-1], _with_pieces(entry) if with_submod else entry))
-
-    def slot_text(value: Any) -> str:
-        return slots[value] if type(value) is Slot else ""
-
-    code = emit_functions(program, replace(Scope.of(program), special=slot_text), DEFAULT)
-    needed = [name for name in ("container", GRAPH_MODULE) if f"{name}(" in code]
-    return f"from fx2py.runtime import {', '.join(needed)}\n{code}" if needed else code
+    entry = _with_pieces(functions[-1]) if with_submod else functions[-1]
+    program = replace(program, functions=(*functions[:-1], entry))
+    options = GenerateOptions(comments=not program.submods)
+    code = emit_functions(program, replace(Scope.of(program), special=writer), options)
+    imports = ["container"] if program.containers else []
+    imports += [f"{GRAPH_MODULE} as {_AS_MODULE}"] if f"{_AS_MODULE}(" in code else []
+    return f"from fx2py.runtime import {', '.join(imports)}\n{code}" if imports else code
 
 
 def _with_pieces(entry: Function) -> Function:

@@ -21,7 +21,17 @@ from fx2py.graph.values import (
     TensorValue,
     walk,
 )
-from fx2py.program.ir import FIELDS_OF, REQUIRED, Assign, Call, Container, Local, Parameter, Statement
+from fx2py.program.ir import (
+    FIELDS_OF,
+    REQUIRED,
+    Assign,
+    Call,
+    Container,
+    Function,
+    Local,
+    Parameter,
+    Statement,
+)
 from fx2py.program.literals import needs_slot
 from fx2py.program.scope import Scope
 from fx2py.program.well_formed import fault_of
@@ -202,3 +212,12 @@ def bind_arguments(
     if positional or left:
         return "there are more arguments than placeholders"
     return ""
+
+
+def as_parameters(
+    function: Function | None, kwargs: tuple[tuple[str, Any], ...]
+) -> tuple[tuple[str, Any], ...]:
+    """Keyword arguments under the names that the parameters of a generated function have in the code."""
+    named = [each for each in function.parameters if not each.kind.startswith("var_")] if function else []
+    names = {each.public_name: each.name for each in named}
+    return tuple([(names.get(name, name), value) for name, value in kwargs])

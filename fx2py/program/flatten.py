@@ -31,7 +31,7 @@ from fx2py.graph.values import (
     walk,
 )
 from fx2py.operators.devices import explicit_devices
-from fx2py.program.calling import bind_arguments, pack_result, parameters_of, unpack_inputs
+from fx2py.program.calling import as_parameters, bind_arguments, pack_result, parameters_of, unpack_inputs
 from fx2py.program.contract import leaf_demands
 from fx2py.program.frame import Frame
 from fx2py.program.handover import hand_over
@@ -138,11 +138,18 @@ class FunctionLowering:
             handler = _LEAVES.get(type(part))
             if handler is not None:
                 return handler(self, part, frame, where)
-            return self._constant(part) if needs_slot(part) else part
+            return self._constant(part) if self._needs_slot(part) else part
 
         if type(value) is not Ref and type(value) not in PLAIN and not self._is_well_formed(value, where):
             return None
         return map_leaves(value, leaf)
+
+    def _needs_slot(self, value: Any) -> bool:
+        return self.program.embedding is None and needs_slot(value)
+
+    def _with_devices(self, node: Node) -> Node:
+        """The node with its devices as such, so that the code can move to another device."""
+        return explicit_devices(node) if self.program.embedding is None else node
 
     def _is_well_formed(self, value: Any, where: str) -> bool:
         fault = fault_of(value)
@@ -286,7 +293,7 @@ class FunctionLowering:
         frame.env[node.name] = self._at_path(str(node.target), frame, node.name, node)
 
     def call_function(self, node: Node, frame: Frame) -> None:
-        node = explicit_devices(node)
+        node = self._with_devices(node)
         if node.target == GETITEM and self._known_item(node, frame):
             return
         target = node.target
@@ -304,7 +311,7 @@ class FunctionLowering:
                 )
             self._assign(node, frame, self._op_call(target, args, kwargs, node.name in frame.unpacked))
             return
-        if isinstance(target, Live):
+        if self._needs_slot(target):
             callee = self._load(self.program.tables.constant(node.name, target), node.name)
         self._assign(node, frame, Call(callee, args, kwargs))
 
@@ -333,7 +340,7 @@ class FunctionLowering:
         return True
 
     def call_method(self, node: Node, frame: Frame) -> None:
-        node = explicit_devices(node)
+        node = self._with_devices(node)
         args, kwargs = self._arguments(node, frame)
         if not args:
             self.program.refuse(node.name, f"calls the method {node.target!r} without a receiver")
@@ -360,6 +367,7 @@ class FunctionLowering:
             slot = self.program.tables.submodule(full, record)
         self.program.tables.record_call(slot, frame.metas_of(node.args), node.meta.value)
         args, kwargs = self._arguments(node, frame)
+        kwargs = as_parameters(self.program.function_in(slot), kwargs)
         self._assign(node, frame, Call(slot, args, kwargs))
 
     def _inline(self, node: Node, frame: Frame, record: ModuleRecord, path: str) -> None:

@@ -9,14 +9,13 @@ from fx2py.errors import UnsupportedGraphError
 from fx2py.graph.data import MEND_LOST, GraphData, ModuleRecord
 from fx2py.program.flatten import FunctionLowering
 from fx2py.program.ir import (
-    ENTRY,
     Function,
     Program,
     Submodule,
 )
 from fx2py.program.module_level import ModuleLevel
 from fx2py.program.optimize import optimized
-from fx2py.program.options import DEFAULT, GenerateOptions
+from fx2py.program.options import DEFAULT, Embedding, GenerateOptions
 from fx2py.program.passes import below_autograd
 from fx2py.program.verify import verify
 
@@ -29,27 +28,29 @@ class Stage:
     program: Program
 
 
-def lower(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
+def lower(data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedding | None = None) -> Program:
     """Translate a graph into a Program; raises UnsupportedGraphError with every finding, not only the first."""
-    *_, last = stages(data, options)
+    *_, last = stages(data, options, embedding)
     return last.program
 
 
-def stages(data: GraphData, options: GenerateOptions = DEFAULT) -> Iterator[Stage]:
+def stages(
+    data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedding | None = None
+) -> Iterator[Stage]:
     """The steps of the translation in their order; raises as ``lower`` does."""
-    program = _translated(data, options)
+    program = _translated(data, options, embedding)
     yield Stage("lowered", program)
     if options.optimize:
         for name, after in optimized(program):
             program = after
             yield Stage(name, program)
-    if not options.exact_ops:
+    if not (options.exact_ops or embedding):
         yield Stage(below_autograd.NAME, below_autograd.run_below_autograd(program))
 
 
-def _translated(data: GraphData, options: GenerateOptions) -> Program:
-    lowering = ModuleLevel(data, options, _function)
-    entry = _function(lowering, data.root, "", ENTRY)
+def _translated(data: GraphData, options: GenerateOptions, embedding: Embedding | None) -> Program:
+    lowering = ModuleLevel(data, options, _function, embedding)
+    entry = _function(lowering, data.root, "", lowering.entry)
     if lowering.findings:
         raise UnsupportedGraphError(tuple(lowering.findings), data.provenance.path or "the graph")
     program = Program(

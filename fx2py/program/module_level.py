@@ -21,7 +21,7 @@ from fx2py.program.ir import (
 )
 from fx2py.program.mentions import mentions
 from fx2py.program.module_state import ChangingModules
-from fx2py.program.options import GenerateOptions
+from fx2py.program.options import Embedding, GenerateOptions
 from fx2py.program.scope import BIND_VARIABLES, RESERVED, Scope
 from fx2py.program.tables import Tables
 
@@ -35,9 +35,16 @@ MOST_REPEATED = 100_000
 class ModuleLevel:
     """What all functions of one Program share: tables, module-level names, findings."""
 
-    def __init__(self, data: GraphData, options: GenerateOptions, lower_function: LowerFunction) -> None:
+    def __init__(
+        self,
+        data: GraphData,
+        options: GenerateOptions,
+        lower_function: LowerFunction,
+        embedding: Embedding | None = None,
+    ) -> None:
         self.data = data
         self.options = options
+        self.embedding = embedding
         self._lower_function = lower_function
         self.tables = Tables()
         self.changing = ChangingModules(data.root)
@@ -47,7 +54,9 @@ class ModuleLevel:
         self.containers: dict[Container, str] = {}
         self.op_aliases: dict[OpName, str] = {}
         self._used_ops: set[OpName] = set()
-        self._module_scope = Scope([*RESERVED, ENTRY, *BIND_VARIABLES])
+        self.entry = ENTRY if embedding is None else embedding.entry
+        others = embedding.reserved | embedding.free if embedding else frozenset[str]()
+        self._module_scope = Scope([*RESERVED, self.entry, *BIND_VARIABLES, *others])
         self._function_names: dict[int, str] = {}
         self._built: dict[int, Local] = {}
         self._lowered: dict[str, Function] = {}
@@ -75,7 +84,8 @@ class ModuleLevel:
             self.containers[container] = alias
 
     def new_scope(self) -> Scope:
-        return Scope(self._module_scope.taken - BIND_VARIABLES)
+        free = self.embedding.free if self.embedding else frozenset[str]()
+        return Scope(self._module_scope.taken - BIND_VARIABLES - free)
 
     def use_op(self, op: OpName) -> OpName:
         self._used_ops.add(op)

@@ -25,3 +25,16 @@ class GenerateOptions:
 
 
 DEFAULT = GenerateOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """For code that becomes part of an engine's own, which binds it: it never moves to another device.
+
+    Devices and live objects stand where they are used, as they are in the graph. ``entry`` is the name of the last
+    function; no variable has a name of ``reserved``, any may have one of ``free``, which nothing else is called.
+    """
+
+    entry: str
+    reserved: frozenset[str] = frozenset()
+    free: frozenset[str] = frozenset()

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import fx, nn
 
+import fx2py
+from tests.checking import assert_same_behaviour, reference
 from tests.edge_cases.building import X, module_of, output_graph
 
 
@@ -140,3 +142,23 @@ def test_flattened_inputs_and_results(assert_exact):
         concrete_args={"batch": {"a": fx.PH, "b": [fx.PH, fx.PH]}},
     )
     assert_exact(gm, {"a": torch.ones(2), "b": [torch.ones(2), torch.zeros(2)]})
+
+
+@pytest.mark.parametrize(
+    "names", [("input", "weights"), ("from", "lambda"), ("x", "input"), ("x", "**weights")]
+)
+def test_a_nested_graph_that_stays_a_function_takes_keywords(names):
+    inner = fx.Graph()
+    inner.output(inner.call_function(pair, tuple([inner.placeholder(name) for name in names])))
+    root, graph = nn.Module(), fx.Graph()
+    root.inner = module_of(inner)
+    x, y = graph.placeholder("x"), graph.placeholder("y")
+    first, second = (name.lstrip("*") for name in names)
+    graph.output(graph.call_module("inner", (), {second: y, first: x}))
+    gm = module_of(graph, root)
+    run = fx2py.generate(gm, options=fx2py.GenerateOptions(keep_submodules=True)).bind()
+    assert_same_behaviour(run, reference(gm), (torch.ones(2), torch.zeros(2)))
+
+
+def pair(first, second):
+    return first, second
