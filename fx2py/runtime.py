@@ -200,10 +200,14 @@ def from_bits(layout: str, digits: str) -> Any:
 
 
 def fast_call(module: Any) -> Any:
-    """The cheapest callable that is the same as calling ``module``: its ``forward`` when no hook or wrapper would run."""
+    """The cheapest callable that is the same as calling ``module``: its ``forward`` when no hook or wrapper would run.
+
+    A ``forward`` that was set on the module itself, and not on its class, may be set again.
+    """
     if (
         not isinstance(module, torch.nn.Module)
         or type(module).__call__ is not torch.nn.Module.__call__
+        or "forward" in vars(module)
     ):
         return module
     hooks = (
@@ -227,6 +231,41 @@ def fast_call(module: Any) -> Any:
         if any(hooks) or module._compiled_call_impl is not None
         else module.forward
     )
+
+
+class ModuleCalls:
+    """The places of a table that call modules: what ``fast_call`` finds of each, looked for anew where a hook may be new."""
+
+    def __init__(
+        self, table: list[Any], modules: Mapping[int, torch.nn.Module]
+    ) -> None:
+        self.table = table
+        self.modules = modules
+        self.found: dict[int, Any] = {}
+        self.look()
+
+    def look(self) -> None:
+        # Whatever registers a hook, for one module or for all, takes the next number for its handle.
+        self.handles = torch.utils.hooks.RemovableHandle.next_id
+        for index, module in self.modules.items():
+            if self.table[index] is self.found.get(index, module):
+                self.table[index] = self.found[index] = fast_call(module)
+
+
+def with_later_hooks(function: Any, calls: ModuleCalls) -> Any:
+    """``function``, whose modules run the hooks too that are registered between two calls."""
+    handles = torch.utils.hooks.RemovableHandle
+    is_traced = torch.compiler.is_dynamo_compiling
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        # torch.compile does not look for hooks either, and would compile anew for every handle.
+        if is_traced() or calls.handles == handles.next_id:
+            return function(*args, **kwargs)
+        calls.look()
+        return function(*args, **kwargs)
+
+    return call
 
 
 def bind_function(function: Any, tables: Mapping[str, Any]) -> Any:
@@ -279,10 +318,13 @@ def assemble(
             *missing,
         ]
         raise RuntimeError("the submodules do not fit: " + "; ".join(problems))
-    table = [
-        module if name in whole else fast_call(module)
-        for name, module in placed.items()
-    ]
+    table = list(placed.values())
+    called = {
+        index: module
+        for index, (name, module) in enumerate(placed.items())
+        if name not in whole and isinstance(module, torch.nn.Module)
+    }
+    calls = ModuleCalls(table, called)
     tables: dict[str, Any] = {"submods": table, "weights": weights, "consts": consts}
     if "compute_once" in entry.__code__.co_varnames:
         once = bind_function(entry.__globals__["compute_once"], tables)
@@ -290,7 +332,8 @@ def assemble(
     for index, (name, module) in enumerate(modules.items()):
         if name not in given and isinstance(module, types.FunctionType):
             table[index] = bind_function(module, tables)
-    return with_names(bind_function(entry, tables), renamed)
+    bound = with_names(bind_function(entry, tables), renamed)
+    return with_later_hooks(bound, calls) if called else bound
 
 
 def with_names(function: Any, renamed: Mapping[str, str]) -> Any:

@@ -15,12 +15,14 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial, reduce, wraps
+from itertools import repeat
 from typing import Any
 
 import torch
 import torch.fx as fx
 from torch._logging._internal import trace_structured
+from torch.utils.hooks import RemovableHandle
 
 from fx2py.emit import text
 from fx2py.emit.expressions import GRAPH_MODULE, Scope
@@ -35,6 +37,7 @@ from fx2py.program.lower import lower
 from fx2py.program.options import Embedding, GenerateOptions
 from fx2py.program.scope import MODULE_ALIASES, is_plain_identifier
 from fx2py.read import open_graph
+from fx2py.runtime import ModuleCalls
 
 __all__ = [
     "SplitItem",
@@ -46,7 +49,7 @@ __all__ = [
 
 _SUBMODS, _CONSTS, _INLINED = "__vllm_submods__", "__vllm_consts__", "__vllm_inlined_submods__"
 _AS_MODULE = "__vllm_graph_module__"
-_ENTRY = "execution_fn"
+_ENTRY, _FORWARD = "execution_fn", "forward"
 _PIECE = Name("builtins", "object")
 """The class that is recorded of a piece that the engine calls: whatever it is, it is called as it is."""
 _FIXED_NAMES = frozenset({_SUBMODS, _CONSTS, _AS_MODULE, "torch", *dir(builtins)})
@@ -121,7 +124,9 @@ def compile_execution_fn(
 ) -> Callable[..., Any]:
     """The function that ``code`` defines, with its pieces bound; code from before there were constants has none.
 
-    A name without a callable is one whose piece is in the code. Tracebacks and debuggers show the lines of the code.
+    A name without a callable is one whose piece is in the code. Of a module ``forward`` is called where that is all that
+    a call of the module does; a hook that is registered later, or a ``forward`` that is set later on the module, counts
+    from the next call on. Tracebacks and debuggers show the lines of the code.
     """
     trace_structured(
         "artifact",
@@ -132,7 +137,39 @@ def compile_execution_fn(
     linecache.cache[filename] = (len(code), None, code.splitlines(True), filename)
     namespace: dict[str, Any] = {} if consts is None else {_CONSTS: consts}
     exec(compile(code, filename, "exec"), namespace)
-    return partial(namespace[_ENTRY], **{_SUBMODS: [submod_callables.get(name) for name in submod_names]})
+    pieces: list[Any] = [submod_callables.get(name) for name in submod_names]
+    modules = {
+        index: piece
+        for index, piece in enumerate(pieces)
+        if isinstance(piece, torch.nn.Module) and _in_list(index) in code
+    }
+    function = _with_modules_as_they_are(namespace[_ENTRY], pieces, modules) if modules else namespace[_ENTRY]
+    return partial(function, **{_SUBMODS: pieces})
+
+
+def _with_modules_as_they_are(
+    function: Callable[..., Any], pieces: list[Any], modules: Mapping[int, torch.nn.Module]
+) -> Callable[..., Any]:
+    """``function``, which calls the ``modules`` among its pieces as fast as what they are at each call allows."""
+    calls = ModuleCalls(pieces, modules)
+    without_forward = _attributes_without(_FORWARD, modules.values())
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal without_forward
+        if calls.handles != RemovableHandle.next_id or any(
+            map(dict.__contains__, without_forward, repeat(_FORWARD))
+        ):
+            calls.look()
+            without_forward = _attributes_without(_FORWARD, modules.values())
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _attributes_without(name: str, modules: Iterable[torch.nn.Module]) -> list[dict[str, Any]]:
+    """What each module holds itself, of those that do not hold ``name``."""
+    return [vars(module) for module in modules if name not in vars(module)]
 
 
 # -- the graph as data -------------------------------------------------------------------------------------------
@@ -146,6 +183,15 @@ def _current(split_gm: fx.GraphModule, path: str) -> Any:
 def _key(number: int) -> str:
     """The path of a piece while it is lowered: the name of its function, should it become one."""
     return f"{_INLINED}{number}"
+
+
+def _number(key: str) -> int:
+    return int(key.removeprefix(_INLINED))
+
+
+def _in_list(number: int) -> str:
+    """The text of a piece that the engine calls."""
+    return f"{_SUBMODS}[{number}]"
 
 
 def _stitching_data(split_gm: fx.GraphModule, pieces: Sequence[str], called: Mapping[str, Any]) -> GraphData:
@@ -263,9 +309,7 @@ class _Writer:
         live = None if entry.record is None else entry.record.live
         if entry.function is not None:
             return entry.function
-        return (
-            f"{_SUBMODS}[{entry.path.removeprefix(_INLINED)}]" if live is None else self._constants.text(live)
-        )
+        return _in_list(_number(entry.path)) if live is None else self._constants.text(live)
 
 
 def _package(name: Name) -> str:

@@ -12,6 +12,7 @@ from torch import fx
 import fx2py
 from fx2py.bench.floor import chain
 from fx2py.bench.timing import interleave, too_noisy
+from fx2py.integrations.vllm import compile_execution_fn, generate_execution_code
 from tests.bench.rows import Row
 
 MODULES = 64
@@ -41,11 +42,15 @@ class Leaves(fx.Tracer):
 def rows() -> Iterator[Row]:
     model = Chain()
     graph_module = fx.GraphModule(model, Leaves().trace(model))
+    code, names, consts = generate_execution_code(graph_module)
     ways = {
         "FX GraphModule": graph_module,
         "calling the modules": chain(list(model.steps)),
         "hand-written closure": chain([step.forward for step in model.steps]),
         "fx2py": fx2py.generate(graph_module).bind(),
+        "engine's drop-in": compile_execution_fn(
+            code, {name: graph_module.get_submodule(name) for name in names}, names, consts
+        ),
     }
     x = torch.ones(1)
     timings = interleave({name: partial(way, x) for name, way in ways.items()}, rounds=101, clock=thread_time)
@@ -60,3 +65,11 @@ def rows() -> Iterator[Row]:
         too_noisy(timings),
         at_most=1.3,
     )
+    dropped_in = gaps["engine's drop-in"]
+    yield Row(
+        "gap: calling the modules / drop-in, given modules",
+        gaps["calling the modules"] / dropped_in,
+        "looks at each call whether a module got a forward of its own",
+        at_least=10,
+    )
+    yield Row("gap: drop-in, given modules / fx2py", dropped_in / ours, at_most=2)
