@@ -3,7 +3,7 @@
 Names, signatures and conventions are those of ``vllm.compilation`` (0.33): the code of ``execution_fn`` takes its
 inputs in the order and under the names of the placeholders, and its pieces as the list ``__vllm_submods__``. A piece
 that is a plain GraphModule becomes a function of the code, ``__vllm_inlined_submods__0`` for the first piece. Numbers,
-text and None stand in the code; every other value of the graph is an entry of ``__vllm_consts__``, a global of the code.
+text, None and slices stand in the code; other values of the graph are entries of ``__vllm_consts__``, its global.
 """
 
 from __future__ import annotations
