@@ -49,7 +49,7 @@ from fx2py.program.ir import (
     Statement,
 )
 from fx2py.program.literals import constant_name, needs_slot
-from fx2py.program.liveness import finish, place_loads
+from fx2py.program.liveness import finish, place_loads, used_names
 from fx2py.program.module_level import ModuleLevel
 from fx2py.program.native import native_call
 from fx2py.program.scope import tensor_name
@@ -79,6 +79,7 @@ class FunctionLowering:
         self.statements: list[Statement] = []
         self.symbols: dict[str, Any] = {}
         self.loads: dict[Slot, Load] = {}
+        self.containers: set[str] = set()
         self.kinds = VariableKinds()
 
     def run(self, name: str) -> Function:
@@ -101,7 +102,7 @@ class FunctionLowering:
             result = pack_result(convention.output, result, self.program.refuse)
             self._is_well_formed(result, "output")
         loads = self.loads.values()
-        body = unpack_early(self.statements, result)
+        body = unpack_early(self._without_unused_containers(result), result)
         body = hand_over(body, result, loads, self.program.function_in, self.scope.fresh)
         body = place_loads(body, result, loads)
         return finish(name, parameters, body, result, self.path, self.program.functions)
@@ -183,6 +184,7 @@ class FunctionLowering:
     def _shared(self, name: str, value: Any) -> Ref:
         """A variable for a container that is used as a whole, so that all its uses see one object."""
         target = self.scope.fresh(name)
+        self.containers.add(target)
         if isinstance(value, Dict) and value.cls == DEFAULTDICT:
             self.statements.append(Assign(target, Call(DEFAULTDICT, (value.factory, Dict(value.items)))))
         elif isinstance(value, Dict) and value.cls is not None:
@@ -192,6 +194,18 @@ class FunctionLowering:
         else:
             self.statements.append(Bind(target, value))
         return Ref(target)
+
+    def _without_unused_containers(self, result: Any) -> list[Statement]:
+        """The statements without the containers that a nested graph returned and nobody took."""
+        used = set(used_names(Bind("", result)))
+        kept: list[Statement] = []
+        for statement in reversed(self.statements):
+            target = statement.target if isinstance(statement, (Assign, Bind)) else None
+            if target in self.containers and target not in used:
+                continue
+            used.update(used_names(statement))
+            kept.append(statement)
+        return kept[::-1]
 
     def _load(self, slot: Slot, wish: str, node: Node | None = None) -> Ref:
         if slot not in self.loads:

@@ -1,11 +1,14 @@
-"""Graphs that hypothesis makes up: structure, literals of every kind, nested modules, in-place calls, dead nodes."""
+"""Graphs that hypothesis makes up: structure, literals of every kind, nested modules, in-place calls, dead nodes.
+
+Nested graphs take and return containers, of which the caller uses all, some or nothing, once or several times.
+"""
 
 from __future__ import annotations
 
 import operator
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -127,6 +130,7 @@ class Builder:
         self.root = nn.Module()
         self.graph = fx.Graph()
         self.values = [self.graph.placeholder("left"), self.graph.placeholder("right")]
+        self.contents: dict[fx.Node, Any] = {}
 
     def build(self) -> fx.GraphModule:
         for step in self.draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=10)):
@@ -137,9 +141,8 @@ class Builder:
         return module_of(self.graph, self.root)
 
     def results(self) -> st.SearchStrategy[Any]:
-        if self.depth:
-            return self.any_value()
-        return st.recursive(self.any_value(), containers, max_leaves=5)
+        held = st.recursive(self.any_value(), containers, max_leaves=5)
+        return self.any_value() | held if self.depth else held
 
     def any_value(self) -> st.SearchStrategy[fx.Node]:
         return st.sampled_from(self.values)
@@ -174,6 +177,29 @@ class Builder:
         )
         return self.call(operator.getitem, self.value(), index)
 
+    def part(self) -> fx.Node:
+        """A part of a container that a nested graph returned."""
+        if not self.contents:
+            return self.item()
+        container = self.draw(st.sampled_from(list(self.contents)))
+        parts = parts_of(self.contents[container])
+        key = self.draw(st.sampled_from(list(parts)))
+        taken = self.call(operator.getitem, container, key)
+        self._holds(taken, parts[key])
+        return taken
+
+    def grown(self) -> fx.Node:
+        """Changes a list that a nested graph returned, which another part of the result may hold too."""
+        lists = [node for node, held in self.contents.items() if isinstance(held, list)]
+        if not lists:
+            return self.unary()
+        args = (self.draw(st.sampled_from(lists)), self.value())
+        return self.graph.create_node("call_method", "append", args, name=self.name())
+
+    def _holds(self, node: fx.Node, value: Any) -> None:
+        if parts_of(value):
+            self.contents[node] = value
+
     def written(self) -> fx.Node:
         return self.call(
             operator.setitem, self.value(), self.draw(st.sampled_from([0, (..., 1)])), self.draw(SCALAR)
@@ -203,7 +229,11 @@ class Builder:
     def nested(self) -> fx.Node:
         if self.depth == DEEPEST:
             return self.unary()
-        return self.module(Builder(self.draw, self.depth + 1).build)
+        node = self.module(Builder(self.draw, self.depth + 1).build)
+        called = self.root.get_submodule(str(node.target))
+        if isinstance(called, fx.GraphModule):
+            self._holds(node, called.graph.output_node().args[0])
+        return node
 
     def module(self, make: Callable[[], nn.Module]) -> fx.Node:
         """A call of a new module, or of one that was called before."""
@@ -211,14 +241,23 @@ class Builder:
         if path not in self.root._modules:
             self.root.add_module(path, make())
         count = 2 if isinstance(self.root.get_submodule(path), fx.GraphModule) else 1
-        args = tuple(self.value() for _ in range(count))
+        argument = self.any_value() | st.recursive(self.any_value(), containers, max_leaves=3)
+        args = tuple(self.draw(argument) if count == 2 else self.value() for _ in range(count))
         return self.graph.create_node("call_module", path, args, name=self.name())
 
 
 STEPS = (
     *(Builder.unary, Builder.binary, Builder.operator, Builder.item, Builder.written, Builder.literals),
-    *(Builder.method, Builder.state, Builder.leaf, Builder.nested),
+    *(Builder.method, Builder.state, Builder.leaf, Builder.part, Builder.grown),
+    *(Builder.nested, Builder.nested, Builder.nested),
 )
+
+
+def parts_of(value: Any) -> dict[Any, Any]:
+    """What a container holds, by the key with which an item is taken; nothing where it is none."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return dict(enumerate(value)) if isinstance(value, list | tuple) else {}
 
 
 @st.composite

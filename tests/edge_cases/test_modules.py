@@ -1,6 +1,8 @@
 """Submodules and weights: sharing, strides, hooks, state, nesting."""
 
+import operator
 import weakref
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -209,6 +211,45 @@ def test_nested_graph_called_with_keywords_and_defaults(assert_exact):
     calls = [((x,), {}), ((x, 3.0), {}), ((x,), {"z": x}), ((), {"x": x, "y": x})]
     graph.output([graph.call_module("inner", args, kwargs) for args, kwargs in calls])
     assert_exact(fx.GraphModule({"inner": inner}, graph), torch.ones(2))
+
+
+NESTED_RESULTS = {
+    "dict in a tuple": lambda a: ({"k": a},),
+    "list": lambda a: [a],
+    "lists in tuples": lambda a: (([a], a), [a]),
+    "dict that keeps its order": lambda a: (OrderedDict(k=a), a),
+    "slice beside a list": lambda a: (slice(None, 2), [a, a]),
+    "nothing in a list": lambda a: ([], {}, ()),
+    "a weight": lambda a: ([a.graph.get_attr("weight")], a),
+}
+
+
+def graph_that_calls(result, used):
+    """A graph that calls a nested one, whose result it uses as ``used`` says."""
+    inner, owner = fx.Graph(), nn.Module()
+    owner.register_buffer("weight", torch.full((2,), 3.0))
+    inner.output(result(inner.placeholder("a")))
+    root, graph = nn.Module(), fx.Graph()
+    root.nested = fx.GraphModule(owner, inner)
+    x = graph.placeholder("x")
+    graph.output(used(graph, x, graph.call_module("nested", (x,))))
+    return fx.GraphModule(root, graph)
+
+
+USES = {
+    "unused": lambda graph, x, made: x,
+    "called again": lambda graph, x, made: (x, graph.call_module("nested", (x,))),
+    "a part": lambda graph, x, made: graph.call_function(operator.getitem, (made, 0)),
+    "a part that is unused": lambda graph, x, made: (graph.call_function(operator.getitem, (made, 0)), x)[1],
+    "twice": lambda graph, x, made: (made, [made, x]),
+    "passed on": lambda graph, x, made: (graph.call_module("nested", ((made, [x]),)), made)[1],
+}
+
+
+@pytest.mark.parametrize("result", NESTED_RESULTS.values(), ids=NESTED_RESULTS)
+@pytest.mark.parametrize("used", USES.values(), ids=USES)
+def test_containers_that_a_nested_graph_returns(assert_exact, result, used):
+    assert_exact(graph_that_calls(result, used), torch.ones(2))
 
 
 def test_nested_graph_called_with_too_many_arguments_is_refused_with_its_node():
