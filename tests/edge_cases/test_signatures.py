@@ -1,5 +1,7 @@
 """Signatures and results: what a caller may pass, and what comes back."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import fx, nn
@@ -162,3 +164,44 @@ def test_a_nested_graph_that_stays_a_function_takes_keywords(names):
 
 def pair(first, second):
     return first, second
+
+
+class OfThree(nn.Module):
+    def forward(self, x, pair, y):
+        return torch.utils._pytree.tree_map(lambda leaf: leaf if leaf is None else leaf * 2, pair), x + y
+
+
+ONE, TWO = torch.ones(2), torch.full((2,), 2.0)
+CONCRETE = {
+    "dict of a list": ({"a": [fx.PH, fx.PH]}, {"a": [ONE, TWO]}),
+    "lists in a list": ([[fx.PH, fx.PH], fx.PH], [[ONE, TWO], ONE]),
+    "tuple": ((fx.PH, fx.PH), (ONE, TWO)),
+    "containers that are empty": ([(), {}, fx.PH], [(), {}, ONE]),
+    "nothing but an empty list": ([], []),
+    "a dict that keeps its order": (OrderedDict(b=fx.PH, a=fx.PH), OrderedDict(b=ONE, a=TWO)),
+    "None and a number beside an input": ((fx.PH, None, 2), (ONE, None, 2)),
+    "a key that is called self": ({"self": fx.PH}, {"self": ONE}),
+}
+
+
+@pytest.mark.parametrize(("structure", "value"), CONCRETE.values(), ids=CONCRETE)
+@pytest.mark.parametrize("door", ["pt", "pickle", "graph_pickler", "fx2py"])
+def test_module_traced_with_containers_for_an_argument(assert_exact, door, structure, value):
+    gm = fx.symbolic_trace(OfThree(), concrete_args={"pair": structure})
+    assert_exact(gm, ONE, value, TWO, through=[door])
+
+
+class KeywordOnly(nn.Module):
+    def forward(self, x, *, y):
+        return {"sum": x[0] + y["k"], "parts": [x[0], (y["k"],)]}
+
+
+def test_containers_for_several_arguments(assert_exact):
+    gm = fx.symbolic_trace(KeywordOnly(), concrete_args={"x": [fx.PH], "y": {"k": fx.PH}})
+    assert_exact(gm, [ONE], {"k": TWO}, through=["pt", "pickle", "graph_pickler", "fx2py"])
+
+
+@pytest.mark.parametrize("value", [None, 3, 2.5, True, "text"])
+def test_module_traced_for_one_value_of_an_argument(assert_exact, value):
+    gm = fx.symbolic_trace(OfThree(), concrete_args={"pair": value})
+    assert_exact(gm, ONE, value, TWO, through=["pt", "pickle", "graph_pickler", "fx2py"])

@@ -188,7 +188,10 @@ class _Reader:
                 dotted(call.func) == _FLATTEN
             ):
                 self.flattens = True
-                self._replace_parameters([_variable(name) for name in names])
+                flattened = [_variable(name) for name in names]
+                counts_self = _flattens_self(call)
+                self._replace_parameters(flattened[counts_self:])
+                self.parameters = (*[SELF][:counts_self], *self.parameters)
                 del body[0]
             case [ast.Assign(targets=[ast.Name(id="args_iter")], value=ast.Call())]:
                 self.boxed = True
@@ -340,6 +343,17 @@ def _parameters(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | Non
         yield parameter.arg, parameter.annotation, default
     if args.kwarg is not None:
         yield f"**{args.kwarg.arg}", args.kwarg.annotation, None
+
+
+def _flattens_self(call: ast.Call) -> bool:
+    """Whether the module itself is flattened with the inputs: its structure counts it, its graph has no node for it.
+
+    Source: ``symbolic_trace(module, concrete_args=...)`` with containers, torch/fx/graph.py ``_PyTreeCodeGen``.
+    """
+    match call.args[:1]:
+        case [ast.List(elts=[ast.Name(id=name), *_])]:
+            return name == SELF
+    return False
 
 
 def _boxed_names(body: list[ast.stmt]) -> Iterator[str]:
