@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
+import io
 import logging
 import os
 import pickle
@@ -47,6 +48,7 @@ from fx2py.program.ir import Program
 from fx2py.program.lower import Stage, lower, stages
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read.origin import sha256_of
+from fx2py.runtime_once import PLAIN_CLASSES
 from fx2py.trust import Policy
 
 _log = logging.getLogger(__name__)
@@ -200,6 +202,7 @@ class Artifact:
         """
         if self.program is not None:
             _refuse_live_constants(self.program)
+        _refuse_unreadable_weights(self.tensors)
         target = Path(folder)
         try:
             _check_replaceable(target)
@@ -372,6 +375,29 @@ def _refuse_live_constants(program: Program) -> None:
         for part in walk(constant.value)
         if isinstance(part, Live)
     ]
+    if findings:
+        raise UnsupportedGraphError(tuple(findings), "the code")
+
+
+def _refuse_unreadable_weights(tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise UnsupportedGraphError for weights that would be written and could not be read back.
+
+    A class that keeps its tensors in a form of its own is read where it is registered with torch.serialization.
+    """
+    findings: list[Finding] = []
+    for name, tensor in tensors.items():
+        if type(tensor) in PLAIN_CLASSES and tensor.layout is torch.strided:
+            continue
+        file = io.BytesIO()
+        try:
+            torch.save(tensor, file)
+            file.seek(0)
+            torch.load(file, weights_only=True)
+        except Exception as error:  # what a class of its own raises may be anything
+            reason = str(error).strip().partition("\n")[0]
+            findings.append(
+                Finding(name, f"is a {type(tensor).__qualname__}, which torch cannot save and read: {reason}")
+            )
     if findings:
         raise UnsupportedGraphError(tuple(findings), "the code")
 

@@ -19,6 +19,7 @@ from fx2py.emit.text import comment
 from fx2py.errors import ArtifactError
 from fx2py.graph.data import ModuleRecord, ValueMeta
 from fx2py.graph.listing import value_note
+from fx2py.graph.tensors import shape_of
 from fx2py.graph.values import EnumMember, Live, Name, OpName, Value, walk
 from fx2py.program.bound import modules_to_rebuild
 from fx2py.program.identical import identical_pieces
@@ -202,7 +203,7 @@ def _described(value: Value) -> str:
 
 
 def _tensor_entry(name: str, tensor: torch.Tensor) -> TensorEntry:
-    return TensorEntry(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+    return TensorEntry(name, str(tensor.dtype).removeprefix("torch."), shape_of(tensor))
 
 
 def _note(meta: ValueMeta) -> str | None:

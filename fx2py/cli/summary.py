@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from fx2py.graph.tensors import is_wrapper, shape_of
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -62,7 +64,7 @@ def _summary(path: str, value: Any) -> Summary:
     if not isinstance(value, torch.Tensor):
         return Summary(path, type(value).__name__, f"{value!r:.40}")
     dtype = str(value.dtype).removeprefix("torch.")
-    place = (path, "Tensor", None, dtype, tuple(value.shape), str(value.device))
+    place = (path, "Tensor", None, dtype, shape_of(value), str(value.device))
     numbers = _numbers(value)
     if numbers is None:
         return Summary(*place)
@@ -75,11 +77,13 @@ def _summary(path: str, value: Any) -> Summary:
 
 
 def _numbers(value: torch.Tensor) -> torch.Tensor | None:
-    """The values as float64 on the CPU; None for complex, quantized and other tensors that have no order."""
+    """The values as float64 on the CPU; None for complex, quantized and other tensors that have no order or keep their numbers elsewhere."""
     if (
         value.is_complex()
         or value.is_quantized
         or value.layout != torch.strided
+        or value.is_nested
+        or is_wrapper(value)
         or value.device.type == "meta"
     ):
         return None

@@ -13,6 +13,7 @@ from fx2py.compare.report import EquivalenceReport
 from fx2py.compare.tensors import compare_values
 from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData
+from fx2py.graph.tensors import shape_of
 from fx2py.replay.interpreter import Reference
 from fx2py.trust import Policy
 
@@ -64,10 +65,10 @@ def _require_same_weights(graph: Mapping[str, torch.Tensor], code: Mapping[str, 
     """Raise ReplayError when a weight of the code is not that of the graph: both sides run from the graph's."""
     for name, tensor in code.items():
         own = graph.get(name, tensor)
-        if (own.dtype, own.shape, own.layout) != (tensor.dtype, tensor.shape, tensor.layout):
+        if (own.dtype, shape_of(own), own.layout) != (tensor.dtype, shape_of(tensor), tensor.layout):
             raise ReplayError(
-                f"the code was generated from another graph: its {name} is {tensor.dtype} {list(tensor.shape)}, and the "
-                f"graph's is {own.dtype} {list(own.shape)}.",
+                f"the code was generated from another graph: its {name} is {tensor.dtype} {list(shape_of(tensor))}, and the "
+                f"graph's is {own.dtype} {list(shape_of(own))}.",
                 "Generate the code of this graph.",
             )
         differing = 0 if own is tensor else compare_values(own, tensor)[0]

@@ -5,35 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from fx2py.errors import ReplayError
+from fx2py.graph.tensors import inner_tensors, is_wrapper, shape_of, sparse_parts
+from fx2py.graph.values import PLAIN
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_COMPRESSED = {
-    torch.sparse_csr: ("crow_indices", "col_indices"),
-    torch.sparse_bsr: ("crow_indices", "col_indices"),
-    torch.sparse_csc: ("ccol_indices", "row_indices"),
-    torch.sparse_bsc: ("ccol_indices", "row_indices"),
-}
+_SPARSE = frozenset(
+    {torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc}
+)
 
 
 def describe(tensor: torch.Tensor) -> str:
     """Dtype, shape and device: ``float32[2, 3] cpu``."""
     dtype = str(tensor.dtype).removeprefix("torch.")
-    return f"{dtype}{list(tensor.shape)} {tensor.device}"
+    return f"{dtype}{list(shape_of(tensor))} {tensor.device}"
 
 
 def differences(expected: torch.Tensor, actual: torch.Tensor) -> tuple[str, ...]:
     """The names of the aspects, other than values, in which two tensors differ."""
     found = [
         aspect
-        for aspect in ("dtype", "shape", "device", "layout", "requires_grad", "is_quantized", "is_nested")
+        for aspect in ("dtype", "device", "layout", "requires_grad", "is_quantized", "is_nested")
         if getattr(expected, aspect) != getattr(actual, aspect)
     ]
+    if expected.is_nested == actual.is_nested and shape_of(expected) != shape_of(actual):
+        found.append("shape")
     if type(expected) is not type(actual):
         found.insert(0, "type")
     if not found and _has_strides(expected):
         found += [] if expected.stride() == actual.stride() else ["stride"]
         found += [] if expected.is_conj() == actual.is_conj() else ["conjugation"]
         found += [] if expected.is_neg() == actual.is_neg() else ["negation"]
+    if not found and is_wrapper(expected) and _context(expected) != _context(actual):
+        found.append("context")
     if not found and expected.is_quantized and _quantizer(expected) != _quantizer(actual):
         found.append("quantizer")
     return tuple(found)
@@ -46,9 +52,10 @@ def compare_values(expected: torch.Tensor, actual: torch.Tensor) -> tuple[int, f
     every element counts as different.
     """
     count, largest = 0, None
-    for one, other in zip(_parts(expected), _parts(actual), strict=True):
-        if one.shape != other.shape:
-            return max(one.numel(), other.numel(), 1), None
+    parts, others = list(_parts(expected)), list(_parts(actual))
+    if [(part.dtype, part.shape) for part in parts] != [(part.dtype, part.shape) for part in others]:
+        return max(*[part.numel() for part in (*parts, *others)], 1), None
+    for one, other in zip(parts, others, strict=True):
         differ = ~same_bits(one, other)
         here = int(differ.sum())
         if here:
@@ -78,6 +85,9 @@ def _distance(expected: torch.Tensor, actual: torch.Tensor, where: torch.Tensor)
 
 def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     """The dense tensors that together hold the values."""
+    if is_wrapper(tensor):
+        yield from _parts_of_wrapper(tensor)
+        return
     tensor = tensor.detach()
     if tensor.device.type == "meta":
         return
@@ -86,16 +96,30 @@ def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
             yield from _parts(part)
     elif tensor.is_quantized:
         yield tensor.int_repr()
-    elif tensor.layout == torch.sparse_coo:
-        yield tensor._indices()
-        yield tensor._values()
-    elif tensor.layout in _COMPRESSED:
-        yield from (getattr(tensor, name)() for name in _COMPRESSED[tensor.layout])
-        yield tensor.values()
+    elif tensor.layout in _SPARSE:
+        yield from sparse_parts(tensor)
     elif tensor.layout != torch.strided:
         yield tensor.to_dense()
     else:
         yield tensor.resolve_conj().resolve_neg()
+
+
+def _parts_of_wrapper(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    inner = inner_tensors(tensor)
+    if not inner:
+        raise ReplayError(
+            f"the values of a {type(tensor).__qualname__} cannot be compared: it keeps no tensors as its attributes.",
+            "Its class must implement __tensor_flatten__.",
+        )
+    for part in inner.values():
+        yield from _parts(part)
+
+
+def _context(tensor: torch.Tensor) -> object:
+    """What a wrapper holds beside tensors: what its class says of it, else its attributes that are plain data."""
+    if is_traceable_wrapper_subclass(tensor):
+        return tensor.__tensor_flatten__()
+    return {name: value for name, value in vars(tensor).items() if type(value) in PLAIN}
 
 
 def _has_strides(tensor: torch.Tensor) -> bool:

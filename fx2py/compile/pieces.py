@@ -50,7 +50,12 @@ def compile_pieces(
     if not code.pieces:
         raise SplitError("the graph has no pieces to compile.", "Say where to cut it with split_at=[OP].")
     calls = code.recorded_calls(arguments)
-    compiling = _Compiling(code, _device((arguments, tensors)), storages(calls.written))
+    device = _device((arguments, tensors))
+    try:
+        compiling = _Compiling(code, device, storages(calls.written))
+    except NotCompiledError as reason:
+        notes = [f"every piece stays generated code: one writes to a tensor, and {reason}"]
+        return _completed(artifact, _Compiling(code, device, set(), notes=notes))
     for name in code.pieces:
         try:
             compiling.add(name, calls.of(name))

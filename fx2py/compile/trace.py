@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from fx2py.artifact.compiled import TensorSpec
 from fx2py.artifact.compiled_calls import is_ordinary, ordinary_state
-from fx2py.graph.tensors import storage_of
+from fx2py.graph.tensors import storages_of
 
 Piece = Callable[..., Any]
 Rebind = Callable[[Mapping[str, torch.Tensor]], Piece]
@@ -141,8 +141,11 @@ _WRITES_STATISTICS = frozenset(
 
 
 def storages(values: Iterable[Any]) -> set[int]:
-    """The storages of the tensors among some values."""
-    return {storage_of(value) for value in values if isinstance(value, torch.Tensor)}
+    """The storages of the tensors among some values; NotCompiledError where one lies elsewhere than in storages."""
+    found = [storages_of(value) for value in values if isinstance(value, torch.Tensor)]
+    if None in found:
+        raise NotCompiledError("it takes or returns a tensor of which is not known where it lies")
+    return set().union(*filter(None, found))
 
 
 def _pruned(

@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from fx2py.errors import ReplayError
+
+_COMPRESSED = {
+    torch.sparse_csr: ("crow_indices", "col_indices"),
+    torch.sparse_bsr: ("crow_indices", "col_indices"),
+    torch.sparse_csc: ("ccol_indices", "row_indices"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices"),
+}
 
 
 class TensorCopies:
@@ -25,7 +36,7 @@ class TensorCopies:
         would end the process.
         """
         if id(tensor) not in self._copies:
-            copied = self._copy(tensor.detach())
+            copied = self._copied_wrapper(tensor) if is_wrapper(tensor) else self._copy(tensor.detach())
             wants_grad = tensor.requires_grad and _has_autograd(copied.device)
             if isinstance(tensor, torch.nn.Parameter):
                 copied = torch.nn.Parameter(copied, wants_grad)
@@ -46,11 +57,30 @@ class TensorCopies:
             return self._copy(tensor.conj()).conj()
         if tensor.is_neg():
             return torch._neg_view(self._copy(torch._neg_view(tensor)))
+        if tensor.is_mkldnn and self._device in (None, tensor.device):
+            return tensor.clone()
         if not has_plain_storage(tensor):
             return tensor.to(self._device or tensor.device, copy=True)
         flat = self._flat(tensor.untyped_storage())
         whole = flat[: flat.numel() // tensor.element_size() * tensor.element_size()].view(tensor.dtype)
         return whole.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset()).detach()
+
+    def _copied_wrapper(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy of a wrapper over copies of its parts where its class says how, else the copy that its class makes."""
+        stays = self._device in (None, tensor.device)
+        if stays and is_traceable_wrapper_subclass(tensor):
+            _, context = tensor.__tensor_flatten__()
+            parts = {name: self(part) for name, part in inner_tensors(tensor).items()}
+            rebuild: Any = type(tensor).__tensor_unflatten__
+            return rebuild(parts, context, tensor.size(), tensor.stride())
+        try:
+            plain = tensor.detach()
+            return plain.clone() if stays else plain.to(self._device, copy=True)
+        except (NotImplementedError, TypeError) as error:
+            raise ReplayError(
+                f"a tensor of the class {type(tensor).__qualname__} cannot be copied: {error}.",
+                "Its class must implement __tensor_flatten__ and __tensor_unflatten__, or clone.",
+            ) from None
 
     def _flat(self, storage: torch.UntypedStorage) -> torch.Tensor:
         """The bytes of the copied storage; a tensor, since a fake tensor has no storage to share."""
@@ -64,6 +94,61 @@ class TensorCopies:
 def storage_of(tensor: torch.Tensor) -> int:
     """What identifies the storage of a tensor as long as it lives: two tensors share it where this is equal."""
     return int(tensor.untyped_storage()._cdata)
+
+
+def storages_of(tensor: torch.Tensor) -> frozenset[int] | None:
+    """What identifies each storage that a tensor lies in, itself or by its parts; None where that is not known."""
+    parts = (*sparse_parts(tensor), *inner_tensors(tensor).values())
+    if parts:
+        found = [storages_of(part) for part in parts]
+        return None if None in found else frozenset().union(*filter(None, found))
+    if is_wrapper(tensor) or torch._is_functional_tensor(tensor):
+        return None
+    try:
+        return frozenset((storage_of(tensor),))
+    except NotImplementedError:  # opaque tensors (mkldnn), and what a transform of torch.func wraps
+        return None
+
+
+def is_wrapper(tensor: torch.Tensor) -> bool:
+    """Whether what operators do to a tensor is up to its class, which may keep the numbers wherever it likes.
+
+    Nested tensors and fake ones, which torch itself makes, are handled as the tensors that they stand for.
+    """
+    handles_operators = type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
+    return handles_operators and not isinstance(tensor, FakeTensor) and not tensor.is_nested
+
+
+def inner_tensors(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The tensors that a wrapper is made of, by attribute; nothing for any other tensor."""
+    if not is_wrapper(tensor):
+        return {}
+    if not is_traceable_wrapper_subclass(tensor):
+        return {name: part for name, part in vars(tensor).items() if isinstance(part, torch.Tensor)}
+    names, _ = tensor.__tensor_flatten__()
+    return {name: getattr(tensor, name) for name in names}
+
+
+def sparse_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The dense tensors that hold the indices and values of a sparse one; nothing for any other tensor."""
+    if tensor.layout == torch.sparse_coo:
+        return tensor._indices(), tensor._values()
+    names = _COMPRESSED.get(tensor.layout)
+    return () if names is None else (*[getattr(tensor, name)() for name in names], tensor.values())
+
+
+def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The shape of a tensor; of a nested one, which has none, that of the smallest dense one with room for its parts."""
+    if not tensor.is_nested:
+        return tuple(tensor.shape)
+    shapes = [shape_of(part) for part in tensor.detach().unbind()]
+    return (len(shapes), *map(max, zip(*shapes, strict=True)))
+
+
+def bytes_of(tensor: torch.Tensor) -> int:
+    """The size of a tensor's numbers, those of its parts where it is made of some."""
+    parts = (*sparse_parts(tensor), *inner_tensors(tensor).values())
+    return sum(map(bytes_of, parts)) if parts else tensor.numel() * tensor.element_size()
 
 
 def _has_autograd(device: torch.device) -> bool:
@@ -87,7 +172,10 @@ def write_back(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.T
     """
     for name, tensor in tensors.items():
         value = values[name]
-        if has_plain_storage(tensor) and has_plain_storage(value):
+        parts = inner_tensors(tensor)
+        if parts:
+            write_back(parts, inner_tensors(value))
+        elif has_plain_storage(tensor) and has_plain_storage(value):
             bits, wanted = _bytes_of(tensor.untyped_storage()), _bytes_of(value.untyped_storage())
             if not torch.equal(bits, wanted):
                 bits.copy_(wanted)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from fx2py.graph.data import Graph, ModuleRecord, Node, TensorMeta
+from fx2py.graph.tensors import shape_of
 from fx2py.graph.values import Attribute, Ref, TensorValue, children
 from fx2py.program.ir import Submodule
 from fx2py.program.tables import exact_key
@@ -92,6 +93,7 @@ class _Key:
         return (kind, settings, inner) if inner else exact_key(value)
 
     def _tensor(self, tensor: torch.Tensor) -> Hashable:
-        strides = tuple(tensor.stride()) if tensor.layout == torch.strided else ()
-        meta = TensorMeta(tensor.dtype, tuple(tensor.shape), tensor.device, strides, tensor.requires_grad)
+        is_dense = tensor.layout == torch.strided and not tensor.is_nested
+        strides = tuple(tensor.stride()) if is_dense else ()
+        meta = TensorMeta(tensor.dtype, shape_of(tensor), tensor.device, strides, tensor.requires_grad)
         return (meta, self._number(tensor))

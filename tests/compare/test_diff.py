@@ -10,7 +10,8 @@ import torch
 
 import fx2py
 from fx2py.compare import EquivalenceReport, Side, diff_callables
-from fx2py.errors import ReplayError
+from fx2py.errors import ReplayError, UnsupportedGraphError
+from tests.graph.wrappers import Cloned, Flattened, Layer, Quantized, quantized
 
 
 def diff(reference: Callable[..., Any], candidate: Callable[..., Any], *args: Any) -> EquivalenceReport:
@@ -138,3 +139,49 @@ def test_code_with_the_weights_of_another_model_is_refused():
         ReplayError, match=r"other weights than the graph: 6 of 6 numbers of 0\.weight differ"
     ):
         fx2py.diff(one, fx2py.generate(other), (torch.ones(1, 2),))
+
+
+@pytest.mark.parametrize("cls", [Flattened, Cloned])
+def test_weight_of_a_class_of_its_own_is_compared_by_what_it_is_made_of(cls: type[Quantized]) -> None:
+    program = torch.export.export(Layer(quantized(cls)), (torch.ones(2, 4),))
+    artifact = fx2py.generate(program)
+    assert fx2py.diff(program, artifact).equal
+    other = torch.export.export(Layer(quantized(cls)), (torch.ones(2, 4),))
+    assert fx2py.diff(other, artifact).equal
+    other.state_dict["weight"].scale.add_(1)
+    with pytest.raises(ReplayError, match="3 of 12 numbers of weight differ"):
+        fx2py.diff(other, artifact)
+
+
+@pytest.mark.parametrize("cls", [Flattened, Cloned])
+def test_results_of_a_class_of_its_own_are_compared(cls: type[Quantized]) -> None:
+    def made(note: str, change: int) -> Callable[..., Any]:
+        return lambda x: cls(x.numbers + change, x.scale, note)
+
+    x = quantized(cls)
+    assert diff(made("", 0), made("", 0), x).equal
+    assert not diff(made("", 0), made("", 1), x).equal
+    (outcome,) = diff(made("", 0), made("other", 0), x).outputs
+    assert outcome.differences == ("context",)
+
+
+def test_changes_inside_a_wrapper_are_seen() -> None:
+    def change(x: Quantized) -> None:
+        x.scale.mul_(2)
+
+    assert diff(change, change, quantized(Flattened)).equal
+    assert not diff(change, lambda x: None, quantized(Flattened)).equal
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_tensors_are_compared(layout: torch.layout) -> None:
+    x = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)
+    assert diff(torch.clone, torch.clone, x).equal
+    assert not diff(torch.clone, lambda x: x * 2, x).equal
+
+
+def test_wrapper_that_cannot_be_written_is_refused_by_name(tmp_path) -> None:
+    artifact = fx2py.generate(torch.export.export(Layer(quantized(Flattened)), (torch.ones(2, 4),)))
+    with pytest.raises(UnsupportedGraphError, match="weight: is a Flattened"):
+        artifact.write(tmp_path / "out")
+    assert not (tmp_path / "out").exists()

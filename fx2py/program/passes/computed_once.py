@@ -19,7 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
+import torch
+
 from fx2py.graph.data import TensorMeta
+from fx2py.graph.tensors import bytes_of, storages_of
 from fx2py.graph.values import GETITEM, PLAIN, Ref
 from fx2py.operators.facts import facts_named, facts_of
 from fx2py.program.ir import (
@@ -128,7 +131,7 @@ class _Search:
 
     def over_budget(self, moved: frozenset[int]) -> set[str]:
         """The classes of the results, in order, that would take more memory than an eighth of the weights do."""
-        budget: float = max(_LEAST_BUDGET, sum([w.tensor.nbytes for w in self.program.weights]) // 8)
+        budget: float = max(_LEAST_BUDGET, sum([bytes_of(w.tensor) for w in self.program.weights]) // 8)
         for statement in _handed_over(self.entry, moved):
             budget -= _recorded_bytes(statement)
             if budget < 0:
@@ -139,7 +142,9 @@ class _Search:
 def _is_steady(load: Load, program: Program) -> bool:
     """Whether a slot holds a plain tensor or a device or number, which every call finds the same."""
     if load.slot.table == "weights":
-        return type(program.weights[load.slot.index].tensor) in PLAIN_CLASSES
+        tensor = program.weights[load.slot.index].tensor
+        is_dense = tensor.layout is torch.strided and not tensor.is_nested
+        return type(tensor) in PLAIN_CLASSES and is_dense and storages_of(tensor) is not None
     return load.slot.table == "consts" and type(program.consts[load.slot.index].value) in PLAIN
 
 

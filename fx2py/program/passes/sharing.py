@@ -3,12 +3,12 @@
 What operators do with memory is a fact of the table of operators. A "fresh" result shares memory with no operand; a
 "view" may be or share any of them; a "write" changes the first one's values and returns it. A call of an operator of
 which nothing is known may return and write to any operand. Weights share memory where they lie in one storage;
-devices and numbers have none.
+all do where it is not known of one where it lies. Devices and numbers have none.
 """
 
 from __future__ import annotations
 
-from fx2py.graph.tensors import storage_of
+from fx2py.graph.tensors import storages_of
 from fx2py.graph.values import GETITEM, PLAIN, OpName, Ref
 from fx2py.operators.facts import Memory, facts_of
 from fx2py.operators.schema import schema_of
@@ -43,6 +43,10 @@ def memory_of(statement: Assign) -> Memory | None:
     return known or ("view" if statement.call.callee in _READING else None)
 
 
+ANYWHERE = 0
+"""Stands for the storage of every weight where one of them may lie in that of any other."""
+
+
 class Sharing:
     """The classes of variables that may share memory: each is known by one of its names."""
 
@@ -50,6 +54,7 @@ class Sharing:
         self._parents: dict[str, str] = {}
         self._written: list[str] = []
         self._storages: dict[int, str] = {}
+        self._lie_apart = all(storages_of(weight.tensor) is not None for weight in program.weights)
         self._plain: set[str] = set()
         for statement in function.body:
             self._learn(statement, program)
@@ -79,8 +84,9 @@ class Sharing:
 
     def _learn_load(self, load: Load, program: Program) -> None:
         if load.slot.table == "weights":
-            storage = storage_of(program.weights[load.slot.index].tensor)
-            self._join(load.target, [self._storages.setdefault(storage, load.target)])
+            tensor = program.weights[load.slot.index].tensor
+            storages = (storages_of(tensor) if self._lie_apart else None) or (ANYWHERE,)
+            self._join(load.target, [self._storages.setdefault(each, load.target) for each in storages])
         elif load.slot.table == "consts" and type(program.consts[load.slot.index].value) in PLAIN:
             self._plain.add(load.target)
 

@@ -169,7 +169,7 @@ def meta_of(node: fx.Node) -> NodeMeta:
 def recorded(result: Any) -> ValueMeta:
     """The shape, dtype and expressions that a recorded result shows; None where it is neither tensor nor number."""
     if isinstance(result, torch.Tensor):
-        return _tensor_meta(result)
+        return _tensor_meta(result) if result.layout is not torch.strided or not result.is_nested else None
     if isinstance(result, fx.passes.shape_prop.TensorMetadata):
         return TensorMeta(
             result.dtype, _sizes(result.shape), None, _sizes(result.stride), result.requires_grad

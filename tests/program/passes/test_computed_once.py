@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import fx2py
 from fx2py.program.ir import COMPUTE_ONCE
+from tests.graph.wrappers import Cloned, Flattened, Layer, Quantized, quantized
 
 OPTIMIZED = fx2py.GenerateOptions(optimize=True)
 X = torch.arange(8.0).view(2, 4)
@@ -311,3 +312,46 @@ def test_results_are_not_kept_where_a_weight_changes_meanwhile(monkeypatch: pyte
         execute(X)
         monkeypatch.undo()
         assert torch.equal(execute(X), module(X))
+
+
+LAYOUTS = {
+    "coo": torch.Tensor.to_sparse,
+    "csr": torch.Tensor.to_sparse_csr,
+    "csc": torch.Tensor.to_sparse_csc,
+    "bsr": lambda dense: dense.to_sparse_bsr((2, 2)),
+    "bsc": lambda dense: dense.to_sparse_bsc((2, 2)),
+    "mkldnn": torch.Tensor.to_mkldnn,
+}
+
+
+class Sparse(Positions):
+    """Positions beside a weight that has no storage, which it reads in a way that depends on no input."""
+
+    def __init__(self, layout: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__(lambda module, positions, x: (x @ module.adjacency.to_dense(), positions + 1))
+        self.register_buffer("adjacency", layout(torch.eye(4)))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_what_reads_a_weight_without_a_storage_stays(layout: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    artifact = generated(Sparse(layout))
+    execute = artifact.bind()
+    first, second = execute(X), execute(X)
+    assert torch.equal(first[0], X)
+    assert torch.equal(first[0], second[0])
+    assert "to_dense" not in moved(artifact)
+
+
+def test_sparse_inputs_of_optimized_code() -> None:
+    class Product(torch.nn.Module):
+        def forward(self, adjacency: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            return torch.sparse.mm(adjacency, x).relu().to(torch.float32)
+
+    artifact = generated(Product(), torch.eye(2).to_sparse(), X)
+    assert torch.equal(artifact.bind()(torch.eye(2).to_sparse(), X), X)
+
+
+@pytest.mark.parametrize("cls", [Flattened, Cloned])
+def test_weight_of_a_class_of_its_own(cls: type[Quantized]) -> None:
+    artifact = generated(Layer(quantized(cls)))
+    assert artifact.bind()(X).shape == (2, 3)
