@@ -171,7 +171,7 @@ class Artifact:
             try:
                 return namespace["bind"](tensors, self.device, submods)  # type: ignore[no-any-return]
             except RuntimeError as error:
-                hint = binding_hint(self.manifest, submods, gate)
+                hint = binding_hint(self.manifest, submods, gate, str(error))
                 raise ReplayError(f"{self._place()}: {error}", hint) from None
 
         return bind_to

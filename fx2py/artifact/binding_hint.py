@@ -11,6 +11,8 @@ from fx2py.graph.values import Name
 from fx2py.trust import Policy
 
 _MAIN = "__main__."
+NOT_BUILT = "is a {}, which is not installed or not admitted"
+"""What ``build`` of the runtime says of a module whose class it does not get."""
 
 
 def unadmitted_classes(manifest: Manifest, policy: Policy) -> tuple[str, ...]:
@@ -19,15 +21,19 @@ def unadmitted_classes(manifest: Manifest, policy: Policy) -> tuple[str, ...]:
     return tuple([cls for cls in called if not _admits(policy, cls)])
 
 
-def binding_hint(manifest: Manifest, names: Iterable[str], policy: Policy) -> str:
-    """What to do about surplus ``names`` that are a part of the code, and about classes that are not admitted."""
+def binding_hint(manifest: Manifest, names: Iterable[str], policy: Policy, fault: str) -> str:
+    """What to do about surplus ``names`` that are a part of the code, about modules that no class can build, and about
+    classes that are not admitted, where ``fault`` names them.
+    """
     inlined = {entry.name for entry in manifest.submodules if entry.mode == "inlined"}
     steps = [
         f"{name} is a part of the code: generate with keep_submodules=True to bind it."
         for name in names
         if name in inlined
     ]
-    classes = unadmitted_classes(manifest, policy)
+    classes = [cls for cls in unadmitted_classes(manifest, policy) if NOT_BUILT.format(cls) in fault]
+    if not classes and not steps:
+        return "Pass a callable for each (submods), or save the graph without them."
     importable = [cls for cls in classes if not cls.startswith(_MAIN)]
     if importable:
         options = ", ".join(admitting("classes", cls) for cls in importable)

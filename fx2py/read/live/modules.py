@@ -14,6 +14,7 @@ from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, 
 from fx2py.graph.names import callable_name
 from fx2py.graph.values import Name, Value
 from fx2py.read.convention import boxed_convention, pytree_convention
+from fx2py.read.live.guards import GUARDS_CLASS, graph_of_guards
 from fx2py.read.live.values import meta_of, target_of, value_of
 from fx2py.read.module_state import CALL_HOOKS, GRAPH_MODULE, MODULE_STATE, ROOT_HOOKS
 from fx2py.read.pytree import tree_of_spec
@@ -65,12 +66,16 @@ class _Modules:
         return self._records[key]
 
     def _new(self, module: torch.nn.Module) -> ModuleRecord:
+        cls = _class_name(module)
+        guards = graph_of_guards(module.__dict__.get("forward")) if cls == GUARDS_CLASS else None
+        if guards is not None:
+            return ModuleRecord(GRAPH_MODULE, guards, module.training)
         graph = module.graph if isinstance(module, fx.GraphModule) else None
         children = {
             name: None if child is None else self.record(child) for name, child in module._modules.items()
         }
         return ModuleRecord(
-            cls=_class_name(module),
+            cls=cls,
             graph=None if graph is None else graph_of(graph),
             training=module.training,
             parameters=dict(module._parameters),
