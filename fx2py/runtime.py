@@ -108,9 +108,20 @@ def build(
 
 
 def loaded_class(path: str) -> Any:
-    """The class at a dotted path when its module is loaded, else None."""
+    """The class at a dotted path, or registered as a container under that name, when its module is loaded; else None."""
+    registered = pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE.get(path)
+    if registered is not None:
+        return registered
     module, _, name = path.rpartition(".")
-    return getattr(sys.modules.get(module), name, None)
+    names = [name]
+    while module and module not in sys.modules:
+        module, _, name = module.rpartition(".")
+        names.append(name)
+    found: Any = sys.modules.get(module)
+    for name in reversed(names):
+        is_home = isinstance(found, (types.ModuleType, type))
+        found = vars(found).get(name) if is_home else None
+    return found
 
 
 class Body(torch.nn.Module):
@@ -159,6 +170,18 @@ def container(path: str, fields: tuple[str, ...]) -> Callable[..., Any]:
     return lambda *items, **named: plain(*items, *named.values())
 
 
+BUILTIN_CONTAINERS = frozenset(
+    {
+        tuple,
+        list,
+        dict,
+        collections.OrderedDict,
+        collections.defaultdict,
+        collections.deque,
+    }
+)
+
+
 def field_names(context: Any, count: int) -> tuple[str, ...]:
     """Field names where a container class recorded them, as ``[names]`` or ``[names, more]``; else ordinals."""
     for names in (
@@ -175,16 +198,25 @@ def field_names(context: Any, count: int) -> tuple[str, ...]:
 
 
 def fields_of(value: Any, fields: tuple[str, ...]) -> list[Any]:
-    """The fields of a record that a caller passes, in order."""
-    if type(value) in pytree.SUPPORTED_NODES and type(value) is not dict:
-        return list(pytree.SUPPORTED_NODES[type(value)].flatten_fn(value)[0])
-    if isinstance(value, Mapping):
-        return [value[name] for name in fields]
-    declared = getattr(type(value), "__dataclass_fields__", ())
-    own = getattr(type(value), "_fields", declared)
-    if not set(fields) <= set(own):
-        raise AttributeError(f"a {type(value).__name__} has not the fields {fields}")
-    return [getattr(value, name) for name in fields]
+    """The fields of a record that a caller passes, in order; any other field that it has must be None."""
+    kind = type(value)
+    if kind in pytree.SUPPORTED_NODES and kind not in BUILTIN_CONTAINERS:
+        held, context = pytree.SUPPORTED_NODES[kind].flatten_fn(value)
+        if field_names(context, len(held)) == fields:
+            return list(held)
+    elif isinstance(value, Mapping):
+        if value.keys() == set(fields):
+            return [value[name] for name in fields]
+    else:
+        own = getattr(kind, "_fields", getattr(kind, "__dataclass_fields__", ()))
+        others = [name for name in own if name not in fields]
+        if set(fields) <= set(own) and all(
+            getattr(value, name) is None for name in others
+        ):
+            return [getattr(value, name) for name in fields]
+    raise AttributeError(
+        f"a {kind.__name__} has not the fields {fields}, or others too"
+    )
 
 
 def retarget(device: Any, recorded: str | None) -> Any:

@@ -42,7 +42,7 @@ class Integer(str):
 class Fields:
     """Demands a container of the class at ``path``, and by name what it holds.
 
-    ``detail`` is the length limit of a deque, the path of the factory of a defaultdict.
+    ``detail`` is the length limit of a deque, the path of the factory of a defaultdict, "namedtuple" for one.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ def contents_of(demand: Any, value: Any) -> Iterable[Any] | None:
 
 
 def record_contents(demand: Fields, value: Any) -> Iterable[Any] | None:
-    """What a record holds; a class that is not loaded may be replaced by anything with its fields."""
+    """What a record holds; a class that is not loaded may be replaced by anything with its fields, by name."""
     cls, names = loaded_class(demand.path), list(demand.fields)
     if cls is collections.deque:
         fits = type(value) is cls and (len(value), value.maxlen) == (
@@ -179,6 +179,11 @@ def record_contents(demand: Fields, value: Any) -> Iterable[Any] | None:
         return None
     if is_tuple:
         return list(value)
+    if demand.detail == "namedtuple":
+        fits = isinstance(value, tuple) and getattr(value, "_fields", None) == tuple(
+            names
+        )
+        return list(value) if fits else None
     if cls in pytree.SUPPORTED_NODES:
         held, context = pytree.SUPPORTED_NODES[cls].flatten_fn(value)
         return (

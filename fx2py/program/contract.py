@@ -14,7 +14,7 @@ from fx2py.program.ir import FIELDS, InputTable
 from fx2py.runtime_checks import Fields, Integer, Shape, container_opener
 from fx2py.runtime_sizes import SizeExpression, expression_tree, guard_condition
 
-_CONSTANTS = (type(None), bool, int, float, complex, str)
+_CONSTANTS = (bool, int, float, complex, str)
 _LOWEST_CHECKED = 3
 """torch exports with sizes of at least 2 and lets 0 and 1 pass when it runs."""
 
@@ -86,7 +86,8 @@ def _demand(tree: Tree, checks: Iterator[InputCheck], notes: list[str]) -> Any:
         return Dict(named, Name("collections", "OrderedDict"))
     if tree.kind == "defaultdict":
         return _fields("collections.defaultdict", named, None if tree.cls is None else tree.cls.path)
-    return _fields("" if tree.cls is None else tree.cls.path, named, None)
+    detail = tree.kind if tree.kind == "namedtuple" else None
+    return _fields("" if tree.cls is None else tree.cls.path, named, detail)
 
 
 def _fields(path: str, named: tuple[tuple[Any, Any], ...], detail: Any) -> Record:
@@ -99,8 +100,8 @@ def _leaf(check: InputCheck, notes: list[str]) -> Any:
     if check.symbol is not None:
         expression = _size(check, check.symbol, notes)
         return Integer(expression) if type(expression) is str else ...
-    if not check.constant or type(check.value) not in _CONSTANTS:
-        return ...
+    if not check.constant or check.value is None or type(check.value) not in _CONSTANTS:
+        return ...  # what was None when the model was exported is not looked at, as ``ep.module()`` does not
     is_nan = type(check.value) is float and math.isnan(check.value)
     return math.nan if is_nan else check.value
 

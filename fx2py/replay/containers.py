@@ -24,13 +24,12 @@ def make_record(cls: Name, fields: Mapping[str, Any]) -> Any:
 def bind_parameters(
     convention: CallingConvention, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A call's arguments by parameter, in the order of the convention; ReplayError when they do not fit."""
-    positional = [name for name, _ in convention.args]
-    known = dict.fromkeys([*positional, *(name for name, _ in convention.kwargs)])
-    given = dict(zip(positional, args, strict=False))
+    """A call's arguments by parameter, by place or by name as generated code takes them; ReplayError for a misfit."""
+    known = dict.fromkeys([name for name, _ in (*convention.args, *convention.kwargs)])
+    given = dict(zip(known, args, strict=False))
     surplus = [name for name in kwargs if name not in known or name in given]
     missing = [name for name in known if name not in given and name not in kwargs]
-    if len(args) > len(positional) or surplus or missing:
+    if len(args) > len(known) or surplus or missing:
         raise ReplayError(
             f"the arguments do not fit the graph's parameters {', '.join(known) or '(none)'}: "
             f"{len(args)} positional, keywords {', '.join(kwargs) or 'none'}.",
@@ -78,7 +77,7 @@ def _parts(tree: Tree, value: Any, path: str, constant: Constant) -> list[Any]:
             if set(keys) != set(value):
                 raise _misfit(tree, path)
             return [value[key] for key in keys]
-        if tree.kind in ("namedtuple", "record"):
+        if tree.kind == "record":
             return fields_of(value, tuple(str(key) for key in tree.keys))
     except (AttributeError, KeyError) as error:
         raise _misfit(tree, path) from error
@@ -129,5 +128,6 @@ _CLASSES: dict[str, type | tuple[type, ...]] = {
     "ordereddict": dict,
     "defaultdict": dict,
     "deque": collections.deque,
+    "namedtuple": tuple,
 }
 _DICTS = frozenset({"dict", "ordereddict", "defaultdict"})
