@@ -11,14 +11,15 @@ import functools
 import math
 import operator
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from fx2py.graph.values import Name, OpName
 
+_AnyName = TypeVar("_AnyName", Name, OpName)
 _HOMES: tuple[tuple[str, Any], ...] = (
     ("torch", torch),
     ("torch.nn.functional", torch.nn.functional),
@@ -48,6 +49,18 @@ _ALIASES: tuple[tuple[str, Any], ...] = (
 
 _NATIVE = "torch._C"
 _OPS = ("torch.ops.", "torch._ops.")
+_DIALECTS = ("executorch.exir.dialects.edge._ops", "executorch.exir.dialects.backend._ops")
+"""Where ExecuTorch says that its operators live: objects that call the operator of ``torch.ops`` that they describe.
+
+Source: ``EdgeOpOverload`` and ``EdgeOpOverloadPacket``, ``_OpNamespace`` of executorch/exir/dialects/_ops.py. No module of
+that name exists.
+"""
+_DIALECT_OPERATORS = {
+    "EdgeOpOverload": "_op",
+    "BackendOpOverload": "_op",
+    "EdgeOpOverloadPacket": "_parent_overload_packet",
+}
+"""By their class, the attribute in which these objects hold what they call."""
 _OVERLOAD_PARTS = 3
 
 
@@ -58,6 +71,8 @@ def callable_name(obj: Any) -> Name | OpName | None:
     """
     if isinstance(obj, torch._ops.OperatorBase | torch._ops.OpOverloadPacket):
         return _operator_name(obj)
+    if type(obj).__module__ in _DIALECTS and type(obj).__name__ in _DIALECT_OPERATORS:
+        return _operator_name(vars(obj).get(_DIALECT_OPERATORS[type(obj).__name__]))
     canonical = _canonical_names().get(id(obj))
     if canonical is not None:
         return canonical
@@ -83,7 +98,7 @@ def dotted_name(path: str) -> Name | OpName:
     for prefix in _OPS:
         if path.startswith(prefix):
             return _operator_text(path, path[len(prefix) :].split("."))
-    canonical = _canonical_texts().get(path)
+    canonical = _canonical_texts().get(path) or _dialect_operator(path)
     if canonical is not None:
         return canonical
     if "." not in path:
@@ -91,16 +106,40 @@ def dotted_name(path: str) -> Name | OpName:
     return Name(*_split(path))
 
 
+def underscored_names(text: str) -> dict[str, Name | OpName]:
+    """The canonical names that a text may use by their paths with underscores for dots, as FX calls what it imports."""
+    known: dict[str, Name | OpName] = dict(_underscored_names())
+    for dialect in _DIALECTS:
+        if dialect.replace(".", "_") in text:
+            operators = [found.replace("::", ".") for found in torch._C._dispatch_get_all_op_names()]
+            overloads = [f"{path}.default" if path.count(".") == 1 else path for path in operators]
+            known |= _underscored((f"{dialect}.{path}", OpName(*path.split("."))) for path in overloads)
+    return known
+
+
 @functools.cache
-def underscored_names() -> dict[str, Name]:
-    """The canonical names by their paths with underscores for dots, as FX calls what it imports; ambiguous ones are left out."""
-    found: dict[str, Name] = {}
+def _underscored_names() -> dict[str, Name]:
+    return _underscored(_canonical_texts().items())
+
+
+def _underscored(paths: Iterable[tuple[str, _AnyName]]) -> dict[str, _AnyName]:
+    """What stands at each path, by the path with underscores for dots; ambiguous ones are left out."""
+    found: dict[str, _AnyName] = {}
     ambiguous: set[str] = set()
-    for path, name in _canonical_texts().items():
+    for path, name in paths:
         word = path.replace(".", "_")
         if found.setdefault(word, name) != name:
             ambiguous.add(word)
     return {word: name for word, name in found.items() if word not in ambiguous}
+
+
+def _dialect_operator(path: str) -> OpName | None:
+    """The operator that an object of ExecuTorch's dialects calls, by the path that the object says it has."""
+    for dialect in _DIALECTS:
+        if path.startswith(f"{dialect}."):
+            parts = path[len(dialect) + 1 :].split(".")
+            return OpName(*parts) if 2 <= len(parts) <= _OVERLOAD_PARTS and all(parts) else None
+    return None
 
 
 def _operator_text(path: str, parts: list[str]) -> Name | OpName:

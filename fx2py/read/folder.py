@@ -59,9 +59,11 @@ def read_folder(path: Path, *, model: str | None = None) -> GraphData:
 
 
 def _forward(code: Path, body: list[ast.stmt]) -> Forward:
-    known = {**underscored_names(), "device": Name("torch", "device")}
+    method = _method(body, "forward")
+    words = " ".join({node.id for node in ast.walk(method) if isinstance(node, ast.Name)})
+    known = {**underscored_names(words), "device": Name("torch", "device")}
     try:
-        forward = read_method(_method(body, "forward"), known)
+        forward = read_method(method, known)
     except UndefinedName as fault:
         raise UnknownFormatError(
             f"{code}: {fault}: to_folder does not write the import of a function outside torch.", _KEEPS_ALL

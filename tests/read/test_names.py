@@ -80,5 +80,5 @@ def test_an_import_gives_the_canonical_name():
 
 
 def test_names_with_underscores_for_dots_are_known_where_they_are_unambiguous():
-    assert underscored_names()["math_sqrt"] == Name("math", "sqrt")
-    assert underscored_names()["torch_Tensor_add"] == Name("torch", "Tensor.add")
+    assert underscored_names("")["math_sqrt"] == Name("math", "sqrt")
+    assert underscored_names("")["torch_Tensor_add"] == Name("torch", "Tensor.add")

@@ -75,7 +75,7 @@ class _Dump:
         text = printed.forward
         match parse_text(text):
             case [ast.FunctionDef() as function]:
-                forward = read_method(function, {**underscored_names(), **_NAMES}, PrintedMetas(text))
+                forward = read_method(function, {**underscored_names(text), **_NAMES}, PrintedMetas(text))
             case _:
                 raise ForwardFault(f"the class {printed.name} holds more than a graph")
         if forward.flattens or forward.unflattens:

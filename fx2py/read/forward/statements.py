@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from fx2py.graph.data import NO_META, Graph, Node, NodeMeta
 from fx2py.graph.names import imported_name
-from fx2py.graph.values import Name, Ref, Value
+from fx2py.graph.values import Name, OpName, Ref, Value
 from fx2py.read.forward.operations import BINARY, SELF, Operation, operation
 from fx2py.read.forward.values import ForwardFault, Names, dotted, fault, shown, text_of, value_of
 from fx2py.read.node_names import RESERVED
@@ -72,7 +72,7 @@ MetaOf: TypeAlias = Callable[["ast.expr | None", int], NodeMeta]
 
 
 def read_method(
-    function: ast.FunctionDef, imports: Mapping[str, Name], meta_of: MetaOf = _annotation_text
+    function: ast.FunctionDef, imports: Mapping[str, Name | OpName], meta_of: MetaOf = _annotation_text
 ) -> Forward:
     """The graph that a parsed ``forward`` prints, where ``imports`` are the names that its file defines."""
     reader = _Reader(meta_of)

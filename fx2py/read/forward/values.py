@@ -99,7 +99,7 @@ class Names:
     """What the names of one graph's text stand for: nodes that are alive, imports, builtins."""
 
     def __init__(self) -> None:
-        self.imports: dict[str, Name] = {}
+        self.imports: dict[str, Name | OpName] = {}
         self.modules: dict[str, str] = {"torch": "torch"}
         self.alive: set[str] = set()
         self.ended: set[str] = set()
@@ -123,7 +123,9 @@ class Names:
             raise fault(node, f"calls a value: {shown(node)}")
         if root in self.imports:
             imported = self.imports[root]
-            return imported_name(imported.module, f"{imported.qualname}.{rest}") if rest else imported
+            if not rest or isinstance(imported, OpName):
+                return dotted_name(f"{imported.path}.{rest}") if rest else imported
+            return imported_name(imported.module, f"{imported.qualname}.{rest}")
         if root in self.modules and rest:
             return dotted_name(f"{self.modules[root]}.{rest}")
         if root in _BUILTIN_NAMES and not rest:
@@ -160,8 +162,9 @@ def _attribute(node: Any, names: Names) -> Value:
     path = dotted(node) or ""
     if path in TORCH_DATA:
         return TORCH_DATA[path]  # type: ignore[no-any-return]
-    if isinstance(node.value, ast.Name) and node.value.id in names.imports:
-        return EnumMember(names.imports[node.value.id], node.attr)
+    owner = names.imports.get(node.value.id) if isinstance(node.value, ast.Name) else None
+    if isinstance(owner, Name):
+        return EnumMember(owner, node.attr)
     if path.partition(".")[0] in names.alive:
         raise fault(node, f"holds an expression inside an argument: {shown(node)}")
     return names.target(node)
