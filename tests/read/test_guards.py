@@ -192,3 +192,15 @@ def test_guards_that_are_no_text_are_refused_with_a_step_that_helps(tmp_path) ->
     assert "submods" in str(refusal.value)
     assert "classes" not in str(refusal.value)
     assert artifact.bind(submods={"checks": lambda *args: None})(3) == 3
+
+
+def test_module_of_an_exported_program_is_saved_as_it_stands(tmp_path) -> None:
+    """Its hooks are no part of the graph, which checks the sizes itself; a note says so."""
+    program = export(torch.nn.Linear(4, 4), (X,))
+    fx2py.save_graph(program.module(), tmp_path / "graph.fx2py")
+    artifact = fx2py.generate(tmp_path / "graph.fx2py")
+    assert any("hooks of the graph itself" in note for note in artifact.manifest.notes)
+    assert_same_behaviour(artifact.bind(), program.module(), (X,))
+    assert fx2py.diff(tmp_path / "graph.fx2py", artifact, (X,)).equal
+    with pytest.raises(AssertionError, match="Guard failed"):
+        artifact.bind()(X[:2])

@@ -121,7 +121,8 @@ def _encode_module(module: ModuleRecord, tables: Tables) -> int:
 
 
 def _new_module(module: ModuleRecord, tables: Tables) -> Any:
-    if module.live is not None and module.hooks:
+    is_root = not tables.path  # whose own hooks are no part of the graph, as a note says
+    if module.live is not None and module.hooks and not is_root:
         tables.report("", Unwritable("has hooks, which no file can hold"))
     return _MODULE.encode(module, tables)
 
