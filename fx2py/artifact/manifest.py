@@ -34,7 +34,7 @@ SCHEMA = 2
 """2 has ``compiled``; 1 is read as it is."""
 MAX_TEXT = 2**28
 """The bytes that a manifest and the code of a folder may have."""
-VERSION = "0.3.0"
+VERSION = "0.4.0"
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,9 @@ def scaled(x, by):
     return x * getattr(by, "factor", by)
 
 
-@pytest.mark.parametrize("value", [Mode.SLOW, Scale(3.0), complex(0.0, -0.0), Half(0.5)], ids=repr)
+@pytest.mark.parametrize(
+    "value", [Mode.SLOW, Scale(3.0), complex(0.0, -0.0), Half(0.5)], ids=lambda v: type(v).__name__
+)
 def test_objects_and_members_are_constants(value):
     source = with_arguments(scaled, value)
     _, _, (constant,) = generate_execution_code(source)
