@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fx2py.api import Artifact, EquivalenceReport, diff, generate, open_artifact, save_graph, split
+    from fx2py.api import (
+        Artifact,
+        EquivalenceReport,
+        diff,
+        generate,
+        generate_each,
+        open_artifact,
+        save_graph,
+        split,
+    )
     from fx2py.errors import Fx2pyError
     from fx2py.program.options import GenerateOptions
     from fx2py.replay.groups import RecordedGroups
@@ -20,6 +29,7 @@ __all__ = [
     "RecordedGroups",
     "diff",
     "generate",
+    "generate_each",
     "open_artifact",
     "save_graph",
     "split",
@@ -34,6 +44,7 @@ _HOMES = {
     "Policy": "fx2py.trust",
     "RecordedGroups": "fx2py.replay.groups",
     "generate": "fx2py.api",
+    "generate_each": "fx2py.api",
     "open_artifact": "fx2py.api",
     "save_graph": "fx2py.api",
     "split": "fx2py.api",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,16 +15,25 @@ from fx2py import artifact as _artifact
 from fx2py.artifact import Artifact, open_artifact
 from fx2py.compare import EquivalenceReport
 from fx2py.compare.graphs import diff_graph
-from fx2py.errors import UnknownFormatError
+from fx2py.errors import Fx2pyError, UnknownFormatError
 from fx2py.graph.data import GraphData
 from fx2py.graph.pieces import OpSpecs
 from fx2py.integrations.live_split import split_module
 from fx2py.program.options import DEFAULT, GenerateOptions
-from fx2py.read import open_graph
+from fx2py.read import open_every_graph, open_graph
 from fx2py.replay.inputs import Inputs, find_inputs
 from fx2py.trust import Policy
 
-__all__ = ["Artifact", "EquivalenceReport", "diff", "generate", "open_artifact", "save_graph", "split"]
+__all__ = [
+    "Artifact",
+    "EquivalenceReport",
+    "diff",
+    "generate",
+    "generate_each",
+    "open_artifact",
+    "save_graph",
+    "split",
+]
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
 Source: TypeAlias = "str | os.PathLike[str] | fx.GraphModule | ExportedProgram | GraphData"
@@ -46,7 +55,32 @@ def generate(
     callables. Raises UnknownFormatError when the file holds no graph, UnsupportedGraphError when it cannot be generated
     exactly, ReplayError when it cannot be compiled.
     """
-    graph = _graph(source, model)
+    return _generate(_graph(source, model), options, inputs, policy)
+
+
+def generate_each(
+    path: str | os.PathLike[str],
+    *,
+    options: GenerateOptions = DEFAULT,
+    inputs: Arguments | None = None,
+    policy: Policy | None = None,
+) -> Iterator[tuple[str, Artifact | Fx2pyError]]:
+    """Generate code from every graph of a file, one after the other: its name and the artifact, or why there is none.
+
+    A name is what ``model`` chooses the graph by elsewhere; that of the only graph of a file may be empty. Raises
+    UnknownFormatError for a file without a graph; the rest is as for ``generate``.
+    """
+    for name, found in open_every_graph(Path(path)):
+        try:
+            made = found if isinstance(found, Fx2pyError) else _generate(found, options, inputs, policy)
+        except Fx2pyError as fault:
+            made = fault
+        yield name, made
+
+
+def _generate(
+    graph: GraphData, options: GenerateOptions, inputs: Arguments | None, policy: Policy | None
+) -> Artifact:
     artifact = _artifact.generate(graph, options)
     if options.compile is None:
         return artifact

@@ -10,6 +10,7 @@ import typer
 
 from fx2py.cli import launch, options, render
 from fx2py.cli.device import check_device
+from fx2py.cli.every import FoldersOfGraphs
 from fx2py.cli.locate import default_folder, is_generated
 
 if TYPE_CHECKING:
@@ -94,15 +95,23 @@ class _Ready:
     inputs: Inputs
 
 
-def _pair(graph: Path | None, folder: Path | None, rank: Rank | None) -> tuple[Path | None, Path]:
+def _pair(
+    graph: Path | None, folder: Path | None, model: str | None, rank: Rank | None
+) -> tuple[Path | None, Path]:
     """What is meant: a graph and a generated folder, or None and a folder or graph that stands for both."""
     target = launch.own_graph(graph, rank)
     if graph is None:
         return None, target
-    beside = default_folder(target, Path()) if folder is None else launch.own_graph(folder, rank)
+    beside = _beside(target, model) if folder is None else launch.own_graph(folder, rank)
     if folder is None and (is_generated(target) or not is_generated(beside)):
         return None, target
     return target, beside
+
+
+def _beside(graph: Path, model: str | None) -> Path:
+    """The folder here of a graph: that of ``gen --all`` for one of several, else that of ``gen``."""
+    own = FoldersOfGraphs().folder(graph, model or "", Path())
+    return own if is_generated(own) else default_folder(graph, Path())
 
 
 def _prepare(
@@ -114,7 +123,7 @@ def _prepare(
 
     device = launch.own_device(request.device, rank)
     check_device(device)
-    named, target = _pair(graph, folder, rank)
+    named, target = _pair(graph, folder, request.model, rank)
     if named is None:
         subject = open_subject(target, request.model, request.options)
     else:

@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fx2py.cli import launch, options, render, render_code
+from fx2py.cli.every import FoldersOfGraphs
 from fx2py.cli.locate import default_folder
 from fx2py.errors import ArtifactError, Fx2pyError
 from fx2py.replay.launcher import PLACEHOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeAlias
 
+    from fx2py.api import Arguments
     from fx2py.artifact import Artifact, Manifest
     from fx2py.program.lower import Stage
     from fx2py.program.options import GenerateOptions
     from fx2py.trust import Policy
+
+    _Made: TypeAlias = tuple[Path, str, Artifact | Fx2pyError]
 
 
 class Compiler(Enum):
@@ -31,13 +36,35 @@ class Compiler(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A graph that was generated: where it lies, where its code went, what is in it, and the classes to admit."""
+    """A graph that was generated: where it lies, where its code went, what is in it, and the classes to admit.
+
+    ``name`` is its name among those of the file, where all of them were asked for.
+    """
 
     graph: Path
+    name: str
     folder: Path
     source: str
     manifest: Manifest
     unadmitted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A graph that was not generated, or a file of which all graphs were asked for, and why."""
+
+    graph: Path
+    name: str
+    fault: Fx2pyError
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """How to generate: the options that say what the code is."""
+
+    options: GenerateOptions
+    inputs: Path | None
+    policy: Policy
 
 
 def gen(
@@ -51,7 +78,8 @@ def gen(
             "-o",
             "--output",
             metavar="DIR",
-            help="The folder to write (of several graphs: the folder for their folders). Default: NAME_fx2py here.",
+            help="The folder to write (of several graphs, and with --all: the folder for their folders). "
+            "Default: NAME_fx2py here.",
         ),
     ] = None,
     stdout: Annotated[
@@ -65,6 +93,10 @@ def gen(
         ),
     ] = False,
     model: options.ModelName = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Every graph of each file, to a folder of its own: NAME.GRAPH_fx2py."),
+    ] = False,
     exact_ops: options.ExactOps = False,
     optimize: options.Optimize = False,
     keep_submodules: Annotated[
@@ -101,12 +133,14 @@ def gen(
     if len(graphs) > 1 and _is_for_ranks(output):
         raise typer.BadParameter("-o with {rank} is for the graphs of one name; name one.")
     graphs = launch.every_graph(graphs)
-    _check_use(graphs, output, "--stages" if stages else "--stdout" if stdout else "", as_json, compile_)
+    prints = "--stages" if stages else "--stdout" if stdout else ""
+    _check_use(graphs, output, prints, as_json, compile_)
+    _check_every(every, model, prints)
     if compile_ is None and (inputs or allow or allow_op or allow_class or trust):
         raise typer.BadParameter(
             "--inputs and the trust options are for --compile, which alone runs the code."
         )
-    folders = _folders(graphs, output)
+    folders = _parents(graphs, output) if every else _folders(graphs, output)
     admitted = options.policy(allow, allow_op, allow_class, trust)
 
     from fx2py.program.options import GenerateOptions
@@ -125,37 +159,86 @@ def gen(
     if stdout:
         render.print_source(_source(graphs[0], model, wanted))
         return
-    done, faults = _write_each(
-        dict(zip(graphs, folders, strict=True)),
-        lambda graph: _artifact(graph, model, wanted, inputs, admitted),
-    )
-    render_code.print_generated(done, faults, as_json)
-    if faults:
-        raise typer.Exit(max(found.exit_code for found in faults.values()))
+    settings = _Settings(wanted, inputs, admitted)
+    of = dict(zip(graphs, folders, strict=True))
+    if every:
+        names = FoldersOfGraphs()
+        with render.working(f"generating every graph of {graphs[0].name}"):
+            done, failures = _write_each(
+                _each_graph(graphs, settings), lambda graph, name: names.folder(graph, name, of[graph])
+            )
+    else:
+        with render.progress("generating", len(of)) as advance:
+            done, failures = _write_each(
+                _one_graph_each(of, model, settings), lambda graph, name: of[graph], advance
+            )
+    render_code.print_generated(done, failures, as_json)
+    if failures:
+        raise typer.Exit(max(failure.fault.exit_code for failure in failures))
+
+
+def _one_graph_each(graphs: Iterable[Path], model: str | None, settings: _Settings) -> Iterator[_Made]:
+    """The code of the one graph of each file that is meant, or why there is none."""
+    import fx2py
+
+    arguments = _arguments(settings.inputs)
+    for graph in graphs:
+        try:
+            yield graph, "", fx2py.generate(
+                graph, model=model, options=settings.options, inputs=arguments, policy=settings.policy
+            )
+        except Fx2pyError as fault:
+            yield graph, "", fault
+
+
+def _each_graph(graphs: Iterable[Path], settings: _Settings) -> Iterator[_Made]:
+    """The code of every graph of each file, or why there is none; a file without a graph has one fault."""
+    import fx2py
+
+    arguments = _arguments(settings.inputs)
+    for graph in graphs:
+        try:
+            for name, made in fx2py.generate_each(
+                graph, options=settings.options, inputs=arguments, policy=settings.policy
+            ):
+                yield graph, name, made
+        except Fx2pyError as fault:
+            yield graph, "", fault
+
+
+def _arguments(inputs: Path | None) -> Arguments | None:
+    from fx2py.replay.inputs import load_inputs
+
+    found = None if inputs is None else load_inputs(inputs)
+    return None if found is None else (found.args, found.kwargs)
 
 
 def _write_each(
-    folders: Mapping[Path, Path], generate: Callable[[Path], Artifact]
-) -> tuple[list[Generated], dict[Path, Fx2pyError]]:
+    made: Iterable[_Made],
+    folder_of: Callable[[Path, str], Path],
+    advance: Callable[[str], None] = lambda name: None,
+) -> tuple[list[Generated], list[Failure]]:
     """Write each graph to its folder: those that were generated, and why others were not."""
     done: list[Generated] = []
-    faults: dict[Path, Fx2pyError] = {}
-    with render.progress("generating", len(folders)) as advance:
-        for graph, folder in folders.items():
-            try:
-                done.append(_generated(graph, folder, generate(graph).write(folder)))
-            except Fx2pyError as fault:
-                faults[graph] = fault
-            advance(graph.name)
-    return done, faults
+    failures: list[Failure] = []
+    for graph, name, artifact in made:
+        try:
+            if isinstance(artifact, Fx2pyError):
+                raise artifact
+            folder = folder_of(graph, name)
+            done.append(_generated(graph, name, folder, artifact.write(folder)))
+        except Fx2pyError as fault:
+            failures.append(Failure(graph, name, fault))
+        advance(graph.name)
+    return done, failures
 
 
-def _generated(graph: Path, folder: Path, artifact: Artifact) -> Generated:
+def _generated(graph: Path, name: str, folder: Path, artifact: Artifact) -> Generated:
     from fx2py.artifact.binding_hint import unadmitted_classes
     from fx2py.trust import Policy
 
     unadmitted = unadmitted_classes(artifact.manifest, Policy())
-    return Generated(graph, folder, artifact.source, artifact.manifest, unadmitted)
+    return Generated(graph, name, folder, artifact.source, artifact.manifest, unadmitted)
 
 
 def _source(graph: Path, model: str | None, wanted: GenerateOptions) -> str:
@@ -176,17 +259,6 @@ def _stages(graph: Path, model: str | None, wanted: GenerateOptions) -> tuple[st
         return listing(data), list(generation_stages(data, wanted))
 
 
-def _artifact(
-    graph: Path, model: str | None, wanted: GenerateOptions, inputs: Path | None, admitted: Policy
-) -> Artifact:
-    import fx2py
-    from fx2py.replay.inputs import load_inputs
-
-    found = None if inputs is None else load_inputs(inputs)
-    arguments = None if found is None else (found.args, found.kwargs)
-    return fx2py.generate(graph, model=model, options=wanted, inputs=arguments, policy=admitted)
-
-
 def _check_use(
     graphs: list[Path], output: Path | None, prints: str, as_json: bool, compiler: Compiler | None
 ) -> None:
@@ -199,8 +271,22 @@ def _check_use(
         raise typer.BadParameter(f"{prints} writes no folder and prints only code; drop -o and --json.")
 
 
+def _check_every(every: bool, model: str | None, prints: str) -> None:
+    if every and model is not None:
+        raise typer.BadParameter("--all takes every graph, --model one of them; drop one of the two.")
+    if every and prints:
+        raise typer.BadParameter(f"{prints} prints one graph; choose it with --model, not --all.")
+
+
 def _is_for_ranks(output: Path | None) -> bool:
     return PLACEHOLDER in str(output)
+
+
+def _parents(graphs: list[Path], output: Path | None) -> list[Path]:
+    """For each file, the folder for the folders of its graphs."""
+    if output is not None and _is_for_ranks(output):
+        return launch.folder_of_each(output, len(graphs))
+    return [output or Path()] * len(graphs)
 
 
 def _folders(graphs: list[Path], output: Path | None) -> list[Path]:

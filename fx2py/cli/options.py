@@ -36,7 +36,7 @@ Device: TypeAlias = Annotated[
 Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of made inputs and of random operators.")]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 ModelName: TypeAlias = Annotated[
-    str | None, typer.Option("--model", metavar="NAME", help="Which model of an archive that holds several.")
+    str | None, typer.Option("--model", metavar="NAME", help="Which graph of a file that holds several.")
 ]
 ExactOps: TypeAlias = Annotated[
     bool, typer.Option("--exact-ops", help="Keep every torch.ops overload; emit no native calls.")

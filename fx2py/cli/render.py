@@ -47,11 +47,12 @@ if TYPE_CHECKING:
     from fx2py.compare import EquivalenceReport, LeafOutcome
 
 
-def print_fault(fault: Fx2pyError) -> None:
-    """One message: what is wrong, then the next step."""
+def print_fault(fault: Fx2pyError, name: str = "") -> None:
+    """One message: what is wrong, with which graph of the file where it has a name, then the next step."""
     console = faults()
     label = who() if isinstance(fault, InternalError) else f"{who()}error: "
-    console.print(shown(label, "bold red") + shown(with_options(fault.message)), soft_wrap=True)
+    message = with_options(f"{name}: {fault.message}" if name else fault.message)
+    console.print(shown(label, "bold red") + shown(message), soft_wrap=True)
     if fault.hint:
         print_line(console, with_options(fault.hint), "dim")
 

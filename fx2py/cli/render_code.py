@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -24,11 +23,10 @@ from fx2py.cli.terminal import (
     table_of,
 )
 from fx2py.cli.wording import with_options
-from fx2py.errors import Fx2pyError
 
 if TYPE_CHECKING:
     from fx2py.artifact.manifest import Manifest, TensorEntry
-    from fx2py.cli.gen import Generated
+    from fx2py.cli.gen import Failure, Generated
     from fx2py.cli.split import Split
     from fx2py.program.lower import Stage
 
@@ -36,17 +34,17 @@ SHOWN_LINES = 120
 """Longer code is cut on a screen; the file has it all, and so has a pipe."""
 
 
-def print_generated(done: Sequence[Generated], failures: Mapping[Path, Fx2pyError], as_json: bool) -> None:
+def print_generated(done: Sequence[Generated], failures: Sequence[Failure], as_json: bool) -> None:
     """The code of one graph and a table about it; a table with a row a graph for several; then each failure."""
     if as_json:
         graphs = [_generated_data(item) for item in done]
-        print_json({"graphs": graphs, "failures": [_failure_data(*each) for each in failures.items()]})
+        print_json({"graphs": graphs, "failures": [_failure_data(each) for each in failures]})
     elif len(done) == 1:
         _print_one(stdout(), done[0])
     elif done:
         _print_several(stdout(), done)
-    for fault in failures.values():
-        print_fault(fault)
+    for failure in failures:
+        print_fault(failure.fault, failure.name)
 
 
 def print_stages(graph: str, stages: Sequence[Stage]) -> None:
@@ -68,8 +66,10 @@ def print_stages(graph: str, stages: Sequence[Stage]) -> None:
 _CHANGE_STYLES = {"-": "red", "+": "green"}
 
 
-def _failure_data(graph: Path, fault: Fx2pyError) -> dict[str, str]:
-    return {"graph": str(graph), "error": with_options(fault.message), "hint": with_options(fault.hint)}
+def _failure_data(failure: Failure) -> dict[str, str]:
+    fault = failure.fault
+    said = {"error": with_options(fault.message), "hint": with_options(fault.hint)}
+    return {"graph": str(failure.graph), **({"model": failure.name} if failure.name else {}), **said}
 
 
 def _generated_data(item: Generated) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _print_several(console: Console, done: Sequence[Generated]) -> None:
         manifest = item.manifest
         amounts = (_calls(manifest), len(manifest.submodules), len(_tensors(manifest)), _numbers(manifest))
         counts = [f"{amount:,}" for amount in amounts]
-        add_row(table, item.graph.name, str(item.folder), *counts, ", ".join(manifest.requires))
+        add_row(table, item.name or item.graph.name, str(item.folder), *counts, ", ".join(manifest.requires))
     print_table(console, table)
 
 

@@ -51,6 +51,11 @@ def open_pair(graph: Path, folder: Path, model: str | None, options: GenerateOpt
             f"(sha256 {sha256:.12}).",
             f"Generate the code of this graph: fx2py gen {graph}.",
         )
+    if None not in (origin.model, data.provenance.model) and origin.model != data.provenance.model:
+        raise ArtifactError(
+            f"{folder} was generated from {origin.model!r} of {graph}, not from {data.provenance.model!r}.",
+            f"Name the folder of that graph, or generate its code: fx2py gen {graph} with model={data.provenance.model!r}.",
+        )
     return Subject(artifact, lambda: data)
 
 

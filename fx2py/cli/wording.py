@@ -12,6 +12,7 @@ _OPTIONS = tuple(
         (r"policy=Policy\(classes=\{'([^']*)'\}\)", r"--allow-class \1"),
         (r"policy=Policy\(trust_all=True\)", "--trust"),
         (r"model='([^']*)'", r"--model '\1'"),
+        (r"with generate_each", "with fx2py gen --all"),
         (r"keep_submodules=True", "--keep-submodules"),
         (r"split_at=\[OP\]", "--split-at OP"),
         (r"pass submods=(\{[^{}]*\})", r"bind it in Python, artifact.bind(submods=\1)"),

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import torch.fx as fx
 from torch.export import ExportedProgram
 
 from fx2py.collector import collector_paused
+from fx2py.errors import Fx2pyError, UnknownFormatError
 from fx2py.graph.data import GraphData
-from fx2py.read.dumps.files import read_dump
-from fx2py.read.folder import read_folder
-from fx2py.read.graph_file import read_graph_file
+from fx2py.read.dumps.files import dump_graphs
+from fx2py.read.folder import folder_graphs
+from fx2py.read.graph_file import graph_file_graphs
 from fx2py.read.live.exported import read_exported_program
 from fx2py.read.live.modules import read_graph_module
-from fx2py.read.package import read_package
-from fx2py.read.pickled.files import read_checkpoint, read_pickled
-from fx2py.read.pt2.archives import read_pt2
+from fx2py.read.package import package_graphs
+from fx2py.read.pickled.files import checkpoint_graphs, pickled_graphs
+from fx2py.read.pt2.archives import archive_graphs
+from fx2py.read.several import Opened, chosen, every
 from fx2py.read.sniff import Format, sniff
 
-__all__ = ["open_graph"]
-
-
-class _Reader(Protocol):
-    def __call__(self, path: Path, *, model: str | None) -> GraphData: ...
-
+__all__ = ["open_every_graph", "open_graph"]
 
 Source: TypeAlias = "str | Path | fx.GraphModule | ExportedProgram"
 
@@ -35,22 +33,37 @@ def open_graph(source: Source, *, model: str | None = None) -> GraphData:
     """The graph of a file, folder or live object as inert data; nothing that a file holds is executed or imported.
 
     ``model`` chooses among several graphs in one file. Raises UnknownFormatError, naming the file, when it holds no
-    graph or is damaged; UnsupportedGraphError when it holds what GraphData cannot say.
+    graph, is damaged, or holds several and none was chosen; UnsupportedGraphError when it holds what GraphData cannot say.
     """
-    if isinstance(source, fx.GraphModule):
-        return read_graph_module(source)
-    if isinstance(source, ExportedProgram):
-        return read_exported_program(source)
+    if isinstance(source, fx.GraphModule | ExportedProgram):
+        if model is not None:
+            raise UnknownFormatError(
+                f"a live {type(source).__name__} is one graph and holds no {model!r}.", "Leave model out."
+            )
+        return (
+            read_graph_module(source) if isinstance(source, fx.GraphModule) else read_exported_program(source)
+        )
     path = Path(source)
-    return _READERS[sniff(path)](path, model=model)
+    with _FORMATS[sniff(path)](path) as graphs:
+        return chosen(path, graphs, model).read()
 
 
-_READERS: dict[Format, _Reader] = {
-    "graph file": read_graph_file,
-    "archive": read_pt2,
-    "checkpoint": read_checkpoint,
-    "pickle": read_pickled,
-    "package": read_package,
-    "folder": read_folder,
-    "dump": read_dump,
+def open_every_graph(path: Path) -> Iterator[tuple[str, GraphData | Fx2pyError]]:
+    """Every graph of a file or folder by its name, one after the other, or the fault of one that cannot be read.
+
+    Names are unique; that of the only graph may be empty. Raises UnknownFormatError as ``open_graph`` does for a file
+    without a graph.
+    """
+    with _FORMATS[sniff(path)](path) as graphs:
+        yield from every(graphs)
+
+
+_FORMATS: dict[Format, Callable[[Path], Opened]] = {
+    "graph file": graph_file_graphs,
+    "archive": archive_graphs,
+    "checkpoint": checkpoint_graphs,
+    "pickle": pickled_graphs,
+    "package": package_graphs,
+    "folder": folder_graphs,
+    "dump": dump_graphs,
 }

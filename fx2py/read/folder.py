@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from fx2py.read.pickled.files import check_byte_order, faults_of, root_of
 from fx2py.read.pickled.modules import Modules, is_module
 from fx2py.read.pickled.records import Built, Mapping, PickleFault
 from fx2py.read.pickled.tensors import is_tensor
+from fx2py.read.several import Entry, Graphs
 from fx2py.read.storages import ArchiveStorages
 
 _MAX_TEXT = 2**28
@@ -42,8 +44,14 @@ _KEEPS_ALL = "Save the graph with torch.save, which keeps it."
 _LOST_MODE = "needs to know whether it was in training mode, which to_folder does not write"
 
 
-def read_folder(path: Path, *, model: str | None = None) -> GraphData:
-    """The GraphModule that a folder holds.
+@contextmanager
+def folder_graphs(path: Path) -> Iterator[Graphs]:
+    """The one GraphModule that a folder holds, which has no name."""
+    yield [Entry("", "GraphModule", lambda: _read(path))]
+
+
+def _read(path: Path) -> GraphData:
+    """The GraphModule of a folder.
 
     Raises UnknownFormatError, naming the file, when it is damaged or lacks what ``to_folder`` does not write: the
     imports of functions outside torch, and the structure of inputs and outputs.

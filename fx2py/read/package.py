@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from fx2py.graph.data import GraphData
 from fx2py.read.archive import Archive
-from fx2py.read.pickled.files import check_byte_order, faults_of, graph_data, root_of
+from fx2py.read.pickled.files import check_byte_order, faults_of, graphs_of, root_of
 from fx2py.read.pickled.modules import Modules
 from fx2py.read.pickled.records import Mapping, PickleFault
+from fx2py.read.several import Graphs
 from fx2py.read.storages import ArchiveStorages
 
 _PICKLE, _STORAGE = ".pkl", ".storage"
 _DATA = ".data/"
 
 
-def read_package(path: Path, *, model: str | None = None) -> GraphData:
-    """The GraphModule that a package holds; ``model`` names its resource where there are several.
+@contextmanager
+def package_graphs(path: Path) -> Iterator[Graphs]:
+    """The GraphModules that a package holds, by the names of their resources where there are several.
 
     Raises UnknownFormatError, naming the file and the member, when there is none or the package is damaged.
     """
-    with Archive(path) as archive, faults_of(path):
-        check_byte_order(archive)
-        roots = {name: root_of(archive, name) for name in archive.names if name.endswith(_PICKLE)}
+    with Archive(path) as archive:
+        with faults_of(path):
+            check_byte_order(archive)
+            roots = {name: root_of(archive, name) for name in archive.names if name.endswith(_PICKLE)}
         root = next(iter(roots.values())) if len(roots) == 1 else Mapping(list(roots.items()))
-        modules = Modules(ArchiveStorages(archive, _DATA, _STORAGE), lambda name: _source(archive, name))
-        return graph_data(path, "torch.package", root, modules, model)
+        yield graphs_of(path, "torch.package", root, lambda: _modules(archive))
+
+
+def _modules(archive: Archive) -> Modules:
+    return Modules(ArchiveStorages(archive, _DATA, _STORAGE), lambda name: _source(archive, name))
 
 
 def _source(archive: Archive, name: str) -> str:

@@ -11,13 +11,15 @@ from typing import Literal, TypeAlias
 
 from fx2py.errors import UnknownFormatError
 from fx2py.read.archive import ZIP_FAULTS
-from fx2py.read.dumps.text import MARK
+from fx2py.read.dumps.records import is_log
+from fx2py.read.dumps.text import MARKS
 from fx2py.read.graph_file import GRAPH_MEMBER
 
 Format: TypeAlias = Literal["graph file", "archive", "package", "checkpoint", "pickle", "folder", "dump"]
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MARK = b"\x80"
+_HEAD = 1 << 12
 _NEXT_STEP = "Give a file that torch.save, torch.export.save or GraphPickler wrote of a graph."
 
 
@@ -75,7 +77,7 @@ def sniff(path: Path) -> Format:
 
 def _is_dump(path: Path) -> bool:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return MARK.search(data) is not None
+        return is_log(data[:_HEAD]) or any(data.find(mark) >= 0 for mark in MARKS)
 
 
 def _folder(path: Path) -> Format:

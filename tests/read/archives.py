@@ -9,10 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fx2py.graph.data import GraphData
+from fx2py.read.pt2.archives import archive_graphs
+from fx2py.read.several import chosen
+
 MODEL = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"
 CONSTANTS = "data/constants/model_constants_config.json"
 SAMPLES = "data/sample_inputs/model.pt"
+
+
+def read_pt2(path: Path, model: str | None = None) -> GraphData:
+    """The program of an archive, whatever the file looks like to the door of all formats."""
+    with archive_graphs(path) as graphs:
+        return chosen(path, graphs, model).read()
 
 
 def members_of(path: Path) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ import torch
 from fx2py.graph.data import Graph, GraphData, ModuleRecord
 from fx2py.read.live.exported import read_exported_program
 from fx2py.read.live.modules import read_graph_module
-from fx2py.read.pt2.archives import read_pt2
+from tests.read.archives import read_pt2
 from tests.read.exported_equality import assert_same_program, listing
 from tests.read.exported_models import PROGRAMS
 

@@ -136,7 +136,9 @@ def test_inputs_that_are_no_data_are_left_out_and_named(tmp_path):
 
 def test_one_of_several_graphs_is_chosen_by_name(tmp_path):
     path = saved({"a": added(), "b": {"c": traced_block()}}, tmp_path / "g.pt")
-    with pytest.raises(UnknownFormatError, match=r"g.pt holds several graphs: a, b.c.\n.*model='a'"):
+    with pytest.raises(
+        UnknownFormatError, match=r"several graphs:\n  a    Graph.* 3 nodes\n  b.c  .*\n.*model='a'"
+    ):
         open_graph(path)
     with pytest.raises(UnknownFormatError, match="holds no graph 'z'"):
         open_graph(path, model="z")

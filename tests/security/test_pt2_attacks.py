@@ -15,8 +15,16 @@ import torch
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import GraphData
 from fx2py.graph.values import Name, Opaque, OpName
-from fx2py.read.pt2.archives import read_pt2
-from tests.read.archives import CONSTANTS, MODEL, SAMPLES, WEIGHTS, members_of, with_json, write_archive
+from tests.read.archives import (
+    CONSTANTS,
+    MODEL,
+    SAMPLES,
+    WEIGHTS,
+    members_of,
+    read_pt2,
+    with_json,
+    write_archive,
+)
 
 TRAP = "trap_that_an_archive_names"
 

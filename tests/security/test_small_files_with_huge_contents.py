@@ -176,12 +176,12 @@ def test_steps_into_modules_are_read_as_before():
 
 def test_a_comment_of_many_places_has_none():
     text = f"def forward(self, x):\n    # {'File: a:1 in ' * 20_000}\n    return x"
-    assert PrintedMetas(text)(None, 3).source is None
+    assert PrintedMetas(text.split("\n"))(None, 3).source is None
 
 
 def test_a_comment_names_its_line():
     for place in ("File: /a.py:12 in f", "frame, File: /a,b:1 in.py:12 in f"):
-        source = PrintedMetas(f"# {place}, code: y = x, code: z\nreturn x")(None, 2).source
+        source = PrintedMetas([f"# {place}, code: y = x, code: z", "return x"])(None, 2).source
         assert (source.line, source.code) == (12, "y = x, code: z")
 
 

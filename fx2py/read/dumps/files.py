@@ -1,4 +1,4 @@
-"""Readable dumps: what ``print_readable``, ``TORCH_LOGS=graph_code`` and the minifier write of a graph.
+"""Readable dumps: what ``print_readable``, ``TORCH_LOGS``, ``TORCH_TRACE`` and the minifier write of graphs.
 
 Such text holds no tensors: each parameter and buffer that the graph reads becomes an input of the graph.
 """
@@ -6,59 +6,78 @@ Such text holds no tensors: each parameter and buffer that the graph reads becom
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.data import Graph, GraphData, Node, Provenance, ValueMeta
 from fx2py.graph.names import underscored_names
-from fx2py.graph.values import Name
+from fx2py.graph.values import Name, OpName, Ref, walk
 from fx2py.read.dumps.meta import PrintedMetas, exact_constants, input_metas, state_metas
+from fx2py.read.dumps.records import FoundGraph, graphs_of_log
 from fx2py.read.dumps.state import Lifted, lift_state
-from fx2py.read.dumps.text import PrintedClass, input_lines, printed_classes
-from fx2py.read.forward.statements import MAX_CODE, parse_text, read_method
+from fx2py.read.dumps.text import Code, PrintedClass
+from fx2py.read.forward.statements import Forward, parse_text, read_method
 from fx2py.read.forward.values import ForwardFault
 from fx2py.read.origin import sha256_of
 from fx2py.read.pickled.files import faults_of
+from fx2py.read.several import Entry, Graphs
 
 _GUARDS = "_guards_fn"
 _NAMES = {"device": Name("torch", "device")}
 _FLAT = "the text does not hold the structure of inputs and outputs; the code takes and returns their leaves"
 _UNCHECKED = "the text does not hold the checks of the inputs (_guards_fn); the code makes none"
+_AS_CODE = "log the graph as code: TORCH_LOGS=graph_code"
 
 
-def read_dump(path: Path, model: str | None = None) -> GraphData:
-    """The graph in a readable dump; UnknownFormatError, naming the file, for text that FX does not print.
+@contextmanager
+def dump_graphs(path: Path) -> Iterator[Graphs]:
+    """The graphs that a file prints, each under the place and the title that a log gives it.
 
-    ``model`` chooses among the graphs of a log by their titles.
+    What looks like a graph and is none that FX prints, or is cut, is there too; to read it raises UnknownFormatError,
+    naming file and line. So does a file that prints nothing of the kind.
     """
     with faults_of(path):
-        if path.stat().st_size > MAX_CODE:
-            raise ForwardFault("the text is too long")
-        text = path.read_text("utf-8")
-        name, printed = _chosen(path, printed_classes(text), model)
-        reader = _Dump()
-        lifted = reader.read(printed)
-        graph = _with_inputs(lifted, input_metas(input_lines(text)))
-    record = replace(lifted.record, graph=graph)
-    notes = (*reader.notes, *_lifted_note(lifted))
-    return GraphData(record, Provenance("readable text", str(path), sha256_of(path), model=name), notes=notes)
-
-
-def _chosen(path: Path, found: dict[str, PrintedClass], model: str | None) -> tuple[str | None, PrintedClass]:
-    names = ", ".join(found)
+        found = graphs_of_log(path)
     if not found:
         raise UnknownFormatError(
-            f"{path} prints no graph.", "Save what print_readable(print_output=False) returns."
+            f"{path} prints no graph.",
+            "Save what print_readable(print_output=False) returns, or a log of TORCH_LOGS=graph_code.",
         )
-    if model is not None and model not in found:
-        raise UnknownFormatError(f"{path} prints no graph {model!r}.", f"It prints: {names}.")
-    if model is None and len(found) > 1:
-        raise UnknownFormatError(
-            f"{path} prints several graphs: {names}.",
-            f"Choose one, for example with model={next(iter(found))!r}.",
-        )
-    return (model, found[model]) if model is not None else (None, next(iter(found.values())))
+    sha256 = cache(partial(sha256_of, path))
+    yield [Entry(each.name, each.kind, partial(_read, path, each, sha256), each.title) for each in found]
+
+
+def _read(path: Path, found: FoundGraph, sha256: Callable[[], str]) -> GraphData:
+    with faults_of(path):
+        printed = found.printed
+        if found.fault:
+            raise ForwardFault(found.fault)
+        if printed.root is None:
+            raise ForwardFault(
+                f"line {printed.number} prints a graph {printed.other}, which is no code: {_AS_CODE}"
+            )
+        reader = _Dump()
+        lifted = reader.read(printed.root)
+        graph = _with_inputs(lifted, _inputs(printed.input_lines()))
+    record = replace(lifted.record, graph=graph)
+    notes = (*reader.notes, *_lifted_note(lifted))
+    return GraphData(record, Provenance("readable text", str(path), sha256(), model=found.name), notes=notes)
+
+
+@contextmanager
+def _lines_of_the_file(code: Code) -> Iterator[None]:
+    """Makes a fault in a part of the text name the line of the file."""
+    try:
+        yield
+    except ForwardFault as fault:
+        if fault.line is None:
+            raise
+        number = code.numbers[min(fault.line, len(code.numbers)) - 1]
+        raise ForwardFault(f"line {number} {fault.reason}") from None
 
 
 class _Dump:
@@ -72,15 +91,15 @@ class _Dump:
         children = {child.name: self.read(child) for child in printed.children}
         if len(children) != len(printed.children):
             raise ForwardFault(f"the class {printed.name} prints two graphs of one name")
-        text = printed.forward
-        match parse_text(text):
-            case [ast.FunctionDef() as function]:
-                forward = read_method(function, {**underscored_names(text), **_NAMES}, PrintedMetas(text))
-            case _:
-                raise ForwardFault(f"the class {printed.name} holds more than a graph")
+        code = printed.forward
+        if not code.lines:
+            raise ForwardFault(f"line {printed.number} begins the class {printed.name}, which has no forward")
+        with _lines_of_the_file(code):
+            forward = _forward(code, printed)
         if forward.flattens or forward.unflattens:
             self.notes[_FLAT] = None
         graph = Graph(tuple([node for node in forward.graph.nodes if not self._is_guard(node)]))
+        _check_graphs_are_there(graph, children)
         constructor = printed.constructor
         return lift_state(graph, children, state_metas(constructor), exact_constants(constructor))
 
@@ -90,6 +109,67 @@ class _Dump:
             return False
         self.notes[_UNCHECKED] = None
         return True
+
+
+def _forward(code: Code, printed: PrintedClass) -> Forward:
+    """What the text of a method says; ForwardFault where it is not whole."""
+    code.check()
+    match parse_text(code.text):
+        case [ast.FunctionDef() as function]:
+            forward = read_method(
+                function, {**underscored_names(code.text), **_NAMES}, PrintedMetas(code.lines)
+            )
+        case _:
+            raise ForwardFault(f"the class {printed.name} holds more than a graph")
+    if not forward.returns:
+        raise ForwardFault(
+            "is the last of a graph that does not come to its return: the text is cut", len(code.lines)
+        )
+    lost = _never_dropped(forward)
+    if lost:
+        raise ForwardFault(
+            f"returns while {lost} still holds a value, which FX would have dropped: lines are missing",
+            len(code.lines),
+        )
+    return forward
+
+
+def _never_dropped(forward: Forward) -> str:
+    """A variable that a text which drops others neither drops nor returns; an input may be unused."""
+    used = {part.name for node in forward.graph.nodes for part in _refs(node)}
+    free = {node.name for node in forward.graph.placeholders} - used
+    returned = {part.name for part in _refs(forward.graph.nodes[-1])}
+    return next(iter(sorted(forward.kept - free - returned)), "")
+
+
+def _refs(node: Node) -> Iterator[Ref]:
+    values = (*node.args, *[value for _, value in node.kwargs])
+    return (part for value in values for part in walk(value) if type(part) is Ref)
+
+
+def _check_graphs_are_there(graph: Graph, children: Mapping[str, Lifted]) -> None:
+    """Raise ForwardFault for a higher-order operator that takes a graph which the text does not hold.
+
+    A tensor there has an annotation, a graph has none.
+    """
+    missing = {
+        node.name: node.target
+        for node in graph.nodes
+        if node.op == "get_attr" and node.target not in children and node.meta.value is None
+    }
+    for node in graph.nodes:
+        if type(node.target) is OpName and node.target.is_higher_order:
+            for arg in node.args:
+                if type(arg) is Ref and arg.name in missing:
+                    raise ForwardFault(
+                        f"{node.name} takes the graph {missing[arg.name]}, which the text does not hold: "
+                        "it was cut, or was left out, as scripts to reproduce a fault leave nested graphs out"
+                    )
+
+
+def _inputs(code: Code) -> list[ValueMeta]:
+    with _lines_of_the_file(code):
+        return input_metas(code.text)
 
 
 def _lifted_note(lifted: Lifted) -> tuple[str, ...]:

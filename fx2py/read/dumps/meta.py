@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from fx2py.read.forward.values import (
     text_of,
     value_of,
 )
-from fx2py.read.origin import parts_between_commas
+from fx2py.read.origin import parts_between_commas, printable
 
 _DTYPES: Mapping[str, torch.dtype] = {abbreviation: dtype for dtype, abbreviation in dtype_abbrs.items()}
 _TENSOR = re.compile(r"([a-z]\w*)\[([^\[\]]*)\](?:\[([^\[\]]*)\])?([a-z]\w*(?::\d{1,4})?)?")
@@ -39,8 +39,8 @@ _INPUT_NAMES = {"device": Name("torch", "device")}
 class PrintedMetas:
     """What one ``forward`` says of its nodes: their annotations, and the comment above them."""
 
-    def __init__(self, text: str) -> None:
-        self._sources = list(_sources(text))
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._sources = list(_sources(lines))
 
     def __call__(self, annotation: ast.expr | None, line: int) -> NodeMeta:
         """The metadata of the node that stands at a line, which counts from one."""
@@ -53,10 +53,10 @@ class PrintedMetas:
         return NodeMeta(source=source, annotation=text_of(annotation))
 
 
-def _sources(text: str) -> Iterator[SourceLine | None]:
+def _sources(lines: Iterable[str]) -> Iterator[SourceLine | None]:
     """The source line that holds for each line of the text."""
     current: SourceLine | None = None
-    for line in text.split("\n"):
+    for line in lines:
         code = line.lstrip()
         if code.startswith(_NO_SOURCE):
             current = None
@@ -72,7 +72,9 @@ def _source(comment: str) -> SourceLine | None:
     place = _LINE.search(head, head.rfind(",") + 1)
     if not mark or file is None or place is None or place.start() <= file.end():
         return None
-    return SourceLine(head[file.end() : place.start()], int(place.group(1)), code.strip())
+    return SourceLine(
+        printable(head[file.end() : place.start()]), int(place.group(1)), printable(code.strip())
+    )
 
 
 def value_meta(text: str) -> ValueMeta:
@@ -200,7 +202,8 @@ def input_metas(text: str) -> list[ValueMeta]:
 def _input(kind: str, call: ast.Call, devices: Mapping[str, torch.device | None], names: Names) -> ValueMeta:
     match kind, call.args:
         case "symint", [size, *_] if type(value := value_of(size, names)) is int:
-            return SymMeta("int", str(value))
+            expression = keywords_of(call, names).get("expr")
+            return SymMeta("int", expression if type(expression) is str else str(value))
         case "tensor", [ast.Name(id=storage), shape, *stride]:
             given = keywords_of(call, names)
             dtype = given.get("dtype", torch.float32)
@@ -208,12 +211,24 @@ def _input(kind: str, call: ast.Call, devices: Mapping[str, torch.device | None]
                 raise fault(call, f"makes a tensor of no known type: {shown(call)}")
             return TensorMeta(
                 dtype,
-                _integers(value_of(shape, names), call),
+                _dimensions(shape),
                 devices.get(storage),
-                _integers(value_of(stride[0], names), call) if stride else None,
+                _dimensions(stride[0]) if stride else None,
                 given.get("requires_grad") is True,
             )
     return None
+
+
+def _dimensions(node: ast.expr) -> tuple[int | str, ...]:
+    """The sizes in ``(s77, 4)``: numbers, or the text of expressions over symbols."""
+    if not isinstance(node, ast.Tuple | ast.List):
+        raise fault(node, f"has no sizes in {shown(node)}")
+    return tuple(
+        [
+            part.value if isinstance(part, ast.Constant) and type(part.value) is int else text_of(part)
+            for part in node.elts
+        ]
+    )
 
 
 def _names() -> Names:

@@ -1,103 +1,178 @@
-"""Readable dumps as text: the classes that ``print_readable`` prints, found in logs, scripts and plain text."""
+"""One stream of readable text, taken line by line: the graphs that ``print_readable`` printed in it.
+
+Lines between graphs are noise and are forgotten at once, so that a log may be of any length.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_LOG_LINE = re.compile(
-    r"(?:\[rank\d+\]:)?[VIWEC]\d{4} [\d:.]+ \d+ [^\]\s]+\] (?:\[[^\]\s]*\] ){0,4}\[__\w+\] ?(.*)"
-)
-_COLOR = re.compile(r"\x1b\[[\d;]*m")
-_CLASS = re.compile(r" *(?:\S.*\.py )?class ([^\s(]+)\(torch\.nn\.Module\):\s*")
-_TITLE = re.compile(r" *===== (\S.*?) =====\s*")
-_FORWARD, _CONSTRUCTOR, _INPUTS = "def forward(", "def __init__(", "def load_args("
+from fx2py.read.forward.values import ForwardFault
 
-MARK = re.compile(rb"class [^\s(]+\(torch\.nn\.Module\):")
-"""What the bytes of every readable dump hold."""
+_COLOR = re.compile(r"\x1b\[[\d;]*m")
+_UNPRINTED = re.compile(r"[\x00-\x1f\ud800-\udfff]")
+"""What FX prints in no line of code: it escapes control characters in strings; surrogates stand for what is no UTF-8."""
+_FORWARD, _CONSTRUCTOR, _INPUTS = "def forward(", "def __init__(", "def load_args("
+_CLASS, _BASE = "class ", "(torch.nn.Module):"
+_RULE, _PART = "=====", ("---", " graph---")
+_TABLE, _LISTING = ["opcode", "name", "target", "args", "kwargs"], "graph():"
+HINTS = tuple(text.encode() for text in (_BASE, _INPUTS, _RULE, _PART[1], _TABLE[0], _LISTING))
+"""A line outside graphs that holds none of these says nothing of graphs."""
+MARKS = (_BASE.encode(), _LISTING.encode())
+"""What the bytes of a dump hold at least one of."""
+
+Line = tuple[int, str]
+"""The number of a line in its file, from one, and its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Lines of Python, moved to the margin, and the number of each in the file."""
+
+    lines: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        """The code without the lines that are comments, whose bytes are of no account to Python; the lines stay."""
+        return "\n".join("" if line.lstrip().startswith("#") else line for line in self.lines)
+
+    def check(self) -> None:
+        """Raise ForwardFault for a line of code with a byte that FX does not print."""
+        for index, line in enumerate(self.lines, 1):
+            if _UNPRINTED.search(line) and not line.lstrip().startswith("#"):
+                raise ForwardFault("holds a control character, or bytes that are no UTF-8", index)
 
 
 @dataclass(eq=False)
 class PrintedClass:
-    """One printed graph: its name, the lines of its constructor and forward, and the graphs printed inside it."""
+    """One printed class: its name, the lines of its constructor and forward, and the classes printed inside it."""
 
     name: str
     indent: int
-    lines: list[str] = field(default_factory=list)
+    number: int
+    lines: list[Line] = field(default_factory=list)
     children: list[PrintedClass] = field(default_factory=list)
 
     @property
-    def forward(self) -> str:
-        """The text of ``forward``, from its first line on; empty when the class has none."""
-        return "\n".join(_method(self.lines, _FORWARD))
+    def forward(self) -> Code:
+        """``forward``, from its first line on; empty when the class has none."""
+        return _method(self.lines, _FORWARD)
 
     @property
     def constructor(self) -> list[str]:
         """The lines of ``__init__`` after its head."""
-        lines = _method(self.lines, _CONSTRUCTOR)
+        lines = _method(self.lines, _CONSTRUCTOR).lines
         ends = (index for index, line in enumerate(lines) if line.startswith(_FORWARD))
-        return lines[1 : next(ends, len(lines))]
+        return list(lines[1 : next(ends, len(lines))])
 
 
-def printed_classes(text: str) -> dict[str, PrintedClass]:
-    """The outermost printed graphs by their titles in a log, else their class names; repeated names are numbered."""
-    found: dict[str, PrintedClass] = {}
-    numbers: dict[str, int] = {}
-    for title, printed in _outermost(_lines(text)):
-        if not printed.forward:
-            continue
-        name, number = title, numbers.get(title, 1)
-        while name in found:
-            number += 1
-            name = f"{title} ({number})"
-        numbers[title] = number
-        found[name] = printed
-    return found
+@dataclass(eq=False)
+class PrintedGraph:
+    """An outermost printed class, the title above it, and the ``load_args`` below it.
+
+    ``other`` names another form that the graph is printed in, which cannot be read; there is no class then.
+    """
+
+    title: str
+    number: int
+    root: PrintedClass | None = None
+    inputs: list[Line] = field(default_factory=list)
+    other: str = ""
+
+    def input_lines(self) -> Code:
+        """The text of ``load_args``, which a minifier's script builds its inputs with; empty without one."""
+        return _method(self.inputs, _INPUTS)
 
 
-def input_lines(text: str) -> str:
-    """The text of ``load_args``, which a minifier's script builds its inputs with; empty without one."""
-    lines = _method(text.split("\n"), _INPUTS)
-    ends = (index for index, line in enumerate(lines) if index and line[:1] not in ("", " "))
-    return "\n".join(lines[: next(ends, len(lines))])
+class Stream:
+    """The lines that one writer wrote: one record of a log, or all that stands between its records."""
+
+    def __init__(self) -> None:
+        self.graphs: list[PrintedGraph] = []
+        self._title = ""
+        self._around: list[PrintedClass] = []
+        self._inputs: list[Line] | None = None
+        self._listing = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the next line may belong to what stands before it."""
+        return bool(self._around) or self._inputs is not None or self._listing > 0
+
+    def feed(self, number: int, line: str) -> None:
+        """Take the next line, without its end."""
+        text = _COLOR.sub("", line) if "\x1b" in line else line
+        code = text.lstrip(" ")
+        if not code.strip():
+            return
+        indent = len(text) - len(code)
+        while self._around and indent <= self._around[-1].indent:
+            self._around.pop()
+        if self._inputs is not None and not indent:
+            self._inputs = None
+        name = _class_name(code)
+        if name is not None:
+            self._begin(PrintedClass(name, indent, number))
+        elif self._around:
+            self._around[-1].lines.append((number, text))
+        elif self._inputs is not None:
+            self._inputs.append((number, text))
+        else:
+            self._between(number, code.strip())
+
+    def _begin(self, printed: PrintedClass) -> None:
+        if self._around:
+            self._around[-1].children.append(printed)
+        else:
+            self.graphs.append(PrintedGraph(self._title or printed.name, printed.number, printed))
+            self._title = ""
+        self._around.append(printed)
+
+    def _between(self, number: int, text: str) -> None:
+        """A line outside classes: a title, the inputs of the graph before, or a graph in another form."""
+        listed, self._listing = self._listing, 0
+        if text.startswith(f"{_RULE} ") and text.endswith(f" {_RULE}"):
+            self._title = text[len(_RULE) : -len(_RULE)].strip()
+        elif text.startswith(_PART[0]) and text.endswith(_PART[1]):
+            self._title = f"{text[len(_PART[0]) : -len(_PART[1])]} graph"
+        elif text.startswith(_INPUTS) and self.graphs:
+            self._inputs = self.graphs[-1].inputs = [(number, text)]
+        elif text.split() == _TABLE:
+            self._other(number, "as a table")
+        elif text == _LISTING:
+            self._listing = number
+        elif listed and text.startswith("%"):
+            self._other(listed, "as a list of nodes")
+
+    def _other(self, number: int, form: str) -> None:
+        self.graphs.append(PrintedGraph(self._title or "graph", number, other=form))
+        self._title = ""
 
 
-def _lines(text: str) -> list[str]:
-    """The lines without colours; of a log those of its records, without what stands before each."""
-    lines = _COLOR.sub("", text).split("\n")
-    records = [match.group(1) for match in map(_LOG_LINE.fullmatch, lines) if match]
-    return records or lines
+def _class_name(code: str) -> str | None:
+    """The name in ``class GraphModule(torch.nn.Module):``, which in logs stands behind the place of the code."""
+    head = code.strip()
+    if not head.endswith(_BASE) or head.startswith("#"):
+        return None
+    head = head[: -len(_BASE)]
+    if head.startswith(_CLASS):
+        return head[len(_CLASS) :]
+    before, mark, name = head.rpartition(_CLASS)
+    return name if mark and before[-1:].isspace() else None
 
 
-def _outermost(lines: list[str]) -> list[tuple[str, PrintedClass]]:
-    """Each class that stands in no other one, with its title."""
-    found: list[tuple[str, PrintedClass]] = []
-    title = ""
-    around: list[PrintedClass] = []
-    for line in filter(str.strip, lines):
-        indent = len(line) - len(line.lstrip(" "))
-        while around and indent <= around[-1].indent:
-            around.pop()
-        if match := _CLASS.fullmatch(line):
-            printed = PrintedClass(match.group(1), indent)
-            if around:
-                around[-1].children.append(printed)
-            else:
-                found.append((title or printed.name, printed))
-                title = ""
-            around.append(printed)
-        elif around:
-            around[-1].lines.append(line)
-        elif match := _TITLE.fullmatch(line):
-            title = match.group(1)
-    return found
-
-
-def _method(lines: list[str], head: str) -> list[str]:
+def _method(lines: Iterable[Line], head: str) -> Code:
     """The lines from the one that begins with ``head`` on, moved to the margin as far as that one."""
-    for index, line in enumerate(lines):
+    found: list[Line] = []
+    margin = ""
+    for number, line in lines:
         code = line.lstrip(" ")
-        if code.startswith(head):
+        if not found and code.startswith(head):
             margin = " " * (len(line) - len(code))
-            return [rest.removeprefix(margin) for rest in lines[index:]]
-    return []
+            found.append((number, code))
+        elif found:
+            found.append((number, line.removeprefix(margin)))
+    return Code(tuple([text for _, text in found]), tuple([number for number, _ in found]))

@@ -36,6 +36,8 @@ class Forward:
 
     ``parameters`` are those of ``forward`` where they are not the placeholders themselves (``flattens``: the inputs
     are flattened by a stored structure; ``unflattens``: so is the result; ``boxed``: the inputs come in one list).
+    ``returns`` says whether the text comes to a return; ``kept`` are the variables that hold a value there, where FX,
+    which drops each after its last use, dropped others.
     """
 
     graph: Graph
@@ -43,6 +45,8 @@ class Forward:
     flattens: bool = False
     unflattens: bool = False
     boxed: bool = False
+    returns: bool = True
+    kept: frozenset[str] = frozenset()
 
 
 def read_forward(text: str) -> Forward:
@@ -88,7 +92,7 @@ def parse_text(text: str) -> list[ast.stmt]:
     try:
         return ast.parse(text).body
     except SyntaxError as error:
-        raise ForwardFault(f"line {error.lineno} of the graph's code is no Python: {error.msg}") from None
+        raise ForwardFault(f"is no Python: {error.msg}", error.lineno or 1) from None
     except (ValueError, MemoryError, RecursionError) as error:
         raise ForwardFault(f"the graph's code cannot be parsed ({type(error).__name__})") from None
 
@@ -161,7 +165,10 @@ class _Reader:
                 raise fault(statement, "stands behind the return of the graph")
             self._statement(statement)
         graph = Graph(tuple(self.nodes))
-        return Forward(graph, self.parameters, self.flattens, self.unflattens, self.boxed)
+        kept = frozenset(self.names.alive if self.names.ended else ())
+        return Forward(
+            graph, self.parameters, self.flattens, self.unflattens, self.boxed, self.returned, kept
+        )
 
     def _parameter(self, name: str, default: ast.expr | None) -> None:
         args = () if default is None else (value_of(default, self.names),)

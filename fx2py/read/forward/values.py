@@ -44,7 +44,11 @@ _SHOWN, _MOST_PARTS = 60, 300
 
 
 class ForwardFault(ValueError):
-    """The text of a graph is not what ``torch.fx`` writes."""
+    """The text of a graph is not what ``torch.fx`` writes; ``line`` counts from the first of the text, if one is at fault."""
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(reason if line is None else f"line {line} of the graph's code {reason}")
+        self.reason, self.line = reason, line
 
 
 class UndefinedName(ForwardFault):
@@ -53,7 +57,7 @@ class UndefinedName(ForwardFault):
 
 def fault(node: ast.AST, reason: str) -> ForwardFault:
     """A fault at the line of a syntax node."""
-    return ForwardFault(f"line {getattr(node, 'lineno', 1)} of the graph's code {reason}")
+    return ForwardFault(reason, getattr(node, "lineno", 1))
 
 
 def text_of(node: ast.AST) -> str:
@@ -130,7 +134,7 @@ class Names:
             return dotted_name(f"{self.modules[root]}.{rest}")
         if root in _BUILTIN_NAMES and not rest:
             return dotted_name(root)
-        raise UndefinedName(str(fault(node, f"uses the name {path}, which nothing defines")))
+        raise UndefinedName(f"uses the name {path}, which nothing defines", node.lineno)
 
 
 def value_of(node: ast.expr, names: Names) -> Value:

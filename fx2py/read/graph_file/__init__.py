@@ -5,6 +5,8 @@ A zip archive as ``torch.save`` writes it, of the list of the tensors, with the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,18 +20,23 @@ from fx2py.read.graph_file.schema import MARK, VERSION, decode_graph, encode_gra
 from fx2py.read.origin import sha256_of
 from fx2py.read.pickled.files import check_byte_order, faults_of, root_of
 from fx2py.read.pickled.tensors import Tensors
+from fx2py.read.several import Entry, Graphs
 from fx2py.read.storages import ArchiveStorages
 
-__all__ = ["FORMAT", "GRAPH_MEMBER", "encode_graph", "read_graph_file"]
+__all__ = ["FORMAT", "GRAPH_MEMBER", "encode_graph", "graph_file_graphs"]
 
 GRAPH_MEMBER = "fx2py_graph.json"
 FORMAT = "fx2py"
 
 
-def read_graph_file(path: Path, *, model: str | None = None) -> GraphData:
+@contextmanager
+def graph_file_graphs(path: Path) -> Iterator[Graphs]:
+    """The one graph in a file that fx2py wrote, which has no name."""
+    yield [Entry("", "graph", lambda: _read(path))]
+
+
+def _read(path: Path) -> GraphData:
     """The graph in a file that fx2py wrote; UnknownFormatError, naming the file, when it is damaged or newer."""
-    if model is not None:
-        raise UnknownFormatError(f"{path} holds no graph {model!r}.", "It holds one, without a name.")
     with Archive(path) as archive, faults_of(path):
         check_byte_order(archive)
         document = parse(archive.read(GRAPH_MEMBER, archive.limit))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,21 @@ from fx2py.read.pickled.contents import graphs_in, sample_inputs
 from fx2py.read.pickled.modules import Modules
 from fx2py.read.pickled.records import Built
 from fx2py.read.pickled.stream import Data, read_pickle
+from fx2py.read.several import Entry, Graphs
 from fx2py.read.storages import ArchiveStorages, StreamStorages, is_stream, read_stream
 
 _ROOT, BYTE_ORDER = "data.pkl", "byteorder"
 _MAPPED_FROM = 1 << 18
 
 
-def read_checkpoint(path: Path, *, model: str | None = None) -> GraphData:
-    """The GraphModule in a zip archive of ``torch.save``; UnknownFormatError, naming the file, for anything else."""
-    with Archive(path) as archive, faults_of(path):
-        check_byte_order(archive)
-        root = root_of(archive)
-        return graph_data(path, "torch.save", root, Modules(ArchiveStorages(archive)), model)
+@contextmanager
+def checkpoint_graphs(path: Path) -> Iterator[Graphs]:
+    """The GraphModules in a zip archive of ``torch.save``; UnknownFormatError, naming the file, where none is."""
+    with Archive(path) as archive:
+        with faults_of(path):
+            check_byte_order(archive)
+            root = root_of(archive)
+        yield graphs_of(path, "torch.save", root, lambda: Modules(ArchiveStorages(archive)))
 
 
 def root_of(archive: Archive, member: str = _ROOT) -> Any:
@@ -44,15 +48,18 @@ def check_byte_order(archive: Archive) -> None:
         raise archive.fault(BYTE_ORDER, "says that the file was written on a big-endian machine")
 
 
-def read_pickled(path: Path, *, model: str | None = None) -> GraphData:
-    """The GraphModule in a pickle or an older stream of ``torch.save``; UnknownFormatError for anything else."""
+@contextmanager
+def pickled_graphs(path: Path) -> Iterator[Graphs]:
+    """The GraphModules in a pickle or an older stream of ``torch.save``; UnknownFormatError where none is."""
     data = _contents(path)
     with faults_of(path):
         if is_stream(data):
             root, storages = read_stream(data)
-            return graph_data(path, "torch.save", root, Modules(storages), model)
-        root, _ = read_pickle(data)
-        return graph_data(path, "pickle", root, Modules(StreamStorages()), model)
+            graphs = graphs_of(path, "torch.save", root, lambda: Modules(storages))
+        else:
+            root, _ = read_pickle(data)
+            graphs = graphs_of(path, "pickle", root, lambda: Modules(StreamStorages()))
+    yield graphs
 
 
 def _contents(path: Path) -> Data:
@@ -78,37 +85,34 @@ def faults_of(path: Path) -> Iterator[None]:
         ) from None
 
 
-def graph_data(path: Path, written_by: str, root: Any, modules: Modules, model: str | None) -> GraphData:
-    """The graph that ``model`` names, or the only one, among what a pickle holds, with the inputs beside it."""
-    graph, name = _chosen(path, root, model)
+def graphs_of(path: Path, written_by: str, root: Any, modules: Callable[[], Modules]) -> Graphs:
+    """The graphs among what a pickle holds, each with the inputs beside it; UnknownFormatError where none is."""
+    with faults_of(path):
+        found = graphs_in(root)
+    if not found:
+        held, next_step = description(root)
+        raise UnknownFormatError(f"{path} holds {held}.", next_step)
+    sha256 = cache(partial(sha256_of, path))
+
+    def read(name: str) -> GraphData:
+        with faults_of(path):
+            return _graph_data(
+                Provenance(written_by, str(path), sha256(), model=name or None), root, found[name], modules()
+            )
+
+    return [Entry(name, "GraphModule", partial(read, name)) for name in found]
+
+
+def _graph_data(provenance: Provenance, root: Any, graph: Built, modules: Modules) -> GraphData:
     record = modules.record(graph)
     samples = _samples(root, graph, modules)
     return GraphData(
         record,
-        Provenance(written_by, str(path), sha256_of(path), model=name),
+        provenance,
         convention=record.convention,
         sample_inputs=samples,
         notes=tuple(printable(note) for note in modules.notes),
     )
-
-
-def _chosen(path: Path, root: Any, model: str | None) -> tuple[Built, str | None]:
-    graphs = graphs_in(root)
-    names = printable(", ".join(graphs))
-    if not graphs:
-        held, next_step = description(root)
-        raise UnknownFormatError(f"{path} holds {held}.", next_step)
-    if model is None and len(graphs) > 1:
-        raise UnknownFormatError(
-            f"{path} holds several graphs: {names}.",
-            f"Choose one, for example with model={printable(next(iter(graphs)))!r}.",
-        )
-    if model is not None and model not in graphs:
-        raise UnknownFormatError(
-            f"{path} holds no graph {model!r}.", f"It holds: {names or 'one without a name'}."
-        )
-    name = next(iter(graphs)) if model is None else model
-    return graphs[name], name or None
 
 
 def _samples(root: Any, graph: Built, modules: Modules) -> SampleInputs | None:

@@ -6,6 +6,9 @@ archive names is imported; compiled libraries, pickled objects and extra files i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +20,40 @@ from fx2py.read.exported.unlifted import graph_data
 from fx2py.read.origin import sha256_of
 from fx2py.read.pt2.program import read_program
 from fx2py.read.pt2.tensors import read_constants, read_state, weights_only
+from fx2py.read.several import Entry, Graphs
 
 MODELS, SUFFIX = "models/", ".json"
 ARCHIVE_VERSION = b"0"
 MAX_MARK = 64
 
 
-def read_pt2(path: Path, *, model: str | None = None) -> GraphData:
-    """The exported program in an archive, unlifted; ``model`` names it where the archive holds several.
+@contextmanager
+def archive_graphs(path: Path) -> Iterator[Graphs]:
+    """The exported programs in an archive, each unlifted.
 
     Raises UnknownFormatError, naming file and member, for a damaged archive or one of another version.
     """
     with Archive(path) as archive:
         _check_version(archive)
-        name = _chosen(archive, model)
-        member = f"{MODELS}{name}{SUFFIX}"
-        try:
-            document = parse(archive.read(member, archive.limit))
-            program = read_program(document, read_state(archive, name), read_constants(archive, name))
-            samples, notes = _samples(archive, name)
-            torch_version = optional(document, "torch_version", str)
-            provenance = Provenance("pt2", str(path), sha256_of(path), torch_version, name)
-            return graph_data(program, provenance, samples, notes)
-        except RecursionError:
-            raise archive.fault(member, "is nested too deeply") from None
-        except ValueError as fault:
-            raise archive.fault(member, str(fault)) from None
+        sha256 = cache(partial(sha256_of, path))
+        yield [
+            Entry(name, "ExportedProgram", partial(_read, archive, name, sha256)) for name in _names(archive)
+        ]
+
+
+def _read(archive: Archive, name: str, sha256: Callable[[], str]) -> GraphData:
+    member = f"{MODELS}{name}{SUFFIX}"
+    try:
+        document = parse(archive.read(member, archive.limit))
+        program = read_program(document, read_state(archive, name), read_constants(archive, name))
+        samples, notes = _samples(archive, name)
+        torch_version = optional(document, "torch_version", str)
+        provenance = Provenance("pt2", archive.path, sha256(), torch_version, name)
+        return graph_data(program, provenance, samples, notes)
+    except RecursionError:
+        raise archive.fault(member, "is nested too deeply") from None
+    except ValueError as fault:
+        raise archive.fault(member, str(fault)) from None
 
 
 def _check_version(archive: Archive) -> None:
@@ -52,27 +63,18 @@ def _check_version(archive: Archive) -> None:
             raise archive.fault(member, f"says {found[:20]!r}, and only {expected.decode()} is read")
 
 
-def _chosen(archive: Archive, model: str | None) -> str:
-    """The name of the model to read: the one asked for, or the only one."""
+def _names(archive: Archive) -> list[str]:
     names = sorted(
         name[len(MODELS) : -len(SUFFIX)]
         for name in archive.names
         if name.startswith(MODELS) and name.endswith(SUFFIX)
     )
-    shown = ", ".join(names)
     if not names:
         raise UnknownFormatError(
             f"{archive.path} is an archive without an exported program.",
             "Save one with torch.export.save or torch.export.pt2_archive.package_pt2.",
         )
-    if model is None and len(names) > 1:
-        raise UnknownFormatError(
-            f"{archive.path} holds several models: {shown}.",
-            f"Choose one, for example with model={names[0]!r}.",
-        )
-    if model is not None and model not in names:
-        raise UnknownFormatError(f"{archive.path} holds no model {model!r}.", f"It holds: {shown}.")
-    return names[0] if model is None else model
+    return names
 
 
 def _samples(archive: Archive, model: str) -> tuple[SampleInputs | None, tuple[str, ...]]:

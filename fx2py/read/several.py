@@ -1,0 +1,93 @@
+"""The graphs of one file: which of them is meant, and what to say where that is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from fx2py.errors import Fx2pyError, UnknownFormatError
+from fx2py.graph.data import GraphData
+from fx2py.read.origin import printable
+
+_SHOWN, _WIDTH = 60, 100
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One graph of a file: its name, which no other has, what it was saved as, and how to read it.
+
+    ``title`` is a shorter name, for a graph that no other shares it with; the only graph of a file may be nameless.
+    ``read`` raises UnknownFormatError or UnsupportedGraphError, naming the file.
+    """
+
+    name: str
+    kind: str
+    read: Callable[[], GraphData]
+    title: str = ""
+
+
+Graphs: TypeAlias = Sequence[Entry]
+Opened: TypeAlias = AbstractContextManager[Graphs]
+"""The graphs of a file, which can be read while it is open; there is at least one."""
+
+
+def chosen(path: Path, graphs: Graphs, model: str | None) -> Entry:
+    """The graph that ``model`` names, or the only one; else UnknownFormatError, which lists them."""
+    if model is None:
+        if len(graphs) > 1:
+            raise _open_choice(path, graphs)
+        return graphs[0]
+    found = [entry for entry in graphs if entry.name and entry.name == model]
+    found = found or [entry for entry in graphs if entry.title and entry.title == model]
+    if len(found) != 1:
+        raise _no_such(path, graphs, model, len(found))
+    return found[0]
+
+
+def _open_choice(path: Path, graphs: Graphs) -> UnknownFormatError:
+    rows = [_row(entry) for entry in graphs[:_SHOWN]]
+    width = max(len(name) for name, _ in rows)
+    lines = "".join(f"\n  {name:{width}}  {what}" for name, what in rows)
+    rest = f"\n  ... and {len(graphs) - _SHOWN} more" if len(graphs) > _SHOWN else ""
+    return UnknownFormatError(
+        f"{path} holds several graphs:{lines}{rest}",
+        f"Choose one, for example with model={rows[0][0]!r}, or take them all with generate_each.",
+    )
+
+
+def _row(entry: Entry) -> tuple[str, str]:
+    """The name of a graph, and its kind and size or why it has none."""
+    try:
+        count = len(entry.read().graph.nodes)
+    except Fx2pyError as fault:
+        return shown(entry.name), f"{entry.kind}, cannot be read: {fault.message.partition(chr(10))[0]}"
+    return shown(entry.name), f"{entry.kind}, {count} node{'s' * (count != 1)}"
+
+
+def _no_such(path: Path, graphs: Graphs, model: str, matches: int) -> UnknownFormatError:
+    names = ", ".join(shown(entry.name) for entry in graphs[:_SHOWN])
+    held = f"{names}, and {len(graphs) - _SHOWN} more" if len(graphs) > _SHOWN else names
+    what = "no graph" if not matches else f"{matches} graphs"
+    return UnknownFormatError(
+        f"{path} holds {what} {printable(model)!r}.", f"It holds: {held or 'one without a name'}."
+    )
+
+
+def shown(name: str) -> str:
+    """A name from a file as part of a line."""
+    text = printable(name)
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
+
+
+def every(graphs: Graphs) -> Iterator[tuple[str, GraphData | Fx2pyError]]:
+    """Each graph by its name, one after the other, or why it cannot be read."""
+    for entry in graphs:
+        try:
+            data = entry.read()
+        except Fx2pyError as fault:
+            yield entry.name, fault
+        else:
+            yield entry.name, data
