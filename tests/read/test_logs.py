@@ -172,7 +172,8 @@ def test_a_graph_that_is_cut_is_refused(kept, tmp_path):
     results = found(file_of(lines, tmp_path / "run.log"))
     assert results.pop("0/0 Backward graph 0") == 4
     if kept < 3:
-        assert not results
+        begin = f": line {len(lines) - kept + 1} announces a graph that does not follow"
+        assert [begin in each for each in results.values()] == [True]
     elif kept < 7:
         last = len(lines) - (kept == 5)  # a comment is no line of code
         assert f"line {last} " in results["0/0 Forward graph 0"]
@@ -219,6 +220,59 @@ def test_errors_name_the_line_of_the_file(tmp_path):
         open_graph(path)
 
 
+NESTED = """TRACED GRAPH
+ ===== Forward graph 1 =====
+ <eval_with_key>.3 class GraphModule(torch.nn.Module):
+    def forward(self, primals_1: "b8[][]cpu", primals_2: "f32[2][1]cpu"):
+        true_graph_0 = self.true_graph_0
+        false_graph_0 = self.false_graph_0
+        cond = torch.ops.higher_order.cond(primals_1, true_graph_0, false_graph_0, (primals_2,));  true_graph_0 = false_graph_0 = None
+        getitem: "f32[2][1]cpu" = cond[0];  cond = None
+        return (getitem, primals_1, primals_2)
+
+    class true_graph_0(torch.nn.Module):
+        def forward(self, arg0_1: "f32[2][1]cpu"):
+            sin: "f32[2][1]cpu" = torch.ops.aten.sin.default(arg0_1);  arg0_1 = None
+            return (sin,)
+
+    class false_graph_0(torch.nn.Module):
+        def forward(self, arg0_1: "f32[2][1]cpu"):
+            cos: "f32[2][1]cpu" = torch.ops.aten.cos.default(arg0_1);  arg0_1 = None
+            return (cos,)
+
+"""
+
+
+def said(data):
+    """All that a graph and those below it say, or None where it is refused."""
+    if isinstance(data, Fx2pyError):
+        return None
+    graphs = [(path, record.graph) for path, record in data.root.walk("") if record.graph is not None]
+    return [(path, [(node.name, node.target, node.args) for node in graph.nodes]) for path, graph in graphs]
+
+
+@pytest.mark.parametrize("text", [FORWARD, BACKWARD, NESTED], ids=["forward", "backward", "nested"])
+def test_no_line_can_be_missing(text, tmp_path):
+    """Each graph is read as it was or refused: none is another one, and none is gone."""
+    lines = [*logged(text), *logged(BACKWARD, line=9)]
+    expected = [said(data) for _, data in open_every_graph(file_of(lines, tmp_path / "run.log"))]
+    for index in range(len(lines)):
+        path = file_of(lines[:index] + lines[index + 1 :], tmp_path / "run.log")
+        read = [said(data) for _, data in open_every_graph(path)]
+        assert len(read) == 2
+        assert all(one in (None, other) for one, other in zip(read, expected, strict=True))
+
+
+def test_no_end_can_be_missing(tmp_path):
+    text = "\n".join(logged(NESTED))
+    whole = [said(data) for _, data in open_every_graph(file_of([text], tmp_path / "run.log"))]
+    for end in range(text.index("TRACED GRAPH") + len("TRACED GRAPH"), len(text)):
+        path = tmp_path / "run.log"
+        path.write_text(text[:end])
+        read = [said(data) for _, data in open_every_graph(path)]
+        assert read in ([None], whole), text[end - 40 : end]
+
+
 TABLE = """TRACED GRAPH
  ===== {title} =====
 opcode       name    target                   args        kwargs
@@ -237,6 +291,7 @@ def test_graphs_in_other_forms_are_refused_and_not_forgotten(tmp_path):
     lines = [*logged(TABLE.format(title="fn_1")), *logged(FORWARD), *logged(LISTING, line=8)]
     results = found(file_of(lines, tmp_path / "run.log"))
     assert "line 3 prints a graph as a table" in results["0/0 fn_1"]
+    assert "TORCH_LOGS=graph_code" in results["0/0 fn_1"]
     assert "prints a graph as a list of nodes" in results["0/0 orig graph"]
     assert len(results) == 3
 

@@ -30,7 +30,8 @@ _GUARDS = "_guards_fn"
 _NAMES = {"device": Name("torch", "device")}
 _FLAT = "the text does not hold the structure of inputs and outputs; the code takes and returns their leaves"
 _UNCHECKED = "the text does not hold the checks of the inputs (_guards_fn); the code makes none"
-_AS_CODE = "log the graph as code: TORCH_LOGS=graph_code"
+
+_AS_CODE = "Log graphs as code: TORCH_LOGS=graph_code, aot_graphs or post_grad_graphs, or TORCH_TRACE."
 
 
 @contextmanager
@@ -57,9 +58,7 @@ def _read(path: Path, found: FoundGraph, sha256: Callable[[], str]) -> GraphData
         if found.fault:
             raise ForwardFault(found.fault)
         if printed.root is None:
-            raise ForwardFault(
-                f"line {printed.number} prints a graph {printed.other}, which is no code: {_AS_CODE}"
-            )
+            raise UnknownFormatError(f"{path}: line {printed.number} {printed.fault}.", _AS_CODE)
         reader = _Dump()
         lifted = reader.read(printed.root)
         graph = _with_inputs(lifted, _inputs(printed.input_lines()))

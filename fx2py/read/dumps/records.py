@@ -122,13 +122,16 @@ class _Log:
 
     def end(self) -> None:
         """End the record that is open; one without graphs is forgotten."""
-        if self._record is not None and self._record.stream.graphs:
-            self._records.append(self._record)
+        if self._record is not None:
+            self._record.stream.end()
+            if self._record.stream.graphs:
+                self._records.append(self._record)
         self._record = None
 
     def found(self) -> Iterator[FoundGraph]:
         """The graphs, not named apart yet."""
         for source, stream in self._streams.values():
+            stream.end()
             for printed in stream.graphs:
                 yield _found(source, printed.title, printed)
         for record in self._records:
@@ -166,7 +169,7 @@ class _TraceRecord:
             fault = f"the text below line {self._number} is not the one that was written there (its digest is another)"
         source = _trace_source(record)
         for printed in self.stream.graphs:
-            is_titled = printed.root is None or printed.title != printed.root.name
+            is_titled = printed.title != ("graph" if printed.root is None else printed.root.name)
             yield _found(source, printed.title if is_titled else source.kind, printed, fault)
 
 
@@ -210,8 +213,8 @@ def _compile_id(record: dict[str, Any]) -> str:
 def _without_doubles(found: Iterable[FoundGraph]) -> list[FoundGraph]:
     """The graphs without those in a form that cannot be read, where the same record prints them as code too."""
     every = list(found)
-    read = {graph.name for graph in every if not graph.printed.other}
-    return [graph for graph in every if not (graph.printed.other and graph.name in read)]
+    read = {graph.name for graph in every if graph.printed.root is not None}
+    return [graph for graph in every if not (graph.printed.is_other_form and graph.name in read)]
 
 
 def _named(found: Iterable[FoundGraph]) -> Iterator[FoundGraph]:

@@ -18,8 +18,16 @@ _FORWARD, _CONSTRUCTOR, _INPUTS = "def forward(", "def __init__(", "def load_arg
 _CLASS, _BASE = "class ", "(torch.nn.Module):"
 _RULE, _PART = "=====", ("---", " graph---")
 _TABLE, _LISTING = ["opcode", "name", "target", "args", "kwargs"], "graph():"
-HINTS = tuple(text.encode() for text in (_BASE, _INPUTS, _RULE, _PART[1], _TABLE[0], _LISTING))
+_ANNOUNCED = "TRACED GRAPH"
+HINTS = tuple(
+    text.encode() for text in (_BASE, _FORWARD, _INPUTS, _RULE, _ANNOUNCED, _PART[1], _TABLE[0], _LISTING)
+)
 """A line outside graphs that holds none of these says nothing of graphs."""
+_ANNOTATED = ': "'
+"""How FX, and hardly anybody else, annotates parameters."""
+_OTHER_FORM = "prints a graph as {}, which does not say all of it"
+_CUT = "announces a graph that does not follow: the text is cut"
+_HEADLESS = "is the forward of a graph whose first line, the head of its class, is missing"
 MARKS = (_BASE.encode(), _LISTING.encode())
 """What the bytes of a dump hold at least one of."""
 
@@ -73,14 +81,15 @@ class PrintedClass:
 class PrintedGraph:
     """An outermost printed class, the title above it, and the ``load_args`` below it.
 
-    ``other`` names another form that the graph is printed in, which cannot be read; there is no class then.
+    Without a class, ``fault`` says why there is none; ``is_other_form`` that the graph is printed, but not as code.
     """
 
     title: str
     number: int
     root: PrintedClass | None = None
     inputs: list[Line] = field(default_factory=list)
-    other: str = ""
+    fault: str = ""
+    is_other_form: bool = False
 
     def input_lines(self) -> Code:
         """The text of ``load_args``, which a minifier's script builds its inputs with; empty without one."""
@@ -95,12 +104,14 @@ class Stream:
         self._title = ""
         self._around: list[PrintedClass] = []
         self._inputs: list[Line] | None = None
-        self._listing = 0
+        self._listing = self._announced = 0
+        self._orphan: int | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether the next line may belong to what stands before it."""
-        return bool(self._around) or self._inputs is not None or self._listing > 0
+        waits = self._inputs is not None or self._orphan is not None or self._listing > 0
+        return waits or bool(self._around)
 
     def feed(self, number: int, line: str) -> None:
         """Take the next line, without its end."""
@@ -109,6 +120,9 @@ class Stream:
         if not code.strip():
             return
         indent = len(text) - len(code)
+        if self._orphan is not None and indent >= self._orphan:
+            return
+        self._orphan = None
         while self._around and indent <= self._around[-1].indent:
             self._around.pop()
         if self._inputs is not None and not indent:
@@ -121,35 +135,52 @@ class Stream:
         elif self._inputs is not None:
             self._inputs.append((number, text))
         else:
-            self._between(number, code.strip())
+            self._between(number, indent, code.strip())
 
     def _begin(self, printed: PrintedClass) -> None:
         if self._around:
             self._around[-1].children.append(printed)
         else:
-            self.graphs.append(PrintedGraph(self._title or printed.name, printed.number, printed))
-            self._title = ""
+            self._add(PrintedGraph(self._title or printed.name, printed.number, printed))
         self._around.append(printed)
 
-    def _between(self, number: int, text: str) -> None:
-        """A line outside classes: a title, the inputs of the graph before, or a graph in another form."""
+    def _between(self, number: int, indent: int, text: str) -> None:
+        """A line outside classes: a title, the inputs of the graph before, or a graph that cannot be read."""
         listed, self._listing = self._listing, 0
         if text.startswith(f"{_RULE} ") and text.endswith(f" {_RULE}"):
             self._title = text[len(_RULE) : -len(_RULE)].strip()
+        elif text.endswith(_ANNOUNCED):
+            self._end_announced(is_other_form=True)
+            self._announced = number
         elif text.startswith(_PART[0]) and text.endswith(_PART[1]):
             self._title = f"{text[len(_PART[0]) : -len(_PART[1])]} graph"
         elif text.startswith(_INPUTS) and self.graphs:
             self._inputs = self.graphs[-1].inputs = [(number, text)]
+        elif text.startswith(_FORWARD) and (self._title or _ANNOTATED in text):
+            self._orphan = indent
+            self._unread(number, _HEADLESS, is_other_form=False)
         elif text.split() == _TABLE:
-            self._other(number, "as a table")
+            self._unread(number, _OTHER_FORM.format("a table"), is_other_form=True)
         elif text == _LISTING:
             self._listing = number
         elif listed and text.startswith("%"):
-            self._other(listed, "as a list of nodes")
+            self._unread(listed, _OTHER_FORM.format("a list of nodes"), is_other_form=True)
 
-    def _other(self, number: int, form: str) -> None:
-        self.graphs.append(PrintedGraph(self._title or "graph", number, other=form))
-        self._title = ""
+    def _unread(self, number: int, fault: str, *, is_other_form: bool) -> None:
+        title = self._title or "graph"
+        self._add(PrintedGraph(title, number, fault=fault, is_other_form=is_other_form))
+
+    def _add(self, graph: PrintedGraph) -> None:
+        self.graphs.append(graph)
+        self._title, self._announced = "", 0
+
+    def end(self) -> None:
+        """Take the end of the stream, which may be that of a log in the middle of a graph."""
+        self._end_announced(is_other_form=False)
+
+    def _end_announced(self, *, is_other_form: bool) -> None:
+        if self._announced:
+            self._unread(self._announced, _CUT, is_other_form=is_other_form)
 
 
 def _class_name(code: str) -> str | None:
