@@ -6,9 +6,10 @@ import gc
 import logging
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from fx2py.cli import launch, render, terminal
 from fx2py.cli.bench import bench
@@ -22,14 +23,36 @@ from fx2py.errors import Fx2pyError, InternalError, OtherRankError
 
 DEBUG = "--debug"
 
+
+class _Command(TyperCommand):
+    """A command whose help shows no type behind an option that takes no value; typer writes ``<bool>`` there."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """The command line itself, in the same way."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
+
+
+def _without_types_of_flags(params: list[Any]) -> list[Any]:
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
+
+
 app = typer.Typer(
+    cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (gen, run, diff, bench, split):
-    app.command()(command)
+    app.command(cls=_Command)(command)
 
 
 def _print_version(wanted: bool) -> None:
