@@ -130,7 +130,19 @@ PATHS = (
         "kind",
         "layer.weight",
     ),
-    *("act.activation", "box.weight", "layer.forward", "inner.0", "nothing"),
+    *(
+        "act.activation",
+        "box.weight",
+        "layer.forward",
+        "layer.type",
+        "layers.0.type",
+        "box.values",
+        "act.T",
+        "inner.type",
+        "",
+        "inner.0",
+        "nothing",
+    ),
 )
 MODULES = ("layer", "layers.0", "layers.1", "act", "inner", "box", "layers")
 
@@ -291,7 +303,7 @@ class Composer:
         word = self._choice.choice(
             ("key", "default", "dim", "dtype", "out", "message", "device", "generator", "mode")
         )
-        return ((word, self._value(known)),)
+        return ((word, self._code() if self._choice.random() < 0.3 else self._value(known)),)
 
     def _value(self, known: list[str], depth: int = 0) -> Any:
         chance = self._choice.random()

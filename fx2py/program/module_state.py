@@ -35,6 +35,12 @@ class ChangingModules:
         return next((owner for owner in owners if id(record.find_module(owner)) in self._ids), "")
 
 
+def read_paths(record: ModuleRecord) -> Iterator[str]:
+    """The paths of what the graph of a module reads from it; modules that it only calls are not among them."""
+    for node in record.graph.nodes if record.graph else ():
+        yield from _paths(node, called=False)
+
+
 def _modules_in_use(record: ModuleRecord) -> Iterator[tuple[ModuleRecord, bool]]:
     """The modules in a graph for which no code is generated, each with whether it is called."""
     for node in record.graph.nodes if record.graph else ():
@@ -44,8 +50,8 @@ def _modules_in_use(record: ModuleRecord) -> Iterator[tuple[ModuleRecord, bool]]
                 yield module, node.op == "call_module"
 
 
-def _paths(node: Node) -> Iterator[str]:
-    if node.op in ("call_module", "get_attr"):
+def _paths(node: Node, called: bool = True) -> Iterator[str]:
+    if node.op == "get_attr" or (called and node.op == "call_module"):
         yield str(node.target)
     for part in walk((node.args, tuple(value for _, value in node.kwargs))):
         if type(part) is Attribute:

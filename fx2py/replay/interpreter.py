@@ -17,6 +17,7 @@ from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, Name, OpName, Ref, TensorValue, walk
 from fx2py.operators.devices import explicit_devices
 from fx2py.program.frame import handed_on
+from fx2py.program.module_state import ChangingModules, read_paths
 from fx2py.replay.containers import bind_parameters, flatten_inputs, unflatten
 from fx2py.replay.contract import input_checker
 from fx2py.replay.modules import Modules
@@ -69,12 +70,14 @@ class Reference:
         self._subgraphs: dict[int, torch.fx.GraphModule] = {}
         self._plans: dict[int, tuple[_Step, ...]] = {}
         self._objects: dict[int, frozenset[str]] = {}
+        self._changing = ChangingModules(data.root)
         self._check_submods()
         self._check_inputs = input_checker(data, self._values(data.root, "").constant)
         with refusals_name(data.provenance.path):
             for _, record in data.root.walk():
                 if record.graph is not None:
                     check_graph(record, record.graph, self._policy)
+                    self._check_reads(record)
                     self._plans[id(record)] = self._plan(record.graph)
                     self._objects[id(record)] = handed_on(record.graph)
         self.tensors: Mapping[str, torch.Tensor] = {
@@ -101,6 +104,13 @@ class Reference:
                 f"the graph has no submodule {', '.join(map(repr, surplus))}.",
                 f"Its submodules are: {', '.join(sorted(known)) or 'none'}.",
             )
+
+    def _check_reads(self, record: ModuleRecord) -> None:
+        """Refuse what is read from a module while its code runs, as code does by getattr: its class decides what it is."""
+        for path in read_paths(record):
+            owner = self._changing.owner(record, path)
+            if owner:
+                self._policy.check_read(path.removeprefix(f"{owner}."))
 
     def _plan(self, graph: Graph) -> tuple[_Step, ...]:
         """The nodes with their functions resolved and each value's end of life."""
@@ -208,12 +218,10 @@ class Reference:
         place = _join(path, target)
         if place in self._submods:
             return self._submods[place]
-        for owner, name in _owners(record, target):
-            module = self._modules.built(owner)
-            if module is not None:
-                for part in name.split("."):
-                    self._policy.check_attribute(part)
-                return attrgetter(name)(module)
+        owner = self._changing.owner(record, target)
+        if owner:
+            module = self._attribute(record, path, owner, as_object=True)
+            return attrgetter(target.removeprefix(f"{owner}."))(module)
         found = self._find(record, target)
         if isinstance(found, torch.Tensor):
             return self._bound(found)
@@ -253,13 +261,6 @@ def _recorded_tensors(root: ModuleRecord) -> Iterator[tuple[str, torch.Tensor]]:
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield _join(path, name), tensor
-
-
-def _owners(record: ModuleRecord, path: str) -> Iterator[tuple[ModuleRecord | None, str]]:
-    """The modules on the way to what ``path`` leads to, each with the rest of the path."""
-    parts = path.split(".")
-    for count in range(1, len(parts)):
-        yield record.find_module(".".join(parts[:count])), ".".join(parts[count:])
 
 
 def _leaves(convention: CallingConvention, result: Any) -> Iterator[Any]:

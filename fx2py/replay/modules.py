@@ -38,10 +38,6 @@ class Modules:
                 self._modules.setdefault(id(each), module.get_submodule(below))
         return self._modules[id(record)]
 
-    def built(self, record: ModuleRecord | None) -> torch.nn.Module | None:
-        """The module of ``record`` if it was asked for before: its code may have run and changed what it holds."""
-        return self._modules.get(id(record))
-
     def _live(self, module: torch.nn.Module) -> torch.nn.Module:
         return self._tensors.of_module(module) if isinstance(self._tensors, TensorCopies) else module
 

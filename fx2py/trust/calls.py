@@ -103,7 +103,9 @@ class Calls:
             raise UntrustedTargetError(f"{where}: a method of nothing", "trust_all", reason="is no call")
         if f"torch.Tensor.{name}" in self._policy.functions:
             return self._free(args, kwargs)
-        return self._call(METHODS[name], args, kwargs, where, takes_dtype=name in ("to", "type"))
+        return self._call(
+            METHODS[name], args, kwargs, where, takes_dtype=name in ("to", "type"), is_torch=name != "update"
+        )
 
     def function(self, target: Name | OpName, args: Sequence[Any], kwargs: Keywords, where: str) -> What:
         """The call of a function or an operator by its name."""
@@ -117,8 +119,10 @@ class Calls:
         canonical, rule = functions.rules()[target.path]
         special = _SPECIAL.get(canonical)
         found = special(self, args, kwargs, where) if special is not None else None
-        takes_dtype = canonical in _TAKES_A_DTYPE
-        return found if found is not None else self._call(rule, args, kwargs, where, takes_dtype)
+        if found is not None:
+            return found
+        is_torch = canonical.startswith("torch.")
+        return self._call(rule, args, kwargs, where, canonical in _TAKES_A_DTYPE, is_torch)
 
     # -- values ----------------------------------------------------------------------------------------------
 
@@ -180,8 +184,9 @@ class Calls:
     # -- calls -----------------------------------------------------------------------------------------------
 
     def _call(
-        self, rule: Rule, args: Sequence[Any], kwargs: Keywords, where: str, takes_dtype: bool = False
+        self, rule: Rule, args: Sequence[Any], kwargs: Keywords, where: str, takes_dtype: bool, is_torch: bool
     ) -> Kind:
+        """A call by its rule; ``takes_dtype``: as an argument, too, ``is_torch``: as a keyword of that name."""
         surplus = [name for name, value in kwargs if name in rule.without and value is not None]
         if surplus or (rule.most is not None and any(value is not None for value in args[rule.most :])):
             raise UntrustedTargetError(
@@ -199,7 +204,11 @@ class Calls:
         self.data(
             [
                 *(value for value in args if not (takes_dtype and _is_number(value))),
-                *(value for name, value in kwargs if not (name == "dtype" and _is_number(value))),
+                *(
+                    value
+                    for name, value in kwargs
+                    if not (is_torch and name == "dtype" and _is_number(value))
+                ),
             ],
             where,
         )

@@ -54,6 +54,11 @@ class Policy:
         if type(name) is not str or name not in functions.attributes():
             raise UntrustedTargetError(f"getattr(..., {name!r})", "functions", "builtins.getattr")
 
+    def check_read(self, name: str) -> None:
+        """Raise UntrustedTargetError unless any attribute of a module may be read."""
+        if not self.trust_all and "builtins.getattr" not in self.functions:
+            raise UntrustedTargetError(f"getattr(..., {name!r})", "functions", "builtins.getattr")
+
     def check_backend(self, name: object) -> None:
         """Raise UntrustedTargetError unless ``name`` is literally a member of ``SDPBackend``."""
         if not self.trust_all:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import fx2py
-from fx2py.errors import UntrustedTargetError
+from fx2py.errors import Fx2pyError, UntrustedTargetError
 from fx2py.read import open_graph
 from fx2py.replay.interpreter import Reference
 from fx2py.trust import Policy
@@ -73,6 +73,9 @@ LINKS = {
     "a format that reads attributes": "result = torch.ops.higher_order.print('{0.__class__.__init__}', x)",
     "a format that is computed": "text = str(x);  result = torch.ops.higher_order.print(text, x)",
     "a callback of lobpcg": "result = torch.lobpcg(x, tracker = x)",
+    "a class by the keyword of a dict": "result = dict(dtype = int)",
+    "a class by the keyword of an update": "kept = dict();  done = kept.update(dtype = int)",
+    "a method by a path through a module": "layer = self.layer;  size = len(layer);  result = self.layer.type",
     "a message that is called": "result = torch._check(False, x)",
 }
 
@@ -114,6 +117,22 @@ def test_an_edited_folder_is_refused_before_anything_runs(path, tmp_path):
     code.write_text(code.read_text().replace("x", "y", 0) + "\n")
     with pytest.raises(UntrustedTargetError):
         fx2py.open_artifact(folder).bind()
+
+
+def test_a_path_leads_to_nothing_that_the_file_does_not_hold(tmp_path):
+    """``type`` is data of a device, and a method of every module."""
+    path = saved("done = self.layer(x);  result = self.layer.type", tmp_path / "graph.pt")
+    with pytest.raises(Fx2pyError, match="holds nothing there"):
+        Reference(open_graph(path))(torch.ones(2))
+    with pytest.raises(Fx2pyError, match="no attribute"):
+        fx2py.generate(path)
+
+
+def test_a_weight_is_read_after_its_module_was_called(tmp_path):
+    path = saved("done = self.layer(x);  result = self.layer.weight", tmp_path / "graph.pt")
+    weight = open_graph(path).root.children["layer"].parameters["weight"]
+    for run in (Reference(open_graph(path)), fx2py.generate(path).bind()):
+        assert torch.equal(run(torch.ones(2)), weight)
 
 
 READS = {
