@@ -21,7 +21,7 @@ import torch
 from fx2py.artifact.binding_hint import binding_hint
 from fx2py.artifact.compiled import Code, Compiled
 from fx2py.artifact.execution import execute
-from fx2py.artifact.folder import put_in_place, unchanging
+from fx2py.artifact.folder import mode_of_new_folders, put_in_place, unchanging
 from fx2py.artifact.manifest import (
     MAX_TEXT,
     SCHEMA,
@@ -216,7 +216,7 @@ class Artifact:
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
             manifest = self._write_files(staging, target)
-            staging.chmod(0o755)
+            staging.chmod(mode_of_new_folders(staging))
             put_in_place(staging, target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)

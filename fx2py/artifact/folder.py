@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,6 +35,18 @@ def whole_file(target: Path) -> Iterator[Path]:
         staging.replace(target)
     finally:
         staging.unlink(missing_ok=True)
+
+
+def mode_of_new_folders(parent: Path) -> int:
+    """The mode that a folder made in ``parent`` has: of the umask, and of the parent's own default access list.
+
+    ``os.umask`` tells it only by changing it, for all threads at once.
+    """
+    probe = parent / ".mode"
+    probe.mkdir()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.rmdir()
+    return mode
 
 
 def put_in_place(staging: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -45,6 +46,24 @@ def test_the_folder_holds_exactly_what_the_manifest_names(tmp_path: Path) -> Non
     assert {*files, "manifest.json"} == set(contents(folder))
     assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha for name, sha in files.items())
     assert sorted(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize(("umask", "of_folders", "of_files"), [(0o022, 0o755, 0o644), (0o077, 0o700, 0o600)])
+def test_who_may_read_what_is_written_is_what_the_user_set(
+    tmp_path: Path, umask: int, of_folders: int, of_files: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        artifact = _with_code(2.0)
+        artifact.write(tmp_path / "new" / "out")
+        artifact.write(tmp_path / "new" / "out")  # in place of a folder
+        fx2py.save_graph(scaled(2.0), tmp_path / "new" / "graph.fx2py")
+    finally:
+        os.umask(before)
+    written = [tmp_path / "new", *(tmp_path / "new").rglob("*")]
+    assert len(written) == 8
+    for path in written:
+        assert stat.S_IMODE(path.stat().st_mode) == (of_folders if path.is_dir() else of_files), path
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
