@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -22,6 +23,8 @@ from fx2py.cli.split import split
 from fx2py.errors import Fx2pyError, InternalError, OtherRankError
 
 DEBUG = "--debug"
+_NO_MEMORY = re.compile("DefaultCPUAllocator: |Storage size calculation overflowed|out of memory")
+"""What torch says in a RuntimeError when there is no memory, on the CPU and elsewhere."""
 
 
 class _Command(TyperCommand):
@@ -76,6 +79,17 @@ def fx2py(
     logging.getLogger("fx2py").handlers = [Remarks()]
 
 
+def _known(fault: Exception) -> Fx2pyError:
+    """A fault as one that a user can be told; of those that are not fx2py's own, only the lack of memory is known."""
+    if isinstance(fault, Fx2pyError):
+        return fault
+    if isinstance(fault, MemoryError) or (isinstance(fault, RuntimeError) and _NO_MEMORY.search(str(fault))):
+        return Fx2pyError(
+            "there is not enough memory for this.", "The graph, or what came out of it, is too large."
+        )
+    return InternalError(f"{type(fault).__name__}: {fault}")
+
+
 def main() -> None:
     """Run the command line and exit: 0 fine or equivalent, 1 not equivalent, 2 input or use at fault, 70 internal."""
     try:
@@ -85,7 +99,7 @@ def main() -> None:
     except Exception as fault:  # the outermost boundary: a user gets a message, never a traceback
         if DEBUG in sys.argv[1:]:
             raise
-        known = fault if isinstance(fault, Fx2pyError) else InternalError(f"{type(fault).__name__}: {fault}")
+        known = _known(fault)
         if not isinstance(known, OtherRankError):
             render.print_fault(known)
         sys.exit(known.exit_code)

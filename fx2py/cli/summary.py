@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from fx2py.graph.tensors import is_wrapper, shape_of
+from fx2py.graph.tensors import is_wrapper, shape_of, without_repetition
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +47,24 @@ def plain(value: Any) -> Any:
     return [plain(part) for part in value] if isinstance(value, list | deque) else value
 
 
-def summarize(result: Any, path: str = "") -> Iterator[Summary]:
-    """A row for each leaf of a plain result, in order."""
+def summarize(result: Any) -> Iterator[Summary]:
+    """A row for each leaf of a plain result, in order; a tensor that stands there often is looked through once."""
+    return _rows(result, "", {})
+
+
+def _rows(result: Any, path: str, known: dict[int, Summary]) -> Iterator[Summary]:
     if isinstance(result, dict):
         for key, part in result.items():
             named = isinstance(key, str) and key.isidentifier()
-            yield from summarize(part, f"{path}.{key}" if named else f"{path}[{key!r}]")
+            yield from _rows(part, f"{path}.{key}" if named else f"{path}[{key!r}]", known)
     elif type(result) in (tuple, list):
         for index, part in enumerate(result):
-            yield from summarize(part, f"{path}[{index}]")
+            yield from _rows(part, f"{path}[{index}]", known)
     else:
-        yield _summary(path.removeprefix(".") or "result", result)
+        where = path.removeprefix(".") or "result"
+        if id(result) not in known:
+            known[id(result)] = _summary(where, result)
+        yield dataclasses.replace(known[id(result)], path=where)
 
 
 def _summary(path: str, value: Any) -> Summary:
@@ -65,15 +72,20 @@ def _summary(path: str, value: Any) -> Summary:
         return Summary(path, type(value).__name__, f"{value!r:.40}")
     dtype = str(value.dtype).removeprefix("torch.")
     place = (path, "Tensor", None, dtype, shape_of(value), str(value.device))
-    numbers = _numbers(value)
+    each, times = without_repetition(value) if _is_plain(value) else (value, 1)
+    numbers = _numbers(each)
     if numbers is None:
         return Summary(*place)
     present = numbers[~numbers.isnan()]
-    nans = numbers.numel() - present.numel()
+    nans = (numbers.numel() - present.numel()) * times
     if present.numel() == 0:
         return Summary(*place, nans=nans)
     low, high = present.aminmax()
     return Summary(*place, low.item(), present.mean().item(), high.item(), nans)
+
+
+def _is_plain(value: torch.Tensor) -> bool:
+    return value.layout == torch.strided and not value.is_nested and not is_wrapper(value)
 
 
 def _numbers(value: torch.Tensor) -> torch.Tensor | None:

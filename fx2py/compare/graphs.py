@@ -13,7 +13,7 @@ from fx2py.compare.report import EquivalenceReport
 from fx2py.compare.tensors import compare_values
 from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData
-from fx2py.graph.tensors import shape_of
+from fx2py.graph.tensors import EqualStorages, shape_of
 from fx2py.replay.interpreter import Reference
 from fx2py.trust import Policy
 
@@ -63,6 +63,7 @@ def bind_sides(
 
 def _require_same_weights(graph: Mapping[str, torch.Tensor], code: Mapping[str, torch.Tensor]) -> None:
     """Raise ReplayError when a weight of the code is not that of the graph: both sides run from the graph's."""
+    have_equal_bits = EqualStorages()
     for name, tensor in code.items():
         own = graph.get(name, tensor)
         if (own.dtype, shape_of(own), own.layout) != (tensor.dtype, shape_of(tensor), tensor.layout):
@@ -71,7 +72,7 @@ def _require_same_weights(graph: Mapping[str, torch.Tensor], code: Mapping[str, 
                 f"graph's is {own.dtype} {list(shape_of(own))}.",
                 "Generate the code of this graph.",
             )
-        differing = 0 if own is tensor else compare_values(own, tensor)[0]
+        differing = 0 if own is tensor else compare_values(own, tensor, have_equal_bits)[0]
         if differing:
             raise ReplayError(
                 f"the code holds other weights than the graph: {differing:,} of {own.numel():,} numbers of {name} differ.",

@@ -23,7 +23,11 @@ _SHOWN = 60
 
 
 def compare_leaves(
-    path: str, expected: Any, actual: Any, aliases: tuple[Aliases, Aliases] = ({}, {})
+    path: str,
+    expected: Any,
+    actual: Any,
+    aliases: tuple[Aliases, Aliases] = ({}, {}),
+    have_equal_bits: tensors.EqualBits | None = None,
 ) -> tuple[LeafOutcome, ...]:
     """One outcome for each leaf of ``expected``, or for the first container that ``actual`` does not share."""
     if not _same_class(expected, actual):
@@ -31,12 +35,12 @@ def compare_leaves(
         return (LeafOutcome(path, _describe(expected), _describe(actual), (aspect,)),)
     ours, theirs = _parts(expected), _parts(actual)
     if ours is None or theirs is None:
-        return (_compare_leaf(path, expected, actual, aliases),)
+        return (_compare_leaf(path, expected, actual, aliases, have_equal_bits),)
     if [key for key, _ in ours] != [key for key, _ in theirs]:
         return (LeafOutcome(path, _describe(expected), _describe(actual), ("structure",)),)
     found: list[LeafOutcome] = []
     for (key, one), (_, other) in zip(ours, theirs, strict=True):
-        found += compare_leaves(f"{path}{key}", one, other, aliases)
+        found += compare_leaves(f"{path}{key}", one, other, aliases, have_equal_bits)
     return tuple(found)
 
 
@@ -50,7 +54,13 @@ def leaves_with_paths(path: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from leaves_with_paths(f"{path}{key}", part)
 
 
-def _compare_leaf(path: str, expected: Any, actual: Any, aliases: tuple[Aliases, Aliases]) -> LeafOutcome:
+def _compare_leaf(
+    path: str,
+    expected: Any,
+    actual: Any,
+    aliases: tuple[Aliases, Aliases],
+    have_equal_bits: tensors.EqualBits | None,
+) -> LeafOutcome:
     if not isinstance(expected, torch.Tensor):
         differs = () if _same_leaf(expected, actual) else ("values",)
         return LeafOutcome(path, _describe(expected), _describe(actual), differs, len(differs))
@@ -59,7 +69,7 @@ def _compare_leaf(path: str, expected: Any, actual: Any, aliases: tuple[Aliases,
         found = (*found, "aliasing")
     if {"type", "dtype", "shape", "layout", "device", "is_quantized", "is_nested"}.intersection(found):
         return LeafOutcome(path, _describe(expected), _describe(actual), found)
-    count, largest = tensors.compare_values(expected, actual)
+    count, largest = tensors.compare_values(expected, actual, have_equal_bits)
     found = (*found, "values") if count else found
     return LeafOutcome(path, _describe(expected), _describe(actual), found, count, largest)
 

@@ -17,7 +17,7 @@ from fx2py.compare.leaves import compare_leaves
 from fx2py.compare.report import EquivalenceReport, LeafOutcome
 from fx2py.compare.tensors import compare_values, differences
 from fx2py.errors import Fx2pyError
-from fx2py.graph.tensors import TensorCopies
+from fx2py.graph.tensors import EqualStorages, TensorCopies
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _DEVICE_TYPES = ("cpu", "cuda")
@@ -65,7 +65,8 @@ def record_run(
 
 def compare_runs(expected: Run, actual: Run) -> EquivalenceReport:
     """The report of two runs that started from equal state and inputs."""
-    outputs = compare_leaves("output", expected.result, actual.result, (expected.aliases, actual.aliases))
+    aliases = (expected.aliases, actual.aliases)
+    outputs = compare_leaves("output", expected.result, actual.result, aliases, EqualStorages())
     same_random_state = len(expected.random_state) == len(actual.random_state) and all(
         torch.equal(one, other) for one, other in zip(expected.random_state, actual.random_state, strict=True)
     )
@@ -79,21 +80,27 @@ def compare_runs(expected: Run, actual: Run) -> EquivalenceReport:
 
 def _compare_changes(expected: Run, actual: Run) -> Iterator[LeafOutcome]:
     """An outcome for each tensor that either run changed, or that only one of them has and changed."""
+    have_equal_bits = EqualStorages()
     for name in {**expected.after, **actual.after}:
-        changes = ["changed" if _is_changed(run, name) else "unchanged" for run in (expected, actual)]
+        changes = [
+            "changed" if _is_changed(run, name, have_equal_bits) else "unchanged"
+            for run in (expected, actual)
+        ]
         if "changed" not in changes:
             continue
         if changes[0] != changes[1]:
             yield LeafOutcome(name, changes[0], changes[1], ("change",))
         else:
-            yield from compare_leaves(name, expected.after[name], actual.after[name])
+            yield from compare_leaves(
+                name, expected.after[name], actual.after[name], have_equal_bits=have_equal_bits
+            )
 
 
-def _is_changed(run: Run, name: str) -> bool:
+def _is_changed(run: Run, name: str, have_equal_bits: EqualStorages) -> bool:
     if name not in run.after:
         return False
     before, after = run.before[name], run.after[name]
-    return bool(differences(before, after)) or compare_values(before, after)[0] > 0
+    return bool(differences(before, after)) or compare_values(before, after, have_equal_bits)[0] > 0
 
 
 def _named_inputs(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, torch.Tensor]:

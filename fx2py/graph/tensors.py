@@ -165,20 +165,61 @@ def has_plain_storage(tensor: torch.Tensor) -> bool:
     )
 
 
+class EqualStorages:
+    """Tells of tensors that lie alike in storages of equal bytes; each two storages are compared once, while this lives.
+
+    The tensors must not change meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], tuple[torch.UntypedStorage, torch.UntypedStorage, bool]] = {}
+
+    def __call__(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+        """Whether two tensors must hold the same bits; False where only their elements can tell."""
+        if not (has_plain_storage(one) and has_plain_storage(other)) or _place(one) != _place(other):
+            return False
+        key = (storage_of(one), storage_of(other))
+        if key not in self._known:
+            pair = (one.untyped_storage(), other.untyped_storage())
+            self._known[key] = (*pair, torch.equal(*map(_bytes_of, pair)))
+        return self._known[key][2]
+
+
+def _place(tensor: torch.Tensor) -> tuple[object, ...]:
+    """How a tensor lies in its storage."""
+    where = (tensor.device, tensor.storage_offset(), tensor.untyped_storage().nbytes())
+    return (tensor.dtype, tensor.shape, tensor.stride(), *where)
+
+
+def without_repetition(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """A view that holds each element of an expanded tensor once, and how often the tensor repeats it."""
+    times = 1
+    for dimension in range(tensor.dim()):
+        size = tensor.size(dimension)
+        if size > 1 and tensor.stride(dimension) == 0:
+            tensor, times = tensor.narrow(dimension, 0, 1), times * size
+    return tensor, times
+
+
 def write_back(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
     """Give ``tensors`` the bits of ``values`` (copies made by ``TensorCopies``), in place.
 
-    What has these bits already is not touched: it may lie in memory that cannot be written.
+    What has these bits already is not touched: it may lie in memory that cannot be written. A storage that many tensors
+    share is written once.
     """
+    written: dict[int, int] = {}
     for name, tensor in tensors.items():
         value = values[name]
         parts = inner_tensors(tensor)
         if parts:
             write_back(parts, inner_tensors(value))
         elif has_plain_storage(tensor) and has_plain_storage(value):
-            bits, wanted = _bytes_of(tensor.untyped_storage()), _bytes_of(value.untyped_storage())
-            if not torch.equal(bits, wanted):
-                bits.copy_(wanted)
+            place, source = storage_of(tensor), storage_of(value)
+            if written.get(place) != source:
+                written[place] = source
+                bits, wanted = _bytes_of(tensor.untyped_storage()), _bytes_of(value.untyped_storage())
+                if not torch.equal(bits, wanted):
+                    bits.copy_(wanted)
         else:
             tensor.detach().copy_(value.detach())
 

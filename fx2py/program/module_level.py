@@ -29,7 +29,8 @@ LowerFunction: TypeAlias = "Callable[[ModuleLevel, ModuleRecord, str, str], Func
 """Lowers the graph of a record at a path to a function of the given name."""
 
 
-MOST_REPEATED = 100_000
+_REPEATED_ANYWAY, _REPEATED_A_NODE, _REPEATED_AT_MOST = 10_000, 100, 100_000
+"""Parts that flattening may add: some in any case, more for each node in the file, so that a small file costs little."""
 
 
 class ModuleLevel:
@@ -62,6 +63,7 @@ class ModuleLevel:
         self._lowered: dict[str, Function] = {}
         self._flattened: set[int] = set()
         self._repeated = 0
+        self._may_repeat = _most_repeated(data)
         self.input_table: InputTable | None = None
         self.notes: tuple[str, ...] = ()
         if data.contract is not None and data.convention is not None:
@@ -100,13 +102,14 @@ class ModuleLevel:
         Modules that call each other twice, and tuples of such results, double with every step.
         """
         self._repeated += count
-        if self._repeated > MOST_REPEATED:
-            reason = (
-                f"repeats its modules and tuples: flattened, they have more than {MOST_REPEATED} parts more"
-            )
-            raise UnsupportedGraphError(
+        if self._repeated > self._may_repeat:
+            reason = f"repeats its modules and tuples: flattened, they have more than {self._may_repeat} parts more"
+            fault = UnsupportedGraphError(
                 (Finding("the graph", reason),), self.data.provenance.path or "the graph"
             )
+            if not self.options.keep_submodules:
+                fault.hint = "Keep its modules as functions: keep_submodules=True."
+            raise fault
 
     def flatten(self, record: ModuleRecord, graph: Graph) -> None:
         """Note that the graph of a record is flattened into its caller, once more when it was before."""
@@ -130,3 +133,9 @@ class ModuleLevel:
         """The generated function that stands in a slot of the submodules; None where something else does."""
         name = self.tables.submods[slot.index].function if slot.table == "submods" else None
         return self._lowered.get(name or "")
+
+
+def _most_repeated(data: GraphData) -> int:
+    records = {id(record): record for _, record in data.root.walk()}.values()
+    nodes = sum(len(record.graph.nodes) for record in records if record.graph is not None)
+    return min(_REPEATED_ANYWAY + _REPEATED_A_NODE * nodes, _REPEATED_AT_MOST)

@@ -64,6 +64,17 @@ def test_an_internal_fault_exits_70_without_a_traceback(fx2py, here, broken, fau
     assert_one_fault(fx2py("gen", "x.pt"), 70, "internal error", str(fault.args[0]))
 
 
+def test_a_result_that_no_memory_holds_is_no_fault_of_fx2py(fx2py, here):
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    many = graph.call_function(torch.zeros, (2**23,), {"dtype": torch.float64})
+    graph.output((x, graph.call_function(torch.as_strided, (many, (2**22, 2**22), (1, 1)))))
+    torch.save(torch.fx.GraphModule(torch.nn.Module(), graph), here / "huge.pt")
+    torch.save((torch.ones(1),), here / "in.pt")
+    result = fx2py("run", "huge.pt", "--inputs", "in.pt")
+    assert_one_fault(result, 2, "not enough memory")
+
+
 def test_debug_shows_the_traceback(fx2py, here, broken):
     broken(ZeroDivisionError("division by zero"))
     with pytest.raises(ZeroDivisionError):

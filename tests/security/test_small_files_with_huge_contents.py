@@ -51,6 +51,18 @@ def test_modules_that_are_called_twice_at_every_level(tmp_path):
     refused(write(graph, tmp_path / "graph.pickle", "pickle"), UnsupportedGraphError, "repeats its modules")
 
 
+def test_a_file_of_few_nodes_is_not_flattened_into_many(tmp_path):
+    calls = "".join(f"    x{n + 1} = self.a(x{n});  x{n} = None\n" for n in range(7))
+    graph = graph_with(CODE)
+    for _ in range(5):
+        graph = graph_with(f"\n\ndef forward(self, x0):\n{calls}    return x7\n", _modules={"a": graph})
+    path = write(graph, tmp_path / "graph.pickle", "pickle")
+    with pytest.raises(UnsupportedGraphError, match=r"more than 1[0-9]{4} parts more") as refused:
+        fx2py.generate(path)
+    assert "keep_submodules=True" in refused.value.hint
+    assert fx2py.generate(path, options=fx2py.GenerateOptions(keep_submodules=True)).source
+
+
 def test_modules_that_are_called_twice_at_a_few_levels_are_flattened(tmp_path):
     graph = graph_with(CODE)
     for _ in range(6):
