@@ -17,7 +17,7 @@ from fx2py.cli.bench import bench
 from fx2py.cli.diff import diff
 from fx2py.cli.gen import gen
 from fx2py.cli.log import Remarks
-from fx2py.cli.output import guarded_output
+from fx2py.cli.output import guarded_output, speaking_alone
 from fx2py.cli.run import run
 from fx2py.cli.split import split
 from fx2py.errors import Fx2pyError, InternalError, OtherRankError
@@ -55,7 +55,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (gen, run, diff, bench, split):
-    app.command(cls=_Command)(command)
+    app.command(cls=_Command)(speaking_alone(command))
 
 
 def _print_version(wanted: bool) -> None:
@@ -98,7 +98,7 @@ def main() -> None:
             app()
     except Exception as fault:  # the outermost boundary: a user gets a message, never a traceback
         if DEBUG in sys.argv[1:]:
-            raise
+            render.print_traceback(fault)
         known = _known(fault)
         if not isinstance(known, OtherRankError):
             render.print_fault(known)

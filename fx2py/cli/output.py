@@ -1,15 +1,25 @@
-"""Standard output that may be a full disk, a pipe that nobody reads any more, or not there."""
+"""The standard streams: an output that may be a full disk or a closed pipe, and what others than fx2py write meanwhile.
+
+Only ``terminal`` writes to a command's own streams. Whatever else writes, a graph that prints, a library that warns or
+logs, a kernel that writes to descriptor 1, is no part of the result and knows nothing of terminals: it is shown on
+standard error, its control characters as escapes.
+"""
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, ParamSpec, TextIO
 
+from fx2py.cli import terminal
 from fx2py.errors import Fx2pyError
+
+P = ParamSpec("P")
 
 PIPE_CLOSED = 141
 """The exit code of a program that ends since nobody reads its output, as a shell gives it."""
@@ -58,3 +68,95 @@ def guarded_output() -> Iterator[None]:
     finally:
         sys.stdout = before
         output.flush()
+
+
+# -- what others write -------------------------------------------------------------------------------------------
+
+_STDOUT = 1
+_SHOWN_OF_DESCRIPTOR = 64 * 1024
+
+
+class Strays(io.TextIOBase):
+    """A stream for what others than fx2py write: each line is shown on standard error as a line that is not fx2py's."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self._line = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            terminal.print_stray(line)
+        return len(text)
+
+    def end(self) -> None:
+        """Show a last line that was not ended."""
+        if self._line:
+            self.write("\n")
+
+    def writable(self) -> bool:
+        return True
+
+
+def speaking_alone(command: Callable[P, None]) -> Callable[P, None]:
+    """A command whose standard output holds what it prints by way of ``terminal``, and nothing else."""
+
+    @functools.wraps(command)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        with _strays_apart():
+            command(*args, **kwargs)
+
+    return call
+
+
+@contextmanager
+def _strays_apart() -> Iterator[None]:
+    before = sys.stdout, sys.stderr
+    strays = Strays()
+    error = sys.stderr or io.StringIO()
+    with _descriptor_apart(sys.stdout, strays) as own, terminal.writing_to(own, error):
+        sys.stdout = sys.stderr = strays
+        try:
+            yield
+        finally:
+            strays.end()
+            sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def _descriptor_apart(stream: Any, strays: Strays) -> Iterator[Any]:
+    """A stream to where ``stream`` leads, while descriptor 1 leads to a file, of which ``strays`` gets the content."""
+    if not _is_descriptor(stream, _STDOUT):
+        yield stream
+        return
+    stream.flush()
+    with tempfile.TemporaryFile() as file:
+        own: Any = Output(os.fdopen(os.dup(_STDOUT), "w", encoding=stream.encoding, errors=stream.errors))
+        os.dup2(file.fileno(), _STDOUT)
+        try:
+            yield own
+        finally:
+            os.dup2(own.fileno(), _STDOUT)
+            _hand_over(file, strays)
+            try:
+                own.flush()
+            finally:
+                own.close()
+
+
+def _is_descriptor(stream: Any, number: int) -> bool:
+    """Whether a stream is what it is for a command, not replaced or closed."""
+    try:
+        return bool(stream.fileno() == number)
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _hand_over(file: Any, strays: Strays) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    strays.write(file.read(_SHOWN_OF_DESCRIPTOR).decode("utf-8", "backslashreplace"))
+    strays.end()
+    if size > _SHOWN_OF_DESCRIPTOR:
+        strays.write(f"... {size - _SHOWN_OF_DESCRIPTOR} more bytes\n")

@@ -6,7 +6,7 @@ Results go to stdout, progress and faults to stderr. Colour and live progress ap
 
 from __future__ import annotations
 
-import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,6 +21,8 @@ from fx2py.cli.terminal import (
     duration,
     faults,
     is_silent,
+    live,
+    out,
     print_code,
     print_facts,
     print_json,
@@ -29,6 +31,7 @@ from fx2py.cli.terminal import (
     print_table,
     short,
     shown,
+    shown_lines,
     stderr,
     stdout,
     table_of,
@@ -52,9 +55,15 @@ def print_fault(fault: Fx2pyError, name: str = "") -> None:
     console = faults()
     label = who() if isinstance(fault, InternalError) else f"{who()}error: "
     message = with_options(f"{name}: {fault.message}" if name else fault.message)
-    console.print(shown(label, "bold red") + shown(message), soft_wrap=True)
+    console.print(shown(label, "bold red") + shown_lines(message), soft_wrap=True)
     if fault.hint:
         print_line(console, with_options(fault.hint), "dim")
+
+
+def print_traceback(fault: Exception) -> None:
+    """Where a fault was raised, for those who look for its cause."""
+    for line in "".join(traceback.format_exception(fault)).splitlines():
+        print_line(faults(), line)
 
 
 def print_note(text: str) -> None:
@@ -64,7 +73,7 @@ def print_note(text: str) -> None:
 
 def print_source(source: str) -> None:
     """The source alone: highlighted on a terminal, byte for byte in a pipe."""
-    if sys.stdout.isatty():
+    if out().isatty():
         print_code(stdout(), source)
     else:
         write(source)
@@ -77,7 +86,9 @@ def working(text: str) -> Iterator[None]:
     if is_silent() or not console.is_terminal:
         yield
         return
-    with console.status(shown(text)):
+    from rich.spinner import Spinner
+
+    with live(console, Spinner("dots", shown(text), style="status.spinner")):
         yield
 
 
@@ -94,7 +105,12 @@ def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
     )
     console = stderr()
     with Progress(
-        *columns, console=console, transient=True, disable=is_silent() or not console.is_terminal
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,  # see terminal.live
+        redirect_stderr=False,
+        disable=is_silent() or not console.is_terminal,
     ) as bar:
         task = bar.add_task(text, total=total)
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable
 from rich.table import Table
 from rich.text import Text
 
 from fx2py.replay.launcher import Rank
 
 _speaker = Rank()
+_streams: tuple[Any, Any] = (None, None)
+"""The command's own standard output and error; None stands for those of the process."""
+_live: Console | None = None
 
 
 def speak_as(rank: Rank) -> None:
@@ -28,17 +33,50 @@ def is_silent() -> bool:
     return _speaker.index != 0
 
 
+@contextmanager
+def writing_to(output: Any, error: Any) -> Iterator[None]:
+    """Meanwhile the command writes to these streams, whatever ``sys.stdout`` and ``sys.stderr`` are."""
+    global _streams
+    before, _streams = _streams, (output, error)
+    try:
+        yield
+    finally:
+        _streams = before
+
+
+def out() -> Any:
+    """The command's own standard output."""
+    return _streams[0] or sys.stdout
+
+
 def stdout() -> Console:
-    return Console(highlight=False, quiet=is_silent())
+    return Console(file=out(), highlight=False, quiet=is_silent())
 
 
 def stderr() -> Console:
-    return Console(stderr=True, highlight=False, quiet=is_silent())
+    return _live or Console(file=_streams[1], stderr=True, highlight=False, quiet=is_silent())
+
+
+@contextmanager
+def live(console: Console, shown_meanwhile: ConsoleRenderable) -> Iterator[None]:
+    """Something that moves at the end of the screen; what is printed on stderr meanwhile stands above it.
+
+    rich would also take over ``sys.stdout`` and ``sys.stderr``, and pass on what steers a terminal.
+    """
+    global _live
+    from rich.live import Live
+
+    with Live(shown_meanwhile, console=console, transient=True, redirect_stdout=False, redirect_stderr=False):
+        _live = console
+        try:
+            yield
+        finally:
+            _live = None
 
 
 def faults() -> Console:
     """Where every rank may print."""
-    return Console(stderr=True, highlight=False)
+    return Console(file=_streams[1], stderr=True, highlight=False)
 
 
 def who() -> str:
@@ -49,18 +87,34 @@ def who() -> str:
 def write(text: str) -> None:
     """``text`` on stdout, byte for byte."""
     if not is_silent():
-        sys.stdout.write(text)
+        out().write(text)
+
+
+def escaped(text: str, kept: str = "") -> str:
+    """Text in which what could steer a terminal is its escape (names come from files), but for the signs ``kept``."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in kept else repr(sign)[1:-1] for sign in text)
 
 
 def shown(text: str, style: str = "") -> Text:
-    """Text as it stands, no markup; what could steer a terminal is shown as its escape (names come from files)."""
-    signs = (sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
-    return Text("".join(signs), style)
+    """One line of text as it stands, no markup, nothing that could steer a terminal or begin a line of its own."""
+    return Text(escaped(text), style)
+
+
+def shown_lines(text: str, style: str = "") -> Text:
+    """A message of several lines; each after the first is indented, so that none can be taken for another message."""
+    return Text(re.sub("\n(?! )", "\n  ", escaped(text, "\n")), style)
 
 
 def print_line(console: Console, text: str, style: str = "") -> None:
     """One line, left to the terminal to wrap."""
     console.print(shown(text, style), soft_wrap=True)
+
+
+def print_stray(text: str) -> None:
+    """A line that another than fx2py wrote, a graph or a library, marked so that none is taken for fx2py's."""
+    print_line(stderr(), f"| {text}", "dim")
 
 
 def print_notes(console: Console, notes: Iterable[str]) -> None:
