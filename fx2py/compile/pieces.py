@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -98,7 +98,7 @@ class _Code:
         table[:] = [calls.recording(name, piece) for name, piece in named]
         args, kwargs = arguments
         try:
-            with ordinary_state(), self.mode:
+            with ordinary_state(), _discarded_sizes(self.mode), self.mode:
                 bound(*args, **kwargs)
         except Fx2pyError:
             raise
@@ -153,6 +153,14 @@ class _Calls:
             return result
 
         return call
+
+
+@contextmanager
+def _discarded_sizes(mode: FakeTensorMode) -> Iterator[None]:
+    """Sizes that depend on numbers stay where they are made meanwhile: whoever traces a piece makes them anew."""
+    environment = mode.shape_env
+    with nullcontext() if environment is None else environment.ignore_fresh_unbacked_symbols():
+        yield
 
 
 @contextmanager

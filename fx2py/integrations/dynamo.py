@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.fx as fx
@@ -124,11 +125,22 @@ def _recorded(gm: fx.GraphModule, example_inputs: Sequence[Any], mode: FakeTenso
         to_fake_tensor(value, mode) if isinstance(value, torch.Tensor) else value for value in example_inputs
     ]
     recording = _Recording(gm, mode)
-    sizes = mode.shape_env
-    known = nullcontext() if sizes is None else sizes.ignore_fresh_unbacked_symbols()
-    with torch.set_grad_enabled(torch.is_grad_enabled()), mode, enable_python_dispatcher(), known:
+    with torch.set_grad_enabled(torch.is_grad_enabled()), _rerunning(mode), mode, enable_python_dispatcher():
         recording.run(*inputs)
     return recording.values
+
+
+@contextmanager
+def _rerunning(mode: FakeTensorMode) -> Iterator[None]:
+    """Run a graph a second time: its sizes that depend on data are known, and so are the modules that it calls.
+
+    Each operator makes new symbols for such sizes, which ``PropagateUnbackedSymInts`` makes equal to those of the graph;
+    pending, they would be taken for sizes that the next graph to be traced lost.
+    """
+    environment = mode.shape_env
+    fresh = nullcontext() if environment is None else environment.ignore_fresh_unbacked_symbols()
+    with fresh, patch.object(mode, "allow_non_fake_inputs", True):
+        yield
 
 
 def _compile(

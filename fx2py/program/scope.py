@@ -49,7 +49,11 @@ def is_plain_identifier(text: str) -> bool:
 
 
 def identifier_for(text: str) -> str:
-    """An identifier as close to ``text`` as Python allows; a keyword gets the number that torch.fx gives it in a file."""
+    """An identifier as close to ``text`` as Python allows; a keyword gets the number that torch.fx gives it in a file.
+
+    A long one keeps its begin and its end. Different texts can get the same: ``Scope`` and ``distinct_identifiers`` keep
+    them apart.
+    """
     if len(text) <= _LONGEST and is_plain_identifier(text):
         return text
     normal = unicodedata.normalize("NFKC", text)

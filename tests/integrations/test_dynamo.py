@@ -11,7 +11,6 @@ import torch._dynamo
 import torch.nn.functional as F
 from torch import nn
 
-import fx2py
 from fx2py.integrations.dynamo import fx2py_backend
 from tests.conformance.compiled_models import CONFIGURATIONS, INDUCTOR, compiled_model
 
@@ -182,9 +181,6 @@ def test_sizes_that_pieces_share_reach_their_compilers_as_numbers():
         assert size == x.shape
 
 
-LONG = "l_self_modules_encoder_modules_layer_modules_{}_modules_attention_modules_self_modules_query_parameters_w_"
-
-
 class Deep(nn.Module):
     """Weights whose captured names share far more than eighty characters."""
 
@@ -206,52 +202,6 @@ class Deep(nn.Module):
 @pytest.mark.parametrize("inner", ["eager", "aot_eager"])
 def test_names_that_share_eighty_characters_stay_apart(inner):
     assert_trains_alike(Deep(), inner, [(2, 4)], split_at=["aten::relu"])
-
-
-def test_a_split_of_long_names_can_be_saved_and_opened(tmp_path):
-    class Sum(nn.Module):
-        def forward(self, *terms):
-            return sum(torch.relu(term) for term in terms)
-
-    graph = torch.fx.Graph()
-    names = [LONG.format(number) for number in range(3)]
-    terms = [graph.placeholder(name) for name in names]
-    relus = [graph.call_function(torch.relu, (term,)) for term in terms]
-    total = graph.call_function(torch.add, (relus[0], relus[1]))
-    graph.output(graph.call_function(torch.add, (total, relus[2])))
-    gm = torch.fx.GraphModule(nn.Module(), graph)
-    inputs = [torch.randn(2) for _ in names]
-    split = fx2py.split(gm, "torch.add")
-    fx2py.save_graph(split, tmp_path / "split.fx2py")
-    assert torch.equal(split(*inputs), Sum()(*inputs))
-    assert torch.equal(fx2py.generate(tmp_path / "split.fx2py").bind()(*inputs), Sum()(*inputs))
-
-
-def chunks_of_sizes(x, sizes):
-    return [part.sum() for part in x.split(sizes.tolist())]
-
-
-def rows_that_are_not_zero(x, sizes):
-    places = x.nonzero()
-    return x[places[:, 0]].relu() + 1, places.shape[0]
-
-
-def zeros_of_a_computed_length(x, sizes):
-    length = sizes.sum().item()
-    torch._check(length >= 0)
-    return torch.zeros(length) + 1, x.relu()
-
-
-@pytest.mark.parametrize("model", [chunks_of_sizes, rows_that_are_not_zero, zeros_of_a_computed_length])
-@pytest.mark.parametrize("split_at", [[], ["aten::relu", "aten::split", "aten::nonzero"]])
-@pytest.mark.parametrize("inner", ["eager", "aot_eager"])
-def test_sizes_that_only_a_run_decides(model, split_at, inner):
-    x, sizes = torch.tensor([1.0, 0, 2, 3]), torch.tensor([3, 1])
-    options = {"inner": inner, "split_at": split_at}
-    with torch._dynamo.config.patch(capture_scalar_outputs=True, capture_dynamic_output_shape_ops=True):
-        got = torch.compile(model, backend=fx2py_backend, options=options, fullgraph=True)(x, sizes)
-    for one, other in zip(got, model(x, sizes), strict=True):
-        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
 
 
 def mapped(x, y):
