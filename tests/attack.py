@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._inductor.runtime.hints  # a named tuple there has a method under the name of an attribute
 from torch import fx, nn
 
 from fx2py.artifact import artifact, save_graph
@@ -37,7 +38,8 @@ from fx2py.read import open_graph
 from fx2py.replay.interpreter import Reference
 from fx2py.trust import Policy, functions, operators
 from fx2py.trust.admitted import ATTRIBUTES, METHODS, OPERATORS, Kind
-from fx2py.trust.calls import Module, code_in
+from fx2py.trust.calls import Module
+from fx2py.trust.data import code_in
 from fx2py.trust.graphs import check_graph
 
 TRAP = "trap_of_a_graph"
@@ -95,7 +97,13 @@ CLASSES = (
 )
 RECORDS = (
     *("functools.partial", "collections.deque", "torch.return_types.sort", "torch.return_types.max"),
-    *("inspect.FullArgSpec", "nowhere.Point", "torch.fx.immutable_collections.immutable_list"),
+    *(
+        "inspect.FullArgSpec",
+        "torch._inductor.runtime.hints.HalideMeta",
+        "torch.nn.utils.rnn.PackedSequence",
+        "nowhere.Point",
+        "torch.fx.immutable_collections.immutable_list",
+    ),
 )
 LEFT_OUT = frozenset({"torch.Tensor.backward", "backward"})
 """What would run the autograd engine, whose threads outlive a graph's time."""
@@ -377,7 +385,7 @@ class Canary:
 
 
 _OF_PYTHON = ("collections/__init__.py", "dataclasses.py", "<frozen importlib._bootstrap>", "typing.py")
-_OF_FX2PY = ("fx2py/runtime.py", "fx2py/artifact/", "fx2py/emit/")
+_OF_FX2PY = ("fx2py/runtime.py", "<fx2py runtime", "fx2py/artifact/", "fx2py/emit/")
 _OF_TRACING = ("torch/fx/experimental/proxy_tensor.py", "torch/_higher_order_ops/utils.py")
 """Some higher-order operators trace the graph that they call: the text that is executed then holds torch's own names."""
 

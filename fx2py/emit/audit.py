@@ -95,7 +95,10 @@ class _Body:
                 continue
             if statement.target is not None:
                 calls.kinds[statement.target] = found
-        calls.data([function.result], f"{function.name}'s result")
+        if function is self._parsed.functions[-1]:
+            calls.result(function.result, f"{function.name}'s result")
+        else:
+            calls.data([function.result], f"{function.name}'s result")
 
     def _call(self, statement: Assign, where: str) -> What:
         """What is called must say by its own name what it is."""

@@ -16,7 +16,7 @@ from fx2py.graph.data import GraphData
 from fx2py.graph.tensors import TensorCopies
 from fx2py.replay.synthesis import PASS_INPUTS, synthesize
 from fx2py.trust import Policy
-from fx2py.trust.calls import code_in
+from fx2py.trust.data import code_in
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -76,7 +76,7 @@ class Reference:
         with refusals_name(data.provenance.path):
             for _, record in data.root.walk():
                 if record.graph is not None:
-                    check_graph(record, record.graph, self._policy)
+                    check_graph(record, record.graph, self._policy, is_root=record is data.root)
                     self._check_reads(record)
                     self._plans[id(record)] = self._plan(record.graph)
                     self._objects[id(record)] = handed_on(record.graph)

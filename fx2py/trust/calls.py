@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import string
 import sys
-import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -24,9 +23,21 @@ from typing import Any, TypeAlias
 import torch
 
 from fx2py.errors import UntrustedTargetError
-from fx2py.graph.values import CONTAINERS, GETATTR, Dict, EnumMember, Name, OpName, Record, Ref, children
+from fx2py.graph.values import (
+    CONTAINERS,
+    GETATTR,
+    Dict,
+    EnumMember,
+    Name,
+    OpName,
+    Record,
+    Ref,
+    children,
+    walk,
+)
 from fx2py.trust import classes, functions, operators
 from fx2py.trust.admitted import ATTRIBUTES, METHODS, Kind, Rule
+from fx2py.trust.data import MAKES_DATA, is_called, is_plain
 from fx2py.trust.policy import Policy
 
 
@@ -51,7 +62,6 @@ _IN_WORDS = {
 }
 _CONTAINER_CLASSES = frozenset({"ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"})
 _NUMBERS = frozenset({"builtins.bool", "builtins.complex", "builtins.float", "builtins.int"})
-_MAKES_DATA = (None, bool, complex, dict, float, frozenset, int, list, set, str, tuple)
 _TAKES_A_DTYPE = frozenset({"torch.finfo", "torch.iinfo", "torch.Tensor.to"})
 _PRINT = OpName("higher_order", "print")
 
@@ -90,6 +100,21 @@ class Calls:
             kind = self.what(value, where)
             if isinstance(kind, Module) or not kind.is_data:
                 raise _refused(kind, where)
+
+    def result(self, value: Any, where: str) -> None:
+        """Refuse a result that is no data; what no call takes any more may be a record of a class with code of its own."""
+        for part in walk(value):
+            if type(part) is Record:
+                self.record(part.cls, where, is_last=True)
+            elif type(part) not in CONTAINERS or type(part) is Dict:
+                self.data((Dict((), part.cls, part.factory) if type(part) is Dict else part,), where)
+
+    def record(self, cls: Name, where: str, is_last: bool = False) -> None:
+        """Refuse the class of a record whose methods or properties are more than those of a container."""
+        found = getattr(sys.modules.get(cls.module), cls.qualname, None)
+        allowed = not isinstance(found, type) or is_plain(found) or cls.path in self._policy.classes
+        if not allowed and not (is_last and isinstance(found, type) and not is_called(found)):
+            raise UntrustedTargetError(f"{where}: a {cls.path}", "classes", cls.path, "has code of its own")
 
     def code(self, args: Sequence[Any], kwargs: Keywords, where: str) -> Kind:
         """The call of a module, or of a function of the file."""
@@ -152,15 +177,12 @@ class Calls:
     def _check_class(self, value: Any, where: str) -> None:
         """A container's own class, and the factory of a defaultdict, must make data."""
         if type(value) is Dict and value.factory is not None:
-            if classes.arguments().get(value.factory.path, 0) not in _MAKES_DATA:
+            if classes.arguments().get(value.factory.path, 0) not in MAKES_DATA:
                 raise UntrustedTargetError(
                     f"{where}: {value.factory.path} as the factory of a dict", "trust_all"
                 )
-        elif type(value) is Record and _is_called(value.cls) and value.cls.path not in self._policy.classes:
-            raise UntrustedTargetError(
-                f"{where}: a {value.cls.path}", "classes", value.cls.path, "can be called, so it is no data"
-            )
         elif type(value) is Record:
+            self.record(value.cls, where)
             for name, part in value.fields:
                 # ``x.device.index`` is read of what may be any record.
                 if name == "device" and part is not None and self.what(part, where) is not Kind.DEVICE:
@@ -297,43 +319,6 @@ _SPECIAL: Mapping[str, _Special] = {
     functions.BACKEND.path: Calls._backend,
 }
 """The functions that take more than data, or of which a literal is demanded."""
-
-
-def is_code(value: Any) -> bool:
-    """Whether a value is one that no operand may be: a callable, module, class or frame, or what suspends one.
-
-    A device can be called, as a decorator, but nothing that is admitted calls it.
-    """
-    if isinstance(value, (torch.Tensor, torch.device, torch.dtype)):
-        return False
-    return callable(value) or isinstance(value, _FRAMES)
-
-
-_FRAMES = (
-    *(types.ModuleType, types.FrameType, types.CodeType, types.TracebackType),
-    *(types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType),
-)
-
-
-def code_in(value: Any) -> Any:
-    """The first value that is code in ``value`` or in the containers that it is made of; None where all is data."""
-    stack, seen = [value], set()
-    while stack:
-        current = stack.pop()
-        if is_code(current):
-            return current
-        if isinstance(current, (tuple, list, set, frozenset, dict)) and id(current) not in seen:
-            seen.add(id(current))
-            stack += [*current, *current.values()] if isinstance(current, dict) else current
-            factory = getattr(current, "default_factory", None)
-            stack += [] if factory in _MAKES_DATA else [factory]
-    return None
-
-
-def _is_called(cls: Name) -> bool:
-    """Whether the loaded class of a record has instances that can be called."""
-    found = getattr(sys.modules.get(cls.module), cls.qualname, None)
-    return isinstance(found, type) and any("__call__" in vars(each) for each in found.__mro__)
 
 
 def _is_number(value: Any) -> bool:

@@ -7,25 +7,42 @@ from typing import Any
 
 import torch
 
-from fx2py.graph.data import Graph, ModuleRecord, Node
+from fx2py.graph.data import Graph, ModuleRecord, Node, Tree
 from fx2py.graph.values import Attribute, Name, OpName
 from fx2py.trust.admitted import Kind
 from fx2py.trust.calls import Calls, Module, What
 from fx2py.trust.policy import Policy
 
 
-def check_graph(record: ModuleRecord, graph: Graph, policy: Policy) -> Mapping[str, What]:
+def check_graph(
+    record: ModuleRecord, graph: Graph, policy: Policy, is_root: bool = False
+) -> Mapping[str, What]:
     """What each node is; raises UntrustedTargetError that names the node unless each call takes what it may.
 
     ``record`` is the module that the graph reads from. Nested graphs that it calls are asked by themselves: what they
-    are given, and what they give, is data.
+    are given, and what they give, is data. Only the result of the root may be a record that no call may take.
     """
     if policy.trust_all:
         return {}
     calls = Calls(policy, lambda value: _leaf(calls, record, value))
     for node in graph.nodes:
-        calls.kinds[node.name] = _node(calls, record, node)
+        if node.op == "output" and is_root:
+            calls.result(node.args, f"the node {node.name!r}")
+        else:
+            calls.kinds[node.name] = _node(calls, record, node)
+    if record.convention is not None and record.convention.output is not None and not is_root:
+        _check_tree(calls, record.convention.output)
     return calls.kinds
+
+
+def _check_tree(calls: Calls, tree: Tree) -> None:
+    """The containers that a nested graph makes of its results are values of the graph that calls it."""
+    where = f"a {tree.kind} that a nested graph gives"
+    calls.data(tree.keys, where)
+    if tree.kind in ("namedtuple", "record") and tree.cls is not None:
+        calls.record(tree.cls, where)
+    for child in tree.children:
+        _check_tree(calls, child)
 
 
 def _node(calls: Calls, record: ModuleRecord, node: Node) -> What:

@@ -6,14 +6,30 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import fx
+from torch._inductor.runtime.hints import HalideMeta
 
 import fx2py.trust
 from fx2py.errors import UntrustedTargetError
-from fx2py.graph.values import Name, OpName
+from fx2py.graph.values import Name, OpName, Record
 from fx2py.trust import Policy, functions, operators
 from fx2py.trust.admitted import ATTRIBUTES, FUNCTIONS, METHODS, OPERATORS, Kind
-from fx2py.trust.calls import Calls, code_in, is_code
+from fx2py.trust.calls import Calls
+from fx2py.trust.data import code_in, is_code
 from tests.trust import survey
+
+
+class Called(collections.namedtuple("Called", "a")):
+    def __call__(self):
+        return 1
+
+
+class Compared(collections.namedtuple("Compared", "a")):
+    def __eq__(self, other):
+        return True
+
+    __hash__ = tuple.__hash__
+
 
 TABLE = Path(fx2py.trust.__file__).with_name("admitted.txt")
 
@@ -167,3 +183,20 @@ def test_a_method_of_a_class_is_refused():
     for receiver in (Name("builtins", "dict"), Name("torch", "Tensor"), (Name("builtins", "int"),)):
         with pytest.raises(UntrustedTargetError, match="a class"):
             calls.method("__setitem__", (receiver, "a", 1), (), "a call")
+
+
+def built(cls):
+    return Record(Name(cls.__module__, cls.__qualname__), (("a", 1),))
+
+
+@pytest.mark.parametrize("cls", [HalideMeta, Called, Compared, fx.immutable_collections.immutable_list])
+def test_a_record_that_a_call_takes_has_data_alone(cls):
+    """``HalideMeta.is_cuda`` is a method, where a tensor's is a bool."""
+    calls = Calls(Policy(), lambda value: Kind.DATA)
+    if cls is fx.immutable_collections.immutable_list:
+        calls.data([built(cls)], "a call")
+        return
+    with pytest.raises(UntrustedTargetError, match="has code of its own"):
+        calls.data([built(cls)], "a call")
+    if cls is not Called:
+        calls.result((built(cls),), "the result")
