@@ -18,7 +18,8 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format-check lint types clean fuzz attack bench bench-reading golden released operators
+.PHONY: help demo test conformance check format-check lint types clean fuzz attack survey-indices bench bench-reading
+.PHONY: golden released operators
 
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
@@ -30,6 +31,7 @@ help:
 	@echo "make operators   measure what torch's operators do, and write the table of fx2py/operators"
 	@echo "make fuzz    damage saved graphs and read them, for FUZZ_SECONDS (300)"
 	@echo "make attack  compose graphs that try to get hold of code, for ATTACK_SECONDS (1800)"
+	@echo "make survey-indices   every admitted operator with indices that index nothing, half an hour"
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
 	@echo "make bench   measure speed, memory and generation, and write the table of the README"
 	@echo "make clean   remove .venv and everything that was generated"
@@ -86,6 +88,9 @@ fuzz: $(INSTALLED)
 
 attack: $(INSTALLED)
 	$(BIN)/python -W ignore -m tests.attack --seconds $(ATTACK_SECONDS)
+
+survey-indices: $(INSTALLED)
+	$(BIN)/python -W ignore -m tests.security.index_survey
 
 bench-reading: $(INSTALLED)
 	$(BIN)/python -W ignore -m tests.bench.reading

@@ -55,7 +55,10 @@ def bench(
     check_device(device)
     admitted = options.policy(allow, allow_op, allow_class, trust)
     target = source or newest_folder(Path())
-    with render.working(f"timing {target}"):
+
+    from fx2py.replay.checked_kernels import checked_kernels
+
+    with render.working(f"timing {target}"), checked_kernels(trusted=trust):
         done = _bench(target, _Request(inputs, device, seed, rounds, model), admitted)
     render.print_bench(done, as_json)
 

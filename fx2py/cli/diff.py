@@ -61,11 +61,13 @@ def diff(
     admitted = options.policy(allow, allow_op, allow_class, trust)
 
     from fx2py.program.options import GenerateOptions
+    from fx2py.replay.checked_kernels import checked_kernels
 
     wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
     request = _Request(inputs, device, seed, model, wanted)
     rank = launch.asked_rank(graph, folder, inputs)
-    with render.working(f"comparing {graph or 'the newest folder'}"), launch.world(rank) as ranks:
+    working = render.working(f"comparing {graph or 'the newest folder'}")
+    with working, checked_kernels(trusted=trust), launch.world(rank) as ranks:
         ready = ranks.agree(lambda: _prepare(graph, folder, request, admitted, rank))
         ranks.form_groups(ready.artifact)
         done = ranks.gather(ranks.agree(lambda: _compare(ready, seed, is_alone=ranks.is_alone)))

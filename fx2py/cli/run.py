@@ -80,11 +80,13 @@ def run(
     admitted = options.policy(allow, allow_op, allow_class, trust)
 
     from fx2py.program.options import GenerateOptions
+    from fx2py.replay.checked_kernels import checked_kernels
 
     wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
     request = _Request(inputs, device, output, seed, repeat, model, wanted, memory)
     rank = launch.asked_rank(source, inputs, output)
-    with render.working(f"running {source or 'the newest folder'}"), launch.world(rank) as ranks:
+    working = render.working(f"running {source or 'the newest folder'}")
+    with working, checked_kernels(trusted=trust), launch.world(rank) as ranks:
         ready = ranks.agree(lambda: _prepare(source, request, admitted, rank))
         ranks.form_groups(ready.artifact)
         ran = ranks.gather(ranks.agree(lambda: _call(ready, request)))

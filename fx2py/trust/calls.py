@@ -118,12 +118,14 @@ class Calls:
 
     def code(self, args: Sequence[Any], kwargs: Keywords, where: str) -> Kind:
         """The call of a module, or of a function of the file."""
+        self._policy.check_keywords(kwargs)
         self.data((*args, *(value for _, value in kwargs)), where)
         return Kind.DATA
 
     def method(self, name: str, args: Sequence[Any], kwargs: Keywords, where: str) -> Kind:
         """The call of a method on the first argument."""
         self._policy.check_method(name)
+        self._policy.check_keywords(kwargs)
         if not args:
             raise UntrustedTargetError(f"{where}: a method of nothing", "trust_all", reason="is no call")
         if f"torch.Tensor.{name}" in self._policy.functions:
@@ -135,6 +137,7 @@ class Calls:
     def function(self, target: Name | OpName, args: Sequence[Any], kwargs: Keywords, where: str) -> What:
         """The call of a function or an operator by its name."""
         self._policy.check(target)
+        self._policy.check_keywords(kwargs)
         if isinstance(target, OpName):
             return self._operator(target, args, kwargs, where)
         if target.path in self._policy.functions or target.path in self._policy.classes:

@@ -24,6 +24,7 @@ from fx2py.errors import UntrustedTargetError
 from fx2py.graph.names import callable_name
 from fx2py.graph.values import Name
 from fx2py.trust.admitted import ATTRIBUTES, FUNCTIONS, METHODS, Rule
+from fx2py.trust.operators import BELIEVES_INDICES
 
 WITHHELD = frozenset(
     {
@@ -42,9 +43,13 @@ WITHHELD = frozenset(
         *("_sparse_csr_tensor_unsafe", "_typed_storage", "__class__", "__deepcopy__", "__dir__"),
         "__dlpack__",
         *("__format__", "__hash__", "__reduce_ex__", "__repr__", "__setstate__", "__torch_function__"),
+        *BELIEVES_INDICES,
     }
 )
 """Torch names that reach files, raw memory, storages without bounds, pickling, or that take a callback."""
+
+_UNCHECKED = "check_invariants"
+"""The keyword by which a sparse tensor is made of indices that nobody looks at."""
 
 BACKEND = Name("torch.nn.attention", "_backend_from_string")
 _EXTENSIONS = ("_nn", "_linalg", "_fft", "_special", "_sparse", "_nested")
@@ -207,6 +212,11 @@ def read_backend(name: str) -> Any:
     if type(name) is not str or name not in members:
         raise UntrustedTargetError(f"{BACKEND}({name!r})", "trust_all")
     return members[name]
+
+
+def leaves_unchecked(keyword: str, value: object) -> bool:
+    """Whether a keyword argument keeps torch from checking what it is given."""
+    return keyword == _UNCHECKED and value is not True and value is not None
 
 
 def _admits(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
@@ -67,6 +68,14 @@ class Policy:
     def admits_namespace(self, namespace: str) -> bool:
         """Whether the user admitted all operators of a library."""
         return namespace in self._namespaces()
+
+    def check_keywords(self, kwargs: Iterable[tuple[str, Any]]) -> None:
+        """Raise UntrustedTargetError for a keyword argument of any call that switches off checks of the others."""
+        for name, value in kwargs:
+            if not self.trust_all and functions.leaves_unchecked(name, value):
+                raise UntrustedTargetError(
+                    f"{name}={value!r}", "trust_all", reason="lets indices go unchecked"
+                )
 
     def _namespaces(self) -> frozenset[str]:
         return frozenset(entry.partition("=")[0] for entry in self.ops)

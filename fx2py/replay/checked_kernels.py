@@ -1,0 +1,180 @@
+"""Kernels that believe the indices they are given, checked while a file that nobody trusts runs.
+
+torch's kernels for the CPU check most indices, and these do not: a number that is no row, class or place makes them read
+or write beyond their tensors. Each entry is one that models need; ``trust`` withholds the others that were found so by
+``tests/security/index_survey.py``. Sparse tensors are checked whenever one is made.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from itertools import groupby
+from typing import Any
+
+import torch
+
+Check = Callable[[Mapping[str, Any]], None]
+"""Raises IndexError where an operator's arguments, by name, are impossible."""
+
+
+def checked_kernels(*, trusted: bool = False) -> AbstractContextManager[None]:
+    """Meanwhile operators raise IndexError, and sparse tensors RuntimeError, on indices that would leave their tensors.
+
+    For all of this process; nothing is checked of what is ``trusted``.
+    """
+    return nullcontext() if trusted else _checked()
+
+
+@contextmanager
+def _checked() -> Iterator[None]:
+    invariants: Any = torch.sparse.check_sparse_tensor_invariants
+    override: Any = torch.library.Library
+    with ExitStack() as stack:
+        stack.enter_context(invariants())
+        library = override("aten", "IMPL")
+        stack.callback(library._destroy)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a kernel is overridden, which is the aim
+            for (name, key), check in _CHECKS.items():
+                _override(library, name, key, check)
+        yield
+
+
+def _override(library: Any, name: str, key: str, check: Check) -> None:
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", key):
+        return  # another version of torch
+    kernel = torch.library.get_kernel(f"aten::{name}", key)
+    base, _, overload = name.partition(".")
+    schema = torch._C._get_schema(f"aten::{base}", overload)
+    names = [argument.name for argument in schema.arguments]
+    defaults = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
+
+    def checked(keys: Any, *args: Any, **kwargs: Any) -> Any:
+        check({**defaults, **dict(zip(names, args, strict=False)), **kwargs})
+        return kernel.call_boxed(keys, *args, **kwargs)
+
+    library.impl(name, checked, key, with_keyset=True)
+
+
+# -- what each must be given
+
+
+def _within(what: str, indices: torch.Tensor, low: int, high: int, besides: int | None = None) -> None:
+    """Raise unless each number is at least ``low`` and below ``high``, or is ``besides``."""
+    if besides is not None:
+        indices = indices[indices != besides]
+    if indices.numel() == 0:
+        return
+    least, most = (int(number) for number in indices.aminmax())
+    if least < low or most >= high:
+        wrong = least if least < low else most
+        raise IndexError(f"{what} {wrong} is out of range: from {low} to {high - 1}")
+
+
+def _bags(given: Mapping[str, Any], rows: int) -> None:
+    indices, offsets = given["indices"], given["offsets"]
+    if indices.dim() != 1 or offsets.dim() != 1:
+        raise IndexError("indices and offsets of bags have one dimension")
+    _within("index", indices, 0, rows)
+    _within("offset", offsets, 0, indices.numel() + 1)
+    if bool((offsets[:1] != 0).any() or (offsets[1:] < offsets[:-1]).any()):
+        raise IndexError("offsets of bags begin with 0 and do not decrease")
+
+
+def _embedding_bag(given: Mapping[str, Any]) -> None:
+    _bags(given, given["weight"].size(0))
+
+
+def _embedding_bag_backward(given: Mapping[str, Any]) -> None:
+    _bags(given, int(given["num_weights"]))
+    _within("bag", given["offset2bag"], 0, given["grad"].size(0))
+
+
+def _embedding_bag_dense_backward(given: Mapping[str, Any]) -> None:
+    indices, bags, grad = given["indices"], given["offset2bag"], given["grad"]
+    _within("index", indices, 0, int(given["num_weights"]))
+    _within("bag", bags, 0, grad.size(0))
+    if bags.shape != indices.shape or given["bag_size"].shape != grad.shape[:1]:
+        raise IndexError("there is one bag for each index, and one size for each bag")
+
+
+def _embedding_bag_per_sample_weights_backward(given: Mapping[str, Any]) -> None:
+    _bags(given, given["weight"].size(0))
+    _within("bag", given["offset2bag"], 0, given["grad"].size(0))
+    if given["offset2bag"].numel() not in (0, given["indices"].numel()):
+        raise IndexError("there is one bag for each index")
+
+
+def _embedding_dense_backward(given: Mapping[str, Any]) -> None:
+    _within("index", given["indices"], 0, int(given["num_weights"]))
+
+
+def _nll_loss_backward(given: Mapping[str, Any]) -> None:
+    classes = given["self"].size(0 if given["self"].dim() == 1 else 1)
+    _within("target", given["target"], 0, classes, besides=int(given["ignore_index"]))
+
+
+def _pool_backward(dimensions: int) -> Check:
+    def check(given: Mapping[str, Any]) -> None:
+        _within("index", given["indices"], 0, given["self"].shape[-dimensions:].numel())
+        if given["indices"].shape != given["grad_output"].shape:
+            raise IndexError("there is one index for each gradient")
+
+    return check
+
+
+def _repeat_interleave(given: Mapping[str, Any]) -> None:
+    repeats, size = given["repeats"], given["output_size"]
+    _within("number of repeats", repeats, 0, 2**62 // max(repeats.numel(), 1))
+    if size is not None and int(size) != int(repeats.sum()):
+        raise IndexError(f"the repeats are {int(repeats.sum())}, not {int(size)}")
+
+
+def _ctc_loss(given: Mapping[str, Any]) -> None:
+    _within("target", given["targets"], 0, given["log_probs"].size(2))
+
+
+def _linalg_ldl_solve(given: Mapping[str, Any]) -> None:
+    """LAPACK believes that negative pivots, those of blocks of two rows, come in pairs."""
+    pivots = given["pivots"]
+    _within("pivot", pivots.abs(), 1, given["LD"].size(-1) + 1)
+    for row in pivots.reshape(-1, max(pivots.size(-1), 1)).tolist():
+        for is_negative, block in groupby(row, lambda pivot: bool(pivot < 0)):
+            if is_negative and len(list(block)) % 2:
+                raise IndexError(f"the pivots {row} are not those of a factorization")
+
+
+def _sparse_coo(given: Mapping[str, Any]) -> None:
+    if given["indices"] is None:
+        return
+    for dimension, row in enumerate(given["indices"]):
+        _within(f"index of dimension {dimension}", row, 0, int(given["size"][dimension]))
+
+
+_CHECKS: Mapping[tuple[str, str], Check] = {
+    ("_embedding_bag", "CPU"): _embedding_bag,
+    ("_embedding_bag_forward_only", "CPU"): _embedding_bag,
+    ("_embedding_bag_backward", "CPU"): _embedding_bag_backward,
+    ("_embedding_bag_dense_backward", "CPU"): _embedding_bag_dense_backward,
+    ("_embedding_bag_per_sample_weights_backward", "CPU"): _embedding_bag_per_sample_weights_backward,
+    ("embedding_dense_backward", "CPU"): _embedding_dense_backward,
+    ("nll_loss_backward", "CPU"): _nll_loss_backward,
+    ("nll_loss_backward.grad_input", "CPU"): _nll_loss_backward,
+    ("max_pool2d_with_indices_backward", "CPU"): _pool_backward(2),
+    ("max_pool2d_with_indices_backward.grad_input", "CPU"): _pool_backward(2),
+    ("max_pool3d_with_indices_backward", "CPU"): _pool_backward(3),
+    ("max_pool3d_with_indices_backward.grad_input", "CPU"): _pool_backward(3),
+    ("adaptive_max_pool2d_backward", "CPU"): _pool_backward(2),
+    ("adaptive_max_pool2d_backward.grad_input", "CPU"): _pool_backward(2),
+    ("adaptive_max_pool3d_backward", "CPU"): _pool_backward(3),
+    ("adaptive_max_pool3d_backward.grad_input", "CPU"): _pool_backward(3),
+    ("repeat_interleave.Tensor", "CPU"): _repeat_interleave,
+    ("_ctc_loss", "CPU"): _ctc_loss,
+    ("_ctc_loss.Tensor", "CPU"): _ctc_loss,
+    ("linalg_ldl_solve", "CPU"): _linalg_ldl_solve,
+    ("linalg_ldl_solve.out", "CPU"): _linalg_ldl_solve,
+    ("_sparse_coo_tensor_with_dims_and_tensors", "SparseCPU"): _sparse_coo,
+}
+"""Each kernel by its operator and dispatch key."""
