@@ -38,7 +38,7 @@ from fx2py.emit.parse import parse
 from fx2py.emit.validate import validate
 from fx2py.errors import ArtifactError, Finding, ReplayError, UnsupportedGraphError
 from fx2py.graph.data import GraphData
-from fx2py.graph.split import split_data
+from fx2py.graph.split import calls_graphs, split_data
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
 from fx2py.operators.devices import present_device
@@ -261,7 +261,8 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     """The artifact of a graph: lowered, emitted, and validated against its program.
 
     Raises UnsupportedGraphError with every finding when the graph cannot be generated exactly, and SplitError when it
-    holds nothing of what ``options`` split it at. Nothing is compiled here, for that runs the code.
+    holds nothing of what ``options`` split it at. Nothing is compiled here, for that runs the code; but a graph that
+    is to be compiled, and calls no graphs, is made one piece.
     """
     data, options = _split(data, options)
     try:
@@ -280,8 +281,8 @@ def generation_stages(data: GraphData, options: GenerateOptions = DEFAULT) -> It
 
 
 def _split(data: GraphData, options: GenerateOptions) -> tuple[GraphData, GenerateOptions]:
-    """The graph cut where ``options`` say, whose pieces are then kept."""
-    if options.split_at:
+    """The graph cut where ``options`` say, whose pieces are then kept; one that is to be compiled is one piece at least."""
+    if options.split_at or (options.compile and not calls_graphs(data)):
         data = split_data(data, options.split_at)
     keep = options.keep_submodules or bool(options.split_at or options.compile)
     return data, dataclasses.replace(options, keep_submodules=keep)

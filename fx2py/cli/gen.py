@@ -108,7 +108,8 @@ def gen(
         typer.Option(
             "--compile",
             metavar="inductor",
-            help="Compile the pieces for this machine and keep both. This runs the code, on shapes without numbers.",
+            help="Compile the pieces, or the whole graph, for this machine and keep both. "
+            "This runs the code, on shapes without numbers.",
         ),
     ] = None,
     inputs: Annotated[

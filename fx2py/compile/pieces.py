@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,10 +20,11 @@ from fx2py.artifact.artifact import COMPILED, Binder
 from fx2py.artifact.compiled import Compiled, CompiledPiece
 from fx2py.artifact.compiled_calls import ordinary_state
 from fx2py.artifact.machine import this_machine
+from fx2py.compile.collectives import WaitedTensors
 from fx2py.compile.inductor import compiled_bytes
 from fx2py.compile.symbolic import Arguments, fake_arguments
 from fx2py.compile.trace import NotCompiledError, Traced, storages, trace
-from fx2py.errors import Fx2pyError, ReplayError, SplitError
+from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.replay.inputs import Inputs
 from fx2py.trust import Policy
@@ -37,7 +38,7 @@ def compile_pieces(
     """The artifact with its pieces compiled for this machine: for ``inputs``, else for what the graph records.
 
     A piece that no compiled form is exactly the same as stays generated code, and the manifest says why. Raises
-    ReplayError for a graph without records when there are no ``inputs``, SplitError for one without pieces, and
+    ReplayError for a graph without records when there are no ``inputs`` and for one that calls nothing, and
     UntrustedTargetError where ``bind`` would.
     """
     mode = FakeTensorMode(shape_env=ShapeEnv())
@@ -48,20 +49,32 @@ def compile_pieces(
     }
     code = _Code(artifact, artifact.binder(policy), tensors, mode)
     if not code.pieces:
-        raise SplitError("the graph has no pieces to compile.", "Say where to cut it with split_at=[OP].")
-    calls = code.recorded_calls(arguments)
-    device = _device((arguments, tensors))
-    try:
-        compiling = _Compiling(code, device, storages(calls.written))
-    except NotCompiledError as reason:
-        notes = [f"every piece stays generated code: one writes to a tensor, and {reason}"]
-        return _completed(artifact, _Compiling(code, device, set(), notes=notes))
-    for name in code.pieces:
+        raise ReplayError("the graph calls nothing that could be compiled.", "Generate it without compiling.")
+    with _groups_of(artifact):
+        calls = code.recorded_calls(arguments)
+        device = _device((arguments, tensors))
         try:
-            compiling.add(name, calls.of(name))
+            compiling = _Compiling(code, device, storages(calls.written))
         except NotCompiledError as reason:
-            compiling.notes.append(f"{name} stays generated code: {reason}")
+            notes = [f"every piece stays generated code: one writes to a tensor, and {reason}"]
+            return _completed(artifact, _Compiling(code, device, set(), notes=notes))
+        for name in code.pieces:
+            try:
+                compiling.add(name, calls.of(name))
+            except NotCompiledError as reason:
+                compiling.notes.append(f"{name} stays generated code: {reason}")
     return _completed(artifact, compiling)
+
+
+def _groups_of(artifact: Artifact) -> AbstractContextManager[None]:
+    """The process groups that the code names, as what it is compiled with in one process."""
+    if not artifact.collectives:
+        return nullcontext()
+    from fx2py.replay.groups import (
+        fake_groups,
+    )  # a torch that was built without distributed has nothing of it
+
+    return fake_groups(artifact.collectives)
 
 
 def _device(values: Any) -> str:
@@ -98,7 +111,7 @@ class _Code:
         table[:] = [calls.recording(name, piece) for name, piece in named]
         args, kwargs = arguments
         try:
-            with ordinary_state(), _discarded_sizes(self.mode), self.mode:
+            with ordinary_state(), _discarded_sizes(self.mode), self.mode, WaitedTensors():  # type: ignore[no-untyped-call]
                 bound(*args, **kwargs)
         except Fx2pyError:
             raise

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from fx2py.artifact.compiled import TensorSpec
 from fx2py.artifact.compiled_calls import is_ordinary, ordinary_state
+from fx2py.compile.collectives import Memory, without_writes
 from fx2py.graph.tensors import storages_of
 
 Piece = Callable[..., Any]
@@ -89,9 +90,13 @@ def trace(
             module = make_fx(flat)(list(inputs), dict(tensors))
         if not is_ordinary():
             raise NotCompiledError("it leaves a mode switched for what follows")
-    owned = storages(given)
-    if any(owned.intersection(storages(_written(node))) for node in module.graph.nodes):
+    memory = Memory(module.graph)
+    owned = memory.of(given)
+    if any(owned.intersection(memory.of(_written(node))) for node in module.graph.nodes):
         raise NotCompiledError("it changes what it is given in place")
+    if memory.has_two_names():
+        raise NotCompiledError("it waits for a tensor and then uses it by an older name")
+    without_writes(module.graph, memory)
     module, weights = _pruned(module, len(inputs), tensors)
     returned = results[0] if isinstance(results[0], tuple) else (results[0],)
     if not all(isinstance(value, torch.Tensor | torch.SymInt) for value in returned):
@@ -99,7 +104,7 @@ def trace(
     if free_unbacked_symbols((*inputs, *returned)):
         raise NotCompiledError("its sizes depend on the numbers in a tensor")
     is_single = not isinstance(results[0], tuple)
-    made = storages(returned)
+    made = memory.of(returned)
     returns_views = not made.isdisjoint(owned)
     tensors_made = sum(isinstance(value, torch.Tensor) for value in returned)
     return Traced(

@@ -34,6 +34,14 @@ def split_data(data: GraphData, ops: OpSpecs, *, join: bool = False) -> GraphDat
     return replace(data, root=root)
 
 
+def calls_graphs(data: GraphData) -> bool:
+    """Whether the graph is in pieces already: it calls modules that are graphs."""
+    called = (
+        data.root.find_module(str(node.target)) for node in data.graph.nodes if node.op == "call_module"
+    )
+    return any(record is not None and record.graph is not None and not record.hooks for record in called)
+
+
 def piece_names(graph: Graph, count: int) -> tuple[str, ...]:
     """``submod_0``, ``submod_1``, ...: the names of pieces, without those of what the result itself refers to."""
     returned = set(references(graph.nodes[-1])) if graph.nodes else set()

@@ -12,8 +12,8 @@ class GenerateOptions:
 
     ``comments`` lead back to the model; ``exact_ops`` keeps every overload; ``keep_submodules`` keeps nested graphs as
     functions; ``optimize`` leaves out, or computes once, what provably changes nothing. ``split_at`` names operators or
-    modules at which the graph is first cut into pieces; ``compile`` is the compiler of the pieces. Pieces are kept as
-    functions.
+    modules at which the graph is first cut into pieces; ``compile`` is the compiler of the pieces, of which a graph that
+    is cut nowhere is one. Pieces are kept as functions.
     """
 
     comments: bool = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,36 @@ class RecordedGroups:
         sources = {source for source, _ in every}
         is_shared = len(every) > 1 and len(sources) == 1 and origin.path is not None
         return plan_groups([calls for _, calls in every], is_shared=is_shared)
+
+
+@contextmanager
+def fake_groups(calls: Iterable[Collective]) -> Iterator[None]:
+    """A group without a backend under each name that ``calls`` record, in place of what has the name.
+
+    It is as large as recorded, else as the group that has the name. One of unknown size has two members, unless the
+    shape of a result depends on that: then there is none.
+    """
+    sizes: dict[str, int | None] = {}
+    for call in calls:
+        sizes[call.group] = sizes.get(call.group) or call.size
+    hidden = {name: _registered(name) for name in sizes}
+    needed = {call.group for call in calls if call.op in _SHAPED_BY_SIZE}
+    made: list[Any] = []  # torch's registry does not keep them alive
+    for name, group in hidden.items():
+        size = sizes[name] or (None if group is None else group.size())
+        if size is not None or name not in needed:
+            made.append(_registry.ProcessGroup(0, size or _SOME))
+            _register(name, made[-1])
+    try:
+        yield
+    finally:
+        for name, group in hidden.items():
+            _register(name, group)
+
+
+_SHAPED_BY_SIZE = frozenset({"shard_dim_alltoall"})
+"""Operators whose result has a shape that depends on the size of the group, which the call does not record."""
+_SOME = 2
 
 
 def plan_groups(

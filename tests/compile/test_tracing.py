@@ -13,7 +13,7 @@ from torch import fx, nn
 import fx2py
 from fx2py import Artifact
 from fx2py.compile import pieces
-from fx2py.errors import ReplayError, SplitError, UntrustedTargetError
+from fx2py.errors import ReplayError, UntrustedTargetError
 
 
 @pytest.fixture(autouse=True)
@@ -161,9 +161,24 @@ def test_compiling_runs_no_name_that_the_policy_does_not_admit(tmp_path: Path) -
         fx2py.generate(tmp_path / "graph.pt", options=options, inputs=((X,), {}))
 
 
-def test_a_graph_without_pieces_asks_where_to_cut() -> None:
-    with pytest.raises(SplitError, match="no pieces to compile"):
-        compiled(lambda self, x: torch.relu(x), X, split_at=())
+def test_a_graph_that_is_cut_nowhere_is_one_piece() -> None:
+    artifact = compiled(lambda self, x: {"y": torch.relu(self.linear(x)), "x": x}, X, split_at=())
+    assert names(artifact) == ["submod_0"]
+    assert artifact.bind()(X)["x"] is X
+
+
+def test_a_graph_that_was_cut_before_keeps_its_pieces() -> None:
+    split = fx2py.split(
+        fx.symbolic_trace(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))), ["torch.nn.ReLU"]
+    )
+    options = fx2py.GenerateOptions(compile="inductor")
+    artifact = fx2py.generate(split, options=options, inputs=((X,), {}))
+    assert names(artifact) == ["submod_0", "submod_1", "submod_2"]
+
+
+def test_a_graph_that_calls_nothing_has_nothing_to_compile() -> None:
+    with pytest.raises(ReplayError, match="calls nothing that could be compiled"):
+        compiled(lambda self, x: x, X, split_at=())
 
 
 def test_where_no_key_can_be_kept_the_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
