@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 
 from fx2py.artifact.binding_hint import binding_hint
-from fx2py.artifact.compiled import Code, Compiled
+from fx2py.artifact.compiled import Code, Compiled, listed
 from fx2py.artifact.execution import execute
 from fx2py.artifact.folder import mode_of_new_folders, put_in_place, unchanging
 from fx2py.artifact.manifest import (
@@ -118,21 +119,32 @@ class Artifact:
 
         ``submods`` replaces submodules by name, each by any callable. ``policy`` says which names of a file may become
         callables; code that was generated from a live object needs none. Pieces that were compiled run as compiled code
-        unless ``compiled_fault`` says why not. Raises UntrustedTargetError or ReplayError before anything runs: when
+        unless ``compiled_fault`` says why not; the log says so too. Raises UntrustedTargetError or ReplayError before anything runs: when
         names are missing or surplus, it lists both.
         """
         if device is not None:
             return self.to(device).bind(None, submods, policy=policy)
         bound = self.binder(policy)(self.tensors, {**self._modules(), **(submods or {})})
-        fault = self.compiled_fault(policy)
+        fault = self._fault_of_all(policy)
+        if not fault and self.manifest.compiled is not None:
+            fault = self._use_compiled(self.manifest.compiled, bound, frozenset(submods or ()))
         if fault:
             _log.warning("compiled pieces not used: %s.", fault)
-        elif self.manifest.compiled is not None:
-            self._use_compiled(self.manifest.compiled, bound, frozenset(submods or ()))
         return bound
 
     def compiled_fault(self, policy: Policy | None = None) -> str:
-        """Why the compiled pieces cannot be used here and generated code runs in their place; '' when they can."""
+        """Why generated code runs here in place of compiled pieces, of all or of those that it names; '' when all are used.
+
+        No compiled code is loaded for that: a piece that torch cannot load is noticed when it is bound.
+        """
+        compiled = self.manifest.compiled
+        fault = self._fault_of_all(policy)
+        return (
+            fault if fault or compiled is None else listed(compiled.faults(self.compiled_files, self.tensors))
+        )
+
+    def _fault_of_all(self, policy: Policy | None) -> str:
+        """Why no compiled piece can be used here, or ''."""
         compiled = self.manifest.compiled
         if compiled is None:
             return ""
@@ -140,7 +152,7 @@ class Artifact:
             return "the code was edited since they were compiled"
         trusted = self.program is not None or (policy is not None and policy.trust_all)
         device = compiled.device if self.device is None else str(torch.empty(0, device=self.device).device)
-        return compiled.fault(self.code, device, trusted)
+        return compiled.fault(self.code, device, trusted) or _fault_of_state()
 
     def without_compiled(self) -> Artifact:
         """This artifact with its generated code alone."""
@@ -176,23 +188,18 @@ class Artifact:
 
         return bind_to
 
-    def _use_compiled(self, compiled: Compiled, bound: Callable[..., Any], replaced: frozenset[str]) -> None:
-        """Put compiled pieces into the table of submodules, except where the caller's own stand."""
+    def _use_compiled(self, compiled: Compiled, bound: Callable[..., Any], replaced: frozenset[str]) -> str:
+        """Put compiled pieces into the table of submodules, except where the caller's own stand; why not each, or ''."""
         from fx2py.artifact.compiled_calls import replacements
 
         table = submodule_table(bound)
         names = self.manifest.slots
-        try:
-            if len(names) != len(table):
-                raise ArtifactError("the manifest lists other submodules than the code has")
-            generated = {
-                name: piece for name, piece in zip(names, table, strict=True) if name not in replaced
-            }
-            made = replacements(compiled, self.compiled_files, self.tensors, generated)
-        except ArtifactError as error:
-            _log.warning("compiled pieces not used: %s.", error)
-            return
+        if len(names) != len(table):
+            return "the manifest lists other submodules than the code has"
+        generated = {name: piece for name, piece in zip(names, table, strict=True) if name not in replaced}
+        made, faults = replacements(compiled, self.compiled_files, self.tensors, generated)
         table[:] = [made.get(name, piece) for name, piece in zip(names, table, strict=True)]
+        return listed(faults)
 
     def write(self, folder: str | os.PathLike[str]) -> Artifact:
         """Write the folder whole or not at all, in place of an older one; returns the artifact that lives there.
@@ -332,10 +339,20 @@ def _read(files: Path, place: Path) -> Artifact:
 
 
 def _compiled_files(files: Path, manifest: Manifest) -> dict[str, bytes]:
-    """The compiled pieces as bytes: what is checked is what is loaded. One that is missing is missed when it is bound."""
+    """The compiled pieces as bytes: what is checked is what is loaded. One that cannot be read is a fault of its piece."""
     names = {piece.file for piece in manifest.compiled.pieces} if manifest.compiled else set()
-    inside = [name for name in names if Path(name).parts[:-1] == (COMPILED,) and (files / name).is_file()]
-    return {name: (files / name).read_bytes() for name in inside}
+    found: dict[str, bytes] = {}
+    for name in names:
+        if Path(name).parts[:-1] == (COMPILED,) and (files / name).is_file():
+            with contextlib.suppress(OSError):
+                found[name] = (files / name).read_bytes()
+    return found
+
+
+def _fault_of_state() -> str:
+    from fx2py.artifact.compiled_calls import state_fault  # with all of torch's compiler
+
+    return state_fault()
 
 
 def submodule_table(bound: Callable[..., Any]) -> list[Any]:

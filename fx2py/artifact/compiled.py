@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -75,6 +76,15 @@ class CompiledPiece:
     is_single: bool
     is_direct: bool
 
+    def fault(self, files: Mapping[str, bytes], tensors: Mapping[str, torch.Tensor], device: str) -> str:
+        """Why this piece cannot be used with the ``files`` and ``tensors`` of a folder, or ''; loads no code."""
+        if self.file not in files:
+            return f"{self.file} is missing"
+        if hashlib.sha256(files[self.file]).hexdigest() != self.sha256:
+            return f"{self.file} is not the file that the manifest names"
+        other = [name for name, spec in self.weights if not spec.fits(tensors.get(name), device)]
+        return f"it was compiled for another {other[0]} than the folder holds" if other else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Code:
@@ -122,3 +132,16 @@ class Compiled:
         if difference:
             return difference
         return "" if trusted or self.is_ours(code) else NOT_OURS
+
+    def faults(self, files: Mapping[str, bytes], tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+        """Why single pieces are not used with what a folder holds, by name; the others are."""
+        faults = {piece.name: piece.fault(files, tensors, self.device) for piece in self.pieces}
+        return {name: fault for name, fault in faults.items() if fault}
+
+
+def listed(faults: Mapping[str, str]) -> str:
+    """Faults of pieces in one line, each once."""
+    names: dict[str, list[str]] = {}
+    for name, fault in faults.items():
+        names.setdefault(fault, []).append(name)
+    return "; ".join(f"{', '.join(pieces)}: {fault}" for fault, pieces in names.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,53 +22,67 @@ _SOME_SIZE = 2
 Piece = Callable[..., Any]
 
 
+def state_fault() -> str:
+    """Why no compiled piece can be bound in the state that torch is in, or ''."""
+    with ordinary_state():
+        return "" if is_ordinary() else "torch is set to another default dtype or to deterministic algorithms"
+
+
 def replacements(
     compiled: Compiled,
     files: Mapping[str, bytes],
     tensors: Mapping[str, torch.Tensor],
     generated: Mapping[str, Piece],
-) -> dict[str, Piece]:
-    """For each of the generated pieces that was compiled, by name, what stands in its place.
+) -> tuple[dict[str, Piece], dict[str, str]]:
+    """For each of the generated pieces that was compiled, by name, what stands in its place, or why nothing does.
 
-    Raises ArtifactError when a file is not the one that was compiled or when a weight is not what the code takes.
+    A fault of one piece is none of the others.
     """
     with ordinary_state():
-        if not is_ordinary():
-            raise ArtifactError("torch is set to another default dtype or to deterministic algorithms")
         state = GlobalStateGuard()
-    functions: dict[str, Boxed] = {}
+    faults = {name: fault for name, fault in compiled.faults(files, tensors).items() if name in generated}
+    functions = _Functions(files)
     made: dict[str, Piece] = {}
     notice = _Notice()
     for piece in compiled.pieces:
-        if piece.name in generated:
-            if piece.sha256 not in functions:
-                functions[piece.sha256] = load(_checked(piece, files), direct=piece.is_direct)
-            weights = _weights(piece, tensors, compiled.device)
-            call = _Call(functions[piece.sha256], weights, piece.is_single)
-            otherwise = notice.before(piece.name, generated[piece.name])
-            made[piece.name] = call.guarded(_Guard(piece, weights, compiled.device, state), otherwise)
-    return made
+        if piece.name not in generated or piece.name in faults:
+            continue
+        try:
+            function = functions.of(piece)
+        except ArtifactError as error:
+            faults[piece.name] = error.message
+            continue
+        weights = tuple([tensors[name] for name, _ in piece.weights])
+        call = _Call(function, weights, piece.is_single)
+        otherwise = notice.before(piece.name, generated[piece.name])
+        made[piece.name] = call.guarded(_Guard(piece, weights, compiled.device, state), otherwise)
+    return made, faults
+
+
+class _Functions:
+    """The compiled functions of a folder, each loaded once, and so is the reason why one cannot be."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+        self._loaded: dict[tuple[str, bool], Boxed | ArtifactError] = {}
+
+    def of(self, piece: CompiledPiece) -> Boxed:
+        """Raises ArtifactError when it cannot be loaded."""
+        key = piece.sha256, piece.is_direct
+        if key not in self._loaded:
+            try:
+                self._loaded[key] = load(self._files[piece.file], direct=piece.is_direct)
+            except ArtifactError as error:
+                self._loaded[key] = error
+        found = self._loaded[key]
+        if isinstance(found, ArtifactError):
+            raise found
+        return found
 
 
 def is_compiled(bound: Any) -> bool:
     """Whether a bound submodule calls compiled code."""
     return getattr(bound, "__module__", "") == __name__
-
-
-def _checked(piece: CompiledPiece, files: Mapping[str, bytes]) -> bytes:
-    content = files.get(piece.file, b"")
-    if hashlib.sha256(content).hexdigest() != piece.sha256:
-        raise ArtifactError(f"{piece.file} is missing or not the file that the manifest names")
-    return content
-
-
-def _weights(
-    piece: CompiledPiece, tensors: Mapping[str, torch.Tensor], device: str
-) -> tuple[torch.Tensor, ...]:
-    for name, spec in piece.weights:
-        if not spec.fits(tensors.get(name), device):
-            raise ArtifactError(f"{piece.name} was compiled for another {name} than the folder holds")
-    return tuple([tensors[name] for name, _ in piece.weights])
 
 
 class _Guard:

@@ -9,7 +9,6 @@ import functools
 import hashlib
 import io
 import os
-import pickle
 import tempfile
 import threading
 import zipfile
@@ -51,15 +50,15 @@ def load(packed: bytes, *, direct: bool) -> Boxed:
     """
     try:
         return _loaded(packed, direct)
-    except _UNLOADABLE as error:
-        raise ArtifactError(f"a compiled piece cannot be loaded: {type(error).__name__}: {error}") from error
+    except (
+        Exception
+    ) as error:  # torch and Python raise errors of any type on bytes that are no compiled function
+        raise ArtifactError(f"it cannot be loaded: {type(error).__name__}: {first_line(error)}") from error
 
 
-_UNLOADABLE = (
-    *(OSError, ImportError, RuntimeError, AssertionError, LookupError, AttributeError, ValueError, TypeError),
-    *(EOFError, SyntaxError, pickle.UnpicklingError, zipfile.BadZipFile),
-)
-"""What torch and Python raise on bytes that are no compiled function, or where machine code may not be loaded."""
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return str(error).strip().partition("\n")[0]
 
 
 def _loaded(packed: bytes, direct: bool) -> Boxed:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import json
 import logging
 import os
+import pickle
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -327,14 +331,6 @@ def test_code_that_was_edited_runs_as_it_is_even_when_trusted(
     assert message == "compiled pieces not used: the code was edited since they were compiled."
 
 
-def test_weights_of_another_kind_are_not_given_to_compiled_code(
-    artifact: Artifact, caplog: pytest.LogCaptureFixture
-) -> None:
-    tensors = {name: tensor.double() for name, tensor in artifact.tensors.items()}
-    other = dataclasses.replace(artifact, tensors=tensors)
-    assert "submod_0 was compiled for another submod_0.one than the folder holds" in refusal(other, caplog)
-
-
 @pytest.mark.parametrize("part", ["torch", "python", "system", "processor"])
 def test_code_for_another_machine_is_not_loaded_even_when_trusted(
     part: str, artifact: Artifact, caplog: pytest.LogCaptureFixture
@@ -355,13 +351,83 @@ def test_another_device_gets_generated_code(artifact: Artifact) -> None:
     )
 
 
-def test_a_missing_file_is_missed_when_it_is_bound(
-    artifact: Artifact, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_default_dtype_that_code_was_not_compiled_for_is_named_before_binding(
+    artifact: Artifact, caplog: pytest.LogCaptureFixture
 ) -> None:
-    artifact.write(tmp_path / "copy")
-    for file in (tmp_path / "copy" / "compiled").iterdir():
-        file.unlink()
-    assert "is missing" in refusal(fx2py.open_artifact(tmp_path / "copy"), caplog)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert artifact.compiled_fault().startswith("torch is set to another default dtype")
+        assert artifact.compiled_fault() in refusal(artifact, caplog)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+# -- one piece that cannot be used -----------------------------------------------------------------------------------
+
+
+def without_one(files: dict[str, bytes], file: str) -> dict[str, bytes]:
+    return {name: content for name, content in files.items() if name != file}
+
+
+def with_one_cut_short(files: dict[str, bytes], file: str) -> dict[str, bytes]:
+    return {**files, file: files[file][:-1]}
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [(without_one, "is missing"), (with_one_cut_short, "is not the file that the manifest names")],
+)
+def test_a_bad_file_is_named_before_it_is_bound_and_disables_its_pieces_alone(
+    damage: Callable[..., dict[str, bytes]], fault: str, artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = artifact.manifest.compiled.pieces[1].file
+    damaged = dataclasses.replace(artifact, compiled_files=damage(dict(artifact.compiled_files), file))
+    assert damaged.compiled_fault() == f"submod_1, submod_3: {file} {fault}"
+    assert compiled_names(damaged) == ["submod_0", "submod_2"]
+    assert said(caplog) == [f"compiled pieces not used: {damaged.compiled_fault()}."]
+    torch.testing.assert_close(damaged.bind()(X), Waves()(X))
+
+
+def test_a_weight_of_another_kind_disables_the_pieces_that_take_it(
+    artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensors = {**artifact.tensors, "submod_0.one": artifact.tensors["submod_0.one"].double()}
+    other = dataclasses.replace(artifact, tensors=tensors)
+    fault = "submod_0: it was compiled for another submod_0.one than the folder holds"
+    assert other.compiled_fault() == fault
+    assert compiled_names(other) == ["submod_1", "submod_2", "submod_3"]
+    assert said(caplog) == [f"compiled pieces not used: {fault}."]
+    assert torch.equal(other.bind()(X), other.without_compiled().bind()(X))
+
+
+@pytest.mark.parametrize("content", [b"not a compiled function", b"", "other members", "other pickle"])
+def test_a_piece_that_torch_cannot_load_is_left_out_alone(
+    content: object, artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    piece, compiled = artifact.manifest.compiled.pieces[1], artifact.manifest.compiled
+    bad = content if isinstance(content, bytes) else archive_of(str(content))
+    pieces = tuple(
+        dataclasses.replace(each, sha256=hashlib.sha256(bad).hexdigest()) if each.file == piece.file else each
+        for each in compiled.pieces
+    )
+    manifest = dataclasses.replace(
+        artifact.manifest, compiled=dataclasses.replace(compiled, pieces=pieces).signed(artifact.code)
+    )
+    files = {**artifact.compiled_files, piece.file: bad}
+    broken = dataclasses.replace(artifact, manifest=manifest, compiled_files=files)
+    assert broken.compiled_fault() == ""
+    assert compiled_names(broken) == ["submod_0", "submod_2"]
+    (message,) = said(caplog)
+    assert message.startswith("compiled pieces not used: submod_1, submod_3: it cannot be loaded: ")
+
+
+def archive_of(kind: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(
+            "function" if kind == "other pickle" else "something", pickle.dumps({"no": "function"})
+        )
+    return packed.getvalue()
 
 
 def test_a_file_outside_the_folder_is_not_read(artifact: Artifact, tmp_path: Path) -> None:
