@@ -1,91 +1,162 @@
-"""Modes that a graph switches as it runs, with a beginning and an end: what lies between must not be cut apart.
+"""Modes that calls in a graph switch on and off: what stands between must not be taken apart for a compiler.
 
-Values of a functorch level (a BatchedTensor, a dual tensor) mean nothing outside it, so no piece may begin or end there.
-Other modes hold across pieces that run as generated code, but a piece that a compiler gets cannot switch a mode for the
-next one: what it traced is run without the switch (``torch._functorch`` drops the nodes of grad mode and autocast).
+A piece that is compiled by itself can neither switch a mode for the next one nor take a tensor of a ``torch.func`` level.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from fx2py.graph.data import Node
-from fx2py.graph.values import Name, OpName
+from fx2py.graph.values import Name, OpName, Ref, walk
 
+_GRAD_MODE = frozenset({"_set_grad_enabled", "set_grad_enabled"})
 _LEVELS = {
     "_vmap_increment_nesting": "_vmap_decrement_nesting",
     "_grad_increment_nesting": "_grad_decrement_nesting",
     "_jvp_increment_nesting": "_jvp_decrement_nesting",
     "_func_increment_nesting": "_func_decrement_nesting",
-    "_enter_dual_level": "_exit_dual_level",
-    "enter_dual_level": "exit_dual_level",
+    "_vmapmode_increment_nesting": "_vmapmode_decrement_nesting",
 }
-"""The functions that begin a level, each with the one that ends it (torch/_functorch/predispatch.py and vmap.py)."""
-_PAIRS = {
+"""The levels of ``torch.func``: tensors made in one are wrapped for it."""
+_UNWRAPPING = frozenset({"_remove_batch_dim", "_unwrap_for_grad", "_unwrap_functional_tensor"})
+_ENDS = {
     **_LEVELS,
+    "_enter_dual_level": "_exit_dual_level",
     "_enter_autocast": "_exit_autocast",
+    "autocast_increment_nesting": "autocast_decrement_nesting",
     "_enter_inference_mode": "_exit_inference_mode",
     "_saved_tensors_hooks_disable": "_saved_tensors_hooks_enable",
     "_push_saved_tensors_default_hooks": "_pop_saved_tensors_default_hooks",
-    "autocast_increment_nesting": "autocast_decrement_nesting",
+    "pop_dynamic_layer_stack": "push_dynamic_layer_stack",
+    "_push_on_torch_dispatch_stack": "_pop_torch_dispatch_stack",
+    "_push_on_torch_function_stack": "_pop_torch_function_stack",
+    "_enable_functionalization": "_disable_functionalization",
     "_record_function_enter": "_record_function_exit",
     "_record_function_enter_new": "_record_function_exit",
+    "range_push": "range_pop",
+    "_tensor_version": "_unsafe_set_version_counter",
 }
-"""All that begins and ends by a call of its own: functions that torch.compile puts into a graph, and torch.export."""
-_SETTERS = frozenset(
-    {
-        *("_set_grad_enabled", "set_grad_enabled", "_set_fwd_grad_enabled", "_sdpa_kernel"),
-        *("set_autocast_enabled", "set_autocast_dtype", "set_autocast_cache_enabled"),
-        *("set_inplace_requires_grad_allowed", "_set_deterministic_algorithms"),
-    }
+"""Calls that begin something, and those that end it."""
+_SETTINGS_OF_VALUES = frozenset({"_sdpa_kernel", "set_stream"})
+_NO_SETTINGS = frozenset(
+    {*_GRAD_MODE, *_ENDS, *_ENDS.values(), "lazy_load_decompositions", "_maybe_load_decompositions"}
 )
-"""Functions that begin a mode by one value and end it by another."""
+Range = tuple[int, int]
+"""The indices of the first and the last node."""
 
 
-def levels(nodes: Sequence[Node]) -> list[tuple[int, int]]:
-    """The places of the first and the last node of each functorch level."""
-    return list(_pairs(nodes, _LEVELS))
+def level_ranges(nodes: Sequence[Node]) -> list[Range]:
+    """Where a ``torch.func`` level is on, or what is wrapped for one is still used; in order, apart."""
+    return list(_merged(sorted(_levels(nodes, _called(nodes)))))
 
 
-def modes(nodes: Sequence[Node]) -> list[tuple[int, int]]:
-    """The places of the first and the last node of each range in which a mode is switched, levels among them."""
-    return [*_pairs(nodes, _PAIRS), *_settings(nodes)]
+def mode_ranges(nodes: Sequence[Node], grad_enabled: bool) -> list[Range]:
+    """Where a mode is on that a node switched: from the switch to its end, or to the end of the graph; in order, apart.
+
+    ``grad_enabled`` is the grad mode that the graph begins in. A setting of another kind is taken for changed from the
+    first to the last call that sets it, as whoever captures a graph puts back what was set before.
+    """
+    called = _called(nodes)
+    last = len(nodes) - 1
+    levels = _levels(nodes, called)
+    used = {name for node in nodes for name in _uses(node)}
+    names = {_function(node) for node in nodes if _is_setting(node) and node.name not in used}
+    settings = [_from_first_to_last(called[name], last) for name in names]
+    ranges = [*_other_grad_mode(nodes, grad_enabled), *levels, *_paired(called, _ENDS, last), *settings]
+    return list(_merged(sorted(ranges)))
 
 
-def _pairs(nodes: Sequence[Node], ends: Mapping[str, str]) -> Iterator[tuple[int, int]]:
-    """What begins and is not ended lasts to the last node."""
-    begun: dict[str, list[int]] = {end: [] for end in ends.values()}
-    for place, node in enumerate(nodes):
-        name = _function(node)
-        if name in ends:
-            begun[ends[name]].append(place)
-        elif begun.get(name):
-            yield begun[name].pop(), place
-    yield from ((first, len(nodes) - 1) for places in begun.values() for first in places)
+def _called(nodes: Sequence[Node]) -> Mapping[str, Sequence[int]]:
+    """The places of the calls of each function."""
+    called: dict[str, list[int]] = defaultdict(list)
+    for index, node in enumerate(nodes):
+        called[_function(node)].append(index)
+    return called
 
 
-def _settings(nodes: Sequence[Node]) -> Iterator[tuple[int, int]]:
-    """A value lasts until another one is set; one that stays is ended by the last call, if that has a partner."""
-    calls: dict[tuple[object, ...], list[int]] = {}
-    for place, node in enumerate(nodes):
-        if _function(node) in _SETTERS:
-            calls.setdefault((_function(node), *node.args[:-1]), []).append(place)
-    for places in calls.values():
-        values = [nodes[place].args[-1:] for place in places]
-        first: int | None = None
-        for index, place in enumerate(places):
-            if first is None:
-                first = index
-            elif values[index] != values[first]:
-                yield places[first], place
-                first = None
-        if first is not None:
-            yield places[first], places[-1] if len(places) % 2 == 0 else len(nodes) - 1
+def _levels(nodes: Sequence[Node], called: Mapping[str, Sequence[int]]) -> Iterator[Range]:
+    return _with_wrapped(nodes, list(_paired(called, _LEVELS, len(nodes) - 1)))
 
 
 def _function(node: Node) -> str:
-    """The function or operator that a node calls, without its module; '' for other nodes."""
-    target = node.target
-    if node.op != "call_function" or not isinstance(target, Name | OpName):
-        return ""
-    return target.name if isinstance(target, OpName) else target.qualname.rpartition(".")[2]
+    """The last word of the function or operator that a node calls; empty for any other node."""
+    if isinstance(node.target, Name):
+        return node.target.qualname.rpartition(".")[2]
+    return node.target.name if isinstance(node.target, OpName) else ""
+
+
+def _is_setting(node: Node) -> bool:
+    """Whether a node whose result is not used calls a function of torch for its effect alone, on no value of the graph."""
+    name = _function(node)
+    if name in _SETTINGS_OF_VALUES:
+        return True
+    is_of_torch = isinstance(node.target, Name) and node.target.module.partition(".")[0] == "torch"
+    no_value = node.meta.value is None and next(_uses(node), None) is None
+    return is_of_torch and no_value and name not in _NO_SETTINGS
+
+
+def _other_grad_mode(nodes: Sequence[Node], enabled: bool) -> Iterator[Range]:
+    """Where the grad mode is another than that of the beginning."""
+    first: int | None = None
+    for index, node in enumerate(nodes):
+        if _function(node) not in _GRAD_MODE:
+            continue
+        is_as_before = enabled in (*node.args, *(value for _, value in node.kwargs))
+        if not is_as_before and first is None:
+            first = index
+        elif is_as_before and first is not None:
+            yield first, index
+            first = None
+    if first is not None:
+        yield first, len(nodes) - 1
+
+
+def _paired(called: Mapping[str, Sequence[int]], ends: Mapping[str, str], last: int) -> Iterator[Range]:
+    """From each begin to its own end, as they nest; what does not end in the graph goes on to its last node."""
+    for end in dict.fromkeys(ends.values()):
+        begins = {index for begin, one in ends.items() if one == end for index in called.get(begin, ())}
+        opened: list[int] = []
+        for index in sorted({*begins, *called.get(end, ())}):
+            if index in begins:
+                opened.append(index)
+            else:
+                yield (opened.pop() if opened else 0), index
+        yield from ((begin, last) for begin in opened)
+
+
+def _from_first_to_last(indices: Sequence[int], last: int) -> Range:
+    """The range of a setting; one that is set once stays so to the end."""
+    return indices[0], indices[-1] if len(indices) > 1 else last
+
+
+def _with_wrapped(nodes: Sequence[Node], levels: Sequence[Range]) -> Iterator[Range]:
+    """The range of each level with the last use of what is still wrapped for it, as the gradients of ``vjp`` are to come."""
+    if not levels:
+        return
+    last_use = {
+        name: index for index, node in enumerate(nodes) if node.op != "output" for name in _uses(node)
+    }
+    for first, last in levels:
+        wrapped = (node for node in nodes[first : last + 1] if _function(node) not in _UNWRAPPING)
+        yield first, max(last, *(last_use.get(node.name, last) for node in wrapped))
+
+
+def _merged(ranges: Sequence[Range]) -> Iterator[Range]:
+    """Sorted ranges as those that do not touch."""
+    current: Range | None = None
+    for first, last in ranges:
+        if current is not None and first <= current[1] + 1:
+            current = current[0], max(current[1], last)
+            continue
+        if current is not None:
+            yield current
+        current = first, last
+    if current is not None:
+        yield current
+
+
+def _uses(node: Node) -> Iterator[str]:
+    values = (*node.args, *(value for _, value in node.kwargs))
+    return (part.name for value in values for part in walk(value) if type(part) is Ref)

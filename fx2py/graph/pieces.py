@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from fx2py.errors import SplitError
 from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.modes import levels, modes
+from fx2py.graph.modes import level_ranges, mode_ranges
 from fx2py.graph.spelling import Spelling, names_of, spelled
 from fx2py.graph.values import GETITEM, Ref, walk
 
@@ -43,17 +44,22 @@ def references(node: Node) -> Iterator[str]:
 
 
 def cut(
-    root: ModuleRecord, graph: Graph, ops: Iterable[OpSpec], *, join: bool = False, whole_modes: bool = False
+    root: ModuleRecord,
+    graph: Graph,
+    ops: Iterable[OpSpec],
+    *,
+    join: bool = False,
+    whole_modes_from: bool | None = None,
 ) -> tuple[Piece, ...]:
     """The pieces of a graph: each named operator one of its own, and what stands between them.
 
     The nodes keep their order, so what is changed in place is changed as before. Placeholders, get_attr nodes and
     the output belong to no piece. ``join`` puts named operators that follow each other into one piece, and memory that
     is only allocated between two of them into the piece before.
-    Nothing is cut inside a functorch level, and with ``whole_modes`` nothing inside a range with another grad mode,
-    autocast or the like: a piece that is compiled by itself cannot switch a mode for the next one.
+    Nothing is cut inside a ``torch.func`` level; given ``whole_modes_from``, the grad mode that the graph begins in,
+    nothing either where another mode is on that the graph itself switches (``modes.py``).
     """
-    labels = _labels(root, graph, [spelled(op) for op in ops], whole_modes)
+    labels = _labels(root, graph, [spelled(op) for op in ops], whole_modes_from)
     runs = list(_runs(graph, labels, join))
     runs = _without_lone_allocations(runs) if join else runs
     place = {node.name: number for number, (nodes, _) in enumerate(runs) for node in nodes}
@@ -119,10 +125,14 @@ def _leaving(graph: Graph, place: dict[str, int]) -> set[str]:
     }
 
 
-def _labels(root: ModuleRecord, graph: Graph, ops: Sequence[Spelling], whole_modes: bool) -> dict[str, str]:
+def _labels(
+    root: ModuleRecord, graph: Graph, ops: Sequence[Spelling], whole_modes_from: bool | None
+) -> dict[str, str]:
     """What each node is cut out as, by its name."""
     labels = {node.name: _label(node, root, ops) for node in graph.nodes}
-    for first, last in modes(graph.nodes) if whole_modes else levels(graph.nodes):
+    grad_enabled = whole_modes_from
+    ranges = level_ranges if grad_enabled is None else partial(mode_ranges, grad_enabled=grad_enabled)
+    for first, last in ranges(graph.nodes):
         labels.update((node.name, _BETWEEN) for node in graph.nodes[first : last + 1])
     return labels
 

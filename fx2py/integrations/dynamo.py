@@ -96,7 +96,9 @@ def _compiled(
     """The stitching graph and its pieces, compiled, by name."""
     mode = _fake_mode()
     gm = with_sizes_as_numbers(gm)
-    stitching, pieces = split_module(gm, wanted.operators, strict=False, for_compilers=True, whole_modes=True)
+    stitching, pieces = split_module(
+        gm, wanted.operators, strict=False, for_compilers=True, whole_modes_from=torch.is_grad_enabled()
+    )
     values = _recorded(gm, example_inputs, mode)
     return stitching, {piece.name: _compile(piece, wanted.inner, values, mode) for piece in pieces}
 

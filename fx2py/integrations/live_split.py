@@ -35,20 +35,20 @@ def split_module(
     join: bool = False,
     strict: bool = True,
     for_compilers: bool = False,
-    whole_modes: bool = False,
+    whole_modes_from: bool | None = None,
 ) -> tuple[fx.GraphModule, tuple[LivePiece, ...]]:
     """The stitching GraphModule of ``gm`` cut at the named operators, and its pieces in order.
 
     Weights and modules are those of ``gm`` itself. ``join`` keeps named operators that follow each other together;
-    ``for_compilers`` makes every piece return a tuple, and sizes cross borders as numbers; ``whole_modes`` keeps each
-    range of another grad mode, autocast or the like in one piece. Raises SplitError when ``strict`` and an operator is nowhere in the graph.
+    ``for_compilers`` makes every piece return a tuple, and sizes cross borders as numbers; given
+    ``whole_modes_from``, the grad mode that the graph begins in, each range of a mode stays in one piece. Raises SplitError when ``strict`` and an operator is nowhere in the graph.
     """
     ops = each_of(ops)
     gm = with_sizes_as_numbers(gm) if for_compilers else gm
     data = open_graph(gm)
     if strict:
         require_found(data.root, data.graph, ops, "the graph")
-    pieces = cut(data.root, data.graph, ops, join=join, whole_modes=whole_modes)
+    pieces = cut(data.root, data.graph, ops, join=join, whole_modes_from=whole_modes_from)
     names = piece_names(data.graph, len(pieces))
     nodes = {node.name: node for node in gm.graph.nodes}
     built = tuple(
@@ -62,11 +62,8 @@ def _piece_module(
     gm: fx.GraphModule, piece: Piece, nodes: dict[str, fx.Node], as_tuple: bool
 ) -> fx.GraphModule:
     graph = fx.Graph()
-    parameters = distinct_identifiers(piece.inputs)
-    made = {
-        nodes[name]: _placeholder(graph, nodes[name], parameter)
-        for name, parameter in zip(piece.inputs, parameters, strict=True)
-    }
+    parameters = zip(piece.inputs, distinct_identifiers(piece.inputs), strict=True)
+    made = {nodes[name]: _placeholder(graph, nodes[name], parameter) for name, parameter in parameters}
     used = dict.fromkeys(name for node in piece.nodes for name in references(node))
     state = (nodes[name] for name in used if nodes[name].op == "get_attr")
     for node in (*state, *(nodes[node.name] for node in piece.nodes)):
