@@ -462,7 +462,7 @@ class Watch:
         self.found = ""
 
     def __call__(self, frame: types.FrameType, event: str, argument: Any) -> Any:
-        if "<fx2py" not in frame.f_code.co_filename and "execution_fn" not in frame.f_code.co_filename:
+        if "execution_fn" not in frame.f_code.co_filename:  # not what the file carries along
             return None
         for name, value in frame.f_locals.items():
             held = value if name not in ("submods", "weights", "consts") else None

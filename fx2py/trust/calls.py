@@ -157,7 +157,7 @@ class Calls:
     def _leaf(self, value: Any) -> What:
         kind = type(value)
         if kind is Ref:
-            return self.kinds[value.name]
+            return self.kinds.get(value.name, Kind.DATA)  # one that nothing gave fails when it is read
         if kind is torch.device:
             return Kind.DEVICE
         if kind is Name:
