@@ -79,7 +79,7 @@ def fx2py(
     logging.getLogger("fx2py").handlers = [Remarks()]
 
 
-def _known(fault: Exception) -> Fx2pyError:
+def known_fault(fault: Exception) -> Fx2pyError:
     """A fault as one that a user can be told; of those that are not fx2py's own, only the lack of memory is known."""
     if isinstance(fault, Fx2pyError):
         return fault
@@ -99,7 +99,7 @@ def main() -> None:
     except Exception as fault:  # the outermost boundary: a user gets a message, never a traceback
         if DEBUG in sys.argv[1:]:
             render.print_traceback(fault)
-        known = _known(fault)
+        known = known_fault(fault)
         if not isinstance(known, OtherRankError):
             render.print_fault(known)
         sys.exit(known.exit_code)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fx2py.cli import launch, options, render
+from fx2py.cli.apart import LockIn, Sandbox, not_locked, require_simple, run_apart
 from fx2py.cli.device import check_device
 from fx2py.cli.every import FoldersOfGraphs
 from fx2py.cli.locate import default_folder, is_generated
@@ -55,24 +56,37 @@ def diff(
     allow_op: options.AllowOp = None,
     allow_class: options.AllowClass = None,
     trust: options.Trust = False,
+    sandbox: options.Sandbox = False,
+    sandbox_memory: options.SandboxMemory = 8.0,
+    sandbox_seconds: options.SandboxSeconds = 600.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Compare generated code with its graph, bit for bit. Exits 0 when equivalent, 1 when not."""
-    admitted = options.policy(allow, allow_op, allow_class, trust)
-
-    from fx2py.program.options import GenerateOptions
-    from fx2py.replay.checked_kernels import checked_kernels
-
-    wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
-    request = _Request(inputs, device, seed, model, wanted)
     rank = launch.asked_rank(graph, folder, inputs)
-    working = render.working(f"comparing {graph or 'the newest folder'}")
-    with working, checked_kernels(trusted=trust), launch.world(rank) as ranks:
-        ready = ranks.agree(lambda: _prepare(graph, folder, request, admitted, rank))
-        ranks.form_groups(ready.artifact)
-        done = ranks.gather(ranks.agree(lambda: _compare(ready, seed, is_alone=ranks.is_alone)))
-    render.print_diff(done, as_json)
-    raise typer.Exit(0 if all(each.report.equal for each in done) else 1)
+
+    def work(lock_in: LockIn) -> None:
+        admitted = options.policy(allow, allow_op, allow_class, trust)
+
+        from fx2py.program.options import GenerateOptions
+        from fx2py.replay.checked_kernels import checked_kernels
+
+        wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
+        request = _Request(inputs, device, seed, model, wanted)
+        lock_in()
+        working = render.working(f"comparing {graph or 'the newest folder'}")
+        with working, checked_kernels(trusted=trust), launch.world(rank) as ranks:
+            ready = ranks.agree(lambda: _prepare(graph, folder, request, admitted, rank))
+            ranks.form_groups(ready.artifact)
+            done = ranks.gather(ranks.agree(lambda: _compare(ready, seed, is_alone=ranks.is_alone)))
+        render.print_diff(done, as_json)
+        raise typer.Exit(0 if all(each.report.equal for each in done) else 1)
+
+    if not sandbox:
+        work(not_locked)
+        return
+    require_simple(rank, device)
+    limits = Sandbox(sandbox_memory, sandbox_seconds)
+    run_apart(work, limits, [graph, folder, inputs], kept=None, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)

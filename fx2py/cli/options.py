@@ -33,6 +33,26 @@ Device: TypeAlias = Annotated[
         help="Move weights, inputs and every device in the code: cpu, cuda, cuda:1.",
     ),
 ]
+Sandbox: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox",
+        rich_help_panel=TRUST,
+        help="Run in a process without network, other programs and files to write; Linux only.",
+    ),
+]
+SandboxMemory: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--sandbox-memory", min=0.01, metavar="GIB", rich_help_panel=TRUST, help="Memory that it may take."
+    ),
+]
+SandboxSeconds: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--sandbox-seconds", min=1, metavar="N", rich_help_panel=TRUST, help="Time that it may take."
+    ),
+]
 Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of made inputs and of random operators.")]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 ModelName: TypeAlias = Annotated[

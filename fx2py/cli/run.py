@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fx2py.cli import launch, options, render
+from fx2py.cli.apart import LockIn, Sandbox, not_locked, require_simple, run_apart
 from fx2py.cli.device import check_device
 from fx2py.errors import ReplayError
 
@@ -74,23 +78,56 @@ def run(
     allow_op: options.AllowOp = None,
     allow_class: options.AllowClass = None,
     trust: options.Trust = False,
+    sandbox: options.Sandbox = False,
+    sandbox_memory: options.SandboxMemory = 8.0,
+    sandbox_seconds: options.SandboxSeconds = 600.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Run a graph on given, stored or made inputs and show the results."""
-    admitted = options.policy(allow, allow_op, allow_class, trust)
-
-    from fx2py.program.options import GenerateOptions
-    from fx2py.replay.checked_kernels import checked_kernels
-
-    wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
-    request = _Request(inputs, device, output, seed, repeat, model, wanted, memory)
     rank = launch.asked_rank(source, inputs, output)
-    working = render.working(f"running {source or 'the newest folder'}")
-    with working, checked_kernels(trusted=trust), launch.world(rank) as ranks:
-        ready = ranks.agree(lambda: _prepare(source, request, admitted, rank))
-        ranks.form_groups(ready.artifact)
-        ran = ranks.gather(ranks.agree(lambda: _call(ready, request)))
-    render.print_run(ran, verbose, as_json)
+
+    def work(lock_in: LockIn, descriptor: int | None = None) -> None:
+        admitted = options.policy(allow, allow_op, allow_class, trust)
+
+        from fx2py.program.options import GenerateOptions
+        from fx2py.replay.checked_kernels import checked_kernels
+
+        wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
+        request = _Request(inputs, device, output, seed, repeat, model, wanted, memory, descriptor)
+        lock_in()
+        working = render.working(f"running {source or 'the newest folder'}")
+        with working, checked_kernels(trusted=trust), launch.world(rank) as ranks:
+            ready = ranks.agree(lambda: _prepare(source, request, admitted, rank))
+            ranks.form_groups(ready.artifact)
+            ran = ranks.gather(ranks.agree(lambda: _call(ready, request)))
+        render.print_run(ran, verbose, as_json)
+
+    if not sandbox:
+        work(not_locked)
+        return
+    require_simple(rank, device)
+    with _descriptor_of(output) as kept:
+        limits = Sandbox(sandbox_memory, sandbox_seconds)
+        run_apart(lambda lock_in: work(lock_in, kept), limits, [source, inputs], kept=kept, as_json=as_json)
+
+
+@contextmanager
+def _descriptor_of(output: Path | None) -> Iterator[int | None]:
+    """What the child of a sandbox writes the result to, which it could not open itself; whole or not at all."""
+    if output is None:
+        yield None
+        return
+    from fx2py.artifact.folder import whole_file
+
+    try:
+        with whole_file(output) as staging:
+            descriptor = os.open(staging, os.O_WRONLY)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise _unsaved(output, error) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +142,7 @@ class _Request:
     model: str | None
     options: GenerateOptions
     memory: bool
+    descriptor: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +196,7 @@ def _call(ready: _Ready, request: _Request) -> Ran:
     returned = plain(result)
     outputs = tuple(summarize(returned))
     if ready.output is not None:
-        _save(returned, ready.output)
+        _save(returned, ready.output, request.descriptor)
     more = [timed(execute, inputs)[1] for _ in range(request.repeat - 1)]
     bound = bindings(ready.artifact, execute)
     memory = _memory(ready.artifact, execute, inputs) if request.memory else None
@@ -175,16 +213,22 @@ def _memory(artifact: Artifact, execute: Callable[..., Any], inputs: Inputs) -> 
     return Memory(plan.planned_peak, plan.unknown, measured_peak(execute, inputs.args, inputs.kwargs))
 
 
-def _save(result: Any, path: Path) -> None:
-    """``torch.save`` to ``path``, whole or not at all."""
+def _save(result: Any, path: Path, descriptor: int | None) -> None:
+    """``torch.save`` to ``path``, whole or not at all, or to what is open as ``descriptor``."""
     import torch
 
     from fx2py.artifact.folder import whole_file
 
     try:
+        if descriptor is not None:
+            with os.fdopen(descriptor, "wb") as file:
+                torch.save(result, file)
+            return
         with whole_file(path) as staging:
             torch.save(result, staging)
     except (OSError, RuntimeError) as error:
-        raise ReplayError(
-            f"the result cannot be saved to {path}: {error}.", "Choose another --output."
-        ) from None
+        raise _unsaved(path, error) from None
+
+
+def _unsaved(path: Path, error: Exception) -> ReplayError:
+    return ReplayError(f"the result cannot be saved to {path}: {error}.", "Choose another --output.")

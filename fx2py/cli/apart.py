@@ -1,0 +1,188 @@
+"""``--sandbox``: a command's work in a child process that locks itself in, and only text that comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from fx2py.cli import render, terminal
+from fx2py.errors import Fx2pyError, ReplayError
+from fx2py.replay.launcher import Rank
+from fx2py.replay.sandbox import GIBI, Limits, lock_in, require_sandbox
+
+LockIn = Callable[[], None]
+"""Called by the work when torch is imported, and before it reads what nobody trusts."""
+
+_MOST_TEXT = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """How ``--sandbox`` was asked for."""
+
+    gibibytes: float
+    seconds: float
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(int(self.gibibytes * GIBI), self.seconds)
+
+
+def not_locked() -> None:
+    """Stands for ``LockIn`` without a sandbox."""
+
+
+def require_simple(rank: Rank | None, device: str | None) -> None:
+    """Raise ReplayError for what needs more than a sandbox leaves: other processes, and devices."""
+    if rank is not None:
+        raise ReplayError("several ranks cannot run in a sandbox, which has no network.", "Run one of them.")
+    if device not in (None, "cpu", "meta"):
+        raise ReplayError(f"{device} cannot be reached from a sandbox.", "Leave --device away, or --sandbox.")
+
+
+def run_apart(
+    work: Callable[[LockIn], None],
+    sandbox: Sandbox,
+    paths: Iterable[Path | None],
+    *,
+    kept: int | None,
+    as_json: bool,
+) -> None:
+    """Do the work of a command in a sandbox that can read what is beside ``paths`` and here, and show what it says.
+
+    ``kept`` is a descriptor that the work may write to. Raises typer.Exit with the exit code of the work where that is
+    not 0, and ReplayError where it was stopped.
+    """
+    require_sandbox()
+    readable = [Path(), *(path.resolve().parent for path in paths if path is not None)]
+    said, saying = os.pipe()
+    told, telling = os.pipe()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    child = os.fork()
+    if child == 0:
+        _child(lambda: work(lambda: lock_in(sandbox.limits, readable)), saying, telling, kept)
+    os.close(saying)
+    os.close(telling)
+    try:
+        with render.working("running in a sandbox"):
+            document, remarks, stopped = _collect(said, told, sandbox.seconds)
+    finally:
+        os.kill(child, signal.SIGKILL)  # of a process that is waited for: one that has ended stays until then
+        status = os.waitpid(child, 0)[1]
+    for line in remarks.splitlines():
+        terminal.print_line(terminal.stderr(), line)
+    code = _code(status, stopped)
+    if code in (0, 1):
+        _show(document, as_json)
+    if code:
+        raise typer.Exit(code)
+
+
+def _show(document: str, as_json: bool) -> None:
+    if not document:
+        raise ReplayError("the run ended inside the sandbox without a result.", "Do not trust the graph.")
+    if not as_json:
+        terminal.write(terminal.escaped(document, "\n"))
+        return
+    try:
+        terminal.print_json(json.loads(document))
+    except ValueError:
+        raise ReplayError(
+            "what came out of the sandbox is no JSON document.", "Do not trust the graph."
+        ) from None
+
+
+def _code(status: int, stopped: str) -> int:
+    """The exit code of a child that ended by itself; raises ReplayError for any other end."""
+    if stopped:
+        raise ReplayError(
+            f"the sandbox stopped the run: {stopped}.",
+            "Raise the limit if you expected the graph to take so much.",
+        )
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (0, 1, 2, 70):
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise ReplayError(f"the run ended inside the sandbox with {how}.", "Do not trust the graph.")
+    return code
+
+
+def _collect(said: int, told: int, seconds: float) -> tuple[str, str, str]:
+    """What the child writes to both pipes until it closes them, and why it has to be stopped before that."""
+    end = time.monotonic() + seconds
+    parts: dict[int, list[bytes]] = {said: [], told: []}
+    open_ones, size, stopped = {said, told}, 0, ""
+    while open_ones and not stopped:
+        ready = select.select(list(open_ones), [], [], max(end - time.monotonic(), 0))[0]
+        if not ready:
+            stopped = f"it took more than {seconds:g} seconds"
+        for descriptor in ready:
+            part = os.read(descriptor, 1 << 16)
+            parts[descriptor].append(part)
+            size += len(part)
+            if not part:
+                open_ones.remove(descriptor)
+        if size > _MOST_TEXT:
+            stopped = f"it wrote more than {_MOST_TEXT:,} bytes"
+    for descriptor in parts:
+        os.close(descriptor)
+    document, remarks = (b"".join(parts[each]).decode("utf-8", "backslashreplace") for each in (said, told))
+    return document, remarks, stopped
+
+
+# -- the child ---------------------------------------------------------------------------------------------------
+
+
+def _child(work: Callable[[], None], saying: int, telling: int, kept: int | None) -> NoReturn:
+    """Do the work with nothing of the parent's but two pipes and what it may write to; never returns."""
+    code = 70
+    try:
+        os.setsid()
+        saying = _only(saying, telling, kept)
+        out = os.fdopen(saying, "w", encoding="utf-8", errors="backslashreplace")
+        err = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
+        with terminal.writing_to(out, err):
+            code = _exit_code(work)
+        out.flush()
+        err.flush()
+    finally:
+        os._exit(code)
+
+
+def _only(saying: int, telling: int, kept: int | None) -> int:
+    """Close every other descriptor; 1 and 2 lead to ``telling``. The number under which ``saying`` is open now."""
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.dup2(telling, 1)
+    os.dup2(telling, 2)
+    held = {0, 1, 2, saying, *([] if kept is None else [kept])}
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in held:
+            with suppress(OSError):  # the listing's own is closed already
+                os.close(int(name))
+    return saying
+
+
+def _exit_code(work: Callable[[], None]) -> int:
+    from fx2py.cli.app import known_fault
+
+    try:
+        work()
+    except typer.Exit as ended:
+        return ended.exit_code
+    except Exception as fault:
+        known: Fx2pyError = known_fault(fault)
+        render.print_fault(known)
+        return known.exit_code
+    return 0
