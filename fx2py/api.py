@@ -12,6 +12,7 @@ import torch.fx as fx
 from torch.export import ExportedProgram
 
 from fx2py import artifact as _artifact
+from fx2py.arguments import ARGUMENTS, CALL, NAMED, NUMBER, PATH, TEXT, instance_of, require
 from fx2py.artifact import Artifact, open_artifact
 from fx2py.compare import EquivalenceReport
 from fx2py.compare.graphs import diff_graph
@@ -19,6 +20,7 @@ from fx2py.errors import Fx2pyError, UnknownFormatError
 from fx2py.graph.data import GraphData
 from fx2py.graph.pieces import OpSpecs
 from fx2py.integrations.live_split import split_module
+from fx2py.operators.devices import present_device
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read import open_every_graph, open_graph
 from fx2py.replay.inputs import Inputs, find_inputs
@@ -55,6 +57,7 @@ def generate(
     callables. Raises UnknownFormatError when the file holds no graph, UnsupportedGraphError when it cannot be generated
     exactly, ReplayError when it cannot be compiled.
     """
+    _require_generating(options, inputs, policy)
     return _generate(_graph(source, model), options, inputs, policy)
 
 
@@ -70,12 +73,19 @@ def generate_each(
     A name is what ``model`` chooses the graph by elsewhere; that of the only graph of a file may be empty. Raises
     UnknownFormatError for a file without a graph; the rest is as for ``generate``.
     """
+    _require_generating(options, inputs, policy)
     for name, found in open_every_graph(Path(path)):
         try:
             made = found if isinstance(found, Fx2pyError) else _generate(found, options, inputs, policy)
         except Fx2pyError as fault:
             made = fault
         yield name, made
+
+
+def _require_generating(options: object, inputs: object, policy: object) -> None:
+    require("options", options, instance_of(GenerateOptions))
+    require("inputs", inputs, CALL.or_none())
+    require("policy", policy, _POLICY)
 
 
 def _generate(
@@ -86,7 +96,9 @@ def _generate(
         return artifact
     from fx2py.compile import compile_pieces
 
-    return compile_pieces(graph, artifact, None if inputs is None else Inputs(*inputs), policy)
+    return compile_pieces(
+        graph, artifact, None if inputs is None else Inputs(tuple(inputs[0]), inputs[1]), policy
+    )
 
 
 def split(gm: fx.GraphModule, ops: OpSpecs) -> fx.GraphModule:
@@ -96,7 +108,12 @@ def split(gm: fx.GraphModule, ops: OpSpecs) -> fx.GraphModule:
     a module) or the function itself; it is found at whatever level the graph was traced. Weights and modules stay those of ``gm``. Raises
     SplitError when one is nowhere in the graph.
     """
+    require("gm", gm, instance_of(fx.GraphModule), _TO_SPLIT)
     return split_module(gm, ops)[0]
+
+
+_POLICY = instance_of(Policy).or_none()
+_TO_SPLIT = "Split an exported program or a file with GenerateOptions(split_at=(OP,)), or ep.module()."
 
 
 def save_graph(source: Source, path: str | os.PathLike[str], *, model: str | None = None) -> None:
@@ -105,6 +122,7 @@ def save_graph(source: Source, path: str | os.PathLike[str], *, model: str | Non
     Keeps what the graph records: weights with their sharing, nested graphs, symbolic sizes, example inputs, source
     lines. Raises UnsupportedGraphError, naming every node, when the graph holds what is no data, such as a lambda.
     """
+    require("path", path, PATH)
     _artifact.save_graph(_graph(source, model), path)
 
 
@@ -125,16 +143,29 @@ def diff(
     ``policy`` says which names of a file may become callables; live objects need none. A difference is a result, not
     an exception: see ``report.equal``. Raises UntrustedTargetError or ReplayError when either side cannot be bound.
     """
+    require(
+        "artifact",
+        artifact,
+        instance_of(Artifact).or_none(),
+        "Open a folder with fx2py.open_artifact(folder).",
+    )
+    require("args", args, ARGUMENTS)
+    require("kwargs", kwargs, NAMED.or_none())
+    require("seed", seed, NUMBER)
+    require("policy", policy, _POLICY)
+    if device is not None:
+        device = present_device(device)
     graph = _graph(source, model)
     gate = policy or Policy(trust_all=graph.provenance.path is None)
     code = artifact or _artifact.generate(graph)
     if not args and kwargs is None and graph.graph.placeholders:
         found = find_inputs(graph, seed=seed, device=device, policy=gate)
         args, kwargs = found.args, found.kwargs
-    return diff_graph(graph, code, args, kwargs, device=device, seed=seed, policy=gate)
+    return diff_graph(graph, code, tuple(args), kwargs, device=device, seed=seed, policy=gate)
 
 
 def _graph(source: Source, model: str | None) -> GraphData:
+    require("model", model, TEXT.or_none())
     if isinstance(source, GraphData):
         return source
     if isinstance(source, fx.GraphModule | ExportedProgram):

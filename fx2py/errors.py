@@ -61,7 +61,7 @@ class ModuleCallError(Fx2pyError, RuntimeError):
 
 
 class OptionError(Fx2pyError):
-    """An option that was passed from Python does not exist."""
+    """An option or argument that was passed from Python does not exist, or is of another kind."""
 
 
 PolicyField: TypeAlias = Literal["functions", "ops", "classes", "trust_all"]

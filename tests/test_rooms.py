@@ -14,6 +14,7 @@ PACKAGE = Path(fx2py.__file__).parent
 ORDER = (
     *(
         "errors",
+        "arguments",
         "collector",
         "graph",
         "operators",

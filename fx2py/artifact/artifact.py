@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from fx2py.arguments import NAMED, PATH, instance_of, require
 from fx2py.artifact.binding_hint import binding_hint
 from fx2py.artifact.compiled import Code, Compiled, listed
 from fx2py.artifact.execution import execute
@@ -58,6 +59,7 @@ COMPILED = "compiled"
 """The folder, in the generated one, of compiled pieces."""
 
 
+_POLICY = instance_of(Policy).or_none()
 Binder = Callable[[Mapping[str, torch.Tensor], Mapping[str, Callable[..., Any]]], Callable[..., Any]]
 
 
@@ -122,6 +124,8 @@ class Artifact:
         unless ``compiled_fault`` says why not; the log says so too. Raises UntrustedTargetError or ReplayError before anything runs: when
         names are missing or surplus, it lists both.
         """
+        require("submods", submods, NAMED.or_none())
+        require("policy", policy, _POLICY)
         if device is not None:
             return self.to(device).bind(None, submods, policy=policy)
         bound = self.binder(policy)(self.tensors, {**self._modules(), **(submods or {})})
@@ -137,6 +141,7 @@ class Artifact:
 
         No compiled code is loaded for that: a piece that torch cannot load is noticed when it is bound.
         """
+        require("policy", policy, _POLICY)
         compiled = self.manifest.compiled
         fault = self._fault_of_all(policy)
         return (
@@ -165,6 +170,7 @@ class Artifact:
 
         Raises UntrustedTargetError as ``bind`` does, and so does its result with ReplayError.
         """
+        require("policy", policy, _POLICY)
         gate = policy or Policy(trust_all=self._is_live())
         audit(self.source, gate, self._place())
         gate.load_libraries()
@@ -207,6 +213,7 @@ class Artifact:
         Raises UnsupportedGraphError when the code is bound to a live object that no file can hold, and ArtifactError
         when ``folder`` is something else than an earlier generated folder or cannot be written.
         """
+        require("folder", folder, PATH)
         if self.program is not None:
             _refuse_live_constants(self.program)
         _refuse_unreadable_weights(self.tensors)
@@ -301,6 +308,7 @@ def open_artifact(folder: str | os.PathLike[str]) -> Artifact:
     A folder that another process replaces meanwhile is read as it was before or after, never as a mixture. Raises
     ArtifactError when a file is missing, or when the weights are not those that the manifest names.
     """
+    require("folder", folder, PATH)
     place = Path(folder)
     if not (place / MANIFEST).is_file():
         raise ArtifactError(

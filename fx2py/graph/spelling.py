@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
+import torch
+
+from fx2py.arguments import shown
+from fx2py.errors import SplitError
 from fx2py.graph.data import ModuleRecord, Node
 from fx2py.graph.names import callable_name, dotted_name
 from fx2py.graph.values import Name, OpName
@@ -71,6 +78,23 @@ _MODULE_OPERATORS = {
 """The operator that a module of ``torch.nn`` is, by the name of its class."""
 
 _OPERATOR_TEXT = re.compile(r"(?:torch\._?ops\.)?(\w+)(?:::|\.)(\w+)(?:\.(\w+))?")
+_PATH_TEXT = re.compile(r"[\w*?\[\]!-]+(?:\.[\w*?\[\]!-]+)*")
+_OPS = ("torch.ops.aten.", "torch._ops.aten.")
+_SPELLINGS = (
+    "Operators are written as 'aten::linear', 'torch.nn.functional.linear', 'torch.nn.Linear' or 'layers.0'."
+)
+_FUNCTION_HOMES: dict[str, Any] = {
+    "torch": torch,
+    "torch.nn": torch.nn,
+    "torch.nn.functional": torch.nn.functional,
+    "torch.linalg": torch.linalg,
+    "torch.fft": torch.fft,
+    "torch.special": torch.special,
+    "torch.Tensor": torch.Tensor,
+    "operator": operator,
+    "math": math,
+}
+"""What holds the functions and classes of each namespace that a graph may name whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +157,41 @@ def spelled(op: str | Callable[..., object]) -> Spelling:
     if name is not None and name.module.partition(".")[0] in ("torch", "operator"):
         return Spelling(text, _function_operator(name), None, name.path, path)
     return Spelling(text, *_operator_of_text(text), text if name is None else name.path, path)
+
+
+def require_spelling(op: str | Callable[..., object]) -> None:
+    """Raise SplitError for what no graph calls anything by: text that is no name, a callable without one."""
+    if isinstance(op, str):
+        if not (_OPERATOR_TEXT.fullmatch(op) or _PATH_TEXT.fullmatch(op)):
+            raise SplitError(f"{shown(op)} is no name of an operator, function or module.", _SPELLINGS)
+    elif callable_name(op) is None:
+        raise SplitError(f"{shown(op)} has no name that a graph could call it by.", _SPELLINGS)
+
+
+def require_known(op: str | Callable[..., object]) -> None:
+    """Raise SplitError for text that names something of torch which this torch does not have.
+
+    What a graph is searched for need not be asked: what it holds is there.
+    """
+    one = spelled(op)
+    home, _, word = one.text.rpartition(".")
+    is_of_torch = one.text.startswith((*_OPS, "aten::"))
+    missing = (home in _FUNCTION_HOMES and not hasattr(_FUNCTION_HOMES[home], word)) or (
+        is_of_torch and one.operator.startswith("aten::") and not _is_operator_there(one)
+    )
+    if missing:
+        raise SplitError(f"torch {torch.__version__} has no {shown(one.text)}.", _SPELLINGS)
+
+
+def _is_operator_there(one: Spelling) -> bool:
+    """Whether torch has an operator, or else a method or function, that a graph may call by this spelling."""
+    schemas = torch._C._jit_get_schemas_for_operator(one.operator)
+    if schemas:
+        overload = "" if one.overload == "default" else one.overload
+        return overload is None or any(schema.overload_name == overload for schema in schemas)
+    word = one.operator.removeprefix("aten::")
+    homes = ((torch.Tensor, ""), *((_FUNCTION_HOMES[home], prefix) for home, prefix in _ATEN_HOMES.items()))
+    return any(word.startswith(prefix) and hasattr(home, word[len(prefix) :]) for home, prefix in homes)
 
 
 def names_of(node: Node) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from unittest.mock import patch
 import torch
 import torch.fx as fx
 from torch._dispatch.python import enable_python_dispatcher
-from torch._dynamo.backends.registry import lookup_backend
+from torch._dynamo.backends.registry import list_backends, lookup_backend
+from torch._dynamo.exc import InvalidBackend
 from torch._dynamo.utils import to_fake_tensor
 from torch._guards import CompileContext, TracingContext, tracing
 from torch._logging._internal import trace_structured
@@ -25,8 +26,11 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import PropagateUnbackedSymInts
 
 from fx2py import artifact as _artifact
+from fx2py.arguments import NAMED, PATH, Kind, require, shown
 from fx2py.artifact import Artifact
 from fx2py.errors import OptionError, UnsupportedGraphError
+from fx2py.graph.pieces import OpSpec, OpSpecs, each_of
+from fx2py.graph.spelling import require_known
 from fx2py.integrations.live_split import LivePiece, split_module
 from fx2py.integrations.sizes import with_sizes_as_numbers
 from fx2py.program.options import GenerateOptions
@@ -44,13 +48,20 @@ class BackendOptions:
     ``"eager"`` to run them as generated code. ``dump``: a folder that gets a generated folder for each graph.
     """
 
-    split_at: str | Sequence[str] = ()
+    split_at: OpSpecs = ()
     inner: str = _EAGER
     dump: str | Path | None = None
 
+    def __post_init__(self) -> None:
+        for op in self.operators:
+            require_known(op)
+        require("dump", self.dump, PATH.or_none())
+        _require_backend(self.inner)
+
     @classmethod
     def of(cls, options: Mapping[str, Any] | None) -> BackendOptions:
-        """Raises OptionError for an option that there is not."""
+        """Raises OptionError for an option that there is not or whose value is of another kind."""
+        require("the options of the backend fx2py", options, NAMED.or_none())
         known = [field.name for field in fields(cls)]
         unknown = [name for name in options or {} if name not in known]
         if unknown:
@@ -61,8 +72,23 @@ class BackendOptions:
         return cls(**(options or {}))
 
     @property
-    def operators(self) -> tuple[str, ...]:
-        return (self.split_at,) if isinstance(self.split_at, str) else tuple(self.split_at)
+    def operators(self) -> tuple[OpSpec, ...]:
+        return each_of(self.split_at, "split_at")
+
+
+def _require_backend(inner: Any) -> None:
+    """Raise OptionError unless torch finds a backend under the name, or it is one itself."""
+    require("inner", inner, _BACKEND)
+    try:
+        lookup_backend(inner)
+    except InvalidBackend as error:
+        raise OptionError(
+            f"inner is {shown(inner)}, which is no backend of torch.compile.",
+            f"torch has {', '.join(list_backends())}.",
+        ) from error
+
+
+_BACKEND = Kind("the name of a backend", lambda value: isinstance(value, str) or callable(value))
 
 
 def fx2py_backend(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from fx2py.arguments import Kind, require
 from fx2py.errors import ReplayError
 from fx2py.graph.data import Node
 from fx2py.graph.values import DefaultDevice, DeviceType, Name, OpName
@@ -24,8 +25,14 @@ _TYPE_FIRST = frozenset(
 )
 
 
+_DEVICE = Kind(
+    "a device or its name", lambda value: isinstance(value, str | torch.device) or type(value) is int
+)
+
+
 def present_device(name: str | torch.device) -> torch.device:
     """The device of that name; raises ReplayError, saying which are there, unless a tensor can be made on it."""
+    require("device", name, _DEVICE)
     try:
         device = torch.device(name)
     except RuntimeError:

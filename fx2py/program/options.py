@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fx2py.arguments import FLAG, Kind, require
+from fx2py.graph.pieces import each_of
+
 
 @dataclass(frozen=True, slots=True)
 class GenerateOptions:
@@ -13,7 +16,7 @@ class GenerateOptions:
     ``comments`` lead back to the model; ``exact_ops`` keeps every overload; ``keep_submodules`` keeps nested graphs as
     functions; ``optimize`` leaves out, or computes once, what provably changes nothing. ``split_at`` names operators or
     modules at which the graph is first cut into pieces; ``compile`` is the compiler of the pieces, of which a graph that
-    is cut nowhere is one. Pieces are kept as functions.
+    is cut nowhere is one. Pieces are kept as functions. Raises OptionError for a value that a field does not take.
     """
 
     comments: bool = True
@@ -22,6 +25,21 @@ class GenerateOptions:
     optimize: bool = False
     split_at: tuple[str, ...] = ()
     compile: Literal["inductor"] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("comments", "exact_ops", "keep_submodules", "optimize"):
+            require(name, getattr(self, name), FLAG)
+        require("compile", self.compile, _COMPILER)
+        require("split_at", self.split_at, _OPERATORS)
+        object.__setattr__(self, "split_at", each_of(self.split_at, "split_at"))
+
+
+_COMPILER = Kind("'inductor' or None", lambda value: value is None or value == "inductor")
+_OPERATORS = Kind(
+    "the names of operators, as text",
+    lambda value: isinstance(value, str)
+    or (isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)),
+)
 
 
 DEFAULT = GenerateOptions()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 from torch._C import _distributed_c10d
 
+from fx2py.arguments import instance_of, require
 from fx2py.errors import ReplayError
 from fx2py.program.collectives import Collective
 
@@ -29,6 +30,11 @@ class RecordedGroups:
     """
 
     def __init__(self, artifact: Artifact) -> None:
+        from fx2py.artifact import Artifact
+
+        require(
+            "artifact", artifact, instance_of(Artifact), "Open a folder with fx2py.open_artifact(folder)."
+        )
         self._artifact = artifact
         self._made: list[Any] = []
         self._hidden: dict[str, Any] = {}

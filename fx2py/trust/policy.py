@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
+from fx2py.arguments import FLAG, NAMES, require
 from fx2py.errors import ReplayError, UntrustedTargetError, admitting
 from fx2py.graph.values import EnumMember, Name, OpName
 from fx2py.trust import classes, functions, operators
@@ -27,6 +28,13 @@ class Policy:
     ops: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
     trust_all: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise OptionError for a value of another kind: a text would admit every part of itself."""
+        require("trust_all", self.trust_all, FLAG)
+        for name in ("functions", "ops", "classes"):
+            require(name, getattr(self, name), NAMES)
+            object.__setattr__(self, name, frozenset(getattr(self, name)))
 
     def check(self, target: Name | OpName | EnumMember, use: Use = "call") -> None:
         """Raise UntrustedTargetError unless the name is admitted for this use; imports nothing outside torch."""

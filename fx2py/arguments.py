@@ -1,0 +1,76 @@
+"""What callers pass, checked where it comes in: a value of another kind is refused in one sentence that names it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fx2py.errors import OptionError
+
+_LONGEST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an argument must be: in words that follow "must be", and as a test."""
+
+    wanted: str
+    fits: Callable[[Any], bool]
+
+    def or_none(self) -> Kind:
+        """This kind, for an argument that may be left out."""
+        return Kind(f"{self.wanted}, or None", lambda value: value is None or self.fits(value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+FLAG = Kind("True or False", lambda value: type(value) is bool)
+NUMBER = Kind("a whole number", lambda value: type(value) is int)
+TEXT = Kind("text", _is_text)
+PATH = Kind("a path", lambda value: isinstance(value, str | os.PathLike))
+ARGUMENTS = Kind("a tuple of arguments", lambda value: type(value) in (tuple, list))
+NAMED = Kind(
+    "a dict with names as keys", lambda value: isinstance(value, Mapping) and all(map(_is_text, value))
+)
+NAMES = Kind(
+    "a set of names",
+    lambda value: isinstance(value, set | frozenset | list | tuple) and all(map(_is_text, value)),
+)
+CALL = Kind(
+    "(args, kwargs), a tuple and a dict",
+    lambda value: ARGUMENTS.fits(value)
+    and len(value) == 2
+    and ARGUMENTS.fits(value[0])
+    and NAMED.fits(value[1]),
+)
+
+
+def instance_of(*classes: type) -> Kind:
+    """The kind of the instances of some classes."""
+    names = " or ".join(cls.__name__ for cls in classes)
+    return Kind(f"{'an' if names[0] in 'AEIOU' else 'a'} {names}", lambda value: isinstance(value, classes))
+
+
+def require(name: str, value: Any, kind: Kind, hint: str = "") -> None:
+    """Raise OptionError unless the argument of that name is of the kind."""
+    if not kind.fits(value):
+        raise OptionError(f"{name} must be {kind.wanted}, not {shown(value)}.", hint)
+
+
+def shown(value: Any) -> str:
+    """A value in a sentence: itself where it is short and plain, else its type."""
+    if value is None or type(value) in (bool, int, float, str):
+        return _short(repr(value))
+    if type(value) in (dict, list, tuple, set, frozenset):
+        return _short(f"a {type(value).__name__} of {', '.join(map(shown, value)) or 'nothing'}")
+    cls = type(value)
+    name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
