@@ -127,6 +127,11 @@ class Archive:
     def _check_places(self, members: list[zipfile.ZipInfo]) -> None:
         """Members that share bytes of the file would be read over and over: a small file with huge contents."""
         end, before = 0, ""
+        if members and min(member.header_offset for member in members) > 0:
+            raise UnknownFormatError(
+                f"{self.path} begins with something else than its archive: one is behind the other in it.",
+                "Save each in a file of its own.",
+            )
         for member in sorted(members, key=lambda each: each.header_offset):
             if member.header_offset < end:
                 raise self.fault(member.filename, f"lies over {before}")

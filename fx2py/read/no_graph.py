@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fx2py.read.origin import printable
+from fx2py.read.pickled.contents import FX_GRAPH
 from fx2py.read.pickled.modules import is_module
 from fx2py.read.pickled.records import Built, Mapping
 from fx2py.read.pickled.tensors import is_tensor
@@ -13,13 +14,13 @@ SAVE = (
     "Save a graph of the model: torch.export.save(torch.export.export(model, args), path), or "
     "torch.save(torch.fx.symbolic_trace(model), path)."
 )
-_FX_GRAPH, _SCRIPT = "torch.fx.graph.Graph", "__torch__."
+_SCRIPT = "__torch__."
 
 
 def description(root: Any) -> tuple[str, str]:
     """What the pickled object is, for a sentence, and the next step."""
     path = printable(root.path) if type(root) is Built else ""
-    if path == _FX_GRAPH:
+    if path == FX_GRAPH:
         step = "Save it with the modules that it calls: torch.save(torch.fx.GraphModule(model, graph), path)."
         return "a bare fx.Graph without its modules and weights", step
     if path.startswith(_SCRIPT):

@@ -20,6 +20,7 @@ class Entry:
     """One graph of a file: its name, which no other has, what it was saved as, and how to read it.
 
     ``title`` is a shorter name, for a graph that no other shares it with; the only graph of a file may be nameless.
+    ``is_part`` says that the graph was saved inside something else, a module of another class for example.
     ``read`` raises UnknownFormatError or UnsupportedGraphError, naming the file.
     """
 
@@ -27,6 +28,7 @@ class Entry:
     kind: str
     read: Callable[[], GraphData]
     title: str = ""
+    is_part: bool = False
 
 
 Graphs: TypeAlias = Sequence[Entry]
@@ -35,13 +37,13 @@ Opened: TypeAlias = AbstractContextManager[Graphs]
 
 
 def chosen(path: Path, graphs: Graphs, model: str | None) -> Entry:
-    """The graph that ``model`` names, or the only one; else UnknownFormatError, which lists them."""
+    """The graph that ``model`` names, or the only one, if it is no part; else UnknownFormatError, which lists them."""
     if model is None:
-        if len(graphs) > 1:
+        if len(graphs) > 1 or graphs[0].is_part:
             raise _open_choice(path, graphs)
         return graphs[0]
     found = [entry for entry in graphs if entry.name and entry.name == model]
-    found = found or [entry for entry in graphs if entry.title and entry.title == model]
+    found = found or [entry for entry in graphs if model and model in (entry.title, printable(entry.name))]
     if len(found) != 1:
         raise _no_such(path, graphs, model, len(found))
     return found[0]
@@ -52,8 +54,9 @@ def _open_choice(path: Path, graphs: Graphs) -> UnknownFormatError:
     width = max(len(name) for name, _ in rows)
     lines = "".join(f"\n  {name:{width}}  {what}" for name, what in rows)
     rest = f"\n  ... and {len(graphs) - _SHOWN} more" if len(graphs) > _SHOWN else ""
+    what = "several graphs" if len(graphs) > 1 else "a graph inside another object only"
     return UnknownFormatError(
-        f"{path} holds several graphs:{lines}{rest}",
+        f"{path} holds {what}:{lines}{rest}",
         f"Choose one, for example with model={rows[0][0]!r}, or take them all with generate_each.",
     )
 

@@ -87,7 +87,7 @@ class StreamStorages:
             data = byte_string(built.args[0]) if type(built.args) is tuple and built.args else None
             if data is None:
                 raise PickleFault("a storage is described by what are no bytes")
-            root, storages = read_stream(data)
+            root, storages, _ = read_stream(data)
             if type(root) is not Persistent:
                 raise PickleFault("the bytes of a storage hold something else")
             self._embedded[id(built)] = (built, storages.find(root))
@@ -106,14 +106,15 @@ def byte_string(obj: Any) -> bytes | None:
     return None
 
 
-def is_stream(data: Data) -> bool:
-    """Whether the bytes begin as torch began files before zip archives."""
-    return data[:16] == b"\x80\x02\x8a\x0a" + STREAM_MAGIC.to_bytes(10, "little") + b".\x80"
+def is_stream(data: Data, start: int = 0) -> bool:
+    """Whether the bytes at ``start`` begin as torch began files before zip archives."""
+    return data[start : start + 16] == b"\x80\x02\x8a\x0a" + STREAM_MAGIC.to_bytes(10, "little") + b".\x80"
 
 
-def read_stream(data: Data) -> tuple[Any, StreamStorages]:
-    """The pickled object of such a file, and its storages; PickleFault when it is damaged."""
-    position = len(_HEAD) if data[: len(_HEAD)] == _HEAD else _end_of_head(data)
+def read_stream(data: Data, start: int = 0) -> tuple[Any, StreamStorages, int]:
+    """The pickled object of such a file, its storages, and where they end; PickleFault when it is damaged."""
+    behind = start + len(_HEAD)
+    position = behind if data[start:behind] == _HEAD else _end_of_head(data, start)
     root, position = read_pickle(data, position)
     keys, position = read_pickle(data, position)
     storages = StreamStorages()
@@ -122,12 +123,12 @@ def read_stream(data: Data) -> tuple[Any, StreamStorages]:
         if type(key) is not str or key not in sizes:
             raise PickleFault("the file lists a storage that its graph does not use")
         position = _read_storage(data, position, key, sizes[key], storages)
-    return root, storages
+    return root, storages, position
 
 
-def _end_of_head(data: Data) -> int:
+def _end_of_head(data: Data, start: int) -> int:
     """Where the three pickles end that say which version of torch.save wrote the file, and on what machine."""
-    magic, position = read_pickle(data)
+    magic, position = read_pickle(data, start)
     protocol, position = read_pickle(data, position)
     system, position = read_pickle(data, position)
     if magic != STREAM_MAGIC or protocol != _STREAM_PROTOCOL:

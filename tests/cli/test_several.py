@@ -105,6 +105,23 @@ def test_names_of_graphs_lead_nowhere_else(fx2py, here):
     assert {path.name for path in here.iterdir()} == {"text.log", "out"}
 
 
+def test_names_that_nobody_can_type_are_chosen_as_they_are_shown(fx2py, here):
+    graphs = {"a\n\x1b[31m": torch.fx.symbolic_trace(sine), "b": torch.fx.symbolic_trace(cosine)}
+    torch.save(graphs, here / "g.pt")
+    every = fx2py("gen", "--all", "g.pt")
+    assert every.code == 0
+    assert "\x1b" not in every.out
+    shown = "a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}[31m"
+    assert shown in fx2py("gen", "g.pt").err
+    assert fx2py("gen", "g.pt", "--model", shown).code == 0
+
+
+def test_a_folder_of_one_of_several_knows_its_graph(fx2py, several):
+    assert fx2py("gen", "--all", "text.log").code == 0
+    result = fx2py("diff", "text.cos_fx2py")
+    assert (result.code, result.err) == (0, "")
+
+
 def test_two_files_never_share_a_folder(fx2py, here):
     for folder in ("a", "b"):
         (here / folder).mkdir()

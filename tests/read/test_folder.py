@@ -97,3 +97,9 @@ def test_a_lost_structure_of_inputs_is_named(tmp_path):
         open_graph(folder_of(gm, tmp_path / "saved"))
     assert "does not write the structure of the inputs and outputs" in caught.value.message
     assert "torch.save" in caught.value.hint
+
+
+def test_the_one_graph_of_a_folder_has_no_name(tmp_path):
+    folder = folder_of(fx.symbolic_trace(nn.Sequential(nn.ReLU())), tmp_path / "saved")
+    with pytest.raises(UnknownFormatError, match="holds no graph 'other'"):
+        open_graph(folder, model="other")

@@ -7,7 +7,7 @@ import torch
 from torch import fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from fx2py.errors import UnsupportedGraphError
+from fx2py.errors import UnknownFormatError, UnsupportedGraphError
 from fx2py.graph.data import SymMeta, Tree
 from fx2py.graph.values import (
     EnumMember,
@@ -126,3 +126,8 @@ def test_a_module_that_contains_itself_is_refused():
     gm.layers.add_module("loop", gm.layers)
     with pytest.raises(UnsupportedGraphError, match="contains itself"):
         open_graph(gm)
+
+
+def test_a_live_graph_holds_no_other_by_name():
+    with pytest.raises(UnknownFormatError, match="a live GraphModule is one graph and holds no 'other'"):
+        open_graph(added(), model="other")

@@ -1,12 +1,12 @@
 """Saved GraphModules in every layout of torch.save and pickle, alone or beside example inputs."""
 
 import pickle
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from pathlib import Path
 
 import pytest
 import torch
-from torch import fx
+from torch import fx, nn
 from torch.fx._graph_pickler import GraphPickler, Options
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -14,7 +14,7 @@ import fx2py
 from fx2py.errors import ReplayError, UnknownFormatError
 from fx2py.graph.data import SymMeta, TensorMeta
 from fx2py.graph.values import Name, Opaque
-from fx2py.read import open_graph
+from fx2py.read import open_every_graph, open_graph
 from fx2py.trust import Policy
 from tests.corpus import CASES
 from tests.corpus.doors import DOORS
@@ -145,6 +145,83 @@ def test_one_of_several_graphs_is_chosen_by_name(tmp_path):
     data = open_graph(path, model="b.c")
     assert data.provenance.model == "b.c"
     assert data.root.children
+
+
+class Box:
+    """An object of a class that no reader knows."""
+
+
+def boxed(gm):
+    box = Box()
+    box.graph = gm
+    return box
+
+
+def module_around(gm):
+    module = nn.Module()
+    module.inner = gm
+    return module
+
+
+def deep(gm):
+    for _ in range(50):
+        gm = [gm]
+    return gm
+
+
+@pytest.mark.parametrize(
+    ("second", "name"),
+    [
+        (lambda gm: gm, "b"),
+        (lambda gm: {gm}, "b.0.0"),
+        (lambda gm: {(1, 2): gm}, "b.[0]"),
+        (lambda gm: defaultdict(list, c=[gm]), "b.c.0"),
+        (lambda gm: deque([gm]), "b.0"),
+        (lambda gm: module_around(gm), "b.inner"),
+        (boxed, "b.graph"),
+        (deep, ".".join(["0"] * 16)),
+    ],
+    ids=["dict", "set", "tuple key", "defaultdict", "deque", "module", "object", "deep"],
+)
+def test_no_graph_of_a_pickle_is_lost_beside_another(second, name, tmp_path):
+    path = saved({"a": added(), "b": second(traced_block())}, tmp_path / "g.pt")
+    assert [found for found, _ in open_every_graph(path)] == ["a", name]
+    assert open_graph(path, model=name).root.children
+    with pytest.raises(UnknownFormatError, match="several graphs"):
+        open_graph(path)
+
+
+def test_keys_that_read_alike_name_two_graphs(tmp_path):
+    path = saved({1: added(), "1": added(), "x": {"y": added()}, "x.y": added()}, tmp_path / "g.pt")
+    assert [name for name, _ in open_every_graph(path)] == ["1", "1 (2)", "x.y", "x.y (2)"]
+
+
+def test_a_graph_inside_another_object_is_read_only_by_its_name(tmp_path):
+    path = saved(module_around(traced_block()), tmp_path / "g.pt")
+    with pytest.raises(UnknownFormatError, match=r"a graph inside another object only:\n  inner"):
+        open_graph(path)
+    assert open_graph(path, model="inner").root.children
+
+
+@pytest.mark.parametrize("layout", ["stream", "pickle_2", "pickle_5"])
+def test_pickles_one_behind_the_other_are_all_read(layout, tmp_path):
+    for number, gm in enumerate((added(), traced_block())):
+        LAYOUTS[layout](gm, tmp_path / f"{number}")
+    path = tmp_path / "both"
+    path.write_bytes((tmp_path / "0").read_bytes() + (tmp_path / "1").read_bytes())
+    one, other = open_every_graph(path)
+    assert (one[0], other[0]) == ("0", "1")
+    assert_same_modules(one[1].root, open_graph(tmp_path / "0").root)
+    assert_same_modules(other[1].root, open_graph(tmp_path / "1").root)
+
+
+def test_archives_one_behind_the_other_are_refused(tmp_path):
+    for number in range(2):
+        saved(added(), tmp_path / f"{number}")
+    path = tmp_path / "both"
+    path.write_bytes((tmp_path / "0").read_bytes() + (tmp_path / "1").read_bytes())
+    with pytest.raises(UnknownFormatError, match="one is behind the other"):
+        open_graph(path)
 
 
 def test_structured_inputs_and_outputs_are_kept(tmp_path):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ from fx2py.graph.data import GraphData, Provenance, SampleInputs
 from fx2py.read.archive import Archive
 from fx2py.read.no_graph import SAVE, description
 from fx2py.read.origin import printable, sha256_of
-from fx2py.read.pickled.contents import graphs_in, sample_inputs
+from fx2py.read.pickled.contents import graphs_in, graphs_inside, sample_inputs
 from fx2py.read.pickled.modules import Modules
-from fx2py.read.pickled.records import Built
+from fx2py.read.pickled.records import Built, PickleFault
 from fx2py.read.pickled.stream import Data, read_pickle
 from fx2py.read.several import Entry, Graphs
 from fx2py.read.storages import ArchiveStorages, StreamStorages, is_stream, read_stream
 
 _ROOT, BYTE_ORDER = "data.pkl", "byteorder"
 _MAPPED_FROM = 1 << 18
+_MARK = b"\x80"
+"""What every pickle of protocol 2 or later begins with."""
+_MOST_PARTS = 10_000
 
 
 @contextmanager
@@ -53,13 +57,26 @@ def pickled_graphs(path: Path) -> Iterator[Graphs]:
     """The GraphModules in a pickle or an older stream of ``torch.save``; UnknownFormatError where none is."""
     data = _contents(path)
     with faults_of(path):
-        if is_stream(data):
-            root, storages = read_stream(data)
-            graphs = graphs_of(path, "torch.save", root, lambda: Modules(storages))
+        parts = list(islice(_parts(data), _MOST_PARTS + 1))
+        if len(parts) > _MOST_PARTS:
+            raise PickleFault(f"it holds more than {_MOST_PARTS:,} pickles, one behind the other")
+    if len(parts) == 1:
+        yield graphs_of(path, *parts[0])
+        return
+    graphs = [graph for number, part in enumerate(parts) for graph in _entries(path, *part, f"{number}")]
+    yield _required(path, graphs, parts[0][1])
+
+
+def _parts(data: Data) -> Iterator[tuple[str, Any, Callable[[], Modules]]]:
+    """Each of the pickles that a file holds, one behind the other: how it was written, its root, its reader."""
+    position = 0
+    while not position or data[position : position + 1] == _MARK:
+        if is_stream(data, position):
+            root, storages, position = read_stream(data, position)
+            yield "torch.save", root, partial(Modules, storages)
         else:
-            root, _ = read_pickle(data)
-            graphs = graphs_of(path, "pickle", root, lambda: Modules(StreamStorages()))
-    yield graphs
+            root, position = read_pickle(data, position)
+            yield "pickle", root, lambda: Modules(StreamStorages())
 
 
 def _contents(path: Path) -> Data:
@@ -87,20 +104,35 @@ def faults_of(path: Path) -> Iterator[None]:
 
 def graphs_of(path: Path, written_by: str, root: Any, modules: Callable[[], Modules]) -> Graphs:
     """The graphs among what a pickle holds, each with the inputs beside it; UnknownFormatError where none is."""
-    with faults_of(path):
-        found = graphs_in(root)
-    if not found:
+    return _required(path, _entries(path, written_by, root, modules), root)
+
+
+def _required(path: Path, graphs: Graphs, root: Any) -> Graphs:
+    if not graphs:
         held, next_step = description(root)
         raise UnknownFormatError(f"{path} holds {held}.", next_step)
+    return graphs
+
+
+def _entries(
+    path: Path, written_by: str, root: Any, modules: Callable[[], Modules], before: str = ""
+) -> list[Entry]:
+    """The graphs of one pickle; ``before`` is its place in the file, which their names begin with."""
+    with faults_of(path):
+        direct = graphs_in(root)
+        found = {**direct, **graphs_inside(root, direct)}
     sha256 = cache(partial(sha256_of, path))
 
-    def read(name: str) -> GraphData:
+    def read(graph: Built, name: str) -> GraphData:
         with faults_of(path):
-            return _graph_data(
-                Provenance(written_by, str(path), sha256(), model=name or None), root, found[name], modules()
-            )
+            provenance = Provenance(written_by, str(path), sha256(), model=name or None)
+            return _graph_data(provenance, root, graph, modules())
 
-    return [Entry(name, "GraphModule", partial(read, name)) for name in found]
+    names = {name: ".".join(filter(None, (before, name))) for name in found}
+    return [
+        Entry(names[name], "GraphModule", partial(read, graph, names[name]), is_part=name not in direct)
+        for name, graph in found.items()
+    ]
 
 
 def _graph_data(provenance: Provenance, root: Any, graph: Built, modules: Modules) -> GraphData:
