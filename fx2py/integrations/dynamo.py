@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.fx as fx
@@ -207,9 +208,22 @@ def _fake_mode() -> FakeTensorMode:
 
 def _dumped(artifact: Artifact, folder: Path) -> Artifact:
     """The artifact in a folder named after the compilation, ``graph_0_0`` for the first graph of the first frame."""
-    number = re.sub(r"\W+", "_", str(CompileContext.current_compile_id() or "0"))
+    name = _name_in_compilation()
     try:
-        return artifact.write(folder / f"graph_{number}")
+        return artifact.write(folder / f"graph_{name}")
     except UnsupportedGraphError as fault:
-        _log.warning("fx2py: graph %s is not dumped: %s", number, fault.message)
+        _log.warning("fx2py: graph %s is not dumped: %s", name, fault.message)
         return artifact
+
+
+_OUTSIDE = TracingContext(None)
+"""Where a graph is compiled that torch.compile did not capture."""
+_graphs_in: WeakKeyDictionary[TracingContext, int] = WeakKeyDictionary()
+
+
+def _name_in_compilation() -> str:
+    """The number of the compilation; those who cut a graph for several calls of a backend, as for DDP, get ``_part_1``."""
+    context = TracingContext.try_get() or _OUTSIDE
+    part = _graphs_in[context] = _graphs_in.get(context, -1) + 1
+    number = re.sub(r"\W+", "_", str(CompileContext.current_compile_id() or "0"))
+    return f"{number}_part_{part}" if part else number

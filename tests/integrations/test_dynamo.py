@@ -1,6 +1,7 @@
 """The torch.compile backend: what the model computes, in training and inference, whatever torch captures."""
 
 import copy
+import functools
 import importlib.metadata
 import re
 import traceback
@@ -138,6 +139,19 @@ def test_the_code_of_each_graph_is_dumped_and_is_what_runs(tmp_path):
     frames = [frame for frame in traceback.extract_tb(fault.tb) if frame.filename.startswith(str(tmp_path))]
     assert [frame.name for frame in frames] == ["execution_fn", "submod_1"]
     assert "cholesky" in frames[-1].line
+
+
+def test_graphs_that_another_backend_cuts_for_buckets_of_gradients_are_dumped_each(tmp_path):
+    from torch._dynamo.backends.distributed import DDPOptimizer
+
+    model = nn.Sequential(*(nn.Linear(16, 16) for _ in range(3)))
+    backend = functools.partial(fx2py_backend, options={"dump": tmp_path})
+    buckets = DDPOptimizer(bucket_bytes_cap=1000, first_bucket_cap=1000, backend_compile_fn=backend)
+    x = torch.randn(2, 16)
+    assert torch.equal(torch.compile(model, backend=buckets.compile_fn)(x), model(x))
+    names = [folder.name for folder in sorted(tmp_path.iterdir())]
+    assert len(names) == len(buckets.buckets) > 1
+    assert all(re.fullmatch(r"graph_\d+_\d+(_part_\d+)?", name) for name in names)
 
 
 def test_a_traceback_shows_the_lines_of_code_that_is_not_dumped():
