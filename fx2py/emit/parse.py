@@ -59,6 +59,7 @@ def parse(source: str) -> Parsed:
     imports: list[str] = []
     for statement in _tree(own).body:
         if isinstance(statement, ast.FunctionDef):
+            _refuse_more_than_a_function(statement)
             functions.append(statement)
         elif functions:
             raise GrammarError(statement, "something other than a function stands among the functions")
@@ -66,6 +67,12 @@ def parse(source: str) -> Parsed:
             imports += _module_level(statement, names)
     table = _bound_last(bound_last, names)
     return _functions(functions, names, tuple(imports), table)
+
+
+def _refuse_more_than_a_function(node: ast.FunctionDef) -> None:
+    """What stands beside the parameters and the body of a definition is run when it is executed, too."""
+    if node.decorator_list or node.returns or getattr(node, "type_params", None):
+        raise GrammarError(node, f"{node.name} carries a decorator or an annotation")
 
 
 def _bound_last(text: str, names: Names) -> InputTable | None:
@@ -171,8 +178,6 @@ def _container(node: ast.stmt, names: Names) -> None:
 
 
 def _function(node: ast.FunctionDef, names: Names) -> Function:
-    if node.decorator_list or node.returns:
-        raise GrammarError(node, f"{node.name} carries a decorator or an annotation")
     parameters = _parameters(node.args, names)
     own = tuple(p for p in parameters if p.name not in TABLE_ORDER)
     tables = _tables(node, parameters)

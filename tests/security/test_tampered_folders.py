@@ -62,6 +62,11 @@ EDITS = {
     "load_of_a_pickle": ("weights_only=True", "weights_only=False"),
     "runtime_statement": ("class Missing:\n", "class Missing:\n    open('{mark}', 'w')\n"),
     "runtime_class_search": ("importlib.import_module(module)", "importlib.import_module('antigravity')"),
+    "bind_decorator": ("def bind(tensors", "@torch.os.system\ndef bind(tensors"),
+    "bind_result": (
+        "(tensors, device=None, submods=None):",
+        "(tensors, device=None, submods=None) -> open('{mark}', 'w'):",
+    ),
     "bind": ("    modules = {", "    open('{mark}', 'w')\n    modules = {"),
     "end": ("END", "\nopen('{mark}', 'w')\n"),
     "loop": ("    return assemble", "    while True:\n        pass\n    return assemble"),
