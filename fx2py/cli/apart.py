@@ -6,7 +6,6 @@ import json
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -68,8 +67,6 @@ def run_apart(
     readable = [Path(), *(path.resolve().parent for path in paths if path is not None)]
     said, saying = os.pipe()
     told, telling = os.pipe()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
     child = os.fork()
     if child == 0:
         _child(lambda: work(lambda: lock_in(sandbox.limits, readable)), saying, telling, kept)

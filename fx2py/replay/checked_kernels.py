@@ -33,21 +33,22 @@ def _checked() -> Iterator[None]:
     override: Any = torch.library.Library
     with ExitStack() as stack:
         stack.enter_context(invariants())
-        library = override("aten", "IMPL")
-        stack.callback(library._destroy)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a kernel is overridden, which is the aim
-            for (name, key), check in _CHECKS.items():
-                _override(library, name, key, check)
+            for namespace, checks in _CHECKS.items():
+                library = override(namespace, "IMPL")
+                stack.callback(library._destroy)
+                for (name, key), check in checks.items():
+                    _override(library, f"{namespace}::{name}", key, check)
         yield
 
 
 def _override(library: Any, name: str, key: str, check: Check) -> None:
-    if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", key):
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(name, key):
         return  # another version of torch
-    kernel = torch.library.get_kernel(f"aten::{name}", key)
+    kernel = torch.library.get_kernel(name, key)
     base, _, overload = name.partition(".")
-    schema = torch._C._get_schema(f"aten::{base}", overload)
+    schema = torch._C._get_schema(base, overload)
     names = [argument.name for argument in schema.arguments]
     defaults = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
 
@@ -55,7 +56,7 @@ def _override(library: Any, name: str, key: str, check: Check) -> None:
         check({**defaults, **dict(zip(names, args, strict=False)), **kwargs})
         return kernel.call_boxed(keys, *args, **kwargs)
 
-    library.impl(name, checked, key, with_keyset=True)
+    library.impl(name.partition("::")[2], checked, key, with_keyset=True)
 
 
 # -- what each must be given
@@ -78,6 +79,10 @@ def _bags(given: Mapping[str, Any], rows: int) -> None:
     if indices.dim() != 1 or offsets.dim() != 1:
         raise IndexError("indices and offsets of bags have one dimension")
     _within("index", indices, 0, rows)
+    _offsets(offsets, indices)
+
+
+def _offsets(offsets: torch.Tensor, indices: torch.Tensor) -> None:
     _within("offset", offsets, 0, indices.numel() + 1)
     if bool((offsets[:1] != 0).any() or (offsets[1:] < offsets[:-1]).any()):
         raise IndexError("offsets of bags begin with 0 and do not decrease")
@@ -85,6 +90,17 @@ def _bags(given: Mapping[str, Any], rows: int) -> None:
 
 def _embedding_bag(given: Mapping[str, Any]) -> None:
     _bags(given, given["weight"].size(0))
+
+
+def _packed_embedding_bag(given: Mapping[str, Any]) -> None:
+    """Of packed tables: their rows are checked by their own library, but no offset is, and no row left out."""
+    offsets, mapping, weight = given["offsets"], given["compressed_indices_mapping"], given["weight"]
+    if offsets is not None:
+        _offsets(offsets, given["indices"])
+    if mapping is not None:
+        _within("index", given["indices"], 0, mapping.numel())
+        if isinstance(weight, torch.Tensor):
+            _within("row", mapping, -1, weight.size(0))
 
 
 def _embedding_bag_backward(given: Mapping[str, Any]) -> None:
@@ -153,28 +169,34 @@ def _sparse_coo(given: Mapping[str, Any]) -> None:
         _within(f"index of dimension {dimension}", row, 0, int(given["size"][dimension]))
 
 
-_CHECKS: Mapping[tuple[str, str], Check] = {
-    ("_embedding_bag", "CPU"): _embedding_bag,
-    ("_embedding_bag_forward_only", "CPU"): _embedding_bag,
-    ("_embedding_bag_backward", "CPU"): _embedding_bag_backward,
-    ("_embedding_bag_dense_backward", "CPU"): _embedding_bag_dense_backward,
-    ("_embedding_bag_per_sample_weights_backward", "CPU"): _embedding_bag_per_sample_weights_backward,
-    ("embedding_dense_backward", "CPU"): _embedding_dense_backward,
-    ("nll_loss_backward", "CPU"): _nll_loss_backward,
-    ("nll_loss_backward.grad_input", "CPU"): _nll_loss_backward,
-    ("max_pool2d_with_indices_backward", "CPU"): _pool_backward(2),
-    ("max_pool2d_with_indices_backward.grad_input", "CPU"): _pool_backward(2),
-    ("max_pool3d_with_indices_backward", "CPU"): _pool_backward(3),
-    ("max_pool3d_with_indices_backward.grad_input", "CPU"): _pool_backward(3),
-    ("adaptive_max_pool2d_backward", "CPU"): _pool_backward(2),
-    ("adaptive_max_pool2d_backward.grad_input", "CPU"): _pool_backward(2),
-    ("adaptive_max_pool3d_backward", "CPU"): _pool_backward(3),
-    ("adaptive_max_pool3d_backward.grad_input", "CPU"): _pool_backward(3),
-    ("repeat_interleave.Tensor", "CPU"): _repeat_interleave,
-    ("_ctc_loss", "CPU"): _ctc_loss,
-    ("_ctc_loss.Tensor", "CPU"): _ctc_loss,
-    ("linalg_ldl_solve", "CPU"): _linalg_ldl_solve,
-    ("linalg_ldl_solve.out", "CPU"): _linalg_ldl_solve,
-    ("_sparse_coo_tensor_with_dims_and_tensors", "SparseCPU"): _sparse_coo,
+_CHECKS: Mapping[str, Mapping[tuple[str, str], Check]] = {
+    "aten": {
+        ("_embedding_bag", "CPU"): _embedding_bag,
+        ("_embedding_bag_forward_only", "CPU"): _embedding_bag,
+        ("_embedding_bag_backward", "CPU"): _embedding_bag_backward,
+        ("_embedding_bag_dense_backward", "CPU"): _embedding_bag_dense_backward,
+        ("_embedding_bag_per_sample_weights_backward", "CPU"): _embedding_bag_per_sample_weights_backward,
+        ("embedding_dense_backward", "CPU"): _embedding_dense_backward,
+        ("nll_loss_backward", "CPU"): _nll_loss_backward,
+        ("nll_loss_backward.grad_input", "CPU"): _nll_loss_backward,
+        ("max_pool2d_with_indices_backward", "CPU"): _pool_backward(2),
+        ("max_pool2d_with_indices_backward.grad_input", "CPU"): _pool_backward(2),
+        ("max_pool3d_with_indices_backward", "CPU"): _pool_backward(3),
+        ("max_pool3d_with_indices_backward.grad_input", "CPU"): _pool_backward(3),
+        ("adaptive_max_pool2d_backward", "CPU"): _pool_backward(2),
+        ("adaptive_max_pool2d_backward.grad_input", "CPU"): _pool_backward(2),
+        ("adaptive_max_pool3d_backward", "CPU"): _pool_backward(3),
+        ("adaptive_max_pool3d_backward.grad_input", "CPU"): _pool_backward(3),
+        ("repeat_interleave.Tensor", "CPU"): _repeat_interleave,
+        ("_ctc_loss", "CPU"): _ctc_loss,
+        ("_ctc_loss.Tensor", "CPU"): _ctc_loss,
+        ("linalg_ldl_solve", "CPU"): _linalg_ldl_solve,
+        ("linalg_ldl_solve.out", "CPU"): _linalg_ldl_solve,
+        ("_sparse_coo_tensor_with_dims_and_tensors", "SparseCPU"): _sparse_coo,
+    },
+    "quantized": {
+        (f"embedding_bag_{name}", "CPU"): _packed_embedding_bag
+        for name in ("byte", "4bit", "byte_rowwise_offsets", "4bit_rowwise_offsets", "2bit_rowwise_offsets")
+    },
 }
-"""Each kernel by its operator and dispatch key."""
+"""Each kernel by the library, the operator and the dispatch key."""

@@ -127,11 +127,30 @@ def calls_by_hand() -> dict[str, list[Arguments]]:
     dense = [
         ((torch.ones(2, 2), indices, bags, sizes, largest, 3, True, mode, None), {}) for mode in (0, 1, 2)
     ]
-    packed = (torch.ones(4, 2), torch.tensor([3, 1]))
-    return {
+    lengths, places = torch.tensor([3, 1]), torch.tensor([[0, 1], [1, 0]])
+    parts = torch.tensor([[2], [2]]), torch.tensor([[1], [1]]), torch.tensor([0, 2])
+    calls: dict[str, list[Arguments]] = {
         "aten::_embedding_bag_dense_backward.default": dense,
-        "aten::_pack_padded_sequence_backward.default": [((packed[0], [2, 3, 2], packed[1], False), {})],
+        "aten::_pack_padded_sequence.default": [((torch.ones(3, 2, 2), lengths, False), {})],
+        "aten::_pack_padded_sequence_backward.default": [((torch.ones(4, 2), [3, 2, 2], lengths, False), {})],
+        "aten::_nested_view_from_buffer.default": [((torch.ones(4), *parts), {})],
+        "aten::_nested_view_from_buffer_copy.default": [((torch.ones(4), *parts), {})],
+        "aten::scatter.value_reduce": [((torch.ones(2, 2), 0, places, 2.0), {"reduce": "add"})],
+        "aten::scatter_.value_reduce": [((torch.ones(2, 2), 0, places, 2.0), {"reduce": "add"})],
+        "aten::scatter_.reduce": [((torch.ones(2, 2), 0, places, torch.ones(2, 2)), {"reduce": "add"})],
     }
+    for width in ("byte", "4bit", "2bit"):
+        with suppress(AttributeError, RuntimeError):  # another version of torch
+            weight = getattr(torch.ops.quantized, f"embedding_bag_{width}_prepack")(torch.rand(3, 8))
+            given = (weight, indices, torch.tensor([0, 2]))
+            pruned = {
+                "pruned_weights": True,
+                "compressed_indices_mapping": torch.tensor([2, -1, 0], dtype=torch.int32),
+            }
+            rows = [(given, {}), ((*given, False, 0), pruned)]
+            calls[f"quantized::embedding_bag_{width}_rowwise_offsets.default"] = rows
+            calls[f"quantized::embedding_bag_{width}_unpack.default"] = [((weight,), {})]
+    return calls
 
 
 INDEX_NAMES = (
@@ -390,9 +409,13 @@ def _attempt(op: Any, arguments: Arguments, guarded: Guarded) -> None:
 
 
 def _used(result: Any) -> None:
+    """Read every element, for a view may reach beyond what it is a view of."""
     for leaf in tree_leaves(result):
-        if isinstance(leaf, torch.Tensor) and leaf.layout == torch.strided and leaf.device.type == "cpu":
-            leaf.detach().clone()
+        if isinstance(leaf, torch.Tensor) and leaf.device.type == "cpu":
+            parts = leaf.detach().unbind() if leaf.is_nested else [leaf.detach()]
+            for part in parts:
+                if part.layout == torch.strided:
+                    part.clone()
 
 
 def _shown(arguments: Arguments) -> str:

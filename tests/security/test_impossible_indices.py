@@ -30,6 +30,7 @@ CHECKED = (
     *("_embedding_bag_per_sample_weights_backward", "embedding_dense_backward", "nll_loss_backward"),
     *("max_pool2d_with_indices_backward", "adaptive_max_pool3d_backward", "linalg_ldl_solve"),
 )
+PACKED = tuple(f"quantized::embedding_bag_{width}_rowwise_offsets" for width in ("byte", "4bit", "2bit"))
 CHECKED_BY_TORCH = ("take", "gather", "index_select", "scatter_add", "embedding", "index_put")
 
 
@@ -48,9 +49,9 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(called, cwd=folder, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", [*CHECKED, *CHECKED_BY_TORCH])
+@pytest.mark.parametrize("name", [*CHECKED, *CHECKED_BY_TORCH, *PACKED])
 def test_an_admitted_operator_leaves_no_tensor(name: str) -> None:
-    full = f"aten::{name}.default"
+    full = f"{name}.default" if "::" in name else f"aten::{name}.default"
     calls = {**recorded_of(name), **calls_by_hand()}.get(full, [])
     with checked_kernels():
         outcome = try_overload(full, admitted_overloads()[full], calls)
