@@ -55,7 +55,7 @@ from fx2py.program.native import native_call
 from fx2py.program.scope import tensor_name
 from fx2py.program.unpack import unpack_early
 from fx2py.program.variable_kinds import VariableKinds
-from fx2py.program.well_formed import fault_of
+from fx2py.program.well_formed import NEVER_AT_FAULT, fault_of
 from fx2py.runtime_checks import Shape
 
 _FROZENSET = Name("builtins", "frozenset")
@@ -141,7 +141,7 @@ class FunctionLowering:
                 return handler(self, part, frame, where)
             return self._constant(part) if self._needs_slot(part) else part
 
-        if type(value) is not Ref and type(value) not in PLAIN and not self._is_well_formed(value, where):
+        if type(value) not in NEVER_AT_FAULT and not self._is_well_formed(value, where):
             return None
         return map_leaves(value, leaf)
 

@@ -11,6 +11,7 @@ import torch
 
 from fx2py.graph.values import (
     DEFAULTDICT,
+    PLAIN,
     DeviceType,
     Dict,
     EnumMember,
@@ -18,6 +19,7 @@ from fx2py.graph.values import (
     Name,
     OpName,
     Record,
+    Ref,
     Set,
     Slice,
     children,
@@ -72,6 +74,11 @@ def _device_type(value: DeviceType) -> str:
     return "" if known else f"{value.type!r} is no type of a device"
 
 
+def _device(value: torch.device) -> str:
+    """torch keeps an index in eight bits with a sign and counts on past them (c10/core/Device.h)."""
+    return "" if "-" not in str(value) else f"{value} is a device whose number torch cannot count to"
+
+
 def _dict(value: Dict) -> str:
     if value.cls not in _DICT_CLASSES:
         return f"a dict is of the class {value.cls}"
@@ -115,6 +122,9 @@ _CHECKS: dict[type, Callable[[Any], str]] = {
     EnumMember: _enum_member,
     Dict: _dict,
     DeviceType: _device_type,
+    torch.device: _device,
     Set: _set,
     Record: _record,
 }
+NEVER_AT_FAULT = (PLAIN | {Ref}) - _CHECKS.keys()
+"""The exact types of the values that need not be looked at."""

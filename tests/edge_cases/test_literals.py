@@ -13,6 +13,7 @@ from torch import fx, nn
 from torch.nn.attention import SDPBackend
 
 import fx2py
+from fx2py.errors import UnsupportedGraphError
 from fx2py.trust import Policy
 from tests.edge_cases.building import X, call_graph, lazily, module_of, output_graph
 
@@ -316,3 +317,14 @@ def test_ordered_dict_in_an_argument(assert_exact):
 def test_set_and_range_are_kept(assert_exact, value):
     assert_exact(call_graph(operator.contains, value, X), 1, through=["fx2py"])
     assert_exact(output_graph([value]), 0, through=["fx2py"])
+
+
+@pytest.mark.parametrize("number", [128, 200, 65480 % 256])
+def test_a_device_with_a_number_that_torch_cannot_count_to_is_refused(number):
+    with pytest.raises(UnsupportedGraphError, match="cannot count to"):
+        fx2py.generate(call_graph(torch.zeros, (2,), device=torch.device("cpu", number)))
+
+
+def test_a_device_with_the_largest_number_is_kept():
+    source = fx2py.generate(call_graph(torch.zeros, (2,), device=torch.device("cpu", 127))).source
+    assert '"cpu:127"' in source
