@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance check format-check lint types clean fuzz attack survey-indices bench bench-reading
-.PHONY: golden released operators
+.PHONY: golden released operators gpu
 
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
@@ -34,6 +34,7 @@ help:
 	@echo "make survey-indices   every admitted operator with indices that index nothing, half an hour"
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
 	@echo "make bench   measure speed, memory and generation, and write the table of the README"
+	@echo "make gpu     run on a CUDA device what needs one, and print a table; GPU_PYTHON=python3 takes its torch as it is"
 	@echo "make clean   remove .venv and everything that was generated"
 
 # torch comes first and alone: once it is there, nothing that follows asks for another build of it.
@@ -94,6 +95,12 @@ survey-indices: $(INSTALLED)
 
 bench-reading: $(INSTALLED)
 	$(BIN)/python -W ignore -m tests.bench.reading
+
+# Nothing is installed: the Python may be any with torch, black, typer and rich, and is that of .venv if there is one.
+GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),$(PYTHON))
+
+gpu:
+	@PYTHONPATH="$(CURDIR):$$PYTHONPATH" $(GPU_PYTHON) -m tests.gpu $(GPU)
 
 clean:
 	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis
