@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
 	@echo "make test    run the test suite"
-	@echo "make conformance    replay all of torch's own test data, ten transformers models, random graphs"
+	@echo "make conformance    replay all of torch's own test data, transformers models, compiled too, random graphs"
 	@echo "make check   formatting, lint, types and the test suite"
 	@echo "make golden  write the expected outputs in tests/golden anew"
 	@echo "make released   record what generated files carry today as that of this release"

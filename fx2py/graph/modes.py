@@ -5,6 +5,7 @@ A piece that is compiled by itself can neither switch a mode for the next one no
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -40,9 +41,8 @@ _ENDS = {
 }
 """Calls that begin something, and those that end it."""
 _SETTINGS_OF_VALUES = frozenset({"_sdpa_kernel", "set_stream"})
-_NO_SETTINGS = frozenset(
-    {*_GRAD_MODE, *_ENDS, *_ENDS.values(), "lazy_load_decompositions", "_maybe_load_decompositions"}
-)
+_SETS = re.compile(r"(^|_)(set|enable|disable|allow|preferred|use)_")
+_IN_PAIRS = frozenset({*_GRAD_MODE, *_ENDS, *_ENDS.values()})
 Range = tuple[int, int]
 """The indices of the first and the last node."""
 
@@ -88,13 +88,13 @@ def _function(node: Node) -> str:
 
 
 def _is_setting(node: Node) -> bool:
-    """Whether a node whose result is not used calls a function of torch for its effect alone, on no value of the graph."""
+    """Whether a node whose result is not used sets something in torch, on no value of the graph."""
     name = _function(node)
     if name in _SETTINGS_OF_VALUES:
         return True
     is_of_torch = isinstance(node.target, Name) and node.target.module.partition(".")[0] == "torch"
     no_value = node.meta.value is None and next(_uses(node), None) is None
-    return is_of_torch and no_value and name not in _NO_SETTINGS
+    return is_of_torch and no_value and _SETS.search(name) is not None and name not in _IN_PAIRS
 
 
 def _other_grad_mode(nodes: Sequence[Node], enabled: bool) -> Iterator[Range]:

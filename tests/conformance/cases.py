@@ -41,6 +41,14 @@ class Comparison(Protocol):
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What is judged as a whole: ``compare`` raises AssertionError where it differs; ``text`` is all that is generated."""
+
+    compare: Callable[[], None]
+    text: Callable[[], str]
+
+
+@dataclass(frozen=True)
 class Case:
     """``capture`` makes the graph, always the same from the same random state; it raises where torch cannot."""
 

@@ -1,4 +1,8 @@
-"""transformers models through ``torch.compile(backend="fx2py")``, cut in every way that engines cut them."""
+"""Models compiled by ``torch.compile(backend="fx2py")``, as a user has them: results and gradients of the model itself.
+
+Pieces that run as generated code give every bit of the model; pieces that a compiler got give what it does, within
+its rounding.
+"""
 
 from __future__ import annotations
 
@@ -7,116 +11,55 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 import torch
+import torch._dynamo
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
-from tests.checking import assert_same_outcome, outcome, seed_generator
-from tests.conformance.cases import Case, Row
+from fx2py.integrations import dynamo
+from tests.checking import assert_same, seed_generator
+from tests.conformance.cases import Case, Comparison, Row
 from tests.conformance.transformer_models import MODEL_SIZES, model
 
-ATTENTION = "aten::scaled_dot_product_attention"
-LINEAR = "aten::linear"
+SDPA = "aten::scaled_dot_product_attention"
+MANY = [SDPA, "aten::linear", "aten::conv2d"]
+"""Every model here holds one of them."""
+COMPILED_BY_INDUCTOR = ("BertModel", "LlamaForCausalLM", "ResNetModel")
+"""A compilation takes a minute or more."""
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """How a model is compiled and called. ``inner`` names the compiler of the pieces, which the model alone is compiled
-    by too to compare with; ``rounding`` is what gradients may differ by, as pieces add them in another order.
-    """
+class Way:
+    """One way to compile a model and to call it; ``rounding`` is what a compiler of pieces may change, relative to 1."""
 
-    split_at: tuple[str, ...] = ()
-    inner: str = "eager"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    mode: Callable[[], AbstractContextManager[Any]] = nullcontext
     dynamic: bool | None = None
-    training: bool = False
-    mode: Callable[[], AbstractContextManager[Any]] = torch.no_grad
+    trains: bool = False
     rounding: float = 0.0
 
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"split_at": list(self.split_at), "inner": self.inner}
+
+def autocast() -> AbstractContextManager[Any]:
+    return torch.autocast("cpu", torch.bfloat16)
 
 
-CONFIGURATIONS: Mapping[str, Configuration] = {
-    "eager": Configuration(),
-    "split": Configuration((ATTENTION,)),
-    "split finer": Configuration((ATTENTION, LINEAR)),
-    "dynamic": Configuration((ATTENTION,), "aot_eager", dynamic=True),
-    "inference_mode": Configuration((ATTENTION,), "aot_eager", mode=torch.inference_mode),
-    "aot_eager": Configuration((ATTENTION, LINEAR), "aot_eager"),
-    "training": Configuration((ATTENTION,), "aot_eager", training=True, mode=nullcontext, rounding=1e-4),
-    "autocast": Configuration((ATTENTION,), "aot_eager", mode=partial(torch.autocast, "cpu", torch.bfloat16)),
+WAYS = {
+    "eager": Way(),
+    "split at sdpa": Way({"split_at": SDPA}),
+    "split at sdpa and linear": Way({"split_at": MANY}),
+    "dynamic": Way({"split_at": MANY}, dynamic=True),
+    "inference mode": Way({"split_at": MANY}, mode=torch.inference_mode),
+    "aot_eager": Way({"split_at": MANY, "inner": "aot_eager"}, rounding=1e-6),
+    "training": Way({"split_at": MANY}, trains=True),
+    "training, aot_eager": Way({"split_at": SDPA, "inner": "aot_eager"}, trains=True, rounding=1e-5),
+    "autocast": Way({"split_at": MANY}, mode=autocast),
 }
-INDUCTOR = Configuration((ATTENTION,), "inductor", rounding=1e-4)
-"""Slower than all others together: for tests of its own."""
-
-
-@dataclass(frozen=True)
-class CompiledModel:
-    """A model compiled by the backend, beside the same one compiled by ``inner`` alone, or not at all."""
-
-    model: nn.Module
-    inputs: Mapping[str, Any]
-    wanted: Configuration
-    folder: TemporaryDirectory[str] = field(default_factory=TemporaryDirectory)
-
-    def check(self) -> None:
-        """Raises AssertionError where results or gradients differ."""
-        other = copy.deepcopy(self.model)
-        alone = other if self.wanted.inner == "eager" else compiled(other, self.wanted.inner, self.wanted)
-        ours = compiled(self.model, "fx2py", self.wanted, options=self.wanted.options)
-        with self.wanted.mode():
-            want, got = (outcome(partial(call, each), (), dict(self.inputs), 0) for each in (alone, ours))
-        if self.wanted.inner == "inductor":
-            torch.testing.assert_close(got.value, want.value, rtol=self.wanted.rounding, atol=1e-5)
-        else:
-            assert_same_outcome(got, want)
-        if self.wanted.training:
-            for one in (got, want):
-                sum(leaf.float().sum() for leaf in tree_leaves(one.value) if leaf.requires_grad).backward()
-            assert_same_gradients(self.model, other, self.wanted.rounding)
-
-    def text(self) -> str:
-        """The code that is generated for each graph."""
-        options = {**self.wanted.options, "dump": self.folder.name}
-        with self.wanted.mode():
-            call(compiled(self.model, "fx2py", self.wanted, options=options), **self.inputs)
-        files = sorted(Path(self.folder.name).glob("*/execution_fn.py"))
-        return "\n".join(path.read_text("utf-8") for path in files)
-
-
-def compiled(made: nn.Module, backend: str, wanted: Configuration, **more: Any) -> Callable[..., Any]:
-    torch._dynamo.reset()
-    return torch.compile(made, backend=backend, dynamic=wanted.dynamic, **more)
-
-
-def call(model: Callable[..., Any], **inputs: Any) -> dict[str, Any]:
-    """The tensors of each part of the result; a cache that is no pytree is left out."""
-    seed_generator(1)
-    parts = {name: tree_leaves(value) for name, value in model(**inputs).items()}
-    return {
-        name: [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)] for name, leaves in parts.items()
-    }
-
-
-def assert_same_gradients(one: nn.Module, other: nn.Module, rounding: float) -> None:
-    for (name, mine), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
-        assert (mine.grad is None) is (theirs.grad is None), name
-        if mine.grad is not None:
-            torch.testing.assert_close(mine.grad, theirs.grad, rtol=rounding, atol=rounding, msg=name)
-
-
-def compiled_model(name: str, wanted: Configuration) -> CompiledModel:
-    config, sizes, inputs = MODEL_SIZES[name]
-    made = model(name, config, sizes).train(wanted.training)
-    for part in made.modules():
-        if isinstance(part, nn.Dropout):
-            part.p = 0.0  # a compiled dropout draws other numbers than an eager one
-    return CompiledModel(made, inputs(), wanted)
+INDUCTOR = {
+    "inductor": Way({"inner": "inductor"}, rounding=1e-4),
+    "inductor, split at sdpa": Way({"split_at": SDPA, "inner": "inductor"}, rounding=1e-4),
+}
 
 
 def groups() -> dict[str, Callable[[], Iterator[Case]]]:
@@ -124,8 +67,106 @@ def groups() -> dict[str, Callable[[], Iterator[Case]]]:
 
 
 def cases(name: str) -> Iterator[Case]:
-    for title, wanted in CONFIGURATIONS.items():
-        yield Case(title, partial(compiled_model, name, wanted))
+    ways = WAYS | INDUCTOR if name in COMPILED_BY_INDUCTOR else WAYS
+    for title, way in ways.items():
+        yield Case(title, partial(capture, name, way))
 
 
-BACKEND = Row("backend", "transformers models through the torch.compile backend", seconds=3600, groups=groups)
+def capture(name: str, way: Way) -> Comparison:
+    """The model and two inputs, of other sizes where these are dynamic."""
+    config, sizes, inputs = MODEL_SIZES[name]
+    made, first, second = model(name, config, sizes).train(way.trains), inputs(), inputs()
+    calls = (first, {key: larger(value) for key, value in second.items()} if way.dynamic else second)
+    return Comparison(partial(compare, made, way, calls), partial(text, made, way, calls))
+
+
+def larger(tensor: torch.Tensor) -> torch.Tensor:
+    """One more in the batch, and longer where it is a row of tokens."""
+    more = torch.cat([tensor, tensor[:1]])
+    return more if tensor.is_floating_point() else torch.cat([more, more[:, :3]], 1)
+
+
+def compare(made: nn.Module, way: Way, calls: tuple[dict[str, Any], ...]) -> None:
+    """Raises AssertionError where the compiled model differs, or where a graph that is to be cut is whole."""
+    theirs = copy.deepcopy(made)
+    ours, sources = compiled(made, way)
+    for seed, kwargs in enumerate(calls):
+        got, want = (results(run, kwargs, way, seed) for run in (ours, theirs))
+        same(got, want, way.rounding)
+    same(state(made), state(theirs), way.rounding)
+    if way.options.get("split_at") == MANY:
+        assert any("submod_1" in source for source in sources), "no graph was cut"
+
+
+def text(made: nn.Module, way: Way, calls: tuple[dict[str, Any], ...]) -> str:
+    """What is generated for all graphs of the model."""
+    run, sources = compiled(made, way)
+    results(run, calls[0], way, seed=0)
+    return "\n".join(sources)
+
+
+def compiled(made: nn.Module, way: Way) -> tuple[Callable[..., Any], list[str]]:
+    """The compiled model, and the list that gets the source of each of its graphs once it is called."""
+    torch._dynamo.reset()
+    sources: list[str] = []
+
+    def backend(gm: Any, inputs: Any) -> Callable[..., Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                dynamo, "trace_structured", lambda *_, payload_fn, **__: sources.append(payload_fn())
+            )
+            return dynamo.fx2py_backend(gm, inputs, options=way.options)
+
+    return torch.compile(made, backend=backend, dynamic=way.dynamic), sources
+
+
+def results(run: Callable[..., Any], kwargs: dict[str, Any], way: Way, seed: int) -> dict[str, torch.Tensor]:
+    """Every tensor that a call gives; where the model trains, it gets its gradients."""
+    with torch.random.fork_rng(devices=[]), way.mode():
+        seed_generator(seed)
+        found = dict(tensors_in(run(**kwargs)))
+    if way.trains:
+        losses = [tensor.square().mean() for tensor in found.values() if tensor.requires_grad]
+        torch.stack(losses).sum().backward()
+    return found
+
+
+def tensors_in(value: Any, path: str = "result") -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors in a result, those in objects of its own such as caches too."""
+    if isinstance(value, torch.Tensor):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from tensors_in(part, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield from tensors_in(part, f"{path}.{index}")
+    elif type(value).__module__.startswith("transformers.cache"):
+        yield from tensors_in(vars(value), path)
+
+
+def state(made: nn.Module) -> dict[str, torch.Tensor]:
+    """Buffers and gradients."""
+    gradients = {
+        f"gradient of {name}": one.grad for name, one in made.named_parameters() if one.grad is not None
+    }
+    return {**dict(made.named_buffers()), **gradients}
+
+
+def same(got: dict[str, torch.Tensor], want: dict[str, torch.Tensor], rounding: float) -> None:
+    """Bit for bit, or within the rounding of a compiler."""
+    if not rounding:
+        return assert_same(got, want, "")
+    assert got.keys() == want.keys()
+    for name, tensor in want.items():
+        assert got[name].requires_grad == tensor.requires_grad, name
+        torch.testing.assert_close(got[name], tensor, rtol=rounding, atol=rounding, equal_nan=True)
+    return None
+
+
+COMPILED = Row(
+    "backend",
+    "transformers models through torch.compile(backend='fx2py'): split, dynamic, training, autocast, compilers",
+    seconds=7200,
+    groups=groups,
+)

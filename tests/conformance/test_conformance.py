@@ -3,8 +3,10 @@
 import linecache
 
 import pytest
+import torch
 
 from fx2py import Artifact
+from fx2py.integrations import dynamo
 from tests.conformance.__main__ import spread
 from tests.conformance.cases import cases_of
 from tests.conformance.judge import Judgement, Verdict, digest, judge
@@ -26,7 +28,7 @@ SAMPLE = {
     "export": ("cond_predicate", "dynamic_shape_slicing"),
     "modules": ("nn.BatchNorm1d/train", "nn.LSTM/eval"),
     "models": ("ResNetModel",),
-    "backend": ("ResNetModel",),
+    "backend": ("DistilBertModel", "ResNetModel"),
     "random": ("seed 3",),
 }
 CASES_OF_GROUP = 4
@@ -40,11 +42,28 @@ def test_sample_of_the_row_is_replayed_bit_for_bit(row, group):
     linecache.clearcache()
 
 
-@pytest.mark.parametrize("row", ["aten", "modules"])
+@pytest.mark.parametrize("row", ["aten", "modules", "backend"])
 def test_second_capture_of_a_case_generates_the_same_text(row):
     group = SAMPLE[row][0]
     first, second = (cases_of(ROWS[row].groups()[group])[0] for _ in range(2))
     assert digest(first) == digest(second)
+
+
+def test_compiled_model_that_differs_in_one_bit_is_different(monkeypatch):
+    monkeypatch.setattr(dynamo, "fx2py_backend", lambda gm, inputs, **_: Off(gm))
+    (case,) = (case for case in cases_of(ROWS["backend"].groups()["ResNetModel"]) if case.name == "eager")
+    assert judge(case).verdict is Verdict.DIFFERENT
+
+
+class Off:
+    """A graph whose first result has another value than it should."""
+
+    def __init__(self, gm):
+        self.gm = gm
+
+    def __call__(self, *args):
+        first, *rest = self.gm(*args)
+        return (first.detach().nextafter(torch.tensor(9.0)).requires_grad_(first.requires_grad), *rest)
 
 
 @pytest.mark.parametrize("verdict", [Verdict.DIFFERENT, Verdict.FAILED])

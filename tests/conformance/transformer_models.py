@@ -31,6 +31,10 @@ def images() -> dict[str, Any]:
     return {"pixel_values": torch.randn(2, 3, 32, 32)}
 
 
+def images_with_tokens() -> dict[str, Any]:
+    return {**tokens(), **images()}
+
+
 def tokens_to_tokens() -> dict[str, Any]:
     return {**tokens(), "decoder_input_ids": torch.randint(1, 32, (2, 4))}
 
@@ -53,6 +57,7 @@ MODEL_SIZES: dict[str, tuple[str, dict[str, Any], Callable[[], dict[str, Any]]]]
         tokens_to_tokens,
     ),
     "LlamaForCausalLM": ("LlamaConfig", DECODER, tokens),
+    "Qwen2ForCausalLM": ("Qwen2Config", DECODER, tokens),
     "MixtralForCausalLM": (
         "MixtralConfig",
         {**DECODER, "num_local_experts": 2, "num_experts_per_tok": 1},
@@ -67,6 +72,19 @@ MODEL_SIZES: dict[str, tuple[str, dict[str, Any], Callable[[], dict[str, Any]]]]
         "ViTConfig",
         {**{name: TEXT[name] for name in TEXT if name != "vocab_size"}, "image_size": 32, "patch_size": 16},
         images,
+    ),
+    "CLIPModel": (
+        "CLIPConfig",
+        {
+            "projection_dim": 8,
+            "text_config": {**TEXT, "max_position_embeddings": 32, "eos_token_id": 31},
+            "vision_config": {
+                **{name: TEXT[name] for name in TEXT if name != "vocab_size"},
+                "image_size": 32,
+                "patch_size": 16,
+            },
+        },
+        images_with_tokens,
     ),
     "ResNetModel": (
         "ResNetConfig",

@@ -150,7 +150,13 @@ def test_a_mode_that_stays_on_is_on_to_the_end():
         torch.set_grad_enabled(True)
 
 
-def test_a_level_is_whole_for_pieces_that_no_compiler_gets_too():
+def test_a_call_for_its_effect_that_switches_nothing_is_no_mode():
+    for name in ("_log_api_usage_once", "manual_seed", "lazy_load_decompositions"):
+        nodes = [Node("effect", "call_function", Name("torch", name), ("x",)), Node("x", "placeholder", "x")]
+        assert mode_ranges(nodes, True) == []
+
+
+def test_code_that_no_compiler_gets_is_cut_in_a_mode_too():
     gm = captured(MODELS["vmap"][0])
     split, pieces = split_module(gm, RELU)
     assert sum(piece.is_named for piece in pieces) == 2
