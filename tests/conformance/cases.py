@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import fx
@@ -30,14 +30,6 @@ class Trial:
     calls: tuple[Call, ...]
     path: Path | None = None
     text_too: bool = False
-
-
-class Comparison(Protocol):
-    """What judges itself: ``check`` raises AssertionError where something differs, ``text`` is what is generated."""
-
-    def check(self) -> None: ...
-
-    def text(self) -> str: ...
 
 
 @dataclass(frozen=True)

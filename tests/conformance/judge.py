@@ -152,8 +152,6 @@ def outcomes(run: Callable[..., Any], trial: Trial) -> list[Outcome]:
 def digest(case: Case) -> str:
     """The sha256 of what is generated for a case, or the refusal; torch writes no file twice with the same bytes."""
     trial = captured(case)
-    if not isinstance(trial, Trial):
-        return hashlib.sha256(trial.text().encode()).hexdigest()
     try:
         if isinstance(trial, Comparison):
             return hashlib.sha256(trial.text().encode()).hexdigest()

@@ -156,7 +156,7 @@ def test_a_call_for_its_effect_that_switches_nothing_is_no_mode():
         assert mode_ranges(nodes, True) == []
 
 
-def test_code_that_no_compiler_gets_is_cut_in_a_mode_too():
+def test_a_level_is_whole_for_pieces_that_no_compiler_gets_too():
     gm = captured(MODELS["vmap"][0])
     split, pieces = split_module(gm, RELU)
     assert sum(piece.is_named for piece in pieces) == 2

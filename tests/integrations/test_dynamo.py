@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from fx2py.integrations.dynamo import fx2py_backend
-from tests.conformance.compiled_models import CONFIGURATIONS, INDUCTOR, compiled_model
 
 SPLIT = {"split_at": ["aten::scaled_dot_product_attention"]}
 
@@ -275,23 +274,3 @@ def test_no_range_of_a_mode_is_cut(model, inner, requires_grad):
     if want.requires_grad:
         (mine,), (theirs,) = (torch.autograd.grad(result.sum(), x) for result in (got, want))
         torch.testing.assert_close(mine, theirs)
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("name", "configuration"),
-    [
-        *(("BertModel", name) for name in ("split", "training")),
-        *(("LlamaForCausalLM", name) for name in ("aot_eager", "inference_mode")),
-        *(("ResNetModel", name) for name in ("split",)),
-    ],
-)
-def test_a_model_of_transformers_is_cut_and_computes_the_same(name, configuration):
-    compiled_model(name, CONFIGURATIONS[configuration]).check()
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["BertModel", "LlamaForCausalLM", "ResNetModel"])
-def test_the_pieces_of_a_model_of_transformers_are_compiled_by_inductor(name):
-    compiled_model(name, INDUCTOR).check()
