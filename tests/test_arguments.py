@@ -162,6 +162,10 @@ def test_names_may_come_in_any_collection() -> None:
     assert GenerateOptions(split_at="aten::relu").split_at == ("aten::relu",)  # type: ignore[arg-type]
 
 
+def test_operators_that_can_be_counted_once_are_kept() -> None:
+    assert BackendOptions(split_at=iter(["aten::relu"])).operators == ("aten::relu",)
+
+
 def test_a_name_is_not_admitted_for_being_part_of_another() -> None:
     with pytest.raises(OptionError, match=r"functions must be a set of names, not 'mypkg\.gelu'"):
         Policy(functions="mypkg.gelu")  # type: ignore[arg-type]

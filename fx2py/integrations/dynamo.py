@@ -54,6 +54,7 @@ class BackendOptions:
     dump: str | Path | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "split_at", each_of(self.split_at, "split_at"))
         for op in self.operators:
             require_known(op)
         require("dump", self.dump, PATH.or_none())
@@ -74,7 +75,7 @@ class BackendOptions:
 
     @property
     def operators(self) -> tuple[OpSpec, ...]:
-        return each_of(self.split_at, "split_at")
+        return each_of(self.split_at)
 
 
 def _require_backend(inner: Any) -> None:
@@ -85,7 +86,7 @@ def _require_backend(inner: Any) -> None:
     except InvalidBackend as error:
         raise OptionError(
             f"inner is {shown(inner)}, which is no backend of torch.compile.",
-            f"torch has {', '.join(list_backends())}.",
+            f"torch has {', '.join(list_backends(exclude_tags=()))}.",
         ) from error
 
 
