@@ -74,7 +74,14 @@ def generate_each(
     UnknownFormatError for a file without a graph; the rest is as for ``generate``.
     """
     _require_generating(options, inputs, policy)
-    for name, found in open_every_graph(Path(path)):
+    require("path", path, PATH)
+    return _each_generated(Path(path), options, inputs, policy)
+
+
+def _each_generated(
+    path: Path, options: GenerateOptions, inputs: Arguments | None, policy: Policy | None
+) -> Iterator[tuple[str, Artifact | Fx2pyError]]:
+    for name, found in open_every_graph(path):
         try:
             made = found if isinstance(found, Fx2pyError) else _generate(found, options, inputs, policy)
         except Fx2pyError as fault:

@@ -28,7 +28,7 @@ from fx2py.program.bound import bound_tensors, modules_to_rebuild
 from fx2py.program.ir import Program
 from fx2py.program.literals import bits_of, needs_slot
 from fx2py.program.module_state import GRAPH_AS_MODULE
-from fx2py.program.scope import BIND_VARIABLES
+from fx2py.program.scope import BIND_VARIABLES, RESERVED
 from fx2py.program.scope import Scope as Names
 from fx2py.program.well_formed import fault_of
 
@@ -141,7 +141,7 @@ def _visible_names(program: Program) -> Iterator[str]:
 def tail_source(program: Program, scope: Scope) -> str:
     """The source of ``load`` and ``bind``."""
     bound = _BoundText(program, scope)
-    names = Names(_visible_names(program))
+    names = Names([*RESERVED, *_visible_names(program)])
     variables: dict[int, str] = {}
     lines: list[str] = []
     for path, record in modules_to_rebuild(program):

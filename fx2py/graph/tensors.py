@@ -69,8 +69,9 @@ class TensorCopies:
         """A copy of a wrapper over copies of its parts where its class says how, else the copy that its class makes."""
         stays = self._device in (None, tensor.device)
         if stays and is_traceable_wrapper_subclass(tensor):
-            _, context = tensor.__tensor_flatten__()
-            parts = {name: self(part) for name, part in inner_tensors(tensor).items()}
+            names, context = tensor.__tensor_flatten__()
+            # A DTensor names its mesh among its parts, which is no tensor.
+            parts = {name: self.of(getattr(tensor, name)) for name in names}
             rebuild: Any = type(tensor).__tensor_unflatten__
             return rebuild(parts, context, tensor.size(), tensor.stride())
         try:
@@ -126,7 +127,8 @@ def inner_tensors(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
     if not is_traceable_wrapper_subclass(tensor):
         return {name: part for name, part in vars(tensor).items() if isinstance(part, torch.Tensor)}
     names, _ = tensor.__tensor_flatten__()
-    return {name: getattr(tensor, name) for name in names}
+    parts = {name: getattr(tensor, name) for name in names}
+    return {name: part for name, part in parts.items() if isinstance(part, torch.Tensor)}
 
 
 def sparse_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:

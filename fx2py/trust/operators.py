@@ -28,7 +28,7 @@ BELIEVES_INDICES = frozenset(
         *("_index_put_impl", "_index_put_impl_", "_pad_packed_sequence", "_segment_reduce_backward"),
         *("_sobol_engine_draw", "_sobol_engine_ff", "_sobol_engine_ff_", "_sobol_engine_initialize_state"),
         *("_sobol_engine_initialize_state_", "_sobol_engine_scramble", "_sobol_engine_scramble_"),
-        *("_sparse_mm_reduce_impl_backward", "segment_reduce"),
+        *("_sparse_mm_reduce_impl_backward", "segment_reduce", "_segment_reduce"),
     }
 )
 """ATen operators that read or write beyond their tensors where indices are impossible, and that no model needs by name.

@@ -96,7 +96,7 @@ TEXT = """
 class GraphModule(torch.nn.Module):
     def forward(self, x):
         aten_sum_dim_int_list = executorch_exir_dialects_edge__ops_aten_sum_dim_IntList(x, [-1]);  x = None
-        aten_relu_default = executorch_exir_dialects_backend__ops_aten_relu_default(aten_sum_dim_int_list)
+        aten_relu_default = executorch_exir_dialects_backend__ops_aten_relu_default(aten_sum_dim_int_list);  aten_sum_dim_int_list = None
         return (aten_relu_default,)
 """
 
