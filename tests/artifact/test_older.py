@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +16,10 @@ from fx2py.emit.carried import RELEASED
 from fx2py.errors import ArtifactError
 from tests.artifact.released import with_this_release
 
-OLDER = Path(__file__).parents[1] / "golden" / "schema_1"
+GOLDEN = Path(__file__).parents[1] / "golden"
+OLDER = GOLDEN / "schema_1"
+EXPORTED, TRACED = (GOLDEN / "schema_2" / name for name in ("exported", "traced"))
+"""Of 0.3.0: inputs that are checked, a record, what is computed once; and called modules, a moved device, a constant."""
 
 
 def test_a_folder_of_schema_1_runs_and_says_what_wrote_it() -> None:
@@ -30,6 +34,46 @@ def test_a_folder_of_schema_1_runs_and_says_what_wrote_it() -> None:
     linear = torch.nn.functional.linear
     expected = linear(torch.relu(linear(x, *weights[:2])), *weights[2:])
     assert torch.equal(artifact.bind()(x), expected)
+
+
+def test_a_folder_of_schema_2_checks_its_inputs_and_keeps_what_is_computed_once() -> None:
+    artifact = fx2py.open_artifact(EXPORTED)
+    assert (artifact.manifest.schema, artifact.manifest.fx2py) == (2, "0.3.0")
+    execute = artifact.bind()
+    table, weight, bias = artifact.tensors.values()
+    x, y = torch.rand(5, 4), torch.rand(6, 4)
+    with torch.no_grad():
+        out = torch.relu(torch.nn.functional.linear(x, weight, bias)).sum(0) + table[:4]
+        for scale in (2.0, 3.0, 5.0, 7.0):
+            out = torch.tanh(out * scale).cos()
+        for _ in range(2):
+            result = execute(x, {"y": y})
+            assert torch.equal(result.x, out)
+            assert torch.equal(result.rest, y[1:] * 2)
+    with pytest.raises(ValueError, match=r"pair\['y'\].shape\[0\] must be s77 \+ 1 with s77 = 5, not 5"):
+        execute(x, {"y": x})
+
+
+def test_a_folder_of_schema_2_calls_its_modules_and_takes_others() -> None:
+    artifact = fx2py.open_artifact(TRACED)
+    x = torch.rand(2, 3)
+    first, weight, bias = artifact.tensors["scale"], *(
+        artifact.tensors[f"block.0.{n}"] for n in ("weight", "bias")
+    )
+    block = torch.nn.functional.linear(x, weight, bias)
+    norm = block / torch.sqrt(torch.tensor(1 + 1e-5))
+    assert torch.allclose(artifact.bind()(x), norm * first)
+    assert torch.equal(artifact.bind("cpu", {"block": torch.neg, "norm": torch.neg})(x), x * first)
+
+
+@pytest.mark.parametrize("folder", [OLDER, EXPORTED, TRACED])
+def test_an_older_folder_runs_with_torch_alone(folder: Path) -> None:
+    spec = importlib.util.spec_from_file_location("older", folder / "execution_fn.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert callable(module.load())
 
 
 def test_writing_an_older_folder_anew_gives_todays_schema(tmp_path: Path) -> None:
