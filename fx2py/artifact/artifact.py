@@ -25,6 +25,7 @@ from fx2py.artifact.compiled import Code, Compiled, listed
 from fx2py.artifact.execution import execute
 from fx2py.artifact.folder import mode_of_new_folders, put_in_place, unchanging
 from fx2py.artifact.manifest import (
+    IN_ONE_FILE,
     MAX_TEXT,
     SCHEMA,
     Manifest,
@@ -34,11 +35,12 @@ from fx2py.artifact.manifest import (
 )
 from fx2py.collector import collector_paused
 from fx2py.emit.audit import admitted_classes, audit
+from fx2py.emit.fixed import fixed_files, is_fx2pys
 from fx2py.emit.grammar import GrammarError
-from fx2py.emit.module import emit
-from fx2py.emit.parse import parse
+from fx2py.emit.module import SOURCE, TABLES, Texts, emit
+from fx2py.emit.older import parse_any
 from fx2py.emit.validate import validate
-from fx2py.errors import ArtifactError, Finding, ReplayError, UnsupportedGraphError
+from fx2py.errors import ArtifactError, Finding, ReplayError, UnsupportedGraphError, admitting
 from fx2py.graph.data import GraphData
 from fx2py.graph.split import calls_graphs, split_data
 from fx2py.graph.tensors import TensorCopies
@@ -50,11 +52,11 @@ from fx2py.program.ir import Program
 from fx2py.program.lower import Stage, lower, stages
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read.origin import sha256_of
-from fx2py.runtime_once import PLAIN_CLASSES
+from fx2py.runtime.once import PLAIN_CLASSES
 from fx2py.trust import Policy
 
 _log = logging.getLogger(__name__)
-SOURCE, MANIFEST, WEIGHTS = "execution_fn.py", "manifest.json", "weights.pt"
+MANIFEST, WEIGHTS = "manifest.json", "weights.pt"
 COMPILED = "compiled"
 """The folder, in the generated one, of compiled pieces."""
 
@@ -67,7 +69,8 @@ Binder = Callable[[Mapping[str, torch.Tensor], Mapping[str, Callable[..., Any]]]
 class Artifact:
     """Generated code: its ``source``, its ``manifest`` and the tensors that it is bound to.
 
-    ``program`` is set when it was generated in this process, ``folder`` when it was opened or written; ``device`` and
+    ``tables`` is the text of ``_tables.py``, and ``fixed`` has the files that every folder of a release has alike, when
+    it was opened; a folder of schema 1 or 2 has neither. ``program`` is set when it was generated in this process, ``folder`` when it was opened or written; ``device`` and
     ``modules`` when its tensors and live modules were moved; ``compiled_files`` when pieces were compiled, by the names
     that the manifest gives them.
     """
@@ -75,11 +78,18 @@ class Artifact:
     source: str = field(repr=False)
     manifest: Manifest = field(repr=False)
     tensors: Mapping[str, torch.Tensor] = field(repr=False)
+    tables: str | None = field(repr=False)
     program: Program | None = field(default=None, repr=False)
     folder: Path | None = None
     device: torch.device | None = None
     modules: Mapping[str, torch.nn.Module] = field(default_factory=dict, repr=False)
     compiled_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    fixed: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def texts(self) -> Texts:
+        """The generated files."""
+        return Texts(self.source, self.tables)
 
     @property
     def collectives(self) -> tuple[Collective, ...]:
@@ -90,7 +100,7 @@ class Artifact:
         if not any(namespace in self.source for namespace in NAMESPACES):
             return ()
         try:
-            return collectives_of((self.program or parse(self.source)).functions)
+            return collectives_of((self.program or parse_any(self.texts)).functions)
         except GrammarError as error:
             raise ArtifactError(
                 f"{self._place()}, line {error.line}: {error}, so its collectives cannot be read.",
@@ -100,7 +110,7 @@ class Artifact:
     @property
     def code(self) -> Code:
         """The code as compiled pieces belong to it."""
-        return Code(self.source, self.manifest.slots)
+        return Code(self.texts, self.manifest.slots)
 
     def to(self, device: str | torch.device) -> Artifact:
         """This artifact with its tensors, and the devices in its code, on ``device``."""
@@ -172,27 +182,41 @@ class Artifact:
         """
         require("policy", policy, _POLICY)
         gate = policy or Policy(trust_all=self._is_live())
-        audit(self.source, gate, self._place())
+        audit(self.texts, gate, self._place())
+        self._check_fixed(gate)
         gate.load_libraries()
-        namespace = execute(self.source, self.folder / SOURCE if self.folder else None, self._place())
-        if not gate.trust_all:
-            namespace["find_class"] = admitted_classes(gate)
-        if is_edited(self):
-            namespace["below_autograd"] = _as_it_stands
-        for constant in self.program.consts if self.program else ():
-            if isinstance(constant.value, Live):
-                namespace["LIVE"][constant.name] = constant.value.value
+        bind = execute(self.texts, self.fixed, self.folder, self._place(), self._instead(gate))
 
         def bind_to(
             tensors: Mapping[str, torch.Tensor], submods: Mapping[str, Callable[..., Any]]
         ) -> Callable[..., Any]:
             try:
-                return namespace["bind"](tensors, self.device, submods)  # type: ignore[no-any-return]
+                return bind(tensors, self.device, submods)
             except RuntimeError as error:
                 hint = binding_hint(self.manifest, submods, gate, str(error))
                 raise ReplayError(f"{self._place()}: {error}", hint) from None
 
         return bind_to
+
+    def _check_fixed(self, gate: Policy) -> None:
+        """Raise ArtifactError for a file of the runtime that no release of fx2py wrote, unless everything is trusted."""
+        for name, text in self.fixed.items():
+            if not gate.trust_all and not is_fx2pys(name, text):
+                raise ArtifactError(
+                    f"{(self.folder or Path()) / name} is not the file that fx2py writes.",
+                    f"Generate the folder again, or read the file; if you trust it, pass {admitting('trust_all', '')}.",
+                )
+
+    def _instead(self, gate: Policy) -> dict[str, Any]:
+        """What stands in the place of functions of the runtime, or is added to their arguments."""
+        consts = self.program.consts if self.program else ()
+        live = {each.name: each.value.value for each in consts if isinstance(each.value, Live)}
+        instead: dict[str, Any] = {"live": lambda name, description: live[name]} if live else {}
+        if not gate.trust_all:
+            instead["build"] = {"find_class": admitted_classes(gate)}
+        if is_edited(self):
+            instead["below_autograd"] = _as_it_stands
+        return instead
 
     def _use_compiled(self, compiled: Compiled, bound: Callable[..., Any], replaced: frozenset[str]) -> str:
         """Put compiled pieces into the table of submodules, except where the caller's own stand; why not each, or ''."""
@@ -237,7 +261,11 @@ class Artifact:
         return manifest
 
     def _write_files(self, staging: Path, target: Path) -> Manifest:
-        (staging / SOURCE).write_text(self.source, encoding="utf-8")
+        texts = {SOURCE: self.source}
+        if self.tables is not None:
+            texts |= {TABLES: self.tables, **(self.fixed or fixed_files())}
+        for name, text in texts.items():
+            (staging / name).write_text(text, encoding="utf-8")
         torch.save(dict(self.tensors), staging / WEIGHTS)
         origin = self.manifest.graph
         if origin.path is not None:
@@ -246,8 +274,9 @@ class Artifact:
         for name, content in self.compiled_files.items():
             (staging / name).parent.mkdir(exist_ok=True)
             (staging / name).write_bytes(content)
-        files = {name: sha256_of(staging / name) for name in (SOURCE, WEIGHTS)}
-        manifest = dataclasses.replace(self.manifest, schema=SCHEMA, graph=origin, files=files)
+        files = {name: sha256_of(staging / name) for name in (*texts, WEIGHTS)}
+        schema = SCHEMA if self.tables is not None else IN_ONE_FILE
+        manifest = dataclasses.replace(self.manifest, schema=schema, graph=origin, files=files)
         (staging / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
         return manifest
 
@@ -281,12 +310,13 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     data, options = _split(data, options)
     try:
         program = lower(data, options)
-        source = emit(program, options)
-        validate(program, source)
+        texts = emit(program, options)
+        validate(program, texts)
     except RecursionError:
         too_deep = Finding("the graph", "its values are nested deeper than Python's own stack")
         raise UnsupportedGraphError((too_deep,), data.provenance.path or "the graph") from None
-    return Artifact(source, describe(program, options), bound_tensors(program), program)
+    manifest = describe(program, options)
+    return Artifact(texts.source, manifest, bound_tensors(program), texts.tables, program)
 
 
 def generation_stages(data: GraphData, options: GenerateOptions = DEFAULT) -> Iterator[Stage]:
@@ -333,7 +363,10 @@ _DAMAGE = (
 def _read(files: Path, place: Path) -> Artifact:
     """The artifact whose files are in ``files``, of the folder ``place``."""
     manifest = read_manifest(files / MANIFEST, place / MANIFEST)
-    source = _source_of(files / SOURCE)
+    source = _text_of(files / SOURCE)
+    is_older = manifest.schema <= IN_ONE_FILE
+    tables = None if is_older else _text_of(files / TABLES)
+    fixed = {} if is_older else {name: _text_of(files / name) for name in fixed_files()}
     tensors = _tensors_of(files / WEIGHTS)
     if sha256_of(files / WEIGHTS) != manifest.files.get(WEIGHTS):
         raise ArtifactError(
@@ -343,7 +376,8 @@ def _read(files: Path, place: Path) -> Artifact:
         raise ArtifactError(
             f"{place / WEIGHTS} holds something else than tensors by name.", "Generate it again."
         )
-    return Artifact(source, manifest, tensors, None, place, compiled_files=_compiled_files(files, manifest))
+    compiled = _compiled_files(files, manifest)
+    return Artifact(source, manifest, tensors, tables, None, place, compiled_files=compiled, fixed=fixed)
 
 
 def _compiled_files(files: Path, manifest: Manifest) -> dict[str, bytes]:
@@ -370,7 +404,7 @@ def submodule_table(bound: Callable[..., Any]) -> list[Any]:
     return table
 
 
-def _source_of(path: Path) -> str:
+def _text_of(path: Path) -> str:
     if not path.is_file() or path.stat().st_size > MAX_TEXT:
         raise ValueError(f"{path.name} is missing, no file, or too long")
     return path.read_text(encoding="utf-8")
@@ -389,9 +423,12 @@ def _as_it_stands(function: Callable[..., Any], weights: list[torch.Tensor]) -> 
 
 
 def is_edited(artifact: Artifact) -> bool:
-    """Whether the source of an opened folder differs from what was generated."""
-    digest = hashlib.sha256(artifact.source.encode()).hexdigest()
-    return artifact.folder is not None and artifact.manifest.files.get(SOURCE) != digest
+    """Whether the code of an opened folder, or what it is bound to, differs from what was generated."""
+    texts = {SOURCE: artifact.source, TABLES: artifact.tables}
+    return artifact.folder is not None and any(
+        text is not None and artifact.manifest.files.get(name) != hashlib.sha256(text.encode()).hexdigest()
+        for name, text in texts.items()
+    )
 
 
 def _refuse_live_constants(program: Program) -> None:

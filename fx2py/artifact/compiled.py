@@ -12,6 +12,7 @@ import torch
 
 from fx2py.artifact import signing
 from fx2py.artifact.machine import Machine, this_machine
+from fx2py.emit.module import Texts
 from fx2py.errors import admitting
 
 _NOT_AS_STORED = tuple(
@@ -88,14 +89,15 @@ class CompiledPiece:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The code that pieces belong to: its ``source``, and the names of its submodules by their place in the table."""
+    """The code that pieces belong to: its ``texts``, and the names of its submodules by their place in the table."""
 
-    source: str
+    texts: Texts
     slots: tuple[str, ...]
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(self.source.encode()).hexdigest()
+        files = [hashlib.sha256(text.encode()).hexdigest() for text in self.texts if text is not None]
+        return " ".join(files)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Running the text of a generated file: what all files carry is compiled once, and lines are kept while code needs them."""
+"""Running the texts of a generated folder, whose lines are kept while code needs them."""
 
 from __future__ import annotations
 
@@ -10,41 +10,94 @@ import sys
 import types
 import weakref
 from collections import Counter
+from collections.abc import Callable, Mapping
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
-from fx2py.emit.carried import carried_checks, carried_runtime
-from fx2py.errors import ReplayError, admitting
+import torch
 
+from fx2py import runtime
+from fx2py.emit.fixed import RUNTIME, fixed_files
+from fx2py.emit.module import SOURCE, TABLES, Texts
+from fx2py.errors import ReplayError, admitting
+from fx2py.program.scope import TABLES as TABLE_NAMES
+from fx2py.runtime.binding import signature_of_inputs
+
+BindTo = Callable[
+    [Mapping[str, torch.Tensor], "torch.device | None", Mapping[str, Callable[..., Any]]], Callable[..., Any]
+]
+"""The code bound to tensors, on a device, with submodules of the caller's own."""
 _numbers = itertools.count()
 """Each namespace has a name of its own: two of one text are bound to other live objects."""
 _shown: Counter[str] = Counter()
 """How many namespaces run the text that is registered under a file name."""
 
 
-def execute(source: str, file: Path | None, place: str) -> dict[str, Any]:
-    """The namespace of a generated file; a text without a file is registered, so that tracebacks show its lines.
+def execute(
+    texts: Texts, fixed: Mapping[str, str], folder: Path | None, place: str, instead: Mapping[str, Any]
+) -> BindTo:
+    """The function ``bind`` of generated files, over the runtime in ``fixed`` or else fx2py's own.
 
-    Raises ReplayError when the text needs something that is not installed here.
+    ``instead`` has what stands in the place of functions of the runtime, and what is added to the arguments of others:
+    a dict for a function of its name. Raises ReplayError when the text needs something that is not installed here.
     """
+    code = _executed(texts.source, folder and folder / SOURCE, SOURCE, place)
+    if texts.tables is None:
+        return _bind_of_older(code, instead)
+    tables = _executed(texts.tables, folder and folder / TABLES, TABLES, place)
+    names = vars(_runtime(fixed.get(RUNTIME)))
+    changed = {
+        name: functools.partial(names[name], **value) if type(value) is dict else value
+        for name, value in instead.items()
+    }
+    return functools.partial(tables.bind, types.SimpleNamespace(**{**names, **changed}), code)
+
+
+def _bind_of_older(code: types.ModuleType, instead: Mapping[str, Any]) -> BindTo:
+    """The ``bind`` of a file of schema 1 or 2, which holds its runtime."""
+    names = vars(code)
+    for name, value in instead.items():
+        names.update(value if type(value) is dict else {name: value})
+
+    def bind(*arguments: Any) -> Any:
+        bound = code.bind(*arguments)
+        bound.__signature__ = signature_of_inputs(code.execution_fn, TABLE_NAMES, {})
+        return bound
+
+    return bind
+
+
+@functools.lru_cache(maxsize=8)
+def _runtime(text: str | None) -> types.ModuleType:
+    """The module of a runtime's text; fx2py's own where it is the same."""
+    if text is None or text == fixed_files()[RUNTIME]:
+        return runtime
+    filename = f"<fx2py runtime {_digest(text)}>"
+    _register(filename, text)
+    module = types.ModuleType(f"fx2py_runtime_{_digest(text)}")
+    sys.modules[module.__name__] = module  # torch.compile imports the home of every function that it inlines
+    exec(compile(text, filename, "exec"), module.__dict__)
+    return module
+
+
+def _executed(source: str, file: Path | None, name: str, place: str) -> types.ModuleType:
+    """A generated text as a module; without a file it is registered, so that tracebacks show its lines."""
     digest = _digest(source)
-    filename = str(file) if file else f"<fx2py execution_fn {digest}>"
-    module = _importable(f"fx2py_generated_{digest}_{next(_numbers)}")
+    stem = name.removesuffix(".py")
+    filename = str(file) if file else f"<fx2py {stem} {digest}>"
+    module = _importable(f"fx2py_generated_{stem}_{digest}_{next(_numbers)}")
     module.__file__ = filename
-    own, carried = (source, []) if file else _apart(source)
     try:
-        for part in carried:
-            exec(_compiled(part), module.__dict__)
-        exec(compile(own, filename, "exec"), module.__dict__)
+        exec(compile(source, filename, "exec"), module.__dict__)
     except (ImportError, AttributeError, NameError) as error:
         admitted = admitting("ops", "NAMESPACE=MODULE")
         hint = f"Import the library that provides it first; for operators, {admitted} does."
         raise ReplayError(f"{place} needs something that is not here: {error}.", hint) from None
     if file is None:
-        _show(filename, source, module.__dict__["bind"])
-    return module.__dict__
+        _show(filename, source, module)
+    return module
 
 
 class _Namespaces(Loader, MetaPathFinder):
@@ -79,27 +132,6 @@ def _importable(name: str) -> types.ModuleType:
     return module
 
 
-def _apart(source: str) -> tuple[str, list[str]]:
-    """A generated text without the parts that all carry, every other line in its place; and these parts.
-
-    These parts may run first: no name of a generated text is one of theirs.
-    """
-    found: list[str] = []
-    for part in (carried_runtime(), carried_checks()):
-        head, middle, tail = source.rpartition(part)
-        if middle:
-            found.append(part)
-            source = head + "\n" * part.count("\n") + tail
-    return source, found
-
-
-@functools.cache
-def _compiled(part: str) -> types.CodeType:
-    filename = f"<fx2py runtime {_digest(part)}>"
-    _register(filename, part)
-    return compile(part, filename, "exec")
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -109,7 +141,7 @@ def _register(filename: str, text: str) -> None:
 
 
 def _show(filename: str, source: str, owner: Any) -> None:
-    """Register the lines of a text for as long as ``owner`` lives, a function of its namespace."""
+    """Register the lines of a text for as long as ``owner`` lives, its module."""
     _register(filename, source)
     _shown[filename] += 1
     weakref.finalize(owner, _forget, filename)

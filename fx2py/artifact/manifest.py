@@ -30,8 +30,10 @@ from fx2py.program.options import GenerateOptions
 from fx2py.read.origin import printable
 from fx2py.trust import operators
 
-SCHEMA = 2
-"""2 has ``compiled``; 1 is read as it is."""
+SCHEMA = 3
+"""3 has the runtime and what the code is bound to in files of their own; 2 has ``compiled``; both are read as they are."""
+IN_ONE_FILE = 2
+"""The last schema whose ``execution_fn.py`` held everything."""
 MAX_TEXT = 2**28
 """The bytes that a manifest and the code of a folder may have."""
 VERSION = "0.4.0"

@@ -13,6 +13,7 @@ from fx2py.artifact import Artifact, generate
 from fx2py.bench.floor import floor_of
 from fx2py.bench.timing import interleave, too_noisy
 from fx2py.bench.torch_ways import LiveSource, by_torch
+from fx2py.emit.module import Texts
 from fx2py.graph.data import GraphData
 from fx2py.program.options import GenerateOptions
 from fx2py.replay.alone import Alone
@@ -148,11 +149,11 @@ def _by_fx2py(
     default = generate(data)
     Alone().form_groups(default)
     found: dict[str, tuple[Callable[..., Any], str | None]] = {}
-    seen: set[str] = set()
+    seen: set[Texts] = set()
     for name, options in MODES.items():
         code = generate(data, replace(options, comments=False))
-        if code.source not in seen:
-            seen.add(code.source)
+        if code.texts not in seen:
+            seen.add(code.texts)
             found[name] = (code.bind(device, policy=policy), code.source)
     floor = floor_of(default, default.bind(device, policy=policy))
     return found if floor is None else {**found, "hand-written": (floor, None)}

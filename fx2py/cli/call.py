@@ -18,7 +18,7 @@ from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.graph.tensors import TensorCopies
 from fx2py.replay.inputs import Inputs, find_inputs, load_inputs
-from fx2py.runtime_checks import InputError
+from fx2py.runtime.checks import InputError
 from fx2py.trust import Policy
 
 

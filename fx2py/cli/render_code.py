@@ -77,9 +77,7 @@ def _generated_data(item: Generated) -> dict[str, Any]:
 
 
 def _print_one(console: Console, item: Generated) -> None:
-    from fx2py.emit.carried import LOADING
-
-    code = item.source.partition(LOADING)[0].rstrip().splitlines()
+    code = item.source.splitlines()
     shown_lines = SHOWN_LINES if console.is_terminal else len(code)
     print_code(console, "\n".join(code[:shown_lines]) + "\n")
     console.print()

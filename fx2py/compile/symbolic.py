@@ -17,7 +17,7 @@ from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData, Node, SymMeta, TensorMeta
 from fx2py.replay.inputs import Inputs
 from fx2py.replay.synthesis import PASS_INPUTS, arguments, constant_values, fixed_inputs, symbol_sizes
-from fx2py.runtime_sizes import SizeExpression
+from fx2py.runtime.sizes import SizeExpression
 from fx2py.trust import Policy
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, TypeAlias
 
 from fx2py.emit.grammar import GrammarError, path_name
-from fx2py.emit.parse import Parsed, parse
-from fx2py.emit.read_tail import Absent, BuiltModule, StoredTensor, Tail
+from fx2py.emit.module import SOURCE, TABLES, Texts
+from fx2py.emit.older import parse_any
+from fx2py.emit.parse import Parsed
+from fx2py.emit.read_tables import Absent, BuiltModule, CodeFunction, StoredTensor, Tables
 from fx2py.errors import ArtifactError, UntrustedTargetError, admitting, refusals_name
 from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, walk
 from fx2py.program.ir import FIELDS_OF, REQUIRED, Assign, Bind, Function, Load, Local, Method, Slot
@@ -19,8 +21,8 @@ from fx2py.trust.calls import Calls, Module, What
 _FIELDS_OF = Local(FIELDS_OF)
 
 
-def audit(source: str, policy: Policy, place: str) -> None:
-    """Raise unless running ``source`` reaches only what ``policy`` admits.
+def audit(texts: Texts, policy: Policy, place: str) -> None:
+    """Raise unless running ``texts``, of which the source is the file ``place``, reaches only what ``policy`` admits.
 
     ArtifactError with the line when the text leaves the grammar of generated code; UntrustedTargetError when it names
     what is not admitted. A policy that trusts everything is asked nothing.
@@ -28,34 +30,48 @@ def audit(source: str, policy: Policy, place: str) -> None:
     if policy.trust_all:
         return
     try:
-        parsed = parse(source)
+        parsed = parse_any(texts)
     except GrammarError as error:
         raise ArtifactError(
-            f"{place}, line {error.line}: {error}, so it is not code that fx2py would have written.",
+            f"{_beside(place, error.file)}, line {error.line}: {error}, so it is not code that fx2py would have written.",
             f"Read the file; if you trust it, pass {admitting('trust_all', '')}.",
         ) from None
+    code = [use for function in parsed.functions for use in _uses(function)]
+    tables = list(_uses_of_tables(parsed.tables))
+    beside = place if texts.tables is None else _beside(place, TABLES)
+    with refusals_name(beside):
+        _check_tables(parsed.tables, policy)
     with refusals_name(place):
-        _check_imports(parsed, {name.path for name in _checked_names(parsed, policy)})
+        for function in parsed.functions:
+            _Body(parsed, function, policy).check()
+        _check_imports(parsed.imports, code if texts.tables is not None else [*code, *tables])
+    with refusals_name(beside):
+        _check_imports(parsed.table_imports, tables)
 
 
-def _checked_names(parsed: Parsed, policy: Policy) -> Iterator[Name]:
-    """Check each call and value of the functions, the tables and the inputs' demands; yields the names that passed."""
+def _beside(place: str, file: str) -> str:
+    """The file of this name beside the source, where the source has a place."""
+    return place.removesuffix(SOURCE) + file if place.endswith(SOURCE) and file else place
 
-    def member(name: Name) -> Name | EnumMember:
-        return _argument(name, policy.classes)
 
-    tables = Calls(policy, lambda value: Kind.DATA, member)
-    tables.data(parsed.tail.consts, "a constant")
-    if parsed.input_table is not None:
-        tables.data([Dict(parsed.input_table.demands)], "a demand of the inputs")
-    for module in _built(parsed.tail):
+_Use: TypeAlias = "tuple[Any, tuple[Any, ...]]"
+"""What is called, if anything is, and the values that are named with it."""
+
+
+def _check_tables(tables: Tables, policy: Policy) -> None:
+    """Check each value of the tables and of the inputs' demands."""
+    calls = Calls(policy, lambda value: Kind.DATA, _members(policy))
+    calls.data(tables.consts, "a constant")
+    if tables.input_table is not None:
+        calls.data([Dict(tables.input_table.demands)], "a demand of the inputs")
+    for module in _built(tables):
         for name, value in module.attributes:
-            _check_attribute(tables, policy, value, f"the attribute {name!r} of {module.path!r}")
-    for function in parsed.functions:
-        _Body(parsed, function, policy, member).check()
-    for callee, values in _all_uses(parsed):
-        named = [part for value in values for part in _named_parts(value)]
-        yield from (part for part in (callee, *named) if isinstance(part, Name))
+            _check_attribute(calls, policy, value, f"the attribute {name!r} of {module.path!r}")
+
+
+def _members(policy: Policy) -> Callable[[Name], Name | EnumMember]:
+    """Names as arguments under a policy."""
+    return lambda name: _argument(name, policy.classes)
 
 
 def _check_attribute(tables: Calls, policy: Policy, value: Any, where: str) -> None:
@@ -69,12 +85,10 @@ def _check_attribute(tables: Calls, policy: Policy, value: Any, where: str) -> N
 class _Body:
     """One function of a generated file, and what each of its variables is."""
 
-    def __init__(
-        self, parsed: Parsed, function: Function, policy: Policy, member: Callable[[Name], Name | EnumMember]
-    ) -> None:
+    def __init__(self, parsed: Parsed, function: Function, policy: Policy) -> None:
         self._parsed = parsed
         self._function = function
-        self._calls = Calls(policy, self._leaf, member)
+        self._calls = Calls(policy, self._leaf, _members(policy))
 
     def check(self) -> None:
         """Follow the statements in their order; each variable is bound once."""
@@ -124,9 +138,9 @@ class _Body:
         """What a slot holds. Of the submodules, functions of the file are graphs, and so may be what the caller must give."""
         if slot.table != "submods":
             return Kind.DATA
-        modules = self._parsed.tail.modules
+        modules = self._parsed.tables.modules
         held = modules[slot.index][1] if slot.index < len(modules) else None
-        return Kind.GRAPH if isinstance(held, str | Absent) else _module(held)
+        return Kind.GRAPH if isinstance(held, CodeFunction | Absent) else _module(held)
 
 
 def _module(held: Any) -> Module:
@@ -151,6 +165,12 @@ def _check_fields(values: tuple[Any, ...]) -> None:
         )
 
 
+def _names(uses: Iterable[_Use]) -> Iterator[Name]:
+    for callee, values in uses:
+        named = [part for value in values for part in _named_parts(value)]
+        yield from (part for part in (callee, *named) if isinstance(part, Name))
+
+
 def _named_parts(value: Any) -> Iterator[Name | OpName]:
     for part in walk(value):
         found = part.factory if isinstance(part, Dict) else part
@@ -158,15 +178,14 @@ def _named_parts(value: Any) -> Iterator[Name | OpName]:
             yield found
 
 
-def _all_uses(parsed: Parsed) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    for function in parsed.functions:
-        yield from _uses(function)
-    yield None, parsed.tail.consts
-    for module in _built(parsed.tail):
+def _uses_of_tables(tables: Tables) -> Iterator[_Use]:
+    """The constants, the attributes of modules and what is demanded of the inputs."""
+    yield None, tables.consts
+    for module in _built(tables):
         for _, value in module.attributes:
             yield (value, ()) if _is_function(value) else (None, (value,))
-    if parsed.input_table is not None:
-        yield None, (Dict(parsed.input_table.demands),)
+    if tables.input_table is not None:
+        yield None, (Dict(tables.input_table.demands),)
 
 
 def _is_function(value: Any) -> bool:
@@ -174,9 +193,9 @@ def _is_function(value: Any) -> bool:
     return isinstance(value, Name) and _argument(value) is value and value.path not in classes.arguments()
 
 
-def _built(tail: Tail) -> Iterator[BuiltModule]:
+def _built(tables: Tables) -> Iterator[BuiltModule]:
     """Every module that ``bind`` builds."""
-    stack = [module for _, module in tail.modules]
+    stack = [module for _, module in tables.modules]
     while stack:
         module = stack.pop()
         if isinstance(module, BuiltModule):
@@ -195,7 +214,7 @@ def _argument(name: Name, enums: Collection[str] = ()) -> Name | EnumMember:
     return name
 
 
-def _uses(function: Function) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+def _uses(function: Function) -> Iterator[_Use]:
     """What a function calls and the values it names, statement by statement."""
     for statement in function.body:
         if type(statement) is Assign:
@@ -206,9 +225,10 @@ def _uses(function: Function) -> Iterator[tuple[Any, tuple[Any, ...]]]:
     yield None, (function.result, *(parameter.default for parameter in function.parameters))
 
 
-def _check_imports(parsed: Parsed, admitted: set[str]) -> None:
-    """An import executes a package, so each must be the home of a name that was admitted."""
-    for module in parsed.imports:
+def _check_imports(imports: Iterable[str], uses: Iterable[_Use]) -> None:
+    """An import executes a package, so each must be the home of a name that is used, and was thus admitted."""
+    admitted = {name.path for name in _names(uses)}
+    for module in imports:
         own = module in _OWN_IMPORTS or any(path.startswith(f"{module}.") for path in admitted)
         if not own:
             raise UntrustedTargetError(

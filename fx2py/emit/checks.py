@@ -1,4 +1,4 @@
-"""The table that ``check_inputs`` is made from: written as a literal at the end of the file, and read back."""
+"""The table that ``check_inputs`` is made from: written as literals in ``_tables.py``, and read back."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import Any
 
 from fx2py.emit import text
 from fx2py.emit.expressions import Scope, value_text
-from fx2py.emit.grammar import GrammarError, Names, read_value
+from fx2py.emit.grammar import GrammarError, Names, of_runtime, read_value
 from fx2py.graph.values import Dict, List, Record, children
 from fx2py.program.contract import parts_of_fields
 from fx2py.program.ir import CHECK_INPUTS, FIELDS, InputTable
-from fx2py.runtime_checks import Integer, Shape
+from fx2py.runtime.checks import Integer, Shape
+
+RUNTIME = "runtime"
+"""What stands before each name of the runtime, which is a parameter of ``bind``."""
 
 
-def table_text(table: InputTable, scope: Scope) -> str:
-    """The statement that binds ``check_inputs``, on one line."""
+def checks_text(table: InputTable, scope: Scope) -> str:
+    """The expression that makes ``check_inputs``, on one line."""
     demands = replace(scope, special=lambda value: _demand_text(value, demands))
     parts = [value_text(Dict(table.demands), demands)]
     if table.ranges:
@@ -26,24 +29,24 @@ def table_text(table: InputTable, scope: Scope) -> str:
         parts.append(f"guards={value_text(List(table.guards), scope)}")
     if not table.autocast:
         parts.append("autocast=False")
-    return f"{CHECK_INPUTS} = input_checks({', '.join(parts)})"
+    return f"{RUNTIME}.input_checks({', '.join(parts)})"
 
 
 def _demand_text(value: Any, scope: Scope) -> str:
     if type(value) is Shape:
-        return f"Shape({', '.join([text.plain(size) for size in value])})"
+        return f"{RUNTIME}.Shape({', '.join([text.plain(size) for size in value])})"
     if type(value) is Integer:
-        return f"Integer({text.quoted(str(value))})"
+        return f"{RUNTIME}.Integer({text.quoted(str(value))})"
     if type(value) is not Record or value.cls != FIELDS:
         return ""
     path, fields, detail = parts_of_fields(value)
     rest = "" if detail is None else f", {value_text(detail, scope)}"
-    return f"Fields({text.quoted(path)}, {value_text(fields, scope)}{rest})"
+    return f"{RUNTIME}.Fields({text.quoted(path)}, {value_text(fields, scope)}{rest})"
 
 
 def read_table(node: ast.expr, names: Names) -> InputTable:
     """The table in ``input_checks(...)``; GrammarError when it is of another form than fx2py writes."""
-    if _callee(node) != "input_checks" or not isinstance(node, ast.Call) or len(node.args) != 1:
+    if of_runtime(node, names) != "input_checks" or not isinstance(node, ast.Call) or len(node.args) != 1:
         raise GrammarError(node, f"{CHECK_INPUTS} is not made by input_checks")
     demands = replace(names, special=lambda part: _read_demand(part, demands))
     table = read_value(node.args[0], demands)
@@ -72,15 +75,11 @@ def _pair(value: Any, node: ast.AST) -> tuple[Any, Any]:
     return value  # type: ignore[no-any-return]
 
 
-def _callee(node: ast.expr) -> str:
-    return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
-
-
 def _read_demand(node: ast.expr, names: Names) -> Any:
     """What only a table may hold; None for everything else."""
     if not isinstance(node, ast.Call) or node.keywords:
         return None
-    kind = _callee(node)
+    kind = of_runtime(node, names)
     if kind not in ("Shape", "Integer", "Fields"):
         return None
     parts = [read_value(part, names) for part in node.args]

@@ -27,7 +27,7 @@ from fx2py.graph.values import (
     Size,
     Slice,
 )
-from fx2py.program.ir import Call, Local, Method, Program, Slot, TableName, Take
+from fx2py.program.ir import Call, Local, Method, Program, Slot, Take
 from fx2py.program.scope import MODULE_ALIASES, is_plain_identifier
 
 BINARY_OPERATORS = {
@@ -58,16 +58,18 @@ GRAPH_MODULE = "graph_module"
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The module-level names that expressions use: operator aliases, container classes, local functions' tables.
+    """The names that expressions use: operator aliases, container classes, what local functions take.
 
-    ``modules`` collects the modules that the text has named so far; the file imports these. ``special`` writes the
-    values that have text only where it is set, and gives '' for others.
+    ``modules`` collects the modules that the text has named so far; the file imports these. ``taken`` collects the
+    names of container classes and of functions of the runtime, which the function at hand takes as it takes its tables.
+    ``special`` writes the values that have text only where it is set, and gives '' for others.
     """
 
     op_aliases: Mapping[OpName, str]
     containers: Mapping[tuple[Name, tuple[str, ...]], str]
-    tables: Mapping[str, tuple[TableName, ...]]
+    takes: dict[str, tuple[str, ...]]
     modules: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
     special: Callable[[Any], str] | None = None
 
     @classmethod
@@ -136,6 +138,7 @@ def _set(value: Set, scope: Scope) -> str:
 def _record(value: Record, scope: Scope) -> str:
     names = tuple(name for name, _ in value.fields)
     alias = scope.containers[value.cls, names]
+    scope.taken.add(alias)
     if all(is_plain_identifier(name) for name in names):
         items = [f"{name}={value_text(part, scope)}" for name, part in value.fields]
     else:
@@ -144,12 +147,16 @@ def _record(value: Record, scope: Scope) -> str:
 
 
 def _local(value: Local, scope: Scope) -> str:
-    tables = scope.tables.get(value.name, ())
+    takes = scope.takes.get(value.name, ())
     written = text.identifier(value.name)
-    if tables:
+    if takes:
         scope.modules.add("functools")
-        written = f"functools.partial({written}, {', '.join([f'{table}={table}' for table in tables])})"
-    return f"{GRAPH_MODULE}({written})" if value.as_graph else written
+        scope.taken.update(takes)
+        written = f"functools.partial({written}, {', '.join([f'{name}={name}' for name in takes])})"
+    if not value.as_graph:
+        return written
+    scope.taken.add(GRAPH_MODULE)
+    return f"{GRAPH_MODULE}({written})"
 
 
 _VALUES: dict[type, Callable[[Any, Scope], str]] = {
@@ -182,6 +189,8 @@ def call_text(call: Call, scope: Scope) -> str:
         return f"{name_text(callee, scope)}({arguments_text(call.args, call.kwargs, scope)})"
     if type(callee) is Method:
         return _method(callee.name, call, scope)
+    if type(callee) is Local:
+        scope.taken.add(callee.name)
     function = callee.name if type(callee) is Local else value_text(callee, scope)
     return f"{function}({arguments_text(call.args, call.kwargs, scope)})"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from fx2py.emit.expressions import BINARY_OPERATORS, GRAPH_MODULE, UNARY_OPERATORS
 from fx2py.graph.values import DEFAULTDICT, Dict, List, Name, OpName, Range, Record, Ref, Set, Size, Slice
-from fx2py.program.ir import CHECK_INPUTS, FIELDS_OF, Call, Local, Method, Slot, TableName, Take
+from fx2py.program.ir import CHECK_INPUTS, FIELDS_OF, Call, Local, Method, Slot, Take
 from fx2py.program.scope import RESERVED
 
 _SYMBOLS: dict[type[ast.AST], str] = {
@@ -48,10 +48,11 @@ assert set(_UNARY.values()) == set(UNARY_OPERATORS)
 
 
 class GrammarError(Exception):
-    """The text leaves the grammar of generated code: the line, and what was met there."""
+    """The text leaves the grammar of generated code: the file, where that is known, the line, and what was met there."""
 
-    def __init__(self, node: ast.AST, message: str) -> None:
+    def __init__(self, node: ast.AST, message: str, file: str = "") -> None:
         self.line = getattr(node, "lineno", 0)
+        self.file = file
         super().__init__(message)
 
 
@@ -59,22 +60,53 @@ class GrammarError(Exception):
 class Names:
     """What the names of a file mean: imported modules, operator aliases, containers, generated functions, locals.
 
+    ``functions`` has what each function takes beside its inputs. ``at_hand`` are the containers and the functions of the
+    runtime that the function at hand takes, and ``used`` those that it reads; in a file of schema 1 or 2, where
+    ``is_older``, they stand in the file itself. ``runtime`` is what stands before the runtime's names in ``bind``.
     ``special`` reads the forms that are values only where it is set, and gives None for others.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
     ops: dict[str, OpName] = field(default_factory=dict)
     containers: dict[str, tuple[Name, tuple[str, ...]]] = field(default_factory=dict)
-    functions: dict[str, tuple[TableName, ...]] = field(default_factory=dict)
+    functions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
     local: set[str] = field(default_factory=set)
+    at_hand: frozenset[str] = frozenset()
+    used: set[str] = field(default_factory=set)
+    is_older: bool = False
+    runtime: str = ""
+    reserved: frozenset[str] = RESERVED
     special: Callable[[ast.expr], Any] | None = None
 
     def refuse_hiding(self, node: ast.AST, name: str) -> None:
         """Raise GrammarError when ``name`` already means something in every file or in this one."""
         own = (self.modules, self.ops, self.containers, self.functions)
-        if name in RESERVED or any(name in table for table in own):
+        if name in self.reserved or any(name in table for table in own):
             raise GrammarError(node, f"{name!r} hides what the file has under this name")
+
+    def is_variable(self, name: str) -> bool:
+        """Whether a name is a variable or a parameter of the function at hand."""
+        return name in self.local or name in self.tables or name in self.at_hand
+
+    def takes(self, name: str) -> bool:
+        """Whether the function at hand can use a container or a function of the runtime; notes that it does."""
+        self.used.add(name)
+        return name not in self.local and (self.is_older or name in self.at_hand)
+
+    def container(self, node: ast.expr) -> bool:
+        """Whether an expression is the name of a container class that the function at hand takes."""
+        return isinstance(node, ast.Name) and node.id in self.containers and self.takes(node.id)
+
+
+def of_runtime(node: ast.AST, names: Names) -> str:
+    """The name of the runtime's function that an expression calls, or ''."""
+    match node, names.runtime:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=prefix), attr=name)), own if prefix == own:
+            return name
+        case ast.Call(func=ast.Name(id=name)), "":
+            return name
+    return ""
 
 
 def path_name(path: str) -> Name:
@@ -89,7 +121,7 @@ def dotted_path(node: ast.AST, names: Names) -> str:
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
         node = node.value
-    if not isinstance(node, ast.Name) or node.id in names.local or node.id in names.tables:
+    if not isinstance(node, ast.Name) or names.is_variable(node.id):
         return ""
     if node.id in names.modules:
         return ".".join([names.modules[node.id], *reversed(parts)])
@@ -172,13 +204,9 @@ def _slot(node: ast.Subscript, names: Names) -> Any:
 
 
 def _value_call(node: ast.Call, names: Names) -> Any:
-    if (
-        isinstance(node.func, ast.Name)
-        and node.func.id in names.containers
-        and node.func.id not in names.local
-    ):
+    if names.container(node.func):
         return read_record(node, names)
-    if isinstance(node.func, ast.Name) and node.func.id == GRAPH_MODULE and node.func.id not in names.local:
+    if isinstance(node.func, ast.Name) and node.func.id == GRAPH_MODULE and names.takes(GRAPH_MODULE):
         return _graph_module(node, names)
     if (taken := ast.unparse(node).removesuffix(".pop(0)")) in names.local:
         return Take(taken)
@@ -266,8 +294,11 @@ def _partial(node: ast.Call, names: Names) -> Any:
         (keyword.arg, keyword.value.id if isinstance(keyword.value, ast.Name) else "")
         for keyword in node.keywords
     ]
-    if bound != [(table, table) for table in names.functions[target.name]]:
+    takes = names.functions[target.name]
+    if bound != [(name, name) for name in takes]:
         raise GrammarError(node, f"{target.name} is bound to other tables than its own")
+    if not all(name in names.tables or names.takes(name) for name in takes):
+        raise GrammarError(node, f"{target.name} is bound to what is not taken here")
     return target
 
 
@@ -360,7 +391,7 @@ def _attribute_call(node: ast.Attribute, names: Names) -> Call | None:
 
 def _call_call(node: ast.Call, names: Names) -> Call | None:
     func = node.func
-    if isinstance(func, ast.Name) and func.id in names.containers and func.id not in names.local:
+    if names.container(func):
         return None
     args = _items(node.args, names)
     kwargs = tuple([_keyword(keyword, names) for keyword in node.keywords])
@@ -373,7 +404,7 @@ def _call_call(node: ast.Call, names: Names) -> Call | None:
         if type(name) is not str:
             raise GrammarError(node, "a method's name is no literal")
         return Call(Method(name), (receiver, *args), kwargs)
-    if isinstance(func, ast.Name) and func.id in _RUNTIME_CALLS and func.id not in names.local:
+    if isinstance(func, ast.Name) and func.id in _RUNTIME_CALLS and names.takes(func.id):
         return Call(Local(func.id), args, kwargs)
     return Call(read_value(func, names), args, kwargs)
 

@@ -1,19 +1,18 @@
-"""A Program as the text of a whole file: imports, functions, what they are bound to, and the runtime they need."""
+"""A Program as text: ``execution_fn.py``, its functions; and ``_tables.py``, what they are bound to."""
 
 from __future__ import annotations
 
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from fx2py.emit import text
-from fx2py.emit.carried import CHECKING, LOADING, RULE, carried_checks, carried_runtime
-from fx2py.emit.checks import table_text
 from fx2py.emit.expressions import Scope, call_text, setitem_text, value_text
 from fx2py.emit.layout import Line, format_with_black, is_settled, lay_out, module_level
 from fx2py.emit.notes import origin_note
 from fx2py.emit.split import fits, split
-from fx2py.emit.tail import tail_source
+from fx2py.emit.tables import bind_source
 from fx2py.errors import InternalError
 from fx2py.graph.listing import value_note
 from fx2py.program.ir import (
@@ -27,8 +26,9 @@ from fx2py.program.ir import (
     Program,
     Statement,
 )
+from fx2py.program.liveness import TABLE_ORDER
 from fx2py.program.options import DEFAULT, GenerateOptions
-from fx2py.program.scope import MODULE_ALIASES
+from fx2py.program.scope import FROM_RUNTIME, MODULE_ALIASES
 
 LOADED_WITH_TORCH = frozenset(
     {
@@ -46,30 +46,56 @@ LOADED_WITH_TORCH = frozenset(
 """Modules that ``import torch`` binds; every other module that a name lives in is imported by the file itself."""
 
 
-def emit(program: Program, options: GenerateOptions = DEFAULT) -> str:
-    """The text of ``execution_fn.py`` for a Program: deterministic, and as black would have written it."""
+SOURCE, TABLES = "execution_fn.py", "_tables.py"
+
+
+class Texts(NamedTuple):
+    """The generated files of a folder: ``execution_fn.py`` and ``_tables.py``.
+
+    A folder of schema 1 or 2 has one file, with everything in it, and no ``tables``.
+    """
+
+    source: str
+    tables: str | None = None
+
+
+def emit(program: Program, options: GenerateOptions = DEFAULT) -> Texts:
+    """The generated files for a Program: deterministic, and as black would have written them."""
+    source = _functions_text(program, Scope.of(program), options, _header(program, options))
     scope = Scope.of(program)
-    functions = [_function(function, scope, options) for function in program.functions]
-    tail = tail_source(program, scope)
-    table = "" if program.input_table is None else module_level(table_text(program.input_table, scope))
-    parts = [
-        "\n\n".join(filter(None, (_header(program, options), _imports(scope.modules), _aliases(program)))),
-        *functions,
-        f"{RULE}\n# What the code is bound to\n",
-        tail,
-        LOADING + "\n" + carried_runtime(),
-        CHECKING + "\n" + carried_checks() if table else "",
-        "\n".join(filter(None, (_containers(program), table))),
-    ]
-    return _joined(parts)
+    bind = bind_source(program, scope)
+    head = [_TABLES_HEADER if options.comments else "", _imports(scope.modules)]
+    return Texts(source, _joined(["\n\n".join(filter(None, head)), bind]))
 
 
-def emit_functions(program: Program, scope: Scope, entry_options: GenerateOptions = DEFAULT) -> str:
-    """The text of a Program's functions alone, with what they import and name; ``scope`` may write its slots."""
-    functions = [_function(function, scope, DEFAULT) for function in program.functions[:-1]]
-    functions.append(_function(program.entry, scope, entry_options))
-    head = "\n\n".join(filter(None, (_imports(scope.modules), _aliases(program))))
-    return _joined([head, *functions, _containers(program)])
+_TABLES_HEADER = "# What the functions of execution_fn.py are bound to"
+
+
+def emit_functions(
+    program: Program, scope: Scope, maker: str, entry_options: GenerateOptions = DEFAULT
+) -> str:
+    """The text of a Program's functions over classes of containers that are its own; ``scope`` may write its slots.
+
+    ``maker`` is what the text calls the runtime's ``container``.
+    """
+    functions = [_function(function, (), scope, DEFAULT) for function in program.functions[:-1]]
+    functions.append(_function(program.entry, (), scope, entry_options))
+    return _joined([_head(program, scope), *functions, _containers(program, maker)])
+
+
+def _functions_text(program: Program, scope: Scope, options: GenerateOptions, header: str) -> str:
+    order = taken_order([alias for alias, _ in program.containers])
+    functions = [_function(function, order, scope, options) for function in program.functions]
+    return _joined(["\n\n".join(filter(None, (header, _head(program, scope)))), *functions])
+
+
+def _head(program: Program, scope: Scope) -> str:
+    return "\n\n".join(filter(None, (_imports({*scope.modules, "torch"}), _aliases(program))))
+
+
+def taken_order(containers: Iterable[str]) -> tuple[str, ...]:
+    """The order in which a function takes what it is bound to: tables, functions of the runtime, containers."""
+    return (*TABLE_ORDER, *FROM_RUNTIME, *containers)
 
 
 def _joined(parts: list[str]) -> str:
@@ -87,9 +113,8 @@ def _header(program: Program, options: GenerateOptions) -> str:
 
 
 def _imports(modules: set[str]) -> str:
-    """The imports of the modules that the text names; ``torch`` is always there."""
-    needed = {module for module in modules if module in MODULE_ALIASES or not comes_with_torch(module)}
-    groups = ("\n".join(map(_import, group)) for group in import_order(needed | {"torch"}))
+    """The imports of the modules that the text names."""
+    groups = ("\n".join(map(_import, group)) for group in import_order(set(map(imported_for, modules))))
     return "\n\n".join(filter(None, groups))
 
 
@@ -104,9 +129,10 @@ def _import(module: str) -> str:
     return f"import {text.dotted(module)}{alias}"
 
 
-def comes_with_torch(module: str) -> bool:
-    """Whether ``import torch`` binds a module, so that a file need not import it."""
-    return module in LOADED_WITH_TORCH or module.startswith("torch._C")
+def imported_for(module: str) -> str:
+    """What a file imports to name things of a module: ``torch`` for those that it binds."""
+    with_torch = module in LOADED_WITH_TORCH or module.startswith("torch._C")
+    return "torch" if with_torch and module not in MODULE_ALIASES else module
 
 
 def _aliases(program: Program) -> str:
@@ -116,9 +142,9 @@ def _aliases(program: Program) -> str:
     return "\n".join(map(module_level, lines))
 
 
-def _containers(program: Program) -> str:
+def _containers(program: Program, maker: str) -> str:
     lines = [
-        f"{text.identifier(alias)} = container({text.quoted(made.cls.path)}, {value_text(made.fields, Scope.of(program))})"
+        f"{text.identifier(alias)} = {maker}({text.quoted(made.cls.path)}, {value_text(made.fields, Scope.of(program))})"
         for alias, made in program.containers
     ]
     return "\n".join(map(module_level, lines))
@@ -127,12 +153,17 @@ def _containers(program: Program) -> str:
 # -- functions ---------------------------------------------------------------------------------------------------
 
 
-def _function(function: Function, scope: Scope, options: GenerateOptions) -> str:
+def _function(function: Function, order: Sequence[str], scope: Scope, options: GenerateOptions) -> str:
+    """The text of a function; what it takes beside its inputs is noted in ``scope`` for those that hand it on."""
+    scope.taken.clear()
     lines = list(_lines(function, scope, options))
+    needed = {*function.tables, *scope.taken}
+    scope.takes[function.name] = tuple([name for name in order if name in needed])
     return "\n".join([_signature(function, scope), *lay_out(lines)]) + "\n"
 
 
 def _signature(function: Function, scope: Scope) -> str:
+    takes = scope.takes[function.name]
     parts: list[str] = []
     star = False
     keyword_only = [*(p for p in function.parameters if p.kind == "keyword_only")]
@@ -143,10 +174,10 @@ def _signature(function: Function, scope: Scope) -> str:
         elif parameter.kind == "var_positional":
             star = True
             parts.append(f"*{text.identifier(parameter.name)}")
-    if not star and (keyword_only or function.tables):
+    if not star and (keyword_only or takes):
         parts.append("*")
     parts += [_parameter(parameter, scope) for parameter in keyword_only]
-    parts += function.tables
+    parts += takes
     parts += [f"**{text.identifier(parameter.name)}" for parameter in trailing]
     header = f"def {text.identifier(function.name)}({', '.join(parts)}):"
     if fits(header) and "'" not in header:

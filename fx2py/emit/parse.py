@@ -1,20 +1,22 @@
-"""A generated file, read back: text to functions, module-level names and bound values, the inverse of ``emit``."""
+"""Generated files, read back: text to functions, module-level names and bound values, the inverse of ``emit``."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fx2py.emit.carried import CHECKING, LOADING, after_carried
-from fx2py.emit.checks import read_table
-from fx2py.emit.grammar import GrammarError, Names, dotted_path, path_name, read_call, read_index, read_value
-from fx2py.emit.read_tail import Tail, read_tail
-from fx2py.emit.tail import LOAD
+from fx2py.emit.checks import RUNTIME
+from fx2py.emit.grammar import GrammarError, Names, dotted_path, read_call, read_index, read_value
+from fx2py.emit.module import SOURCE, TABLES, Texts, taken_order
+from fx2py.emit.read_tables import Tables, assigned, read_tables
+from fx2py.emit.tables import BIND_VARIABLES
 from fx2py.graph.values import SETITEM, OpName
 from fx2py.program.ir import (
-    CHECK_INPUTS,
     COMPUTE_ONCE,
+    ENTRY,
     REQUIRED,
     Assign,
     Bind,
@@ -26,47 +28,81 @@ from fx2py.program.ir import (
     Parameter,
     Slot,
     Statement,
-    TableName,
 )
 from fx2py.program.liveness import TABLE_ORDER
-from fx2py.program.scope import MODULE_ALIASES, MODULES, RESERVED
+from fx2py.program.scope import MODULE_ALIASES, MODULES
 from fx2py.read.forward.statements import refuse_formatted
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a generated file says: its functions in order, its module-level names, imports, what ``bind`` fills,
-    and what is demanded of the inputs.
+    """What generated files say: their functions in order, the names of ``execution_fn.py``, the imports of both, what
+    ``bind`` fills, and what is demanded of the inputs.
     """
 
     functions: tuple[Function, ...]
     names: Names
     imports: tuple[str, ...]
-    tail: Tail
-    input_table: InputTable | None = None
+    tables: Tables
+    table_imports: tuple[str, ...] = ()
+
+    @property
+    def input_table(self) -> InputTable | None:
+        return self.tables.input_table
 
 
-def parse(source: str) -> Parsed:
-    """Read a generated file; raises GrammarError with the line where the text leaves the grammar."""
-    own, separator, carried = source.partition(LOADING)
-    bound_last = after_carried(carried, "loading") if separator else None
-    if bound_last is None:
-        raise GrammarError(
-            ast.Pass(lineno=own.count("\n") + 1), "the loading part is not the one that fx2py writes"
-        )
-    names = Names()
-    functions: list[ast.FunctionDef] = []
-    imports: list[str] = []
-    for statement in _tree(own).body:
+def parse(texts: Texts) -> Parsed:
+    """Read generated files; raises GrammarError with the file and the line where a text leaves the grammar."""
+    with in_file(TABLES):
+        tables, table_imports = _read_tables_file(texts.tables or "")
+    with in_file(SOURCE):
+        *above, own = split_at_functions(tree_of(texts.source))
+        names = Names(containers=dict(tables.containers))
+        imports = [module for statement in above for module in read_module_level(statement, names)]
+        functions = read_functions(own, names)
+    unknown = [name for name in tables.functions if name not in names.functions]
+    if unknown:
+        raise GrammarError(ast.Pass(lineno=0), f"{unknown[0]} is no function of {SOURCE}", TABLES)
+    return Parsed(functions, names, tuple(imports), tables, table_imports)
+
+
+def _read_tables_file(text: str) -> tuple[Tables, tuple[str, ...]]:
+    names = Names(runtime=RUNTIME)
+    *imports, bind = tree_of(text).body or [ast.Pass(lineno=0)]
+    found: list[str] = []
+    for statement in imports:
+        if not isinstance(statement, ast.Import):
+            raise GrammarError(statement, "something other than imports stands before bind")
+        found += read_module_level(statement, names)
+    if not isinstance(bind, ast.FunctionDef) or bind.name != "bind":
+        raise GrammarError(bind, "the file does not end in the function bind")
+    if hidden := BIND_VARIABLES & names.modules.keys():
+        raise GrammarError(bind, f"the import of {min(hidden)} is hidden by a variable of bind")
+    return read_tables(bind, names), tuple(found)
+
+
+def split_at_functions(tree: ast.Module) -> list[Any]:
+    """The statements above the first function, and last the list of functions; GrammarError for any other order."""
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    above = tree.body[: len(tree.body) - len(functions)]
+    for statement in above:
         if isinstance(statement, ast.FunctionDef):
-            _refuse_more_than_a_function(statement)
-            functions.append(statement)
-        elif functions:
             raise GrammarError(statement, "something other than a function stands among the functions")
-        else:
-            imports += _module_level(statement, names)
-    table = _bound_last(bound_last, names)
-    return _functions(functions, names, tuple(imports), table)
+    return [*above, functions]
+
+
+def tree_of(text: str) -> ast.Module:
+    """The syntax tree of a text; GrammarError when it is no Python or holds what the grammar has no place for."""
+    try:
+        refuse_formatted(text)
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        place = ast.Pass(lineno=getattr(error, "lineno", None) or 0)
+        raise GrammarError(place, f"it is not Python: {error}") from None
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            _refuse_more_than_a_function(node)
+    return tree
 
 
 def _refuse_more_than_a_function(node: ast.FunctionDef) -> None:
@@ -75,71 +111,51 @@ def _refuse_more_than_a_function(node: ast.FunctionDef) -> None:
         raise GrammarError(node, f"{node.name} carries a decorator or an annotation")
 
 
-def _bound_last(text: str, names: Names) -> InputTable | None:
-    """Read what stands below the loading part: container classes, and the table of the inputs if there is one."""
-    checks = text.startswith(CHECKING)
-    own = after_carried(text.removeprefix(CHECKING), "checking") if checks else text
-    if own is None:
-        raise GrammarError(ast.Pass(lineno=0), "the checking part is not the one that fx2py writes")
-    statements = _tree(own).body
-    table = statements.pop() if checks and statements else None
-    for statement in statements:
-        _container(statement, names)
-    if table is None:
-        return None
-    name, value = _assigned(table)
-    if name != CHECK_INPUTS:
-        raise GrammarError(table, f"{name!r} stands where {CHECK_INPUTS} is made")
-    return read_table(value, names)
-
-
-def _tree(text: str) -> ast.Module:
+@contextmanager
+def in_file(name: str) -> Iterator[None]:
+    """What leaves the grammar here does so in the file of this name."""
     try:
-        refuse_formatted(text)
-        return ast.parse(text)
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        place = ast.Pass(lineno=getattr(error, "lineno", None) or 0)
-        raise GrammarError(place, f"it is not Python: {error}") from None
+        yield
+    except GrammarError as error:
+        error.file = error.file or name
+        raise
 
 
-def _functions(
-    nodes: list[ast.FunctionDef], names: Names, imports: tuple[str, ...], table: InputTable | None
-) -> Parsed:
-    if len(nodes) < 3 or [node.name for node in nodes[-2:]] != ["load", "bind"]:
-        raise GrammarError(ast.Pass(lineno=0), "the file does not end in load and bind")
-    if ast.dump(nodes[-2]) != ast.dump(ast.parse(LOAD).body[0]):
-        raise GrammarError(nodes[-2], "load is not the function that fx2py writes")
+def read_functions(nodes: Sequence[ast.FunctionDef], names: Names) -> tuple[Function, ...]:
+    """The generated functions in order, of which the last is the entry."""
+    if not nodes or nodes[-1].name != ENTRY:
+        raise GrammarError(ast.Pass(lineno=0), f"the functions do not end in {ENTRY}")
     read: list[Function] = []
-    for node in nodes[:-2]:
+    for node in nodes:
         if node.name != COMPUTE_ONCE or COMPUTE_ONCE in names.functions:
             names.refuse_hiding(node, node.name)
         function = _function(node, names)
-        names.functions[function.name] = function.tables
+        names.functions[function.name] = (*function.tables, *_taken(names))
         read.append(function)
-    return Parsed(tuple(read), names, imports, read_tail(nodes[-1], names), table)
+    return tuple(read)
 
 
-def _module_level(node: ast.stmt, names: Names) -> list[str]:
+def _taken(names: Names) -> tuple[str, ...]:
+    """What the function at hand takes of containers and of the runtime, in the order in which it does."""
+    order = taken_order(names.containers)
+    return tuple([name for name in order if name in names.at_hand])
+
+
+def read_module_level(node: ast.stmt, names: Names) -> list[str]:
     """Read an import or an operator alias; returns the modules that are imported."""
     if not isinstance(node, ast.Import):
         _op_alias(node, names)
         return []
     for alias in node.names:
         root = alias.name.partition(".")[0]
-        if alias.asname != MODULE_ALIASES.get(alias.name) or root in RESERVED - MODULES:
+        if alias.asname != MODULE_ALIASES.get(alias.name) or root in names.reserved - MODULES:
             raise GrammarError(node, f"the import of {alias.name} hides what the file has under this name")
         names.modules[alias.asname or root] = alias.name if alias.asname else root
     return [alias.name for alias in node.names]
 
 
-def _assigned(node: ast.stmt) -> tuple[str, ast.expr]:
-    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id, node.value
-    raise GrammarError(node, f"{type(node).__name__} is no statement of a generated file")
-
-
 def _op_alias(node: ast.stmt, names: Names) -> None:
-    alias, value = _assigned(node)
+    alias, value = assigned(node)
     parts = _attributes(value, names)
     if parts[:2] != ["torch", "ops"] or not 4 <= len(parts) <= 5:
         raise GrammarError(node, f"{alias!r} is not an operator of torch.ops")
@@ -157,32 +173,17 @@ def _attributes(node: ast.expr, names: Names) -> list[str]:
     return [dotted_path(node, names)]
 
 
-def _container(node: ast.stmt, names: Names) -> None:
-    alias, value = _assigned(node)
-    if (
-        not isinstance(value, ast.Call)
-        or not isinstance(value.func, ast.Name)
-        or value.func.id != "container"
-        or len(value.args) != 2
-        or value.keywords
-    ):
-        raise GrammarError(node, f"{alias!r} is not a container class")
-    names.refuse_hiding(node, alias)
-    path, fields = (read_value(part, Names()) for part in value.args)
-    if type(path) is not str or type(fields) is not tuple or any(type(name) is not str for name in fields):
-        raise GrammarError(node, f"the class or the fields of {alias!r} are no text")
-    names.containers[alias] = (path_name(path), fields)
-
-
 # -- one function ------------------------------------------------------------------------------------------------
 
 
 def _function(node: ast.FunctionDef, names: Names) -> Function:
     parameters = _parameters(node.args, names)
-    own = tuple(p for p in parameters if p.name not in TABLE_ORDER)
-    tables = _tables(node, parameters)
+    takes = _takes(node, parameters, names)
+    own = tuple(p for p in parameters if p.name not in takes)
+    tables = tuple(table for table in TABLE_ORDER if table in takes)
     names.local = {parameter.name for parameter in own}
     names.tables = tables
+    names.at_hand, names.used = frozenset(takes) - frozenset(tables), set()
     body: list[Statement] = []
     for statement in node.body[:-1]:
         _append(body, _statement(statement, names))
@@ -190,17 +191,21 @@ def _function(node: ast.FunctionDef, names: Names) -> Function:
     if not isinstance(last, ast.Return) or last.value is None:
         raise GrammarError(last, f"{node.name} does not end in a return")
     result = read_value(last.value, names)
+    if unused := names.at_hand - names.used:
+        raise GrammarError(node, f"{node.name} takes {min(unused)}, which it does not use")
     names.local, names.tables = set(), ()
     return Function(node.name, own, tables, tuple(body), result)
 
 
-def _tables(node: ast.FunctionDef, parameters: tuple[Parameter, ...]) -> tuple[TableName, ...]:
-    """The tables that a function takes: its last keyword-only parameters, without defaults, in their order."""
-    tables = tuple(table for table in TABLE_ORDER if any(p.name == table for p in parameters))
-    named = [p for p in parameters if p.kind == "keyword_only"][-len(tables) :] if tables else []
-    if tuple(p.name for p in named) != tables or any(p.default is not REQUIRED for p in named):
+def _takes(node: ast.FunctionDef, parameters: tuple[Parameter, ...], names: Names) -> tuple[str, ...]:
+    """What a function takes beside its inputs: its last keyword-only parameters, without defaults, in their order."""
+    order = TABLE_ORDER if names.is_older else taken_order(names.containers)
+    given = {parameter.name for parameter in parameters}
+    takes = tuple([name for name in order if name in given])
+    named = [p for p in parameters if p.kind == "keyword_only"][-len(takes) :] if takes else []
+    if tuple(p.name for p in named) != takes or any(p.default is not REQUIRED for p in named):
         raise GrammarError(node, f"{node.name} takes its tables otherwise than fx2py writes")
-    return tables
+    return takes
 
 
 def _append(body: list[Statement], statement: Statement) -> None:
@@ -258,7 +263,7 @@ def _statement(node: ast.stmt, names: Names) -> Statement:
 def _assignment(target: str, value: ast.expr, names: Names) -> Statement:
     call = read_call(value, names)
     read: Any = None if call is not None else read_value(value, names)
-    if target in names.local or target in names.tables:
+    if names.is_variable(target):
         raise GrammarError(value, f"{target!r} is assigned twice")
     names.local.add(target)
     if call is not None:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import torch
 
 from fx2py.emit.grammar import GrammarError
+from fx2py.emit.module import Texts
 from fx2py.emit.parse import Parsed, parse
 from fx2py.emit.same import path_normal, same
-from fx2py.emit.validate_imports import import_differences
-from fx2py.emit.validate_tail import tail_differences
+from fx2py.emit.validate_imports import import_differences, table_import_differences
+from fx2py.emit.validate_tables import table_differences
 from fx2py.errors import InternalError
 from fx2py.graph.values import Dict
 from fx2py.program.ir import Assign, Bind, Call, Function, InputTable, Program, Statement
@@ -18,12 +19,13 @@ from fx2py.program.ir import Assign, Bind, Call, Function, InputTable, Program, 
 _DOTTED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
 
 
-def validate(program: Program, source: str) -> None:
-    """Raise InternalError unless ``source`` reads back as ``program``, statement by statement."""
+def validate(program: Program, texts: Texts) -> None:
+    """Raise InternalError unless ``texts`` read back as ``program``, statement by statement."""
     try:
-        parsed = parse(source)
+        parsed = parse(texts)
     except GrammarError as error:
-        raise InternalError(f"the generated text leaves its grammar at line {error.line}: {error}") from None
+        place = f"{error.file}, line {error.line}"
+        raise InternalError(f"the generated text leaves its grammar at {place}: {error}") from None
     for difference in differences(program, parsed):
         raise InternalError(f"the generated text differs from the program: {difference}")
 
@@ -38,12 +40,13 @@ def differences(program: Program, parsed: Parsed) -> Iterator[str]:
     if program.op_aliases != tuple(parsed.names.ops.items()):
         yield "the operator aliases"
     containers = [(alias, (path_normal(made.cls), made.fields)) for alias, made in program.containers]
-    if containers != list(parsed.names.containers.items()):
+    if containers != list(parsed.tables.containers):
         yield "the container classes"
     yield from import_differences(program, parsed.imports)
+    yield from table_import_differences(program, parsed.table_imports)
     if not _same_table(program.input_table, parsed.input_table):
         yield f"the inputs are checked against {parsed.input_table} for {program.input_table}"
-    yield from tail_differences(program, parsed.tail)
+    yield from table_differences(program, parsed.tables)
 
 
 def _same_table(one: InputTable | None, other: InputTable | None) -> bool:

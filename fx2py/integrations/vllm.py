@@ -48,11 +48,11 @@ __all__ = [
 ]
 
 _SUBMODS, _CONSTS, _INLINED = "__vllm_submods__", "__vllm_consts__", "__vllm_inlined_submods__"
-_AS_MODULE = "__vllm_graph_module__"
+_AS_MODULE, _CONTAINER = "__vllm_graph_module__", "__vllm_container__"
 _ENTRY, _FORWARD = "execution_fn", "forward"
 _PIECE = Name("builtins", "object")
 """The class that is recorded of a piece that the engine calls: whatever it is, it is called as it is."""
-_FIXED_NAMES = frozenset({_SUBMODS, _CONSTS, _AS_MODULE, "torch", *dir(builtins)})
+_FIXED_NAMES = frozenset({_SUBMODS, _CONSTS, _AS_MODULE, _CONTAINER, "torch", *dir(builtins)})
 """What the code says in other places than calls, so that no variable may hide it; torch.fx gives no node such a name."""
 _ALWAYS_CONSTANTS = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.qscheme, complex)
 
@@ -327,8 +327,8 @@ def _text(program: Program, with_submod: bool, writer: _Writer) -> str:
     entry = _with_pieces(functions[-1]) if with_submod else functions[-1]
     program = replace(program, functions=(*functions[:-1], entry))
     options = GenerateOptions(comments=not program.submods)
-    code = emit_functions(program, replace(Scope.of(program), special=writer), options)
-    imports = ["container"] if program.containers else []
+    code = emit_functions(program, replace(Scope.of(program), special=writer), _CONTAINER, options)
+    imports = [f"container as {_CONTAINER}"] if program.containers else []
     imports += [f"{GRAPH_MODULE} as {_AS_MODULE}"] if f"{_AS_MODULE}(" in code else []
     return f"from fx2py.runtime import {', '.join(imports)}\n{code}" if imports else code
 

@@ -37,7 +37,7 @@ from fx2py.program.scope import Scope
 from fx2py.program.well_formed import fault_of
 
 Refuse = Callable[[str, str], None]
-_BOUND = (Ref, Attribute, OpName, Opaque, SymExpr, TensorValue)
+_BOUND = (Ref, Attribute, OpName, Opaque, SymExpr, TensorValue, Record)
 """What only a body can name; a default stands outside of it."""
 
 

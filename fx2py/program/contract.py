@@ -11,8 +11,8 @@ from typing import Any
 from fx2py.graph.data import CallingConvention, InputCheck, InputContract, Tree
 from fx2py.graph.values import Dict, List, Name, Record
 from fx2py.program.ir import FIELDS, InputTable
-from fx2py.runtime_checks import Fields, Integer, Shape, container_opener
-from fx2py.runtime_sizes import SizeExpression, expression_tree, guard_condition
+from fx2py.runtime.checks import Fields, Integer, Shape, container_opener
+from fx2py.runtime.sizes import SizeExpression, expression_tree, guard_condition
 
 _CONSTANTS = (bool, int, float, complex, str)
 _LOWEST_CHECKED = 3

@@ -56,7 +56,7 @@ from fx2py.program.scope import tensor_name
 from fx2py.program.unpack import unpack_early
 from fx2py.program.variable_kinds import VariableKinds
 from fx2py.program.well_formed import NEVER_AT_FAULT, fault_of
-from fx2py.runtime_checks import Shape
+from fx2py.runtime.checks import Shape
 
 _FROZENSET = Name("builtins", "frozenset")
 _TAKES_GRAPH_MODULES = frozenset(

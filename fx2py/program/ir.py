@@ -189,7 +189,7 @@ class Constant:
     value: Value
 
 
-FIELDS = Name("fx2py.runtime_checks", "Fields")
+FIELDS = Name("fx2py.runtime.checks", "Fields")
 CHECK_INPUTS = "check_inputs"
 FIELDS_OF = "fields_of"
 """Functions that the file itself carries, which its code calls as Locals."""
@@ -200,7 +200,7 @@ class InputTable:
     """What ``check_inputs`` demands of the caller: one demand a parameter, by the name that callers use.
 
     A demand is a container value of demands (a Record of ``FIELDS`` for other classes), or for a leaf a Shape, an
-    Integer, a constant or ``...`` (see ``fx2py.runtime_checks``). ``guards`` are conditions in terms of the inputs.
+    Integer, a constant or ``...`` (see ``fx2py.runtime.checks``). ``guards`` are conditions in terms of the inputs.
     ``autocast``: whether the code may run under autocast.
     """
 

@@ -22,7 +22,7 @@ from fx2py.program.ir import (
 from fx2py.program.mentions import mentions
 from fx2py.program.module_state import ChangingModules
 from fx2py.program.options import Embedding, GenerateOptions
-from fx2py.program.scope import BIND_VARIABLES, RESERVED, Scope
+from fx2py.program.scope import RESERVED, Scope
 from fx2py.program.tables import Tables
 
 LowerFunction: TypeAlias = "Callable[[ModuleLevel, ModuleRecord, str, str], Function]"
@@ -57,7 +57,7 @@ class ModuleLevel:
         self._used_ops: set[OpName] = set()
         self.entry = ENTRY if embedding is None else embedding.entry
         others = embedding.reserved | embedding.free if embedding else frozenset[str]()
-        self._module_scope = Scope([*RESERVED, self.entry, *BIND_VARIABLES, *others])
+        self._module_scope = Scope([*RESERVED, self.entry, *others])
         self._function_names: dict[int, str] = {}
         self._built: dict[int, Local] = {}
         self._lowered: dict[str, Function] = {}
@@ -87,7 +87,7 @@ class ModuleLevel:
 
     def new_scope(self) -> Scope:
         free = self.embedding.free if self.embedding else frozenset[str]()
-        return Scope(self._module_scope.taken - BIND_VARIABLES - free)
+        return Scope(self._module_scope.taken - free)
 
     def use_op(self, op: OpName) -> OpName:
         self._used_ops.add(op)

@@ -5,37 +5,25 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-import sys
 import unicodedata
 from collections.abc import Iterable
 
-from fx2py import runtime, runtime_autograd, runtime_checks, runtime_once, runtime_sizes
-
 TABLES = ("submods", "weights", "consts", "compute_once")
 MODULE_ALIASES = {"torch.nn.functional": "F"}
+MODULES = frozenset({"torch", "math", "functools", "operator"})
+"""The packages that the text of a value may name, and that any file may thus import."""
+FROM_RUNTIME = ("check_inputs", "fields_of", "graph_module")
+"""What a function may take from the runtime, as it takes its tables."""
+MODULE_NAMES = (
+    *("__annotations__", "__builtins__", "__cached__", "__doc__", "__file__", "__loader__"),
+    *("__module_itself__", "__name__", "__package__", "__path__", "__spec__"),
+)
+"""What Python and binding themselves put into a module."""
 RESERVED = frozenset(
-    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *TABLES, *MODULE_ALIASES.values()}
-    | {
-        *vars(runtime),
-        *vars(runtime_once),
-        *vars(runtime_autograd),
-        *vars(runtime_checks),
-        *vars(runtime_sizes),
-        "load",
-        "bind",
-        "check_inputs",
-        "math",
-        "functools",
-    }
+    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *TABLES, *FROM_RUNTIME, *MODULE_ALIASES.values()}
+    | {*MODULES, *MODULE_NAMES}
 )
-"""What a name must not hide: the language's own names, and those of every generated file, the runtime's among them."""
-MODULES = frozenset(
-    {"operator", "math", "functools"}
-    | {name for name, value in vars(runtime).items() if getattr(value, "__name__", "") == name in sys.modules}
-)
-"""The packages that stand under their own name in every file."""
-BIND_VARIABLES = frozenset({"tensors", "device", "modules", "renamed"})
-"""The variables of the generated ``bind``, which a function that it refers to must not be named."""
+"""What a name must not hide: the language's own names, and those of every generated file."""
 _KEYWORDS = frozenset({*keyword.kwlist, "__debug__"})
 _SUFFIX = re.compile(r"_(\d+)$")
 _LONGEST, _HEAD = 80, 36

@@ -8,7 +8,7 @@ from typing import Any
 from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.program.contract import demand_object, input_table
-from fx2py.runtime_checks import InputError, input_checks
+from fx2py.runtime.checks import InputError, input_checks
 
 
 def input_checker(data: GraphData, constant: Callable[[Any], Any]) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from fx2py.graph.values import Value
 from fx2py.replay.containers import unflatten
 from fx2py.replay.index_bounds import index_bound
 from fx2py.replay.values import Values
-from fx2py.runtime_sizes import SizeExpression
+from fx2py.runtime.sizes import SizeExpression
 from fx2py.trust import Policy
 
 PASS_INPUTS = "Pass inputs of your own, as args and kwargs."

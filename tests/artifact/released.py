@@ -1,17 +1,16 @@
-"""``python -m tests.artifact.released`` records what generated files carry today as the texts of this release."""
+"""``python -m tests.artifact.released`` records the files that every folder has alike today as those of this release."""
 
 from __future__ import annotations
 
 from fx2py.artifact.manifest import VERSION
-from fx2py.emit.carried import RELEASED, Part, fingerprint
-
-PARTS: tuple[Part, ...] = ("loading", "checking")
+from fx2py.emit.fixed import RELEASED, fingerprint, fixed_files
 
 
 def with_this_release(recorded: list[str]) -> list[str]:
     """The lines of ``released.txt`` with today's texts as those of this release."""
     earlier = [line for line in recorded if line.split()[1] != VERSION]
-    return [*earlier, *(" ".join((part, VERSION, *map(str, fingerprint(part)))) for part in PARTS)]
+    today = fixed_files().items()
+    return [*earlier, *(" ".join((name, VERSION, *map(str, fingerprint(text)))) for name, text in today)]
 
 
 if __name__ == "__main__":

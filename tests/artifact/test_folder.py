@@ -18,6 +18,8 @@ from torch import fx, nn
 import fx2py
 from fx2py import Artifact, Policy
 from fx2py.artifact import is_edited
+from fx2py.emit.fixed import fixed_files
+from fx2py.emit.module import SOURCE, TABLES
 from fx2py.errors import ArtifactError, ReplayError, UntrustedTargetError
 
 
@@ -45,12 +47,11 @@ def folder(layers: fx.GraphModule, tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, *changes: tuple[str, str]) -> Artifact:
-    path = folder / "execution_fn.py"
-    source = path.read_text()
+    """The folder after each change of the first file that holds the old text."""
     for old, new in changes:
-        assert old in source
-        source = source.replace(old, new, 1)
-    path.write_text(source)
+        texts = {name: (folder / name).read_text() for name in (SOURCE, TABLES, *fixed_files())}
+        path = next(name for name, text in texts.items() if old in text)
+        (folder / path).write_text(texts[path].replace(old, new, 1))
     return fx2py.open_artifact(folder)
 
 
@@ -63,17 +64,17 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 import torch
 sys.path.insert(0, sys.argv[1])
-import execution_fn
-print(execution_fn.load()(torch.ones(2, 3)).tolist())
+from out import load
+print(load()(torch.ones(2, 3)).tolist())
 assert not any(name.startswith("fx2py") for name in sys.modules)
 """
 
 
 def test_the_folder_works_without_fx2py(layers: fx.GraphModule, folder: Path) -> None:
     run = (
-        [sys.executable, "-P", "-c", WITHOUT_FX2PY, str(folder)]
+        [sys.executable, "-P", "-c", WITHOUT_FX2PY, str(folder.parent)]
         if sys.version_info >= (3, 11)
-        else [sys.executable, "-c", WITHOUT_FX2PY, str(folder)]
+        else [sys.executable, "-c", WITHOUT_FX2PY, str(folder.parent)]
     )
     done = subprocess.run(
         run, capture_output=True, text=True, cwd=folder, env={**os.environ, "PYTHONPATH": ""}, check=False
@@ -123,7 +124,7 @@ def test_weights_of_another_kind_are_refused_though_the_manifest_names_them(
     assert not (folder / "trapped").exists()
 
 
-@pytest.mark.parametrize("missing", ["execution_fn.py", "weights.pt", "manifest.json"])
+@pytest.mark.parametrize("missing", [SOURCE, TABLES, *fixed_files(), "weights.pt", "manifest.json"])
 def test_a_missing_file_is_named(missing: str, folder: Path) -> None:
     (folder / missing).unlink()
     with pytest.raises(ArtifactError, match="out"):
@@ -177,8 +178,20 @@ WAYS_TO_RUN_ANYTHING = {
     "an attribute": (("torch.relu(", "torch.relu.__globals__("),),
     "a class": (('"torch.nn.modules.linear.Linear"', '"subprocess.Popen"'),),
     "the runtime": (("    cls = find_class(cls_path)", "    importlib.import_module('os').system('true')"),),
-    "load": (("    return bind(read_weights", "    return exec(read_weights"),),
+    "a function of the runtime": (
+        ("runtime.assemble(code", "runtime.importlib.import_module('os').system(code"),
+    ),
+    "a package of the runtime": (("modules = {", "modules = runtime.importlib or {"),),
+    "the module of the code": (("runtime.assemble(code, ", "runtime.assemble(code.torch, "),),
+    "a name of the module of the code": (("modules = {", 'modules = {"run": code.torch, '),),
+    "load": (("    return _tables.bind(", "    return exec("),),
     "a decorator": (("def execution_fn", "@torch.os.system\ndef execution_fn"),),
+    "a decorator of bind": (("def bind", "@torch.os.system\ndef bind"),),
+    "a parameter of bind": (("device=None", "device=torch.os.system('true')"),),
+    "an import of the tables": (("def bind", "import antigravity\n\n\ndef bind"),),
+    "a statement beside bind": (("def bind", "runtime = open('ran', 'w')\n\n\ndef bind"),),
+    "a class of records": (("names = {", 'names = {"Point": torch.os.system, '),),
+    "a name twice": (("names = {", 'names = {"Point": runtime.container("a.b", ()), "Point": open, '),),
     "an annotation": (("def execution_fn(x", "def execution_fn(x: torch.os.system('true')"),),
     "a fields_of chain": (("    linear = ", '    run = fields_of(x, ("__class__",))\n    linear = '),),
     "a shadowed import": (("import torch\n", "import os as len\nimport torch\n"),),

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import fx2py
-from fx2py.artifact.manifest import SCHEMA, VERSION
-from fx2py.emit.carried import RELEASED
-from fx2py.errors import ArtifactError
+from fx2py.artifact.manifest import IN_ONE_FILE, SCHEMA, VERSION
+from fx2py.emit.fixed import RELEASED
+from fx2py.errors import ArtifactError, UntrustedTargetError
 from tests.artifact.released import with_this_release
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -76,10 +76,11 @@ def test_an_older_folder_runs_with_torch_alone(folder: Path) -> None:
     assert callable(module.load())
 
 
-def test_writing_an_older_folder_anew_gives_todays_schema(tmp_path: Path) -> None:
+def test_writing_an_older_folder_anew_gives_the_last_schema_of_its_form(tmp_path: Path) -> None:
     written = fx2py.open_artifact(OLDER).write(tmp_path / "out")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["schema"] == SCHEMA
+    assert manifest["schema"] == IN_ONE_FILE < SCHEMA
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in OLDER.iterdir()}
     assert torch.equal(
         fx2py.open_artifact(written.folder).bind()(torch.ones(2, 3)), written.bind()(torch.ones(2, 3))
     )
@@ -104,7 +105,45 @@ def test_an_older_runtime_with_one_sign_changed_is_not_an_older_runtime(tmp_path
         fx2py.open_artifact(tmp_path / "changed").bind()
 
 
-def test_what_files_carry_today_is_recorded_as_that_of_this_release() -> None:
+EDITS = {
+    "a call": ("relu = torch.relu(", "relu = torch.os.system("),
+    "a decorator of bind": ("def bind(tensors", "@torch.os.system\ndef bind(tensors"),
+    "a default of bind": ("def bind(tensors", "def bind(tensors=torch.os.system('true')"),
+    "a decorator of load": ("def load(device", "@torch.os.system\ndef load(device"),
+    "a function of the runtime's": ("    modules = {", "    modules = read_weights('x', 0) or {"),
+    "a function in the place of the runtime's": (
+        "def execution_fn",
+        "def assemble(x):\n    return x\n\n\ndef execution_fn",
+    ),
+    "a container in the place of the runtime's": (
+        "Point = container(",
+        'build = container("a.b", ())\nPoint = container(',
+    ),
+    "a class": ('= container("model.Point"', "= torch.os.system("),
+    "the end": ("check_inputs = input_checks(", "check_inputs = print("),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edit_of_an_older_folder_is_refused_as_one_of_todays(what: str, tmp_path: Path) -> None:
+    shutil.copytree(EXPORTED, tmp_path / "edited")
+    path = tmp_path / "edited" / "execution_fn.py"
+    old, new = EDITS[what]
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises((ArtifactError, UntrustedTargetError)):
+        fx2py.open_artifact(tmp_path / "edited").bind()
+
+
+def test_an_edit_of_an_older_folder_within_the_grammar_runs(tmp_path: Path) -> None:
+    shutil.copytree(EXPORTED, tmp_path / "edited")
+    path = tmp_path / "edited" / "execution_fn.py"
+    path.write_text(path.read_text().replace("clone * 2", "clone * 3"))
+    y = torch.rand(6, 4)
+    assert torch.equal(fx2py.open_artifact(tmp_path / "edited").bind()(y[1:], {"y": y}).rest, y[1:] * 3)
+
+
+def test_what_all_folders_have_alike_today_is_recorded_as_that_of_this_release() -> None:
     recorded = RELEASED.read_text().splitlines()
     assert recorded == with_this_release(recorded), "run `make released`"
 

@@ -166,7 +166,7 @@ def test_where_folders_cannot_be_exchanged_the_older_one_comes_back(
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
-FILES = ("execution_fn.py", "manifest.json", "weights.pt")
+FILES = ("__init__.py", "_runtime.py", "_tables.py", "execution_fn.py", "manifest.json", "weights.pt")
 KILLED = """
 import sys
 import torch

@@ -1,14 +1,21 @@
 """Signatures and results: what a caller may pass, and what comes back."""
 
 from collections import OrderedDict
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import fx, nn
 
 import fx2py
+from fx2py.errors import UnsupportedGraphError
 from tests.checking import assert_same_behaviour, reference
 from tests.edge_cases.building import X, module_of, output_graph
+
+
+class Pair(NamedTuple):
+    a: Any
+    b: Any
 
 
 def test_defaults(assert_exact):
@@ -136,6 +143,15 @@ def test_input_returned_after_it_was_changed(assert_exact):
     graph.call_method("add_", (x, 1))
     graph.output((x, graph.call_method("view", (x, 2, 1))))
     assert_exact(fx.GraphModule(nn.Module(), graph), torch.ones(2))
+
+
+def test_a_record_as_a_default_is_refused():
+    """Its class is bound to the function, which a default cannot wait for."""
+    graph = fx.Graph()
+    pair = graph.placeholder("pair", default_value=Pair(1, 2))
+    graph.output(graph.call_function(getattr, (pair, "a")))
+    with pytest.raises(UnsupportedGraphError, match="the default of the parameter has no exact text"):
+        fx2py.generate(fx.GraphModule(nn.Module(), graph))
 
 
 def test_flattened_inputs_and_results(assert_exact):

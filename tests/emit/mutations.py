@@ -9,30 +9,16 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from fx2py.emit.carried import LOADING
+from fx2py.emit.module import Texts
 
 Change = Callable[[ast.AST], None]
 
 
-def mutants(source: str, step: int = 1) -> Iterator[tuple[str, str]]:
-    """What was changed, with its line, and the changed text; every ``step``-th change.
-
-    The runtime that the file carries stays as it is.
-    """
-    own, _, _ = source.partition(LOADING)
-    yield from ((what, text + source[len(own) :]) for what, text in _mutants_of(own, step))
-    start = _end_of_runtime(source)
-    yield from ((what, source[:start] + text) for what, text in _mutants_of(source[start:], step))
-
-
-def _end_of_runtime(source: str) -> int:
-    """Where the statements that bind names after the last carried function begin."""
-    body = ast.parse(source).body
-    after = max(i for i, node in enumerate(body) if isinstance(node, ast.FunctionDef | ast.ClassDef)) + 1
-    if after == len(body):
-        return len(source)
-    lines = source.splitlines(keepends=True)
-    return len("".join(lines[: body[after].lineno - 1]))
+def mutants(texts: Texts, step: int = 1) -> Iterator[tuple[str, Texts]]:
+    """What was changed, with its line, and the changed texts; every ``step``-th change of each file."""
+    yield from ((what, texts._replace(source=text)) for what, text in _mutants_of(texts.source, step))
+    tables = _mutants_of(texts.tables or "", step)
+    yield from ((f"{what} of the tables", texts._replace(tables=text)) for what, text in tables)
 
 
 def _mutants_of(text: str, step: int) -> Iterator[tuple[str, str]]:

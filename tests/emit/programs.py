@@ -154,7 +154,7 @@ def programs(draw: st.DrawFn) -> Program:
 def _is_default(value: Any) -> bool:
     from fx2py.program.literals import needs_slot
 
-    return not any(needs_slot(part) for part in walk(value))
+    return not any(needs_slot(part) or isinstance(part, Record) for part in walk(value))
 
 
 def _containers(functions: tuple[Function, ...]) -> list[tuple[str, Container]]:

@@ -19,7 +19,6 @@ import torch
 import fx2py
 from fx2py import Policy
 from fx2py.artifact import Artifact, generate
-from fx2py.emit.carried import LOADING
 from fx2py.emit.validate import validate
 from fx2py.errors import Fx2pyError, InternalError
 from fx2py.graph.data import (
@@ -100,6 +99,7 @@ PAYLOADS = (
         "bind",
     ),
     *("build", "assemble", "Missing", "live", "LIVE", "retarget", "from_bits", "container", "fields_of"),
+    *("code", "runtime", "names", "_runtime", "_tables", "__init__", "__path__", "__spec__"),
     *("fast_call", "check_inputs", "graph_module", "Shape", "input_checks", "find_class", "pytree", "Any"),
 )
 PYTHON_ERRORS = (
@@ -262,10 +262,10 @@ def generated_or_refused(make: Callable[[Any], Artifact], source: Any) -> Artifa
 def assert_harmless(artifact: Artifact, folder: Path | None = None) -> None:
     """The text is the Program, black leaves it alone, and running it as a file's reaches only what is admitted."""
     assert artifact.program is not None
-    validate(artifact.program, artifact.source)
-    own = artifact.source.partition(LOADING)[0].rstrip() + "\n"
-    assert own.isprintable() or all(line.isprintable() for line in own.split("\n"))
-    assert black.format_str(own, mode=black.Mode()) == own
+    validate(artifact.program, artifact.texts)
+    for text in artifact.texts:
+        assert all(line.isprintable() for line in text.split("\n"))
+        assert black.format_str(text, mode=black.Mode()) == text
     with contextlib.suppress(Fx2pyError, *PYTHON_ERRORS):
         artifact.bind(policy=Policy())(torch.ones(2))
 

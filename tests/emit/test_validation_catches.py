@@ -15,7 +15,7 @@ from torch import fx, nn
 import fx2py
 from fx2py import GenerateOptions
 from fx2py.artifact import Artifact, generate
-from fx2py.emit.carried import LOADING
+from fx2py.emit.module import Texts
 from fx2py.emit.validate import validate
 from fx2py.errors import InternalError
 from fx2py.graph.values import Dict, EnumMember, List, Name, OpName, Range, Record, Ref, Set, Slice
@@ -181,7 +181,7 @@ def objects() -> Artifact:
     second = graph.call_function(applied, (graph.get_attr("second"), first))
     graph.output((second, graph.get_attr("first.weight")))
     artifact = fx2py.generate(fx.GraphModule(root, graph))
-    assert 'renamed, ["first", "second"]' in artifact.source
+    assert 'renamed, ["first", "second"]' in str(artifact.tables)
     return artifact
 
 
@@ -195,7 +195,7 @@ CASES = (literals, layers, branches, pieces, once, handed_over, objects)
 def unnoticed(artifact: Artifact, step: int) -> list[str]:
     """Which of the changes of the text, one in ``step``, validation takes for the same text."""
     found = []
-    changes = list(mutants(artifact.source, step))
+    changes = list(mutants(artifact.texts, step))
     assert len(changes) > 500 // step
     for what, changed in changes:
         try:
@@ -220,25 +220,26 @@ def test_every_small_change_of_the_text_is_noticed(case: Callable[[], Artifact])
 @pytest.mark.parametrize("case", CASES)
 def test_layout_and_comments_may_change_freely(case: Callable[[], Artifact]) -> None:
     artifact = case()
-    own, separator, rest = artifact.source.partition(LOADING)
-    narrow = black.format_str(own, mode=black.Mode(line_length=20))
-    for written in (
-        ast.unparse(ast.parse(own)),
-        narrow,
-        own.replace("\n    return ", "\n    # a comment\n    return "),
+    for change in (
+        lambda text: ast.unparse(ast.parse(text)),
+        lambda text: black.format_str(text, mode=black.Mode(line_length=20)),
+        lambda text: text.replace("\n    return ", "\n    # a comment\n    return "),
     ):
-        validate(artifact.program, f"{written.rstrip()}\n\n\n{separator}{rest}")
+        assert artifact.program is not None
+        validate(artifact.program, Texts(*map(change, artifact.texts)))
 
 
-@pytest.mark.parametrize("what", ["def fast_call(module):\n    return None\n", "Missing = None\n"])
-def test_a_change_of_the_carried_runtime_is_noticed(what: str) -> None:
+@pytest.mark.parametrize(
+    "added", ["def fast_call(module):\n    return None\n", "Missing = None\n", "import os\n"]
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_is_added_to_either_file_is_noticed(place: int, added: str) -> None:
     artifact = pieces()
-    with pytest.raises(InternalError):
-        validate(artifact.program, artifact.source + what)
-    with pytest.raises(InternalError):
-        validate(
-            artifact.program, artifact.source.replace("def fast_call(module", "def fast_call(_module", 1)
-        )
+    assert artifact.program is not None
+    for changed in (artifact.texts[place] + added, added + artifact.texts[place]):
+        texts = [*artifact.texts[:place], changed, *artifact.texts[place + 1 :]]
+        with pytest.raises(InternalError):
+            validate(artifact.program, Texts(*texts))
 
 
 def test_names_are_compared_to_the_last_part() -> None:
@@ -246,5 +247,6 @@ def test_names_are_compared_to_the_last_part() -> None:
         data(placeholder("x"), call("y", OpName("aten", "add", "Tensor"), Ref("x"), 1), output(Ref("y"))),
         GenerateOptions(exact_ops=True),
     )
+    changed = artifact.source.replace("aten.add.Tensor", "aten.add.Scalar")
     with pytest.raises(InternalError):
-        validate(artifact.program, artifact.source.replace("aten.add.Tensor", "aten.add.Scalar"))
+        validate(artifact.program, artifact.texts._replace(source=changed))

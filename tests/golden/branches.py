@@ -23,7 +23,7 @@ def false_graph_0(p_weight, x):
     return (sub,)
 
 
-def execution_fn(x, *, weights):
+def execution_fn(x, *, weights, check_inputs):
     # x: f32[3]
     check_inputs(x)
     # golden_cases.py:116  return torch.cond(x.sum() > 0, lambda x: x * self.weight, ...
@@ -36,24 +36,3 @@ def execution_fn(x, *, weights):
     getitem = cond[0]  # f32[3]
     del cond
     return getitem
-
-
-# --------------------------------------------------------------------------------------
-# What the code is bound to
-
-
-def load(device="cpu", submods=None):
-    """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
-
-    `submods` replaces submodules by name, each with any callable.
-    """
-    return bind(read_weights(__file__, device), device, submods)
-
-
-def bind(tensors, device=None, submods=None):
-    """The graph as a callable over these tensors; every table of the code is filled here."""
-    modules = {}
-    consts = []
-    renamed = {}
-    weights = list(tensors.values())[:1]
-    return assemble(execution_fn, modules, weights, consts, submods, renamed)

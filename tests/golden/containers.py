@@ -5,7 +5,7 @@ import collections
 import torch
 
 
-def execution_fn(batch, pair, scale):
+def execution_fn(batch, pair, scale, *, check_inputs, Pair):
     # scale: f32[1]
     check_inputs(batch, pair, scale)
     batch_ids = batch["ids"]
@@ -24,24 +24,3 @@ def execution_fn(batch, pair, scale):
     return collections.OrderedDict(
         [("sum", add), ("pair", Pair(first=mul, second=[batch_rest_0]))]
     ), (batch_ids, None, 3)
-
-
-# --------------------------------------------------------------------------------------
-# What the code is bound to
-
-
-def load(device="cpu", submods=None):
-    """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
-
-    `submods` replaces submodules by name, each with any callable.
-    """
-    return bind(read_weights(__file__, device), device, submods)
-
-
-def bind(tensors, device=None, submods=None):
-    """The graph as a callable over these tensors; every table of the code is filled here."""
-    modules = {}
-    consts = []
-    renamed = {}
-    weights = list(tensors.values())[:0]
-    return assemble(execution_fn, modules, weights, consts, submods, renamed)

@@ -12,28 +12,3 @@ def execution_fn(x, *, consts):
     default_device = consts[2]
     ones = torch.ones(2, device=default_device)
     return zeros, to, ones
-
-
-# --------------------------------------------------------------------------------------
-# What the code is bound to
-
-
-def load(device="cpu", submods=None):
-    """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
-
-    `submods` replaces submodules by name, each with any callable.
-    """
-    return bind(read_weights(__file__, device), device, submods)
-
-
-def bind(tensors, device=None, submods=None):
-    """The graph as a callable over these tensors; every table of the code is filled here."""
-    modules = {}
-    consts = [
-        retarget(device, "cuda:1"),
-        retarget(device, "cuda"),
-        retarget(device, None),
-    ]
-    renamed = {}
-    weights = list(tensors.values())[:0]
-    return assemble(execution_fn, modules, weights, consts, submods, renamed)

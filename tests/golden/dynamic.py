@@ -3,7 +3,7 @@
 import torch
 
 
-def execution_fn(x, y):
+def execution_fn(x, y, *, check_inputs):
     # x: f32[s77, 4]
     # y: f32[2*s77, 4]
     check_inputs(x, y)
@@ -17,24 +17,3 @@ def execution_fn(x, y):
     mul = sym_size_int_1 * 2  # int 2*s77
     del sym_size_int_1
     return reshape, mul
-
-
-# --------------------------------------------------------------------------------------
-# What the code is bound to
-
-
-def load(device="cpu", submods=None):
-    """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
-
-    `submods` replaces submodules by name, each with any callable.
-    """
-    return bind(read_weights(__file__, device), device, submods)
-
-
-def bind(tensors, device=None, submods=None):
-    """The graph as a callable over these tensors; every table of the code is filled here."""
-    modules = {}
-    consts = []
-    renamed = {}
-    weights = list(tensors.values())[:0]
-    return assemble(execution_fn, modules, weights, consts, submods, renamed)

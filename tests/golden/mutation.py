@@ -3,7 +3,7 @@
 import torch
 
 
-def execution_fn(x, *, weights):
+def execution_fn(x, *, weights, check_inputs):
     # x: f32[3]
     check_inputs(x)
     # golden_cases.py:129  self.seen.add_(x)
@@ -16,24 +16,3 @@ def execution_fn(x, *, weights):
     clone = torch.clone(add_)  # f32[3]
     del add_
     return clone
-
-
-# --------------------------------------------------------------------------------------
-# What the code is bound to
-
-
-def load(device="cpu", submods=None):
-    """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
-
-    `submods` replaces submodules by name, each with any callable.
-    """
-    return bind(read_weights(__file__, device), device, submods)
-
-
-def bind(tensors, device=None, submods=None):
-    """The graph as a callable over these tensors; every table of the code is filled here."""
-    modules = {}
-    consts = []
-    renamed = {}
-    weights = list(tensors.values())[:1]
-    return assemble(execution_fn, modules, weights, consts, submods, renamed)

@@ -5,24 +5,3 @@ import torch
 
 def execution_fn(torch_1, weights_1=None, nan=1.0, *rest, **lambda_):
     return [torch_1, weights_1, rest, nan, lambda_]
-
-
-# --------------------------------------------------------------------------------------
-# What the code is bound to
-
-
-def load(device="cpu", submods=None):
-    """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
-
-    `submods` replaces submodules by name, each with any callable.
-    """
-    return bind(read_weights(__file__, device), device, submods)
-
-
-def bind(tensors, device=None, submods=None):
-    """The graph as a callable over these tensors; every table of the code is filled here."""
-    modules = {}
-    consts = []
-    renamed = {"torch": "torch_1", "weights": "weights_1"}
-    weights = list(tensors.values())[:0]
-    return assemble(execution_fn, modules, weights, consts, submods, renamed)

@@ -47,24 +47,3 @@ def execution_fn(x, y, *, submods):
     getitem_3 = submod_5[1]
     del submod_5
     return getitem_2, getitem_3
-
-
-# --------------------------------------------------------------------------------------
-# What the code is bound to
-
-
-def load(device="cpu", submods=None):
-    """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
-
-    `submods` replaces submodules by name, each with any callable.
-    """
-    return bind(read_weights(__file__, device), device, submods)
-
-
-def bind(tensors, device=None, submods=None):
-    """The graph as a callable over these tensors; every table of the code is filled here."""
-    modules = {"submod_0": submod_0, "submod_1": submod_1, "submod_2": submod_2}
-    consts = []
-    renamed = {}
-    weights = list(tensors.values())[:0]
-    return assemble(execution_fn, modules, weights, consts, submods, renamed)

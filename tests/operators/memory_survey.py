@@ -18,7 +18,7 @@ from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from fx2py.runtime_autograd import are_plain
+from fx2py.runtime.autograd import are_plain
 from tests.checking import copies, seed_generator
 from tests.conformance.cases import split_tensors
 from tests.conformance.operators import DTYPES, database

@@ -75,7 +75,8 @@ def test_fields_in_an_edited_folder_lead_nowhere(tmp_path):
     code = tmp_path / "folder" / "execution_fn.py"
     walk = 'a = torch.get_device_module("cuda")\n    relu = fields_of(a, ("os",))\n'
     lines = [walk if "relu = " in line else line for line in code.read_text().splitlines(keepends=True)]
-    code.write_text("".join(lines).replace("a = ", "    a = ", 1))
+    edited = "".join(lines).replace("a = ", "    a = ", 1)
+    code.write_text(edited.replace("def execution_fn(x)", "def execution_fn(x, *, fields_of)"))
     policy = Policy(functions=frozenset({"torch.get_device_module"}))
     execute = fx2py.open_artifact(tmp_path / "folder").bind(policy=policy)
     with pytest.raises(AttributeError):

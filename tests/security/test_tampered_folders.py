@@ -59,6 +59,10 @@ EDITS = {
     "decorator": ("def execution_fn(x", "@torch.os.system\ndef execution_fn(x"),
     "redefined_load": ("def load(device", "def load(device=open('{mark}', 'w'), *"),
     "load_reads_another_file": ("read_weights(__file__", "read_weights('{mark}'"),
+    "load_binds_another_module": (
+        "import _runtime, _tables, execution_fn",
+        "import _runtime, _tables, weights",
+    ),
     "load_of_a_pickle": ("weights_only=True", "weights_only=False"),
     "runtime_statement": ("class Missing:\n", "class Missing:\n    open('{mark}', 'w')\n"),
     "runtime_class_search": ("importlib.import_module(module)", "importlib.import_module('antigravity')"),
@@ -69,40 +73,54 @@ EDITS = {
     ),
     "bind": ("    modules = {", "    open('{mark}', 'w')\n    modules = {"),
     "end": ("END", "\nopen('{mark}', 'w')\n"),
-    "loop": ("    return assemble", "    while True:\n        pass\n    return assemble"),
+    "bind_default": ("def bind(runtime", "def bind(runtime=open('{mark}', 'w')"),
+    "bind_decorator": ("def bind(runtime", "@print\ndef bind(runtime"),
+    "bind_twice": (
+        "TABLES",
+        "\n\ndef bind(runtime, code, tensors, device=None, submods=None):\n    return open\n",
+    ),
+    "tables_statement": ("def bind(runtime", "open('{mark}', 'w')\n\n\ndef bind(runtime"),
+    "tables_import": ("def bind(runtime", "import os\n\n\ndef bind(runtime"),
+    "tables_end": ("TABLES", "\nopen('{mark}', 'w')\n"),
+    "another_function_of_the_runtime": ("runtime.assemble(", "runtime.importlib.import_module("),
+    "names": ("names = {", "names = {'x': open('{mark}', 'w'), "),
+    "loop": ("    return runtime.assemble", "    while True:\n        pass\n    return runtime.assemble"),
     "second_definition": ("END", "\ndef execution_fn(x, *, weights):\n    return x\n"),
     "no_python": ("def execution_fn", "def def execution_fn"),
     "deep": ("relu = torch.relu(", "relu = torch.relu(" + "(" * 100_000),
 }
 
 
-def changed(source: str, old: str, new: str) -> str:
-    if old == "END":
-        return source + new
-    assert old in source
-    return source.replace(old, new, 1)
+ENDS = {"END": "execution_fn.py", "TABLES": "_tables.py"}
+
+
+def change(folder: Path, old: str, new: str) -> Path:
+    """Replace what stands in one of the files, or add to the end of one; returns the file."""
+    texts = {path: path.read_text() for path in sorted(folder.glob("*.py"))}
+    path = folder / ENDS[old] if old in ENDS else next(path for path in texts if old in texts[path])
+    path.write_text(texts[path] + new if old in ENDS else texts[path].replace(old, new, 1))
+    return path
 
 
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edit_beyond_the_grammar_is_refused(name, folder, run, mark):
-    code = folder / "execution_fn.py"
     old, new = EDITS[name]
-    code.write_text(changed(code.read_text(), old, new.replace("{mark}", str(mark))))
+    edited = change(folder, old, new.replace("{mark}", str(mark)))
     status, message = run(folder)
     assert status == 2
+    assert str(edited) in message.replace("\n", "")
     assert message.count("error:") == 1
     assert "Traceback" not in message
 
 
 def test_the_refusal_names_the_file_and_the_line(folder, run):
     code = folder / "execution_fn.py"
-    code.write_text(changed(code.read_text(), "import torch\n", "import torch\nopen(1)\n"))
+    code.write_text(code.read_text().replace("import torch\n", "import torch\nopen(1)\n"))
     assert f"{code}, line " in run(folder)[1].replace("\n", "")
 
 
 def test_an_edit_within_the_grammar_runs(folder, run):
-    code = folder / "execution_fn.py"
-    code.write_text(changed(code.read_text(), "relu = torch.relu(", "relu = torch.sigmoid("))
+    change(folder, "relu = torch.relu(", "relu = torch.sigmoid(")
     assert run(folder)[0] == 0
 
 

@@ -42,7 +42,7 @@ from fx2py.program.passes.rewriting import node_name, operator_of, with_defaults
 from fx2py.program.passes.sharing import Sharing, touched_names, writes
 from fx2py.program.passes.tensor_types import has_types
 from fx2py.program.scope import RESERVED, Scope
-from fx2py.runtime_once import PLAIN_CLASSES
+from fx2py.runtime.once import PLAIN_CLASSES
 
 NAME = "computed_once"
 _FEWEST = 2

@@ -1,7 +1,4 @@
-"""Arithmetic over sizes, as demands and guards on inputs are written: text to functions, by a grammar of its own.
-
-What stands below the marker is copied, with ``fx2py.runtime_checks``, into each file that checks its inputs.
-"""
+"""Arithmetic over sizes, as demands and guards on inputs are written: text to functions, by a grammar of its own."""
 
 from __future__ import annotations
 
@@ -11,13 +8,9 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
-# --- what is copied starts here ---
-
 
 def limited_power(base: Any, power: Any) -> Any:
-    if abs(power) > 64 or (
-        isinstance(base, int) and base.bit_length() * abs(power) > 4096
-    ):
+    if abs(power) > 64 or (isinstance(base, int) and base.bit_length() * abs(power) > 4096):
         raise OverflowError(f"a size is raised to the power {power}")
     return base**power
 
@@ -64,11 +57,7 @@ class SizeExpression:
 
     def __init__(self, text: str) -> None:
         tree = expression_tree(text)
-        found = [
-            node.id
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Name) and node.id not in CALLS
-        ]
+        found = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id not in CALLS]
         self.names = tuple(dict.fromkeys(found))
         self.value = compiled_expression(tree, self._size)
 
@@ -113,59 +102,29 @@ def compiled_expression(
 
     if depth and (found := variable(node)) is not None:
         return found  # type: ignore[no-any-return]
-    if (
-        depth
-        and isinstance(node, ast.Constant)
-        and type(node.value) in (bool, int, float, str)
-    ):
+    if depth and isinstance(node, ast.Constant) and type(node.value) in (bool, int, float, str):
         constant = node.value
         return lambda known: constant
     if depth and isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
-        return applied_to(
-            ARITHMETIC[type(node.op)], inner(node.left), inner(node.right)
-        )
-    if (
-        depth
-        and isinstance(node, ast.UnaryOp)
-        and isinstance(node.op, (ast.USub, ast.Not))
-    ):
+        return applied_to(ARITHMETIC[type(node.op)], inner(node.left), inner(node.right))
+    if depth and isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Not)):
         return applied_to(
             operator.neg if isinstance(node.op, ast.USub) else operator.not_,
             inner(node.operand),
         )
-    if (
-        depth
-        and isinstance(node, ast.Compare)
-        and all(type(sign) in COMPARISONS for sign in node.ops)
-    ):
+    if depth and isinstance(node, ast.Compare) and all(type(sign) in COMPARISONS for sign in node.ops):
         sides = [inner(side) for side in (node.left, *node.comparators)]
         steps = zip(node.ops, sides[:-1], sides[1:], strict=True)
-        return all_of(
-            [
-                applied_to(COMPARISONS[type(sign)], left, right)
-                for sign, left, right in steps
-            ]
-        )
+        return all_of([applied_to(COMPARISONS[type(sign)], left, right) for sign, left, right in steps])
     if depth and isinstance(node, ast.BoolOp):
         conditions = [inner(part) for part in node.values]
-        return (
-            all_of(conditions) if isinstance(node.op, ast.And) else any_of(conditions)
-        )
-    if (
-        depth
-        and isinstance(node, ast.Call)
-        and ast.unparse(node.func) in CALLS
-        and not node.keywords
-    ):
-        return applied_to(
-            CALLS[ast.unparse(node.func)], *[inner(part) for part in node.args]
-        )
+        return all_of(conditions) if isinstance(node.op, ast.And) else any_of(conditions)
+    if depth and isinstance(node, ast.Call) and ast.unparse(node.func) in CALLS and not node.keywords:
+        return applied_to(CALLS[ast.unparse(node.func)], *[inner(part) for part in node.args])
     raise ValueError(f"{type(node).__name__} is no arithmetic over sizes")
 
 
-def applied_to(
-    function: Callable[..., Any], *operands: Callable[[Any], Any]
-) -> Callable[[Any], Any]:
+def applied_to(function: Callable[..., Any], *operands: Callable[[Any], Any]) -> Callable[[Any], Any]:
     if len(operands) == 2:
         left, right = operands
         return lambda known: function(left(known), right(known))
@@ -189,16 +148,10 @@ def guard_condition(text: str, leaves: Iterable[str]) -> Callable[[Any], Any]:
     def variable(node: ast.expr) -> Any:
         if ast.unparse(node) in positions:
             return operator.itemgetter(positions[ast.unparse(node)])
-        if not isinstance(node, ast.Subscript) or not isinstance(
-            node.value, ast.Attribute
-        ):
+        if not isinstance(node, ast.Subscript) or not isinstance(node.value, ast.Attribute):
             return None
         tensor, dimension = ast.unparse(node.value.value), ast.unparse(node.slice)
-        if (
-            node.value.attr != "shape"
-            or tensor not in positions
-            or not dimension.isdecimal()
-        ):
+        if node.value.attr != "shape" or tensor not in positions or not dimension.isdecimal():
             return None
         position, index = positions[tensor], int(dimension)
         return lambda values: values[position].shape[index]

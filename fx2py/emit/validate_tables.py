@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from fx2py.emit.read_tail import Absent, Bits, BuiltModule, LiveConstant, StoredTensor, Tail
+from fx2py.emit.read_tables import Absent, Bits, BuiltModule, CodeFunction, LiveConstant, StoredTensor, Tables
 from fx2py.emit.same import same
-from fx2py.emit.tail import NOT_IN_FILE, why_unwritable
+from fx2py.emit.tables import NOT_IN_FILE, why_unwritable
 from fx2py.emit.text import comment
 from fx2py.graph.data import ModuleRecord
 from fx2py.graph.values import Dict, Live, TensorValue, children, rebuild
@@ -19,39 +19,37 @@ from fx2py.program.ir import Constant, Program, Submodule
 from fx2py.program.literals import bits_of, needs_slot
 
 
-def tail_differences(program: Program, tail: Tail) -> Iterator[str]:
+def table_differences(program: Program, tables: Tables) -> Iterator[str]:
     """What differs between a Program's tables and what was read back; nothing when they are the same."""
-    tensors = bound_tensors(program)
-    expected = _Expected(program, {id(tensor): name for name, tensor in tensors.items()})
-    first = list(tensors.values())[: tail.weight_count]
-    if tail.weight_count != len(program.weights) or any(
+    stored = bound_tensors(program)
+    expected = _Expected(program, {id(tensor): name for name, tensor in stored.items()})
+    first = list(stored.values())[: tables.weight_count]
+    if tables.weight_count != len(program.weights) or any(
         w.tensor is not t for w, t in zip(program.weights, first, strict=True)
     ):
         yield "the weights"
     constants = tuple(expected.constant(constant) for constant in program.consts)
-    if not same(constants, tail.consts):
-        yield f"the constants are {tail.consts} for {constants}"
-    if tail.entry != program.entry.name:
-        yield f"the entry is {tail.entry}"
+    if not same(constants, tables.consts):
+        yield f"the constants are {tables.consts} for {constants}"
     renamed = tuple((p.public_name, p.name) for p in program.entry.parameters if p.public_name != p.name)
-    if tail.renamed != renamed:
-        yield f"the renamed parameters are {tail.renamed}"
-    if tail.whole != tuple(entry.path for entry in program.submods if entry.whole):
-        yield f"the modules that are used as objects are {tail.whole}"
-    if tail.below_autograd != program.below_autograd:
-        yield f"whether it may run below autograd is {tail.below_autograd}"
-    if [module.path for module in tail.built] != [path for path, _ in modules_to_rebuild(program)]:
+    if tables.renamed != renamed:
+        yield f"the renamed parameters are {tables.renamed}"
+    if tables.whole != tuple(entry.path for entry in program.submods if entry.whole):
+        yield f"the modules that are used as objects are {tables.whole}"
+    if tables.below_autograd != program.below_autograd:
+        yield f"whether it may run below autograd is {tables.below_autograd}"
+    if [module.path for module in tables.built] != [path for path, _ in modules_to_rebuild(program)]:
         yield "the order of the modules"
-    if [entry.path for entry in program.submods] != [path for path, _ in tail.modules]:
+    if [entry.path for entry in program.submods] != [path for path, _ in tables.modules]:
         yield "the paths of the submodules"
         return
-    for entry, (_, read) in zip(program.submods, tail.modules, strict=True):
+    for entry, (_, read) in zip(program.submods, tables.modules, strict=True):
         if not _same_module(expected.submodule(entry), read):
             yield f"the submodule {entry.path!r}"
 
 
 class _Expected:
-    """What reading must find for a Program: modules, constants and values in the forms of ``read_tail``."""
+    """What reading must find for a Program: modules, constants and values in the forms of ``read_tables``."""
 
     def __init__(self, program: Program, names: Mapping[int, str]) -> None:
         self.names = names
@@ -61,7 +59,7 @@ class _Expected:
 
     def submodule(self, entry: Submodule) -> Any:
         if entry.function is not None:
-            return entry.function
+            return CodeFunction(entry.function)
         return self.modules.get(id(entry.record)) or Absent(entry.path, NOT_IN_FILE)
 
     def constant(self, constant: Constant) -> Any:

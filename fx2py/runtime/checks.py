@@ -1,8 +1,4 @@
-"""How generated code refuses the inputs that an exported program was not made for.
-
-What stands below the marker is copied, after ``fx2py.runtime`` and ``fx2py.runtime_sizes``, into each file that checks
-its inputs; the reference run uses the same functions.
-"""
+"""How generated code refuses the inputs that an exported program was not made for; the reference run does it likewise."""
 
 from __future__ import annotations
 
@@ -14,10 +10,8 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from fx2py.runtime import field_names, fields_of, loaded_class
-from fx2py.runtime_sizes import SizeExpression, guard_condition
-
-# --- what is copied starts here ---
+from fx2py.runtime.records import field_names, fields_of, loaded_class
+from fx2py.runtime.sizes import SizeExpression, guard_condition
 
 
 class InputError(ValueError):
@@ -45,9 +39,7 @@ class Fields:
     ``detail`` is the length limit of a deque, the path of the factory of a defaultdict, "namedtuple" for one.
     """
 
-    def __init__(
-        self, path: str, fields: Mapping[Any, Any], detail: int | str | None = None
-    ) -> None:
+    def __init__(self, path: str, fields: Mapping[Any, Any], detail: int | str | None = None) -> None:
         self.path = path
         self.fields = fields
         self.detail = detail
@@ -66,9 +58,7 @@ def input_checks(
     raises InputError under autocast, whatever its arguments.
     """
     leaves: dict[str, Any] = {}
-    openers = [
-        container_opener(name, demand, leaves) for name, demand in inputs.items()
-    ]
+    openers = [container_opener(name, demand, leaves) for name, demand in inputs.items()]
     nested = list(leaves) != list(inputs)
     tests = [leaf_check(path, demand, ranges) for path, demand in leaves.items()]
     shapes = [static_shape(demand) for demand in leaves.values()]
@@ -77,9 +67,7 @@ def input_checks(
 
     def check(*arguments: Any) -> None:
         if not autocast and torch._C._is_any_autocast_enabled():
-            raise InputError(
-                "code that was generated with -O cannot run under autocast"
-            )
+            raise InputError("code that was generated with -O cannot run under autocast")
         values: Any = arguments
         if nested:
             values = []
@@ -99,9 +87,7 @@ def input_checks(
 # -- containers
 
 
-def container_opener(
-    path: str, demand: Any, leaves: dict[str, Any]
-) -> Callable[[list[Any], Any], None]:
+def container_opener(path: str, demand: Any, leaves: dict[str, Any]) -> Callable[[list[Any], Any], None]:
     """A function that appends the leaves of an argument to a list; ``leaves`` gets what is demanded of each."""
     places = places_inside(path, demand)
     if places is None:
@@ -112,9 +98,7 @@ def container_opener(
     def opened(values: list[Any], container: Any) -> None:
         held = contents_of(demand, container)
         if held is None:
-            raise InputError(
-                f"{path} must be {kind_of(demand)}, not {kind_of(container)}"
-            )
+            raise InputError(f"{path} must be {kind_of(demand)}, not {kind_of(container)}")
         for part, value in zip(parts, held, strict=True):
             part(values, value)
 
@@ -148,11 +132,7 @@ def contents_of(demand: Any, value: Any) -> Iterable[Any] | None:
         fits = type(value) is dict and value.keys() == demand.keys()
         return [value[key] for key in demand] if fits else None
     if kind is collections.OrderedDict:
-        return (
-            list(value.values())
-            if type(value) is kind and list(value) == list(demand)
-            else None
-        )
+        return list(value.values()) if type(value) is kind and list(value) == list(demand) else None
     same_kind = type(value) is kind or (kind is tuple and type(value) is torch.Size)
     return list(value) if same_kind and len(value) == len(demand) else None
 
@@ -172,26 +152,17 @@ def record_contents(demand: Fields, value: Any) -> Iterable[Any] | None:
             demand.detail,
         )
         return list(value.values()) if fits else None
-    is_tuple = (
-        isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
-    )
+    is_tuple = isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
     if type(value) is not cls and (is_tuple or cls in pytree.SUPPORTED_NODES):
         return None
     if is_tuple:
         return list(value)
     if demand.detail == "namedtuple":
-        fits = isinstance(value, tuple) and getattr(value, "_fields", None) == tuple(
-            names
-        )
+        fits = isinstance(value, tuple) and getattr(value, "_fields", None) == tuple(names)
         return list(value) if fits else None
     if cls in pytree.SUPPORTED_NODES:
         held, context = pytree.SUPPORTED_NODES[cls].flatten_fn(value)
-        return (
-            held
-            if len(held) == len(names)
-            and list(field_names(context, len(held))) == names
-            else None
-        )
+        return held if len(held) == len(names) and list(field_names(context, len(held))) == names else None
     try:
         return fields_of(value, tuple(names))
     except (AttributeError, KeyError):
@@ -209,20 +180,14 @@ def kind_of(value: Any) -> str:
     article = "an" if type(value).__name__[0] in "aeiouAEIOU" else "a"
     if isinstance(value, dict):
         return f"{article} {type(value).__name__} of {', '.join(map(repr, value)) or 'nothing'}"
-    length = (
-        f" of {len(value)}"
-        if isinstance(value, (tuple, list, collections.deque))
-        else ""
-    )
+    length = f" of {len(value)}" if isinstance(value, (tuple, list, collections.deque)) else ""
     return f"{article} {type(value).__name__}{length}"
 
 
 # -- leaves
 
 
-def leaf_check(
-    path: str, demand: Any, ranges: Mapping[str, Any]
-) -> Callable[[Any, dict[str, int]], None]:
+def leaf_check(path: str, demand: Any, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
     """A function of a leaf and the named sizes so far, which it adds to; it raises InputError."""
     if type(demand) is Shape:
         return shape_check(path, demand, ranges)
@@ -233,16 +198,10 @@ def leaf_check(
         if demand is ...:
             fits = pytree.tree_is_leaf(value)
         else:
-            fits = type(value) is type(demand) and (
-                value == demand or (value != value and demand != demand)
-            )
+            fits = type(value) is type(demand) and (value == demand or (value != value and demand != demand))
         if not fits:
             expected = "no container" if demand is ... else repr(demand)
-            found = (
-                repr(value)
-                if isinstance(value, (bool, int, float, str, type(None)))
-                else kind_of(value)
-            )
+            found = repr(value) if isinstance(value, (bool, int, float, str, type(None))) else kind_of(value)
             raise InputError(f"{path} must be {expected}, not {found}")
 
     return check
@@ -254,32 +213,21 @@ def static_shape(demand: Any) -> tuple[int, ...] | None:
     return tuple(demand) if fixed else None
 
 
-def shape_check(
-    path: str, demand: Any, ranges: Mapping[str, Any]
-) -> Callable[[Any, dict[str, int]], None]:
-    tests = [
-        size_check(f"{path}.shape[{index}]", size, ranges)
-        for index, size in enumerate(demand)
-    ]
+def shape_check(path: str, demand: Any, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
+    tests = [size_check(f"{path}.shape[{index}]", size, ranges) for index, size in enumerate(demand)]
 
     def check(value: Any, sizes: dict[str, int]) -> None:
         if not isinstance(value, torch.Tensor):
-            raise InputError(
-                f"{path} must be a tensor of shape {demand}, not {kind_of(value)}"
-            )
+            raise InputError(f"{path} must be a tensor of shape {demand}, not {kind_of(value)}")
         if len(value.shape) != len(tests):
-            raise InputError(
-                f"{path} must have the shape {demand}, not {Shape(*value.shape)}"
-            )
+            raise InputError(f"{path} must have the shape {demand}, not {Shape(*value.shape)}")
         for test, size in zip(tests, value.shape, strict=True):
             test(size, sizes)
 
     return check
 
 
-def integer_check(
-    path: str, demand: str, ranges: Mapping[str, Any]
-) -> Callable[[Any, dict[str, int]], None]:
+def integer_check(path: str, demand: str, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
     test = size_check(path, demand, ranges)
 
     def check(value: Any, sizes: dict[str, int]) -> None:
@@ -305,21 +253,9 @@ def size_check(
             if size != demand:
                 raise InputError(f"{path} must be {demand}, not {size}")
             return
-        if not (
-            sizes.setdefault(demand, size) == size
-            if is_name
-            else expression.fits(size, sizes)
-        ):
-            named = ", ".join(
-                [
-                    f"{name} = {sizes[name]}"
-                    for name in expression.names
-                    if name in sizes
-                ]
-            )
-            raise InputError(
-                f"{path} must be {demand}{named and f' with {named}'}, not {size}"
-            )
+        if not (sizes.setdefault(demand, size) == size if is_name else expression.fits(size, sizes)):
+            named = ", ".join([f"{name} = {sizes[name]}" for name in expression.names if name in sizes])
+            raise InputError(f"{path} must be {demand}{named and f' with {named}'}, not {size}")
         if low is not None and size < low:
             raise InputError(f"{path} must be at least {low}, not {size}")
         if high is not None and size > high:

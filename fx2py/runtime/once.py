@@ -1,4 +1,4 @@
-"""Keeping what is computed once; carried by every generated file before ``fx2py.runtime``, in the same way."""
+"""Keeping what is computed once: results that depend on weights alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim.optimizer import register_optimizer_step_post_hook
-
-# --- what is copied starts here ---
 
 
 def records_gradients(tensors: tuple[torch.Tensor, ...]) -> bool:
@@ -23,9 +21,7 @@ PLAIN_CLASSES = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 is_cuda_in_use: Callable[[], bool] = torch.cuda.is_initialized
 
 
-def kept_results(
-    compute: Callable[[], Any], weights: list[torch.Tensor]
-) -> Callable[[], Any]:
+def kept_results(compute: Callable[[], Any], weights: list[torch.Tensor]) -> Callable[[], Any]:
     """The results of ``compute``, which also says which weights it read; kept until they could be other ones.
 
     They are computed anew when a tensor that was read has been written to or moved, when an optimizer has made a step,
@@ -56,9 +52,7 @@ def kept_results(
                 return results
         versions = list(map(version_of, reads))
         read, results = compute()
-        if not (
-            watched or records_gradients(read) or any(map(torch.is_inference, read))
-        ):
+        if not (watched or records_gradients(read) or any(map(torch.is_inference, read))):
             if torch.accelerator.is_available():
                 torch.accelerator.synchronize()
             storages = [weak_reference(tensor.untyped_storage()) for tensor in read]

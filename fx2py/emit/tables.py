@@ -1,4 +1,4 @@
-"""The second half of a generated file: ``load`` and ``bind``, which hold everything that the code is bound to."""
+"""``_tables.py``: the function ``bind``, which holds everything that the code is bound to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from fx2py.emit import text
+from fx2py.emit.checks import RUNTIME, checks_text
 from fx2py.emit.expressions import Scope, value_text
 from fx2py.emit.layout import Line, lay_out
 from fx2py.graph.data import ModuleRecord
@@ -21,30 +22,29 @@ from fx2py.graph.values import (
     Opaque,
     OpName,
     Set,
+    Size,
     TensorValue,
     walk,
 )
 from fx2py.program.bound import bound_tensors, modules_to_rebuild
-from fx2py.program.ir import Program
+from fx2py.program.ir import CHECK_INPUTS, Program
 from fx2py.program.literals import bits_of, needs_slot
 from fx2py.program.module_state import GRAPH_AS_MODULE
-from fx2py.program.scope import BIND_VARIABLES, RESERVED
+from fx2py.program.scope import RESERVED
 from fx2py.program.scope import Scope as Names
 from fx2py.program.well_formed import fault_of
 
-LOAD = '''def load(device="cpu", submods=None):
-    """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
-
-    `submods` replaces submodules by name, each with any callable.
-    """
-    return bind(read_weights(__file__, device), device, submods)
-'''
-
-
 BIND_DOC = "The graph as a callable over these tensors; every table of the code is filled here."
 NOT_IN_FILE = "is not in the file"
-BIND_PARAMETERS = "tensors, device=None, submods=None"
-BELOW_AUTOGRAD = "below_autograd({}, weights)"
+CODE = "code"
+"""The module of the functions, another parameter."""
+BIND_PARAMETERS = f"{RUNTIME}, {CODE}, tensors, device=None, submods=None"
+ASSEMBLED = "modules, weights, consts, names, submods, renamed"
+BELOW_AUTOGRAD = f"{RUNTIME}.below_autograd({{}}, weights)"
+BIND_VARIABLES = frozenset(
+    {RUNTIME, CODE, "tensors", "device", "submods", "modules", "consts", "names", "renamed", "weights"}
+)
+"""The parameters and variables of ``bind`` that no module's variable and no import may hide."""
 
 
 class _BoundText:
@@ -66,20 +66,23 @@ class _BoundText:
 
     def _special(self, value: Any) -> str:
         kind = type(value)
+        if kind in _NAMED_IN_TORCH:
+            self.scope.modules.add("torch")
         if kind is TensorValue:
             return self.tensor(value.tensor)
         if not needs_slot(value):
             return ""
         if kind is torch.device:
-            return f"retarget(device, {text.quoted(str(value))})"
+            return f"{RUNTIME}.retarget(device, {text.quoted(str(value))})"
         if kind is DefaultDevice:
-            return "retarget(device, None)"
+            return f"{RUNTIME}.retarget(device, None)"
         if kind is DeviceType:
-            return f"retarget(device, {text.quoted(value.type)}).type"
+            return f"{RUNTIME}.retarget(device, {text.quoted(value.type)}).type"
         if kind is Live:
-            return f"live({text.quoted(self.live[value])}, {text.quoted(text.comment(value.description))})"
+            described = text.quoted(text.comment(value.description))
+            return f"{RUNTIME}.live({text.quoted(self.live[value])}, {described})"
         layout, digits = bits_of(value)
-        return f'from_bits("{layout}", "{digits}")'
+        return f'{RUNTIME}.from_bits("{layout}", "{digits}")'
 
     def mapping(self, items: Iterator[tuple[str, str]]) -> str:
         return f"{{{', '.join([f'{text.quoted(name)}: {written}' for name, written in items])}}}"
@@ -99,13 +102,21 @@ def why_unwritable(record: ModuleRecord) -> str:
         for part in walk(value):
             if isinstance(part, Live | Opaque | OpName):
                 return f"is a {record.cls} whose attribute {name!r} is no data"
+            if root_of(part) in BIND_VARIABLES:
+                return f"has an attribute {name!r} of the package {root_of(part)!r}, whose name has another meaning"
     return ""
+
+
+def root_of(value: Any) -> str:
+    """The package that a value names, or ''."""
+    home = value.cls if isinstance(value, EnumMember) else value
+    return home.module.partition(".")[0] if isinstance(home, Name) else ""
 
 
 def _build(path: str, record: ModuleRecord, variables: Mapping[int, str], bound: _BoundText) -> str:
     reason = why_unwritable(record)
     if reason:
-        return f"Missing({text.quoted(path)}, {text.quoted(text.comment(reason))})"
+        return f"{RUNTIME}.Missing({text.quoted(path)}, {text.quoted(text.comment(reason))})"
     attributes = bound.mapping((name, bound.value(value)) for name, value in record.attributes.items())
     parameters = bound.mapping((name, bound.tensor(tensor)) for name, tensor in record.parameters.items())
     buffers = bound.mapping((name, bound.tensor(tensor)) for name, tensor in record.buffers.items())
@@ -122,24 +133,31 @@ def _build(path: str, record: ModuleRecord, variables: Mapping[int, str], bound:
     if record.children:
         below = ((name, variables[id(child)] if child else "None") for name, child in record.children.items())
         parts.append(bound.mapping(below))
-    return f"build({', '.join(parts)})"
+    return f"{RUNTIME}.build({', '.join(parts)})"
+
+
+_NAMED_IN_TORCH = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme, Size)
 
 
 def _visible_names(program: Program) -> Iterator[str]:
     """What the text of ``bind`` refers to, which none of its variables may hide."""
+    yield from RESERVED
     yield from BIND_VARIABLES
-    yield from (function.name for function in program.functions)
-    yield from (alias for alias, _ in program.containers)
     for _, record in modules_to_rebuild(program):
         for value in record.attributes.values():
-            for part in walk(value):
-                if isinstance(part, Name | EnumMember):
-                    home = part if isinstance(part, Name) else part.cls
-                    yield home.module.partition(".")[0]
+            yield from filter(None, map(root_of, walk(value)))
 
 
-def tail_source(program: Program, scope: Scope) -> str:
-    """The source of ``load`` and ``bind``."""
+def _names(program: Program, bound: _BoundText) -> Iterator[tuple[str, str]]:
+    """What the code takes under names of its own."""
+    for alias, made in program.containers:
+        yield alias, f"{RUNTIME}.container({text.quoted(made.cls.path)}, {bound.value(made.fields)})"
+    if program.input_table is not None:
+        yield CHECK_INPUTS, checks_text(program.input_table, bound.scope)
+
+
+def bind_source(program: Program, scope: Scope) -> str:
+    """The source of ``bind``; ``scope`` collects the modules that it names."""
     bound = _BoundText(program, scope)
     names = Names([*RESERVED, *_visible_names(program)])
     variables: dict[int, str] = {}
@@ -149,23 +167,23 @@ def tail_source(program: Program, scope: Scope) -> str:
         lines.append(f"{variables[id(record)]} = {_build(path, record, variables, bound)}")
     modules: list[tuple[str, str]] = []
     for entry in program.submods:
-        missing = f"Missing({text.quoted(entry.path)}, {text.quoted(NOT_IN_FILE)})"
-        modules.append((entry.path, entry.function or variables.get(id(entry.record), missing)))
+        missing = f"{RUNTIME}.Missing({text.quoted(entry.path)}, {text.quoted(NOT_IN_FILE)})"
+        function = entry.function and f"{CODE}.{text.identifier(entry.function)}"
+        modules.append((entry.path, function or variables.get(id(entry.record), missing)))
     consts = ", ".join([bound.value(constant.value) for constant in program.consts])
-    quoted = [text.quoted(entry.path) for entry in program.submods if entry.whole]
-    whole = f", [{', '.join(quoted)}]" if quoted else ""
-    assembled = (
-        f"assemble({text.identifier(program.entry.name)}, modules, weights, consts, submods, renamed{whole})"
-    )
+    whole = [text.quoted(entry.path) for entry in program.submods if entry.whole]
+    listed = f", [{', '.join(whole)}]" if whole else ""
+    assembled = f"{RUNTIME}.assemble({CODE}, {ASSEMBLED}{listed})"
     renamed = (
         (p.public_name, text.quoted(p.name)) for p in program.entry.parameters if p.public_name != p.name
     )
     lines += [
         f"modules = {bound.mapping(iter(modules))}",
-        f"consts = [{consts}]",
-        f"renamed = {bound.mapping(renamed)}",
         f"weights = list(tensors.values())[:{len(program.weights)}]",
+        f"consts = [{consts}]",
+        f"names = {bound.mapping(_names(program, bound))}",
+        f"renamed = {bound.mapping(renamed)}",
         f"return {BELOW_AUTOGRAD.format(assembled) if program.below_autograd else assembled}",
     ]
     body = "\n".join(lay_out([Line(line) for line in lines]))
-    return f'{LOAD}\n\ndef bind({BIND_PARAMETERS}):\n    """{BIND_DOC}"""\n{body}\n'
+    return f'def bind({BIND_PARAMETERS}):\n    """{BIND_DOC}"""\n{body}\n'

@@ -1,4 +1,4 @@
-"""Running generated code below autograd; carried by every generated file after ``fx2py.runtime``, in the same way."""
+"""Running generated code below autograd."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from typing import Any
 
 import torch
 
-from fx2py.runtime_once import PLAIN_CLASSES
-
-# --- what is copied starts here ---
+from fx2py.runtime.once import PLAIN_CLASSES
 
 
-def below_autograd(
-    function: Callable[..., Any], weights: list[torch.Tensor]
-) -> Callable[..., Any]:
+def below_autograd(function: Callable[..., Any], weights: list[torch.Tensor]) -> Callable[..., Any]:
     """``function`` without autograd's part of each operator, in calls in which that part would do nothing.
 
     Autograd and the layer that tracks views and writes stand between each operator and its kernel. They are left out
@@ -28,12 +24,7 @@ def below_autograd(
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if (
-            torch.is_grad_enabled()
-            or is_observed()
-            or not are_plain(args)
-            or not are_plain(kwargs.values())
-        ):
+        if torch.is_grad_enabled() or is_observed() or not are_plain(args) or not are_plain(kwargs.values()):
             return function(*args, **kwargs)
         with torch._C._AutoDispatchBelowADInplaceOrView():
             return function(*args, **kwargs)
@@ -43,9 +34,7 @@ def below_autograd(
 
 def key_bits(*names: str) -> int:
     """The dispatch keys of these names as one number."""
-    keys = [
-        torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, name)) for name in names
-    ]
+    keys = [torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, name)) for name in names]
     return int(functools.reduce(operator.or_, keys).raw_repr())
 
 

@@ -1,0 +1,163 @@
+"""Modules rebuilt from the state that they were saved in, and functions that stand for modules."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.fx
+
+
+class Missing:
+    """Stands where a submodule could not be rebuilt; ``str`` says what is needed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path!r} {self.reason}"
+
+
+def find_class(path: str) -> Any:
+    """The class at a dotted path; None when its package is not installed."""
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+
+
+def hides_code(cls: type, name: str) -> bool:
+    """Whether an attribute of this name would replace a method, a property or what a module keeps of itself."""
+    found = getattr(cls, name, None)
+    own = name.startswith("__") or name in vars(torch.nn.Module())
+    return own or callable(found) or isinstance(found, property)
+
+
+def build(
+    path: str,
+    cls_path: str,
+    training: bool,
+    attributes: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    buffers: Mapping[str, Any],
+    non_persistent: Iterable[str] = (),
+    children: Mapping[str, Any] = types.MappingProxyType({}),
+    find_class: Callable[[str], Any] = find_class,
+) -> Any:
+    """A module in the state it was saved in, without running its constructor.
+
+    ``find_class`` gives the class at a path, or None for one that is not there.
+    """
+    cls = find_class(cls_path)
+    if not (isinstance(cls, type) and issubclass(cls, torch.nn.Module)):
+        return Missing(
+            path,
+            f"is a {cls_path}, which is not installed or not admitted: "
+            f"pass submods={{{path!r}: a callable}}",
+        )
+    hiding = [name for name in (*attributes, *parameters, *buffers, *children) if hides_code(cls, name)]
+    if hiding:
+        return Missing(path, f"has an attribute {hiding[0]!r} that hides code of {cls_path}")
+    broken = [str(child) for child in children.values() if isinstance(child, Missing)]
+    if broken:
+        return Missing(path, "cannot be rebuilt: " + "; ".join(broken))
+    module = cls.__new__(cls)
+    torch.nn.Module.__init__(module)
+    module.__dict__.update(attributes)
+    module.training = training
+    module._parameters.update(parameters)
+    module._buffers.update(buffers)
+    module._non_persistent_buffers_set.update(non_persistent)
+    module._modules.update(children)
+    if isinstance(module, torch.nn.RNNBase):
+        module._init_flat_weights()
+    return module
+
+
+class Body(torch.nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, args: tuple[Any, ...]) -> Any:
+        return self.function(*args)
+
+
+@functools.lru_cache(maxsize=64)
+def graph_module(function: Callable[..., Any]) -> torch.fx.GraphModule:
+    """``function`` as the GraphModule that some higher-order operators demand; its graph is always the same two nodes."""
+    graph = torch.fx.Graph()
+    operands = graph.placeholder("*args")
+    graph.output(graph.call_module("body", (operands,)))
+    return torch.fx.GraphModule({"body": Body(function)}, graph)
+
+
+def fast_call(module: Any) -> Any:
+    """The cheapest callable that is the same as calling ``module``: its ``forward`` when no hook or wrapper would run.
+
+    A ``forward`` that was set on the module itself, and not on its class, may be set again.
+    """
+    if (
+        not isinstance(module, torch.nn.Module)
+        or type(module).__call__ is not torch.nn.Module.__call__
+        or "forward" in vars(module)
+    ):
+        return module
+    hooks = (
+        *(
+            module._forward_hooks,
+            module._forward_pre_hooks,
+            module._backward_hooks,
+            module._backward_pre_hooks,
+        ),
+        *(
+            torch.nn.modules.module._global_forward_hooks,
+            torch.nn.modules.module._global_forward_pre_hooks,
+        ),
+        *(
+            torch.nn.modules.module._global_backward_hooks,
+            torch.nn.modules.module._global_backward_pre_hooks,
+        ),
+    )
+    return module if any(hooks) or module._compiled_call_impl is not None else module.forward
+
+
+class ModuleCalls:
+    """The places of a table that call modules: what ``fast_call`` finds of each, looked for anew where a hook may be new."""
+
+    def __init__(self, table: list[Any], modules: Mapping[int, torch.nn.Module]) -> None:
+        self.table = table
+        self.modules = modules
+        self.found: dict[int, Any] = {}
+        self.look()
+
+    def look(self) -> None:
+        # Whatever registers a hook, for one module or for all, takes the next number for its handle.
+        self.handles = torch.utils.hooks.RemovableHandle.next_id
+        for index, module in self.modules.items():
+            if self.table[index] is self.found.get(index, module):
+                self.table[index] = self.found[index] = fast_call(module)
+
+
+def with_later_hooks(function: Any, calls: ModuleCalls) -> Any:
+    """``function``, whose modules run the hooks too that are registered between two calls."""
+    handles = torch.utils.hooks.RemovableHandle
+    is_traced = torch.compiler.is_dynamo_compiling
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        # torch.compile does not look for hooks either, and would compile anew for every handle.
+        if is_traced() or calls.handles == handles.next_id:
+            return function(*args, **kwargs)
+        calls.look()
+        return function(*args, **kwargs)
+
+    return call
