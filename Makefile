@@ -27,7 +27,7 @@ help:
 	@echo "make conformance    replay all of torch's own test data, transformers models, compiled too, random graphs"
 	@echo "make check   formatting, lint, types and the test suite"
 	@echo "make golden  write the expected outputs in tests/golden anew"
-	@echo "make released   record what generated files carry today as that of this release"
+	@echo "make released   record the files that all folders have alike today as those of this release"
 	@echo "make operators   measure what torch's operators do, and write the table of fx2py/operators"
 	@echo "make fuzz    damage saved graphs and read them, for FUZZ_SECONDS (300)"
 	@echo "make attack  compose graphs that try to get hold of code, for ATTACK_SECONDS (1800)"

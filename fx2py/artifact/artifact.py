@@ -28,6 +28,7 @@ from fx2py.artifact.manifest import (
     IN_ONE_FILE,
     MAX_TEXT,
     SCHEMA,
+    VERSION,
     Manifest,
     describe,
     manifest_text,
@@ -78,7 +79,7 @@ class Artifact:
     source: str = field(repr=False)
     manifest: Manifest = field(repr=False)
     tensors: Mapping[str, torch.Tensor] = field(repr=False)
-    tables: str | None = field(repr=False)
+    tables: str | None = field(default=None, repr=False)
     program: Program | None = field(default=None, repr=False)
     folder: Path | None = None
     device: torch.device | None = None
@@ -203,7 +204,7 @@ class Artifact:
         for name, text in self.fixed.items():
             if not gate.trust_all and not is_fx2pys(name, text):
                 raise ArtifactError(
-                    f"{(self.folder or Path()) / name} is not the file that fx2py writes.",
+                    f"{(self.folder or Path()) / name} is not the file of fx2py {VERSION} or an earlier release.",
                     f"Generate the folder again, or read the file; if you trust it, pass {admitting('trust_all', '')}.",
                 )
 

@@ -192,7 +192,7 @@ class Constant:
 FIELDS = Name("fx2py.runtime.checks", "Fields")
 CHECK_INPUTS = "check_inputs"
 FIELDS_OF = "fields_of"
-"""Functions that the file itself carries, which its code calls as Locals."""
+"""Functions that the code takes from the runtime, which it calls as Locals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What all generated files carry is compiled once; lines are registered for as long as code needs them."""
+"""Lines of generated code are registered, and its modules importable, for as long as code needs them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_traceback_of_code_in_memory_shows_its_line() -> None:
     assert "view = x.view(7)" in "".join(traceback.format_exception(raised.value))
 
 
-def test_traceback_inside_the_carried_runtime_shows_its_line() -> None:
+def test_traceback_inside_the_runtime_shows_its_line() -> None:
     artifact = fx2py.generate(torch.fx.symbolic_trace(Fails()))
     with pytest.raises(ReplayError) as raised:
         artifact.bind(submods={"absent": len})

@@ -235,7 +235,7 @@ def test_all_folders_have_the_same_runtime(name: str, tmp_path: Path) -> None:
 def test_a_runtime_that_fx2py_did_not_write_is_refused(change: str, name: str, tmp_path: Path) -> None:
     folder = written(tmp_path / "net", Ten())
     (folder / name).write_text(fixed_files()[name] + change)
-    with pytest.raises(ArtifactError, match=rf"{name} is not the file that fx2py writes") as refused:
+    with pytest.raises(ArtifactError, match=rf"{name} is not the file of fx2py") as refused:
         fx2py.open_artifact(folder).bind()
     assert "trust_all=True" in refused.value.hint
     assert "antigravity" not in sys.modules
