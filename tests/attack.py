@@ -34,6 +34,7 @@ from fx2py.artifact import artifact, save_graph
 from fx2py.errors import Fx2pyError, UntrustedTargetError
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.values import Attribute, Dict, EnumMember, List, Name, OpName, Record, Ref, Slice
+from fx2py.program.scope import FROM_RUNTIME, TABLES
 from fx2py.read import open_graph
 from fx2py.replay.interpreter import Reference
 from fx2py.trust import Policy, functions, operators
@@ -385,7 +386,7 @@ class Canary:
 
 
 _OF_PYTHON = ("collections/__init__.py", "dataclasses.py", "<frozen importlib._bootstrap>", "typing.py")
-_OF_FX2PY = ("fx2py/runtime.py", "<fx2py runtime", "fx2py/artifact/", "fx2py/emit/")
+_OF_FX2PY = ("fx2py/runtime/modules.py", "<fx2py runtime", "fx2py/artifact/", "fx2py/emit/")
 _OF_TRACING = ("torch/fx/experimental/proxy_tensor.py", "torch/_higher_order_ops/utils.py")
 """Some higher-order operators trace the graph that they call: the text that is executed then holds torch's own names."""
 
@@ -455,6 +456,10 @@ def fault_of(value: Any, kind: Any, name: str) -> str:
     return ""
 
 
+_BOUND = frozenset({*TABLES, *FROM_RUNTIME})
+"""What binding gives a function, under names that no variable has."""
+
+
 class Watch:
     """Looks at every variable of generated code, line by line."""
 
@@ -465,7 +470,7 @@ class Watch:
         if "execution_fn" not in frame.f_code.co_filename:  # not what the file carries along
             return None
         for name, value in frame.f_locals.items():
-            held = value if name not in ("submods", "weights", "consts") else None
+            held = value if name not in _BOUND else None
             own = isinstance(held, nn.Module | types.FunctionType | types.MethodType | type) or _is_context(
                 held
             )

@@ -244,7 +244,7 @@ def test_a_runtime_that_fx2py_did_not_write_is_refused(change: str, name: str, t
 def test_an_edited_runtime_runs_when_it_is_trusted(tmp_path: Path) -> None:
     folder = written(tmp_path / "net", Scaled())
     edited = fixed_files()[RUNTIME].replace(
-        "return with_names(execute, renamed)", "return lambda x: 'edited'"
+        "named = with_names(execute, renamed)", "named = lambda x: 'edited'"
     )
     (folder / RUNTIME).write_text(edited)
     assert fx2py.open_artifact(folder).bind(policy=Policy(trust_all=True))(X) == "edited"

@@ -5,6 +5,7 @@ import torch
 from torch import fx
 
 import fx2py
+from fx2py.emit.module import Texts
 from fx2py.errors import InternalError, UnsupportedGraphError
 from tests.conformance.cases import Case, Trial
 from tests.conformance.judge import Verdict, judge
@@ -17,7 +18,7 @@ def trial() -> Trial:
 class Replaced:
     """An artifact whose code does something else."""
 
-    source = "replaced"
+    texts = Texts("replaced")
 
     def __init__(self, run):
         self.run = run

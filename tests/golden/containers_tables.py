@@ -17,6 +17,7 @@ def bind(runtime, code, tensors, device=None, submods=None):
                 "pair": runtime.Fields(
                     "tests.emit.golden_cases.Pair",
                     {"first": runtime.Shape(2), "second": runtime.Shape(2)},
+                    "namedtuple",
                 ),
                 "scale": runtime.Shape(1),
             }

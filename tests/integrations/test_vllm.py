@@ -286,6 +286,18 @@ def test_a_function_without_pieces_calls_no_module(piece):
 Pair = collections.namedtuple("Pair", ["left", "right"])
 
 
+container = collections.namedtuple("container", ["left", "right"])
+
+
+def test_a_class_of_records_may_be_called_as_what_makes_records():
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.output((graph.call_function(container, (x, x)), graph.call_function(Pair, (x, x))))
+    code, names, consts = generate_execution_code(module_of(graph))
+    result = compile_execution_fn(code, {}, names, consts)(torch.ones(2))
+    assert [type(each) for each in result] == [container, Pair]
+
+
 def of_many_names(name):
     """A graph that calls what has these names, and takes an input of such a name."""
     graph = fx.Graph()
