@@ -66,15 +66,14 @@ EDITS = {
     "load_of_a_pickle": ("weights_only=True", "weights_only=False"),
     "runtime_statement": ("class Missing:\n", "class Missing:\n    open('{mark}', 'w')\n"),
     "runtime_class_search": ("importlib.import_module(module)", "importlib.import_module('antigravity')"),
-    "bind_decorator": ("def bind(tensors", "@torch.os.system\ndef bind(tensors"),
-    "bind_result": (
-        "(tensors, device=None, submods=None):",
-        "(tensors, device=None, submods=None) -> open('{mark}', 'w'):",
-    ),
     "bind": ("    modules = {", "    open('{mark}', 'w')\n    modules = {"),
     "end": ("END", "\nopen('{mark}', 'w')\n"),
     "bind_default": ("def bind(runtime", "def bind(runtime=open('{mark}', 'w')"),
     "bind_decorator": ("def bind(runtime", "@print\ndef bind(runtime"),
+    "bind_result": (
+        "tensors, device=None, submods=None):",
+        "tensors, device=None, submods=None) -> print():",
+    ),
     "bind_twice": (
         "TABLES",
         "\n\ndef bind(runtime, code, tensors, device=None, submods=None):\n    return open\n",
