@@ -20,11 +20,11 @@ import torch.fx as fx
 from torch._dispatch.python import enable_python_dispatcher
 from torch._dynamo.backends.registry import list_backends, lookup_backend
 from torch._dynamo.exc import InvalidBackend
-from torch._dynamo.utils import to_fake_tensor
+from torch._dynamo.utils import counters, to_fake_tensor
 from torch._guards import CompileContext, TracingContext, tracing
 from torch._logging._internal import trace_structured
 from torch._subclasses import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import PropagateUnbackedSymInts
+from torch.fx.experimental.symbolic_shapes import PropagateUnbackedSymInts, statically_known_true
 
 from fx2py import artifact as _artifact
 from fx2py.arguments import NAMED, PATH, Kind, require, shown
@@ -128,7 +128,11 @@ def _compiled(
         gm, wanted.operators, strict=False, for_compilers=True, whole_modes_from=torch.is_grad_enabled()
     )
     values = _recorded(gm, example_inputs, mode)
-    return stitching, {piece.name: _compile(piece, wanted.inner, values, mode) for piece in pieces}
+    compiled: dict[str, Callable[..., Any]] = {}
+    for piece in pieces:
+        compiled[piece.name], results = _compile(piece, wanted.inner, values, mode, piece is not pieces[-1])
+        values.update(results)
+    return stitching, compiled
 
 
 class _Recording(PropagateUnbackedSymInts):
@@ -174,12 +178,37 @@ def _rerunning(mode: FakeTensorMode) -> Iterator[None]:
 
 
 def _compile(
-    piece: LivePiece, inner: str, values: Mapping[str, Any], mode: FakeTensorMode
-) -> Callable[..., Any]:
-    """A piece compiled by another backend, for the values that its inputs had when the graph was captured."""
+    piece: LivePiece, inner: str, values: Mapping[str, Any], mode: FakeTensorMode, is_followed: bool
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """A piece compiled by another backend, for the values that its inputs had when the graph was captured.
+
+    And where others follow it, the results that it gives in other strides than the graph does: inductor chooses them, and
+    compiles what takes them for strides that it checks.
+    """
     inputs = [_as_input(values[node.name]) for node in piece.module.graph.find_nodes(op="placeholder")]
-    with _own_tracing_context(mode):
-        return lookup_backend(inner)(piece.module, inputs)
+    with _own_tracing_context(mode) as context:
+        context.fakify_first_call = is_followed
+        before = counters["aot_autograd"]["total"]
+        compiled = lookup_backend(inner)(piece.module, inputs)
+        if not is_followed or counters["aot_autograd"]["total"] == before:
+            return compiled, {}
+        with (
+            _rerunning(mode),
+            mode,
+        ):  # the first call after AOT autograd is one on fake tensors, as DDPOptimizer makes it
+            results = compiled(*inputs)
+    return compiled, _restrided(piece, results, values)
+
+
+def _restrided(piece: LivePiece, results: Sequence[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors among the results of a piece, by name, if a stride is not as recorded; else none, as they are."""
+    names = [node.name for node in piece.module.graph.output_node().all_input_nodes]
+    tensors = {
+        name: made for name, made in zip(names, results, strict=True) if isinstance(made, torch.Tensor)
+    }
+    strides = ((made.stride(), values[name].stride()) for name, made in tensors.items())
+    same = all(statically_known_true(one == two) for pair in strides for one, two in zip(*pair, strict=True))
+    return {} if same else tensors
 
 
 def _as_input(value: Any) -> Any:
@@ -190,14 +219,14 @@ def _as_input(value: Any) -> Any:
 
 
 @contextmanager
-def _own_tracing_context(mode: FakeTensorMode) -> Iterator[None]:
+def _own_tracing_context(mode: FakeTensorMode) -> Iterator[TracingContext]:
     """What a compiler notes about one piece must not be taken for the whole graph; guards belong to both."""
     context = TracingContext(mode)
     whole = TracingContext.try_get()
     if whole is not None:
         context.guards_context = whole.guards_context
     with tracing(context):
-        yield
+        yield context
 
 
 def _fake_mode() -> FakeTensorMode:

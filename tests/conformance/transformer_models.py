@@ -20,7 +20,13 @@ TEXT = {
     "num_attention_heads": 2,
     "intermediate_size": 24,
 }
-DECODER = {**TEXT, "num_key_value_heads": 1, "pad_token_id": 0, "max_position_embeddings": 32}
+DECODER = {
+    **TEXT,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+    "max_position_embeddings": 32,
+}
 
 
 def tokens() -> dict[str, Any]:

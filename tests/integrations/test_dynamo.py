@@ -70,6 +70,21 @@ def test_pieces_are_compiled_by_inductor():
     assert model[0].qkv.weight.grad is not None
 
 
+@pytest.mark.slow
+def test_a_piece_takes_results_in_the_strides_that_the_compiler_of_another_chose():
+    """As a cache of keys gives them: inductor leaves the copy out, and then checks what it was told of strides."""
+
+    def model(x):
+        keys = torch.cat([x.new_empty(0), (x * 2).view(2, 16, 2, 8).transpose(1, 2)], -2)
+        return F.scaled_dot_product_attention(keys, keys, keys).sin(), keys
+
+    x = torch.randn(2, 16, 16, requires_grad=True)
+    compiled = torch.compile(model, backend=fx2py_backend, options={"inner": "inductor", **SPLIT})
+    for mode in (torch.enable_grad(), torch.no_grad()):
+        with mode:
+            torch.testing.assert_close(compiled(x), model(x))
+
+
 class Broken(nn.Module):
     """Several graphs: what dynamo cannot capture stands between them."""
 
