@@ -133,12 +133,12 @@ def _keywords(
 
 
 def _device(value: Any, index: int | None = None) -> Any:
-    """The device that text (``"cuda:1"``) or a number (an index of the accelerator) names."""
-    if type(value) is int:
-        return torch.device("cuda", value)
-    if type(value) is not str:
+    """The device that text (``"cuda:1"``) or a number (an index of the accelerator) names; what names none stays."""
+    if type(value) not in (int, str):
         return value
     try:
+        if type(value) is int:
+            return torch.device("cuda", value)
         return torch.device(value) if index is None else torch.device(value, index)
     except RuntimeError:
         return value

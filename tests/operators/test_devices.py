@@ -50,6 +50,8 @@ UNCHANGED = [
     function(Name("torch", "einsum"), "cpu", X),
     Node("n", "placeholder", "cuda"),
     method("add", 1),
+    method("to", -1),
+    function(Name("torch", "zeros"), 2, device=-1),
 ]
 
 
