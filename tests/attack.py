@@ -387,7 +387,10 @@ class Canary:
 
 _OF_PYTHON = ("collections/__init__.py", "dataclasses.py", "<frozen importlib._bootstrap>", "typing.py")
 _OF_FX2PY = ("fx2py/runtime/modules.py", "<fx2py runtime", "fx2py/artifact/", "fx2py/emit/")
-_OF_TRACING = ("torch/fx/experimental/proxy_tensor.py", "torch/_higher_order_ops/utils.py")
+_OF_TRACING = (
+    *("torch/fx/experimental/proxy_tensor.py", "torch/_higher_order_ops/utils.py"),
+    "torch/fx/operator_schemas.py",  # reads the types of torch's own schemas
+)
 """Some higher-order operators trace the graph that they call: the text that is executed then holds torch's own names."""
 
 
@@ -600,6 +603,8 @@ def _reset() -> None:
     torch._C._set_grad_enabled(True)
     torch.set_autocast_enabled("cpu", False)
     torch.set_autocast_enabled("cuda", False)
+    while torch._C._functorch.peek_interpreter_stack() is not None:
+        torch._C._functorch.pop_dynamic_layer_stack()
 
 
 def _shown(nodes: list[Node]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeAlias
 
+import torch
+
 from fx2py.emit.grammar import GrammarError, path_name
 from fx2py.emit.module import SOURCE, TABLES, Texts
 from fx2py.emit.older import parse_any
@@ -137,7 +139,9 @@ class _Body:
     def _slot(self, slot: Slot) -> What:
         """What a slot holds. Of the submodules, functions of the file are graphs, and so may be what the caller must give."""
         if slot.table != "submods":
-            return Kind.DATA
+            consts = self._parsed.tables.consts if slot.table == "consts" else ()
+            is_device = slot.index < len(consts) and type(consts[slot.index]) is torch.device
+            return Kind.DEVICE if is_device else Kind.DATA
         modules = self._parsed.tables.modules
         held = modules[slot.index][1] if slot.index < len(modules) else None
         return Kind.GRAPH if isinstance(held, CodeFunction | Absent) else _module(held)

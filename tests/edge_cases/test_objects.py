@@ -1,6 +1,7 @@
 """Arguments that are objects: types, tensors, operators, symbolic numbers, and what is no data at all."""
 
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -106,3 +107,12 @@ def test_object_that_is_no_data_is_refused_with_its_node(tmp_path):
             DOORS["fx2py"](gm, tmp_path)
         with pytest.raises(UnsupportedGraphError, match="getattr_1: an argument is an object of "):
             fx2py.generate(DOORS["graph_pickler"](gm, tmp_path))
+
+
+class Placed(NamedTuple):
+    value: object
+    device: object
+
+
+def test_a_record_with_a_device_is_data_to_the_audit_too(assert_exact):
+    assert_exact(lazily(len, Placed(X, torch.device("cpu"))), 3, through=["fx2py"])
