@@ -140,11 +140,19 @@ def _let_read(rules: int, path: Path) -> None:
 def _own_files() -> Iterator[Path]:
     """What Python and torch read while they run: their modules, shared libraries, and what the system says of itself."""
     yield from map(Path, {*sys.path, *sysconfig.get_paths().values(), sys.prefix, sys.base_prefix} - {""})
+    yield from _packages()
     system = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/urandom")
     yield from map(Path, system)
     yield from map(
         Path, ("/sys/devices/system", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat")
     )
+
+
+def _packages() -> Iterator[Path]:
+    """Folders of the packages that are imported: an editable install finds them by a hook, on no ``sys.path``."""
+    for name, module in list(sys.modules.items()):
+        if "." not in name:
+            yield from map(Path, getattr(module, "__path__", ()))
 
 
 # -- system calls: seccomp ---------------------------------------------------------------------------------------

@@ -50,6 +50,28 @@ def test_the_result_is_that_without_a_sandbox(tmp_path: Path) -> None:
     assert "result  float32  [2]    cpu       2     2    2    0" in table.stdout
 
 
+def test_a_package_that_a_hook_found_and_no_path_holds_can_be_read(tmp_path: Path) -> None:
+    saved(tmp_path, lambda graph, x: graph.call_function(torch.add, (x, 1)))
+    script = """
+import sys
+from importlib.util import find_spec, spec_from_file_location
+spec = find_spec("fx2py")
+class Editable:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return spec_from_file_location(name, spec.origin) if name == "fx2py" else None
+sys.meta_path.insert(0, Editable)
+beside = spec.origin.rsplit("/", 2)[0]
+sys.path[:] = [entry for entry in sys.path if entry not in ("", beside)]
+from fx2py.cli.app import main
+sys.argv = ["fx2py", "run", "graph.pt", "--inputs", "in.pt", "--sandbox"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "result  float32" in done.stdout
+
+
 def test_a_verdict_comes_out(tmp_path: Path) -> None:
     saved(tmp_path, lambda graph, x: graph.call_function(torch.add, (x, 1)))
     done = run(tmp_path, verb="diff")
