@@ -15,9 +15,9 @@ if TYPE_CHECKING:
         save_graph,
         split,
     )
+    from fx2py.distributed.groups import RecordedGroups
     from fx2py.errors import Fx2pyError
     from fx2py.program.options import GenerateOptions
-    from fx2py.replay.groups import RecordedGroups
     from fx2py.trust import Policy
 
 __all__ = [
@@ -42,7 +42,7 @@ _HOMES = {
     "Fx2pyError": "fx2py.errors",
     "GenerateOptions": "fx2py.program.options",
     "Policy": "fx2py.trust",
-    "RecordedGroups": "fx2py.replay.groups",
+    "RecordedGroups": "fx2py.distributed.groups",
     "generate": "fx2py.api",
     "generate_each": "fx2py.api",
     "open_artifact": "fx2py.api",

@@ -18,12 +18,12 @@ from fx2py.compare import EquivalenceReport
 from fx2py.compare.graphs import diff_graph
 from fx2py.errors import Fx2pyError, UnknownFormatError
 from fx2py.graph.data import GraphData
-from fx2py.graph.pieces import OpSpecs
-from fx2py.integrations.live_split import split_module
+from fx2py.graph.spelling import OpSpecs
 from fx2py.operators.devices import present_device
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read import open_every_graph, open_graph
 from fx2py.replay.inputs import Inputs, find_inputs
+from fx2py.splitting.live import split_module
 from fx2py.trust import Policy
 
 __all__ = [

@@ -22,8 +22,8 @@ ORDER = (
         "read",
         "trust",
     ),
-    *("program", "emit", "artifact", "replay", "compile", "compare", "bench", "integrations", "api"),
-    *("cli", "__main__"),
+    *("program", "splitting", "emit", "artifact", "distributed", "replay", "compile", "compare", "bench"),
+    *("integrations", "api", "cli", "__main__"),
 )
 """Each room may import itself and what stands before it."""
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

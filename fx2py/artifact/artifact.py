@@ -43,7 +43,6 @@ from fx2py.emit.older import parse_any
 from fx2py.emit.validate import validate
 from fx2py.errors import ArtifactError, Finding, ReplayError, UnsupportedGraphError, admitting
 from fx2py.graph.data import GraphData
-from fx2py.graph.split import calls_graphs, split_data
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
 from fx2py.operators.devices import present_device
@@ -54,6 +53,7 @@ from fx2py.program.lower import Stage, lower, stages
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read.origin import sha256_of
 from fx2py.runtime.once import PLAIN_CLASSES
+from fx2py.splitting.data import calls_graphs, split_data
 from fx2py.trust import Policy
 
 _log = logging.getLogger(__name__)

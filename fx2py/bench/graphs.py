@@ -13,10 +13,10 @@ from fx2py.artifact import Artifact, generate
 from fx2py.bench.floor import floor_of
 from fx2py.bench.timing import interleave, too_noisy
 from fx2py.bench.torch_ways import LiveSource, by_torch
+from fx2py.distributed.launcher import Alone
 from fx2py.emit.module import Texts
 from fx2py.graph.data import GraphData
 from fx2py.program.options import GenerateOptions
-from fx2py.replay.alone import Alone
 from fx2py.replay.inputs import Inputs
 from fx2py.replay.interpreter import Reference
 from fx2py.replay.memory import measured_peak

@@ -16,9 +16,9 @@ from typing import NoReturn
 import typer
 
 from fx2py.cli import render, terminal
+from fx2py.distributed.launcher import Rank
 from fx2py.errors import Fx2pyError, ReplayError
-from fx2py.replay.launcher import Rank
-from fx2py.replay.sandbox import GIBI, Limits, lock_in, require_sandbox
+from fx2py.trust.sandbox import GIBI, Limits, lock_in, require_sandbox
 
 LockIn = Callable[[], None]
 """Called by the work when torch is imported, and before it reads what nobody trusts."""

@@ -56,7 +56,7 @@ def bench(
     admitted = options.policy(allow, allow_op, allow_class, trust)
     target = source or newest_folder(Path())
 
-    from fx2py.replay.checked_kernels import checked_kernels
+    from fx2py.trust.checked_kernels import checked_kernels
 
     with render.working(f"timing {target}"), checked_kernels(trusted=trust):
         done = _bench(target, _Request(inputs, device, seed, rounds, model), admitted)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from fx2py.artifact import Artifact
     from fx2py.compare import EquivalenceReport
     from fx2py.compare.diff import Side
+    from fx2py.distributed.launcher import Rank
     from fx2py.program.options import GenerateOptions
     from fx2py.replay.inputs import Inputs
-    from fx2py.replay.launcher import Rank
     from fx2py.trust import Policy
 
 
@@ -68,7 +68,7 @@ def diff(
         admitted = options.policy(allow, allow_op, allow_class, trust)
 
         from fx2py.program.options import GenerateOptions
-        from fx2py.replay.checked_kernels import checked_kernels
+        from fx2py.trust.checked_kernels import checked_kernels
 
         wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
         request = _Request(inputs, device, seed, model, wanted)

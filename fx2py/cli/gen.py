@@ -12,8 +12,8 @@ import typer
 from fx2py.cli import launch, options, render, render_code
 from fx2py.cli.every import FoldersOfGraphs
 from fx2py.cli.locate import default_folder
+from fx2py.distributed.launcher import PLACEHOLDER
 from fx2py.errors import ArtifactError, Fx2pyError
-from fx2py.replay.launcher import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from fx2py.cli import terminal
 from fx2py.cli.locate import newest_folder
-from fx2py.errors import ReplayError
-from fx2py.replay.alone import Alone
-from fx2py.replay.launcher import (
+from fx2py.distributed.launcher import (
     PLACEHOLDER,
+    Alone,
     Rank,
     check_ranks,
     every_path,
@@ -20,9 +19,10 @@ from fx2py.replay.launcher import (
     numbered,
     own_path,
 )
+from fx2py.errors import ReplayError
 
 if TYPE_CHECKING:
-    from fx2py.replay.distributed import World
+    from fx2py.distributed.world import World
 
 
 def speak_as_launched() -> None:
@@ -45,7 +45,7 @@ def world(rank: Rank | None) -> Alone | World:
     """The processes of this run; without a rank, this one alone."""
     if rank is None:
         return Alone()
-    from fx2py.replay.distributed import World
+    from fx2py.distributed.world import World
 
     terminal.speak_as(rank)
     return World(rank)

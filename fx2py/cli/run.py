@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from fx2py.artifact import Artifact, Manifest
     from fx2py.cli.summary import Summary
+    from fx2py.distributed.launcher import Rank
     from fx2py.program.options import GenerateOptions
     from fx2py.replay.inputs import Inputs
-    from fx2py.replay.launcher import Rank
     from fx2py.trust import Policy
 
 
@@ -90,7 +90,7 @@ def run(
         admitted = options.policy(allow, allow_op, allow_class, trust)
 
         from fx2py.program.options import GenerateOptions
-        from fx2py.replay.checked_kernels import checked_kernels
+        from fx2py.trust.checked_kernels import checked_kernels
 
         wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
         request = _Request(inputs, device, output, seed, repeat, model, wanted, memory, descriptor)

@@ -51,9 +51,9 @@ def split(
 
 def _split(graph: Path, ops: list[str], output: Path | None, model: str | None) -> Split:
     from fx2py.artifact import generate, save_graph
-    from fx2py.graph.split import split_data
     from fx2py.program.options import GenerateOptions
     from fx2py.read import open_graph
+    from fx2py.splitting.data import split_data
 
     pieces = split_data(open_graph(graph, model=model), ops)
     manifest = generate(pieces, GenerateOptions(keep_submodules=True)).manifest

@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleRenderable
 from rich.table import Table
 from rich.text import Text
 
-from fx2py.replay.launcher import Rank
+from fx2py.distributed.launcher import Rank
 
 _speaker = Rank()
 _streams: tuple[Any, Any] = (None, None)

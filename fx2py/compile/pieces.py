@@ -70,7 +70,7 @@ def _groups_of(artifact: Artifact) -> AbstractContextManager[None]:
     """The process groups that the code names, as what it is compiled with in one process."""
     if not artifact.collectives:
         return nullcontext()
-    from fx2py.replay.groups import (
+    from fx2py.distributed.groups import (
         fake_groups,
     )  # a torch that was built without distributed has nothing of it
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
-from fx2py.arguments import shown
+from fx2py.arguments import Kind, require, shown
 from fx2py.errors import SplitError
 from fx2py.graph.data import ModuleRecord, Node
 from fx2py.graph.names import callable_name, dotted_name
@@ -97,6 +97,11 @@ _FUNCTION_HOMES: dict[str, Any] = {
 """What holds the functions and classes of each namespace that a graph may name whole."""
 
 
+OpSpec: TypeAlias = str | Callable[..., object]
+OpSpecs: TypeAlias = OpSpec | Iterable[OpSpec]
+"""One operator, or several."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spelling:
     """One operator as somebody wrote it, in every way that the text can be read.
@@ -147,7 +152,7 @@ class Spelling:
         return self.function == name.path
 
 
-def spelled(op: str | Callable[..., object]) -> Spelling:
+def spelled(op: OpSpec) -> Spelling:
     """The operator that a text or a live function, operator or class names."""
     text = op if isinstance(op, str) else str(callable_name(op) or op)
     path = tuple(text.split("."))
@@ -159,7 +164,33 @@ def spelled(op: str | Callable[..., object]) -> Spelling:
     return Spelling(text, *_operator_of_text(text), text if name is None else name.path, path)
 
 
-def require_spelling(op: str | Callable[..., object]) -> None:
+def each_of(ops: OpSpecs, name: str = "ops") -> tuple[OpSpec, ...]:
+    """The operators, in a tuple; one alone stands for itself, text too, which is not taken apart into its letters.
+
+    Raises OptionError, with the ``name`` of the argument, for what is no operator, and SplitError for one that can name
+    nothing in any graph.
+    """
+    require(name, ops, _OPERATORS)
+    each = (ops,) if isinstance(ops, str) or callable(ops) else tuple(ops)
+    for op in each:
+        require(f"an operator of {name}", op, _OPERATOR)
+        require_spelling(op)
+    return each
+
+
+def _is_operator(value: object) -> bool:
+    return isinstance(value, str) or callable(value)
+
+
+_OPERATOR = Kind("text or a function", _is_operator)
+_OPERATORS = Kind(
+    "an operator or several, each text or a function",
+    lambda value: _is_operator(value)
+    or (isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)),
+)
+
+
+def require_spelling(op: OpSpec) -> None:
     """Raise SplitError for what no graph calls anything by: text that is no name, a callable without one."""
     if isinstance(op, str):
         if not (_OPERATOR_TEXT.fullmatch(op) or _PATH_TEXT.fullmatch(op)):
@@ -168,7 +199,7 @@ def require_spelling(op: str | Callable[..., object]) -> None:
         raise SplitError(f"{shown(op)} has no name that a graph could call it by.", _SPELLINGS)
 
 
-def require_known(op: str | Callable[..., object]) -> None:
+def require_known(op: OpSpec) -> None:
     """Raise SplitError for text that names something of torch which this torch does not have.
 
     What a graph is searched for need not be asked: what it holds is there.

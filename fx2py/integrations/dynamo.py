@@ -30,12 +30,10 @@ from fx2py import artifact as _artifact
 from fx2py.arguments import NAMED, PATH, Kind, require, shown
 from fx2py.artifact import Artifact
 from fx2py.errors import OptionError, UnsupportedGraphError
-from fx2py.graph.pieces import OpSpec, OpSpecs, each_of
-from fx2py.graph.spelling import require_known
-from fx2py.integrations.live_split import LivePiece, split_module
-from fx2py.integrations.sizes import with_sizes_as_numbers
+from fx2py.graph.spelling import OpSpec, OpSpecs, each_of, require_known
 from fx2py.program.options import GenerateOptions
 from fx2py.read import open_graph
+from fx2py.splitting.live import LivePiece, split_module, with_sizes_as_numbers
 
 _log = logging.getLogger(__name__)
 _EAGER = "eager"

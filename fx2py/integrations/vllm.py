@@ -30,7 +30,6 @@ from fx2py.emit.module import emit_functions
 from fx2py.errors import ModuleCallError, OptionError
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.values import EnumMember, Live, Name
-from fx2py.integrations.live_split import split_module
 from fx2py.program.ir import Function, Local, Parameter, Program, Slot
 from fx2py.program.literals import needs_slot
 from fx2py.program.lower import lower
@@ -38,6 +37,7 @@ from fx2py.program.options import Embedding, GenerateOptions
 from fx2py.program.scope import MODULE_ALIASES, is_plain_identifier
 from fx2py.read import open_graph
 from fx2py.runtime import ModuleCalls
+from fx2py.splitting.live import split_module
 
 __all__ = [
     "SplitItem",

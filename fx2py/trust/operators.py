@@ -33,7 +33,7 @@ BELIEVES_INDICES = frozenset(
 )
 """ATen operators that read or write beyond their tensors where indices are impossible, and that no model needs by name.
 
-Found by ``tests/security/index_survey.py``; those that models need have ``replay/checked_kernels.py``.
+Found by ``tests/security/index_survey.py``; those that models need have ``checked_kernels.py``.
 """
 
 _WITHHELD = frozenset(

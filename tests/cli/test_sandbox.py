@@ -133,7 +133,7 @@ def test_what_a_process_that_has_locked_itself_in_can_do() -> None:
 import ctypes, json, mmap, os, signal, socket, sys, threading
 from pathlib import Path
 import torch
-from fx2py.replay.sandbox import GIBI, Limits, lock_in
+from fx2py.trust.sandbox import GIBI, Limits, lock_in
 folder = Path(sys.argv[1])
 kept = open(folder / "kept", "w")
 lock_in(Limits(GIBI, 60.0), [folder])

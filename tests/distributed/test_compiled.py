@@ -14,8 +14,8 @@ from torch._C._distributed_c10d import _resolve_process_group
 import fx2py
 from fx2py.artifact import Artifact, submodule_table
 from fx2py.artifact.compiled_calls import is_compiled
+from fx2py.distributed.groups import fake_groups
 from fx2py.program.collectives import Collective
-from fx2py.replay.groups import fake_groups
 from tests.distributed.graphs import (
     all_reduce,
     every_operator,

@@ -8,8 +8,8 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import _resolve_process_group
 
 import fx2py
-from fx2py.replay.distributed import World
-from fx2py.replay.launcher import launched_rank
+from fx2py.distributed.launcher import launched_rank
+from fx2py.distributed.world import World
 from tests.distributed.graphs import all_reduce, saved_graph
 from tests.distributed.ranks import call_ranks, fx2py_ranks
 

@@ -36,8 +36,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from fx2py.graph.values import OpName
-from fx2py.replay.checked_kernels import checked_kernels
 from fx2py.trust import operators
+from fx2py.trust.checked_kernels import checked_kernels
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Tell = Callable[[str], None]

@@ -16,8 +16,8 @@ from torch import fx, nn
 import fx2py
 from fx2py.errors import UntrustedTargetError
 from fx2py.graph.values import Name, OpName
-from fx2py.replay.checked_kernels import checked_kernels
 from fx2py.trust import Policy
+from fx2py.trust.checked_kernels import checked_kernels
 from fx2py.trust.operators import BELIEVES_INDICES
 from tests.security.index_survey import admitted_overloads, calls_by_hand, recorded_of, try_overload
 

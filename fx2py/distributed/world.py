@@ -16,9 +16,9 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
+from fx2py.distributed.groups import RecordedGroups
+from fx2py.distributed.launcher import Rank
 from fx2py.errors import Fx2pyError, InternalError, OtherRankError, ReplayError
-from fx2py.replay.groups import RecordedGroups
-from fx2py.replay.launcher import Rank
 
 if TYPE_CHECKING:
     from fx2py.artifact import Artifact

@@ -2,9 +2,9 @@
 
 import pytest
 
+from fx2py.distributed.groups import plan_groups
 from fx2py.errors import ReplayError
 from fx2py.program.collectives import Collective
-from fx2py.replay.groups import plan_groups
 
 
 def reduce(group, *, size=None):

@@ -12,9 +12,9 @@ import fx2py
 from fx2py.errors import SplitError
 from fx2py.graph.data import Node
 from fx2py.graph.spelling import spelled
-from fx2py.graph.split import split_data
 from fx2py.graph.values import Name, OpName
 from fx2py.read import open_graph
+from fx2py.splitting.data import split_data
 from tests.checking import assert_same_behaviour, reference
 
 
@@ -286,7 +286,7 @@ def test_structured_inputs_and_results_are_those_of_the_whole_graph():
 
 @pytest.mark.parametrize("body", [lambda: 1, lambda x: x, lambda x: (x, [x])])
 def test_a_graph_without_calls_has_no_pieces(body):
-    from fx2py.integrations.live_split import split_module
+    from fx2py.splitting.live import split_module
 
     split, pieces = split_module(fx.symbolic_trace(body), ["aten::relu"], strict=False)
     assert pieces == ()

@@ -13,11 +13,11 @@ from torch._dynamo import trace_rules
 from torch._dynamo.variables import TorchInGraphFunctionVariable
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from fx2py.graph import modes
 from fx2py.graph.data import Node
-from fx2py.graph.modes import mode_ranges
 from fx2py.graph.values import Name, Ref
-from fx2py.integrations.live_split import split_module
+from fx2py.splitting import modes
+from fx2py.splitting.live import split_module
+from fx2py.splitting.modes import mode_ranges
 from tests.checking import assert_same_behaviour
 
 RELU = "torch.relu"

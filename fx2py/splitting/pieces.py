@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from fx2py.arguments import Kind, require
 from fx2py.errors import SplitError
 from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.modes import level_ranges, mode_ranges
-from fx2py.graph.spelling import Spelling, names_of, require_spelling, spelled
+from fx2py.graph.spelling import OpSpec, Spelling, names_of, spelled
 from fx2py.graph.values import GETITEM, Ref, walk
+from fx2py.splitting.modes import level_ranges, mode_ranges
 
-OpSpec = str | Callable[..., object]
-OpSpecs = OpSpec | Iterable[OpSpec]
-"""One operator, or several."""
 _BETWEEN = ""
 _ALLOCATIONS = ("aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty")
 _SHOWN = 30
@@ -73,32 +69,6 @@ def cut(
         outputs = tuple(node.name for node in nodes if node.name in leaving)
         pieces.append(Piece(nodes, inputs, outputs, is_named))
     return tuple(pieces)
-
-
-def each_of(ops: OpSpecs, name: str = "ops") -> tuple[OpSpec, ...]:
-    """The operators, where a single one may stand for itself: the letters of a name are no operators.
-
-    Raises OptionError, with the ``name`` of the argument, for what is no operator, and SplitError for one that can name
-    nothing in any graph.
-    """
-    require(name, ops, _OPERATORS)
-    each = (ops,) if isinstance(ops, str) or callable(ops) else tuple(ops)
-    for op in each:
-        require(f"an operator of {name}", op, _OPERATOR)
-        require_spelling(op)
-    return each
-
-
-def _is_operator(value: Any) -> bool:
-    return isinstance(value, str) or callable(value)
-
-
-_OPERATOR = Kind("text or a function", _is_operator)
-_OPERATORS = Kind(
-    "an operator or several, each text or a function",
-    lambda value: _is_operator(value)
-    or (isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)),
-)
 
 
 def require_found(root: ModuleRecord, graph: Graph, ops: Iterable[OpSpec], where: str) -> None:

@@ -1,13 +1,20 @@
-"""What a launcher such as torchrun says of this process, and which file of several is its own."""
+"""What a launcher such as torchrun says of this process, which file of several is its own, and a run without one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
 
 from fx2py.errors import ReplayError
+
+if TYPE_CHECKING:
+    from fx2py.artifact import Artifact
+
+T = TypeVar("T")
 
 PLACEHOLDER = "{rank}"
 """Stands in a path for the number of a rank."""
@@ -80,3 +87,34 @@ def every_path(path: Path) -> Iterator[Path]:
 def numbered(path: Path, index: int) -> Path:
     """``path`` with the number of a rank in its place."""
     return Path(str(path).replace(PLACEHOLDER, str(index)))
+
+
+class Alone:
+    """The only process of a run: what ``world.World`` is to several."""
+
+    is_alone = True
+
+    def agree(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives."""
+        return work()
+
+    def form_groups(self, artifact: Artifact) -> None:
+        """Raise ReplayError where the code needs others."""
+        if artifact.collectives:
+            raise ReplayError(
+                f"the graph calls {artifact.collectives[0].op}, in which several processes take part.",
+                "Start it with 'torchrun --nproc-per-node N -m fx2py ...' and the graph of each rank, "
+                "as in 'graph.rank{rank}.pt2'.",
+            )
+
+    def gather(self, value: T) -> tuple[T, ...]:
+        """The ``value`` of this process."""
+        return (value,)
+
+    def __enter__(self) -> Alone:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """There is nothing to leave."""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fx2py.distributed.launcher import Rank, check_ranks, every_path, launched_rank, own_path
 from fx2py.errors import ReplayError
-from fx2py.replay.launcher import Rank, check_ranks, every_path, launched_rank, own_path
 
 LAUNCHED = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "here", "MASTER_PORT": "1"}
 

@@ -1,0 +1,1 @@
+"""A graph that several processes run together: their launcher, how they meet and end, and their process groups."""

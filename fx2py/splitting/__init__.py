@@ -1,0 +1,1 @@
+"""What cutting a graph into pieces means, for a graph as data and for a live one."""
