@@ -2,24 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import Literal, TypeAlias
+
+PolicyField: TypeAlias = Literal["functions", "ops", "classes", "trust_all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """The argument that admits a name from a file."""
+
+    field: PolicyField
+    entry: str = ""
+
+    def __str__(self) -> str:
+        return f"policy=Policy({self.field}={'True' if self.field == 'trust_all' else {self.entry}})"
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """The argument that chooses one graph of a file."""
+
+    graph: str
+
+    def __str__(self) -> str:
+        return f"model={self.graph!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """The argument that gives a submodule, by its path, a callable of the caller's."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"submods={{{self.path!r}: a callable}}"
+
+
+class Argument(Enum):
+    """Arguments and functions that are the same for every graph."""
+
+    EVERY_GRAPH = "generate_each"
+    KEEP_SUBMODULES = "keep_submodules=True"
+    INPUTS = "inputs of your own, as args and kwargs"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+Remedy: TypeAlias = Admit | Choose | Supply | Argument
+
+
+class Hint(str):
+    """A text for callers in Python that knows which of its ``parts`` are arguments.
+
+    The command line shows an option in place of each (``fx2py.cli.hints``).
+    """
+
+    parts: tuple[str | Remedy, ...]
+
+    def __new__(cls, *parts: str | Remedy) -> Hint:
+        made = super().__new__(cls, "".join(map(str, parts)))
+        made.parts = tuple(
+            each for part in parts for each in (part.parts if isinstance(part, Hint) else [part])
+        )
+        return made
+
+    @classmethod
+    def joined(cls, separator: str, parts: Iterable[str | Remedy]) -> Hint:
+        return cls(*[each for part in parts for each in (separator, part)][1:])
 
 
 class Fx2pyError(Exception):
-    """A fault that the user can act on: one sentence that says what is wrong, and a hint with the next step.
-
-    Both speak to a caller in Python; the command line puts its own options in place of arguments.
-    """
+    """A fault that the user can act on: one sentence that says what is wrong, and a hint with the next step."""
 
     exit_code = 2
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint if isinstance(hint, Hint) else Hint(hint)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
@@ -64,18 +129,10 @@ class OptionError(Fx2pyError):
     """An option or argument that was passed from Python does not exist, or is of another kind."""
 
 
-PolicyField: TypeAlias = Literal["functions", "ops", "classes", "trust_all"]
-
-
-def admitting(field: PolicyField, entry: str) -> str:
-    """The argument that admits a name from a file, as a caller writes it."""
-    return f"policy=Policy({field}={'True' if field == 'trust_all' else {entry}})"
-
-
 class UntrustedTargetError(Fx2pyError):
     """A name from a file may not become a callable or class.
 
-    ``field`` and ``entry`` are what a Policy needs to admit it, ``option`` is that as an argument; the hint shows it.
+    ``admit`` is the argument that admits it; the hint shows it, and ``more`` after it.
     """
 
     def __init__(
@@ -84,10 +141,13 @@ class UntrustedTargetError(Fx2pyError):
         field: PolicyField,
         entry: str = "",
         reason: str = "is not among the names that fx2py admits",
+        more: str = "",
     ) -> None:
-        self.name, self.field, self.entry = name, field, entry
-        self.option = admitting(field, entry)
-        super().__init__(f"{name} {reason}", f"Read the code first; to admit it, pass {self.option}.")
+        self.name = name
+        self.admit = Admit(field, entry)
+        super().__init__(
+            f"{name} {reason}", Hint("Read the code first; to admit it, pass ", self.admit, f".{more}")
+        )
 
 
 @contextmanager

@@ -41,7 +41,7 @@ from fx2py.emit.grammar import GrammarError
 from fx2py.emit.module import SOURCE, TABLES, Texts, emit
 from fx2py.emit.older import parse_any
 from fx2py.emit.validate import validate
-from fx2py.errors import ArtifactError, Finding, ReplayError, UnsupportedGraphError, admitting
+from fx2py.errors import Admit, ArtifactError, Finding, Hint, ReplayError, UnsupportedGraphError
 from fx2py.graph.data import GraphData
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
@@ -205,7 +205,11 @@ class Artifact:
             if not gate.trust_all and not is_fx2pys(name, text):
                 raise ArtifactError(
                     f"{(self.folder or Path()) / name} is not the file of fx2py {VERSION} or an earlier release.",
-                    f"Generate the folder again, or read the file; if you trust it, pass {admitting('trust_all', '')}.",
+                    Hint(
+                        "Generate the folder again, or read the file; if you trust it, pass ",
+                        Admit("trust_all"),
+                        ".",
+                    ),
                 )
 
     def _instead(self, gate: Policy) -> dict[str, Any]:

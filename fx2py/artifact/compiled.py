@@ -13,7 +13,7 @@ import torch
 from fx2py.artifact import signing
 from fx2py.artifact.machine import Machine, this_machine
 from fx2py.emit.module import Texts
-from fx2py.errors import admitting
+from fx2py.errors import Admit, Hint
 
 _NOT_AS_STORED = tuple(
     getattr(torch._C.DispatchKey, name)
@@ -23,7 +23,7 @@ _NOT_AS_STORED = tuple(
     )
 )
 """The keys of tensors whose numbers are not those in their memory, or that have none."""
-NOT_OURS = f"not compiled by this user; {admitting('trust_all', '')} loads them"
+NOT_OURS = Hint("not compiled by this user; ", Admit("trust_all"), " loads them")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import torch
 from fx2py import runtime
 from fx2py.emit.fixed import RUNTIME, fixed_files
 from fx2py.emit.module import SOURCE, TABLES, Texts
-from fx2py.errors import ReplayError, admitting
+from fx2py.errors import Admit, Hint, ReplayError
 from fx2py.program.scope import TABLES as TABLE_NAMES
 from fx2py.runtime.binding import signature_of_inputs
 
@@ -92,8 +92,8 @@ def _executed(source: str, file: Path | None, name: str, place: str) -> types.Mo
     try:
         exec(compile(source, filename, "exec"), module.__dict__)
     except (ImportError, AttributeError, NameError) as error:
-        admitted = admitting("ops", "NAMESPACE=MODULE")
-        hint = f"Import the library that provides it first; for operators, {admitted} does."
+        admitted = Admit("ops", "NAMESPACE=MODULE")
+        hint = Hint("Import the library that provides it first; for operators, ", admitted, " does.")
         raise ReplayError(f"{place} needs something that is not here: {error}.", hint) from None
     if file is None:
         _show(filename, source, module)

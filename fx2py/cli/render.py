@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.text import Text
 
+from fx2py.cli.hints import with_options
 from fx2py.cli.terminal import (
     add_row,
     duration,
@@ -38,7 +39,6 @@ from fx2py.cli.terminal import (
     who,
     write,
 )
-from fx2py.cli.wording import with_options
 from fx2py.errors import Fx2pyError, InternalError
 
 if TYPE_CHECKING:

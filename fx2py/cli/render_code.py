@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from fx2py.cli.hints import with_options
 from fx2py.cli.render import print_fault
 from fx2py.cli.terminal import (
     add_row,
@@ -22,7 +23,6 @@ from fx2py.cli.terminal import (
     stdout,
     table_of,
 )
-from fx2py.cli.wording import with_options
 
 if TYPE_CHECKING:
     from fx2py.artifact.manifest import Manifest, TensorEntry

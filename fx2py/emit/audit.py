@@ -12,7 +12,7 @@ from fx2py.emit.module import SOURCE, TABLES, Texts
 from fx2py.emit.older import parse_any
 from fx2py.emit.parse import Parsed
 from fx2py.emit.read_tables import Absent, BuiltModule, CodeFunction, StoredTensor, Tables
-from fx2py.errors import ArtifactError, UntrustedTargetError, admitting, refusals_name
+from fx2py.errors import Admit, ArtifactError, Hint, UntrustedTargetError, refusals_name
 from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, walk
 from fx2py.program.ir import FIELDS_OF, REQUIRED, Assign, Bind, Function, Load, Local, Method, Slot
 from fx2py.program.liveness import leaves, values_of
@@ -36,7 +36,7 @@ def audit(texts: Texts, policy: Policy, place: str) -> None:
     except GrammarError as error:
         raise ArtifactError(
             f"{_beside(place, error.file)}, line {error.line}: {error}, so it is not code that fx2py would have written.",
-            f"Read the file; if you trust it, pass {admitting('trust_all', '')}.",
+            Hint("Read the file; if you trust it, pass ", Admit("trust_all"), "."),
         ) from None
     code = [use for function in parsed.functions for use in _uses(function)]
     tables = list(_uses_of_tables(parsed.tables))

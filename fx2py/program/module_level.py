@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from fx2py.errors import Finding, UnsupportedGraphError
+from fx2py.errors import Argument, Finding, Hint, UnsupportedGraphError
 from fx2py.graph.data import Graph, GraphData, ModuleRecord
 from fx2py.graph.values import (
     OpName,
@@ -108,7 +108,7 @@ class ModuleLevel:
                 (Finding("the graph", reason),), self.data.provenance.path or "the graph"
             )
             if not self.options.keep_submodules:
-                fault.hint = "Keep its modules as functions: keep_submodules=True."
+                fault.hint = Hint("Keep its modules as functions: ", Argument.KEEP_SUBMODULES, ".")
             raise fault
 
     def flatten(self, record: ModuleRecord, graph: Graph) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from fx2py.errors import Fx2pyError, UnknownFormatError
+from fx2py.errors import Argument, Choose, Fx2pyError, Hint, UnknownFormatError
 from fx2py.graph.data import GraphData
 from fx2py.read.origin import printable
 
@@ -57,7 +57,13 @@ def _open_choice(path: Path, graphs: Graphs) -> UnknownFormatError:
     what = "several graphs" if len(graphs) > 1 else "a graph inside another object only"
     return UnknownFormatError(
         f"{path} holds {what}:{lines}{rest}",
-        f"Choose one, for example with model={rows[0][0]!r}, or take them all with generate_each.",
+        Hint(
+            "Choose one, for example with ",
+            Choose(rows[0][0]),
+            ", or take them all with ",
+            Argument.EVERY_GRAPH,
+            ".",
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fx2py.errors import ReplayError, UntrustedTargetError
+from fx2py.errors import Hint, ReplayError, Supply, UntrustedTargetError
 from fx2py.graph.data import MEND_LOST, ModuleRecord
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Name
@@ -51,7 +51,7 @@ class Modules:
         except UntrustedTargetError as error:
             raise ReplayError(
                 f"the submodule {path!r} is of class {record.cls}, which is not part of torch.nn.",
-                f"Pass submods={{{path!r}: a callable}}, or {error.option} to build it from that class.",
+                Hint("Pass ", Supply(path), ", or ", error.admit, " to build it from that class."),
             ) from error
         children = {name: child and self(child, f"{path}.{name}") for name, child in record.children.items()}
         module = build(

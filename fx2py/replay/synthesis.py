@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fx2py.errors import ReplayError
+from fx2py.errors import Argument, Hint, ReplayError
 from fx2py.graph.data import GraphData, Node, SymMeta, TensorMeta
 from fx2py.graph.values import Value
 from fx2py.replay.containers import unflatten
@@ -16,7 +16,7 @@ from fx2py.replay.values import Values
 from fx2py.runtime.sizes import SizeExpression
 from fx2py.trust import Policy
 
-PASS_INPUTS = "Pass inputs of your own, as args and kwargs."
+PASS_INPUTS = Hint("Pass ", Argument.INPUTS, ".")
 _SMALLEST = 3
 """The first symbol's size; each further symbol gets the next one, so that mixed up dimensions do not go unseen."""
 _DEFAULT_BOUND = 2

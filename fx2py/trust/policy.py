@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
 from fx2py.arguments import FLAG, NAMES, require
-from fx2py.errors import ReplayError, UntrustedTargetError, admitting
+from fx2py.errors import Admit, Hint, ReplayError, UntrustedTargetError
 from fx2py.graph.values import EnumMember, Name, OpName
 from fx2py.trust import classes, functions, operators
 
@@ -127,7 +127,7 @@ class Policy:
         if not operators.is_registered(op):
             raise ReplayError(
                 f"no loaded library registers {op.path}.",
-                f"Name the module that does: {admitting('ops', f'{op.namespace}=MODULE')}.",
+                Hint("Name the module that does: ", Admit("ops", f"{op.namespace}=MODULE"), "."),
             )
         return operators.find(op)
 
@@ -140,11 +140,10 @@ class Policy:
             if own or operators.is_registered(op)
             else f"belongs to the operator library {op.namespace!r}, which is not part of torch"
         )
-        entry = op.namespace if own or operators.is_registered(op) else f"{op.namespace}=MODULE"
-        fault = UntrustedTargetError(op.path, "ops", entry, reason)
-        if entry != op.namespace:
-            fault.hint += " MODULE is the one that registers the operators when it is imported."
-        raise fault
+        if own or operators.is_registered(op):
+            raise UntrustedTargetError(op.path, "ops", op.namespace, reason)
+        more = " MODULE is the one that registers the operators when it is imported."
+        raise UntrustedTargetError(op.path, "ops", f"{op.namespace}=MODULE", reason, more)
 
     def _check_name(self, name: Name, use: Use) -> None:
         admitted = name.path in _table(use) or name.path in self.classes

@@ -93,5 +93,5 @@ def test_the_option_admits_what_the_refusal_names():
     op = OpName("higher_order", "wrap")
     with pytest.raises(UntrustedTargetError, match=r"ops=.'higher_order'") as caught:
         Calls(Policy(), lambda part: Kind.DATA).function(op, ("f",), (), "a call")
-    admitting = Policy(ops=frozenset({caught.value.entry}))
+    admitting = Policy(ops=frozenset({caught.value.admit.entry}))
     assert Calls(admitting, lambda part: Kind.DATA).function(op, ("f",), (), "a call") is Kind.DATA

@@ -58,14 +58,14 @@ def test_dangerous_function_is_refused_and_the_hint_admits_exactly_it(path: str)
     for use in ("call", "value", "module"):
         with pytest.raises(UntrustedTargetError) as caught:
             DENY.resolve(split(path), use)
-        assert caught.value.entry == path
+        assert caught.value.admit.entry == path
 
 
 @pytest.mark.parametrize("op", DANGEROUS_OPS, ids=str)
 def test_dangerous_operator_is_refused(op: OpName) -> None:
     with pytest.raises(UntrustedTargetError) as caught:
         DENY.resolve(op)
-    assert caught.value.entry.partition("=")[0] == op.namespace
+    assert caught.value.admit.entry.partition("=")[0] == op.namespace
 
 
 def test_every_function_that_torch_lets_override_is_admitted() -> None:

@@ -1,29 +1,44 @@
 """Hints speak of arguments in Python and of options on the command line."""
 
 import ast
+import pickle
 import re
 
 import pytest
 import torch
 from torch import fx, nn
 
-from fx2py.cli.wording import with_options
-from fx2py.errors import admitting
+from fx2py.cli.hints import with_options
+from fx2py.errors import Admit, Argument, Choose, Hint, Supply
 from tests.test_rooms import FILES, room
 
 
 @pytest.mark.parametrize(
     ("argument", "option"),
     [
-        (admitting("functions", "a.b"), "--allow a.b"),
-        (admitting("ops", "a=b"), "--allow-op a=b"),
-        (admitting("classes", "a.B"), "--allow-class a.B"),
-        (admitting("trust_all", ""), "--trust"),
-        ("model='a'", "--model 'a'"),
+        (Admit("functions", "a.b"), "--allow a.b"),
+        (Admit("ops", "a=b"), "--allow-op a=b"),
+        (Admit("classes", "a.B"), "--allow-class a.B"),
+        (Admit("trust_all"), "--trust"),
+        (Choose("a"), "--model 'a'"),
+        (Choose("it's"), '--model "it\'s"'),
+        (Supply("a.b"), "artifact.bind(submods={'a.b': a callable}) in Python"),
+        (Argument.EVERY_GRAPH, "fx2py gen --all"),
     ],
 )
 def test_an_argument_becomes_its_option(argument, option):
-    assert with_options(f"Pass {argument}.") == f"Pass {option}."
+    assert with_options(Hint("Pass ", argument, ".")) == f"Pass {option}."
+
+
+def test_a_text_that_only_looks_like_an_argument_stays():
+    assert with_options(Hint(str(Admit("functions", "a.b")))) == "policy=Policy(functions={'a.b'})"
+
+
+@pytest.mark.parametrize("argument", [Admit("ops", "a=b"), Choose("a"), Supply("a"), *Argument])
+def test_a_hint_is_the_text_for_python(argument):
+    hint = Hint("Pass ", Hint.joined(", ", [argument, argument]), ".")
+    assert hint == f"Pass {argument}, {argument}."
+    assert pickle.loads(pickle.dumps(hint)).parts == hint.parts
 
 
 def test_only_the_command_line_speaks_of_options():
@@ -46,12 +61,12 @@ def test_a_class_of_ones_own_is_asked_for_with_its_option(fx2py, here):
     graph.output(graph.call_module("0", (graph.placeholder("x"),)))
     torch.save(fx.GraphModule(root, graph), "leaf.pt")
     torch.save((torch.ones(2),), "inputs.pt")
-    assert "--allow-class tests.cli.test_wording.Leaf" in fx2py("gen", "leaf.pt").out
+    assert "--allow-class tests.cli.test_hints.Leaf" in fx2py("gen", "leaf.pt").out
     for command in (("run",), ("diff", "leaf.pt")):
         refused = fx2py(*command, "--inputs", "inputs.pt")
         assert refused.code == 2
-        assert "--allow-class tests.cli.test_wording.Leaf" in refused.err
+        assert "--allow-class tests.cli.test_hints.Leaf" in refused.err
         assert "Policy(" not in refused.err
         assert (
-            fx2py(*command, "--inputs", "inputs.pt", "--allow-class", "tests.cli.test_wording.Leaf").code == 0
+            fx2py(*command, "--inputs", "inputs.pt", "--allow-class", "tests.cli.test_hints.Leaf").code == 0
         )
