@@ -34,7 +34,8 @@ from fx2py.artifact import artifact, save_graph
 from fx2py.errors import Fx2pyError, UntrustedTargetError
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.values import Attribute, Dict, EnumMember, List, Name, OpName, Record, Ref, Slice
-from fx2py.program.scope import FROM_RUNTIME, TABLES
+from fx2py.program.identifiers import FROM_RUNTIME
+from fx2py.program.ir import TABLE_NAMES
 from fx2py.read import open_graph
 from fx2py.replay.interpreter import Reference
 from fx2py.trust import Policy, functions, operators
@@ -459,7 +460,7 @@ def fault_of(value: Any, kind: Any, name: str) -> str:
     return ""
 
 
-_BOUND = frozenset({*TABLES, *FROM_RUNTIME})
+_BOUND = frozenset({*TABLE_NAMES, *FROM_RUNTIME})
 """What binding gives a function, under names that no variable has."""
 
 

@@ -46,11 +46,10 @@ from fx2py.graph.data import GraphData
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
 from fx2py.operators.devices import present_device
-from fx2py.program.bound import bound_tensors
-from fx2py.program.collectives import NAMESPACES, Collective, collectives_of
-from fx2py.program.ir import Program
-from fx2py.program.lower import Stage, lower, stages
+from fx2py.program.analyses.collectives import NAMESPACES, Collective, collectives_of
+from fx2py.program.ir import Program, bound_tensors
 from fx2py.program.options import DEFAULT, GenerateOptions
+from fx2py.program.translate import Stage, stages, translate
 from fx2py.read.origin import sha256_of
 from fx2py.runtime.once import PLAIN_CLASSES
 from fx2py.splitting.data import calls_graphs, split_data
@@ -292,7 +291,7 @@ class Artifact:
         return "the generated code" if origin is None else f"the code of {origin}"
 
     def _is_live(self) -> bool:
-        return self.program is not None and self.program.provenance.path is None
+        return self.program is not None and self.program.report.provenance.path is None
 
     def _modules(self) -> Mapping[str, torch.nn.Module]:
         """The modules of a live graph, which are called as they are."""
@@ -314,7 +313,7 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     """
     data, options = _split(data, options)
     try:
-        program = lower(data, options)
+        program = translate(data, options)
         texts = emit(program, options)
         validate(program, texts)
     except RecursionError:

@@ -22,7 +22,7 @@ from fx2py import runtime
 from fx2py.emit.fixed import RUNTIME, fixed_files
 from fx2py.emit.module import SOURCE, TABLES, Texts
 from fx2py.errors import Admit, Hint, ReplayError
-from fx2py.program.scope import TABLES as TABLE_NAMES
+from fx2py.program.ir import TABLE_NAMES
 from fx2py.runtime.binding import signature_of_inputs
 
 BindTo = Callable[

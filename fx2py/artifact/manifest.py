@@ -21,11 +21,10 @@ from fx2py.graph.data import ModuleRecord, ValueMeta
 from fx2py.graph.listing import value_note
 from fx2py.graph.tensors import shape_of
 from fx2py.graph.values import EnumMember, Live, Name, OpName, Value, walk
-from fx2py.program.bound import modules_to_rebuild
-from fx2py.program.identical import identical_pieces
-from fx2py.program.ir import REQUIRED, Applied, Assign, Program, Submodule
+from fx2py.program.analyses.identical_pieces import identical_pieces
+from fx2py.program.analyses.peak_memory import planned_peak
+from fx2py.program.ir import REQUIRED, Applied, Assign, Program, Submodule, modules_to_rebuild
 from fx2py.program.liveness import leaves, values_of
-from fx2py.program.memory import planned_peak
 from fx2py.program.options import GenerateOptions
 from fx2py.read.origin import printable
 from fx2py.trust import operators
@@ -176,7 +175,7 @@ def read_manifest(path: Path, shown: Path | None = None) -> Manifest:
 
 def describe(program: Program, options: GenerateOptions) -> Manifest:
     """The manifest of a Program, as yet without files."""
-    origin = program.provenance
+    origin = program.report.provenance
     targets = tuple(_targets(program))
     planned = planned_peak(program)
     return Manifest(
@@ -192,10 +191,10 @@ def describe(program: Program, options: GenerateOptions) -> Manifest:
             sorted(({target.library for target in targets} | _module_libraries(program)) - _PROVIDED)
         ),
         options=dataclasses.asdict(options),
-        notes=program.notes,
+        notes=program.report.notes,
         memory=MemoryEntry(planned.bytes, planned.unknown),
         optimizations=tuple(
-            dataclasses.replace(item, node=comment(item.node)) for item in program.optimizations
+            dataclasses.replace(item, node=comment(item.node)) for item in program.report.optimizations
         ),
     )
 
@@ -227,7 +226,7 @@ def _submodules(program: Program) -> Iterator[SubmoduleEntry]:
         described = _submodule(index, entry, "function" if entry.function else "called")
         original = repeats.get(entry.path)
         yield dataclasses.replace(described, identical_to=original, used=used[original or entry.path])
-    for path, record in program.inlined:
+    for path, record in program.report.inlined:
         yield _submodule(None, Submodule(path, record, 1), "inlined")
 
 

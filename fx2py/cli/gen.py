@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from fx2py.api import Arguments
     from fx2py.artifact import Artifact, Manifest
-    from fx2py.program.lower import Stage
     from fx2py.program.options import GenerateOptions
+    from fx2py.program.translate import Stage
     from fx2py.trust import Policy
 
     _Made: TypeAlias = tuple[Path, str, Artifact | Fx2pyError]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fx2py.artifact.manifest import Manifest, TensorEntry
     from fx2py.cli.gen import Failure, Generated
     from fx2py.cli.split import Split
-    from fx2py.program.lower import Stage
+    from fx2py.program.translate import Stage
 
 SHOWN_LINES = 120
 """Longer code is cut on a screen; the file has it all, and so has a pipe."""

@@ -12,7 +12,7 @@ from torch._C import _distributed_c10d
 
 from fx2py.arguments import instance_of, require
 from fx2py.errors import ReplayError
-from fx2py.program.collectives import Collective
+from fx2py.program.analyses.collectives import Collective
 
 if TYPE_CHECKING:
     from fx2py.artifact import Artifact

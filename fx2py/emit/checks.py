@@ -10,7 +10,7 @@ from fx2py.emit import text
 from fx2py.emit.expressions import Scope, value_text
 from fx2py.emit.grammar import GrammarError, Names, of_runtime, read_value
 from fx2py.graph.values import Dict, List, Record, children
-from fx2py.program.contract import parts_of_fields
+from fx2py.program.input_table import parts_of_fields
 from fx2py.program.ir import CHECK_INPUTS, FIELDS, InputTable
 from fx2py.runtime.checks import Integer, Shape
 

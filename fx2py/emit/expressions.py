@@ -27,8 +27,8 @@ from fx2py.graph.values import (
     Size,
     Slice,
 )
+from fx2py.program.identifiers import MODULE_ALIASES, is_plain_identifier
 from fx2py.program.ir import Call, Local, Method, Program, Slot, Take
-from fx2py.program.scope import MODULE_ALIASES, is_plain_identifier
 
 BINARY_OPERATORS = {
     "add": "+",

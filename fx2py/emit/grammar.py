@@ -15,8 +15,8 @@ from typing import Any
 
 from fx2py.emit.expressions import BINARY_OPERATORS, GRAPH_MODULE, UNARY_OPERATORS
 from fx2py.graph.values import DEFAULTDICT, Dict, List, Name, OpName, Range, Record, Ref, Set, Size, Slice
+from fx2py.program.identifiers import RESERVED
 from fx2py.program.ir import CHECK_INPUTS, FIELDS_OF, Call, Local, Method, Slot, Take
-from fx2py.program.scope import RESERVED
 
 _SYMBOLS: dict[type[ast.AST], str] = {
     ast.Add: "+",

@@ -15,8 +15,10 @@ from fx2py.emit.split import fits, split
 from fx2py.emit.tables import bind_source
 from fx2py.errors import InternalError
 from fx2py.graph.listing import value_note
+from fx2py.program.identifiers import FROM_RUNTIME, MODULE_ALIASES
 from fx2py.program.ir import (
     REQUIRED,
+    TABLE_NAMES,
     Assign,
     Bind,
     Delete,
@@ -26,9 +28,7 @@ from fx2py.program.ir import (
     Program,
     Statement,
 )
-from fx2py.program.liveness import TABLE_ORDER
 from fx2py.program.options import DEFAULT, GenerateOptions
-from fx2py.program.scope import FROM_RUNTIME, MODULE_ALIASES
 
 LOADED_WITH_TORCH = frozenset(
     {
@@ -95,7 +95,7 @@ def _head(program: Program, scope: Scope) -> str:
 
 def taken_order(containers: Iterable[str]) -> tuple[str, ...]:
     """The order in which a function takes what it is bound to: tables, functions of the runtime, containers."""
-    return (*TABLE_ORDER, *FROM_RUNTIME, *containers)
+    return (*TABLE_NAMES, *FROM_RUNTIME, *containers)
 
 
 def _joined(parts: list[str]) -> str:
@@ -104,7 +104,7 @@ def _joined(parts: list[str]) -> str:
 
 
 def _header(program: Program, options: GenerateOptions) -> str:
-    origin = program.provenance
+    origin = program.report.provenance
     source = f" from {pathlib.PurePath(origin.path).name}" if origin.path else ""
     digest = f"\n# {text.comment(f'sha256 {origin.sha256}')}" if origin.sha256 else ""
     if not options.comments:

@@ -22,8 +22,8 @@ from fx2py.emit.read_tables import (
     read_weight_count,
 )
 from fx2py.emit.tables import BIND_DOC
+from fx2py.program.identifiers import RESERVED
 from fx2py.program.ir import CHECK_INPUTS, InputTable
-from fx2py.program.scope import RESERVED
 
 RULE = "# " + "-" * 86
 LOADING = f"{RULE}\n# Loading and binding, the same in every generated file\n"

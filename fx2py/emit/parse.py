@@ -14,10 +14,12 @@ from fx2py.emit.module import SOURCE, TABLES, Texts, taken_order
 from fx2py.emit.read_tables import Tables, assigned, read_tables
 from fx2py.emit.tables import BIND_VARIABLES
 from fx2py.graph.values import SETITEM, OpName
+from fx2py.program.identifiers import MODULE_ALIASES, MODULES
 from fx2py.program.ir import (
     COMPUTE_ONCE,
     ENTRY,
     REQUIRED,
+    TABLE_NAMES,
     Assign,
     Bind,
     Call,
@@ -29,8 +31,6 @@ from fx2py.program.ir import (
     Slot,
     Statement,
 )
-from fx2py.program.liveness import TABLE_ORDER
-from fx2py.program.scope import MODULE_ALIASES, MODULES
 from fx2py.read.forward.statements import refuse_formatted
 
 
@@ -180,7 +180,7 @@ def _function(node: ast.FunctionDef, names: Names) -> Function:
     parameters = _parameters(node.args, names)
     takes = _takes(node, parameters, names)
     own = tuple(p for p in parameters if p.name not in takes)
-    tables = tuple(table for table in TABLE_ORDER if table in takes)
+    tables = tuple(table for table in TABLE_NAMES if table in takes)
     names.local = {parameter.name for parameter in own}
     names.tables = tables
     names.at_hand, names.used = frozenset(takes) - frozenset(tables), set()
@@ -199,7 +199,7 @@ def _function(node: ast.FunctionDef, names: Names) -> Function:
 
 def _takes(node: ast.FunctionDef, parameters: tuple[Parameter, ...], names: Names) -> tuple[str, ...]:
     """What a function takes beside its inputs: its last keyword-only parameters, without defaults, in their order."""
-    order = TABLE_ORDER if names.is_older else taken_order(names.containers)
+    order = TABLE_NAMES if names.is_older else taken_order(names.containers)
     given = {parameter.name for parameter in parameters}
     takes = tuple([name for name in order if name in given])
     named = [p for p in parameters if p.kind == "keyword_only"][-len(takes) :] if takes else []

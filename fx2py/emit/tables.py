@@ -26,13 +26,10 @@ from fx2py.graph.values import (
     TensorValue,
     walk,
 )
-from fx2py.program.bound import bound_tensors, modules_to_rebuild
-from fx2py.program.ir import CHECK_INPUTS, Program
-from fx2py.program.literals import bits_of, needs_slot
-from fx2py.program.module_state import GRAPH_AS_MODULE
-from fx2py.program.scope import RESERVED
-from fx2py.program.scope import Scope as Names
-from fx2py.program.well_formed import fault_of
+from fx2py.program.exact_text import bits_of, fault_of, needs_slot
+from fx2py.program.identifiers import RESERVED, FreshNames
+from fx2py.program.ir import CHECK_INPUTS, Program, bound_tensors, modules_to_rebuild
+from fx2py.program.module_use import GRAPH_AS_MODULE
 
 BIND_DOC = "The graph as a callable over these tensors; every table of the code is filled here."
 NOT_IN_FILE = "is not in the file"
@@ -159,7 +156,7 @@ def _names(program: Program, bound: _BoundText) -> Iterator[tuple[str, str]]:
 def bind_source(program: Program, scope: Scope) -> str:
     """The source of ``bind``; ``scope`` collects the modules that it names."""
     bound = _BoundText(program, scope)
-    names = Names([*RESERVED, *_visible_names(program)])
+    names = FreshNames([*RESERVED, *_visible_names(program)])
     variables: dict[int, str] = {}
     lines: list[str] = []
     for path, record in modules_to_rebuild(program):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from fx2py.errors import InternalError
-from fx2py.program.scope import is_plain_identifier
+from fx2py.program.identifiers import is_plain_identifier
 
 _PRAGMA = re.compile(
     r"\b(fmt|type|noqa|pylint|pragma|yapf|isort|mypy|pyright|ruff|flake8|nosec|vim?|ex)\s*:", re.IGNORECASE

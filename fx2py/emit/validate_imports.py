@@ -10,8 +10,7 @@ import torch
 from fx2py.emit.module import import_order, imported_for
 from fx2py.emit.tables import why_unwritable
 from fx2py.graph.values import Dict, EnumMember, Name, Size, walk
-from fx2py.program.bound import modules_to_rebuild
-from fx2py.program.ir import Function, Program
+from fx2py.program.ir import Function, Program, modules_to_rebuild
 from fx2py.program.liveness import values_of
 
 _WITH_THE_TEXT = frozenset({"torch", "math", "functools"})

@@ -14,9 +14,8 @@ from fx2py.emit.tables import NOT_IN_FILE, why_unwritable
 from fx2py.emit.text import comment
 from fx2py.graph.data import ModuleRecord
 from fx2py.graph.values import Dict, Live, TensorValue, children, rebuild
-from fx2py.program.bound import bound_tensors, modules_to_rebuild
-from fx2py.program.ir import Constant, Program, Submodule
-from fx2py.program.literals import bits_of, needs_slot
+from fx2py.program.exact_text import bits_of, needs_slot
+from fx2py.program.ir import Constant, Program, Submodule, bound_tensors, modules_to_rebuild
 
 
 def table_differences(program: Program, tables: Tables) -> Iterator[str]:

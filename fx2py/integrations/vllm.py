@@ -30,11 +30,11 @@ from fx2py.emit.module import emit_functions
 from fx2py.errors import ModuleCallError, OptionError
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.values import EnumMember, Live, Name
+from fx2py.program.exact_text import needs_slot
+from fx2py.program.identifiers import MODULE_ALIASES, is_plain_identifier
 from fx2py.program.ir import Function, Local, Parameter, Program, Slot
-from fx2py.program.literals import needs_slot
-from fx2py.program.lower import lower
 from fx2py.program.options import Embedding, GenerateOptions
-from fx2py.program.scope import MODULE_ALIASES, is_plain_identifier
+from fx2py.program.translate import translate
 from fx2py.read import open_graph
 from fx2py.runtime import ModuleCalls
 from fx2py.splitting.live import split_module
@@ -111,7 +111,7 @@ def generate_execution_code_with_name(
     called = {_key(number): _current(split_gm, path) for number, path in enumerate(pieces)}
     data = _stitching_data(split_gm, pieces, called)
     embedding = Embedding(fn_name, _FIXED_NAMES, _parameter_names(data))
-    program = lower(data, GenerateOptions(keep_submodules=True), embedding)
+    program = translate(data, GenerateOptions(keep_submodules=True), embedding)
     table = _Constants([] if consts is None else consts, {} if const_index is None else const_index)
     return _text(program, with_submod, _Writer(data, program, embedding, table)), pieces, table.values
 

@@ -21,20 +21,19 @@ from fx2py.graph.values import (
     TensorValue,
     walk,
 )
+from fx2py.program.exact_text import fault_of, needs_slot
+from fx2py.program.identifiers import FreshNames
 from fx2py.program.ir import (
     FIELDS_OF,
     REQUIRED,
     Assign,
     Call,
-    Container,
+    ContainerClass,
     Function,
     Local,
     Parameter,
     Statement,
 )
-from fx2py.program.literals import needs_slot
-from fx2py.program.scope import Scope
-from fx2py.program.well_formed import fault_of
 
 Refuse = Callable[[str, str], None]
 _BOUND = (Ref, Attribute, OpName, Opaque, SymExpr, TensorValue, Record)
@@ -42,15 +41,15 @@ _BOUND = (Ref, Attribute, OpName, Opaque, SymExpr, TensorValue, Record)
 
 
 def parameters_of(
-    graph: Graph, convention: CallingConvention | None, scope: Scope, env: dict[str, Any], refuse: Refuse
+    graph: Graph, convention: CallingConvention | None, names: FreshNames, env: dict[str, Any], refuse: Refuse
 ) -> tuple[Parameter, ...]:
     """The function's parameters; a placeholder that is a parameter itself gets its variable in ``env``."""
     if convention is not None:
-        return tuple(_parameters_by_convention(graph, convention, scope))
+        return tuple(_parameters_by_convention(graph, convention, names))
     parameters: list[Parameter] = []
     kind: Any = "positional"
     for node in graph.placeholders:
-        parameter = _parameter(node, kind, scope, refuse)
+        parameter = _parameter(node, kind, names, refuse)
         if parameter.kind == "var_positional":
             kind = "keyword_only"
         if (
@@ -66,28 +65,28 @@ def parameters_of(
 
 
 def _parameters_by_convention(
-    graph: Graph, convention: CallingConvention, scope: Scope
+    graph: Graph, convention: CallingConvention, names: FreshNames
 ) -> Iterator[Parameter]:
     """A parameter for each container or value that a caller passes; a value is what its placeholder recorded."""
     placeholders, first = graph.placeholders, 0
     for name, tree in (*convention.args, *convention.kwargs):
         is_value = tree.kind == "leaf" and first < len(placeholders)
         origin = placeholders[first] if is_value else None
-        yield Parameter(scope.fresh(name), name, origin=origin)
+        yield Parameter(names.fresh(name), name, origin=origin)
         first += tree.leaf_count
 
 
-def _parameter(node: Node, kind: Any, scope: Scope, refuse: Refuse) -> Parameter:
+def _parameter(node: Node, kind: Any, names: FreshNames, refuse: Refuse) -> Parameter:
     public = str(node.target)
     if public.startswith("**"):
-        return Parameter(scope.fresh(public[2:]), public[2:], "var_keyword", REQUIRED, node)
+        return Parameter(names.fresh(public[2:]), public[2:], "var_keyword", REQUIRED, node)
     if public.startswith("*"):
-        return Parameter(scope.fresh(public[1:]), public[1:], "var_positional", REQUIRED, node)
+        return Parameter(names.fresh(public[1:]), public[1:], "var_positional", REQUIRED, node)
     default = node.args[0] if node.args else REQUIRED
     if default is not REQUIRED and not _has_text(default):
         refuse(node.name, "the default of the parameter has no exact text")
         default = None
-    return Parameter(scope.fresh(public), public, kind, default, node)
+    return Parameter(names.fresh(public), public, kind, default, node)
 
 
 def _has_text(value: Any) -> bool:
@@ -100,7 +99,7 @@ def unpack_inputs(
     graph: Graph,
     convention: CallingConvention,
     parameters: tuple[Parameter, ...],
-    scope: Scope,
+    names: FreshNames,
     env: dict[str, Any],
     refuse: Refuse,
 ) -> list[Statement]:
@@ -115,7 +114,7 @@ def unpack_inputs(
             return
         parent = value
         if tree.kind == "record":
-            parent = Ref(scope.fresh(f"{value.name}_fields"))
+            parent = Ref(names.fresh(f"{value.name}_fields"))
             statements.append(
                 Assign(parent.name, Call(Local(FIELDS_OF), (value, tuple(map(str, tree.keys)))))
             )
@@ -123,7 +122,7 @@ def unpack_inputs(
             by_key = tree.kind in ("dict", "ordereddict", "defaultdict")
             key: Any = tree.keys[index] if by_key else index
             wish = placeholders[len(leaves)].name if len(leaves) < len(placeholders) else "leaf"
-            item = Ref(scope.fresh(wish if child.kind == "leaf" else f"{value.name}_{key!s}"))
+            item = Ref(names.fresh(wish if child.kind == "leaf" else f"{value.name}_{key!s}"))
             statements.append(Assign(item.name, Call(GETITEM, (parent, key))))
             descend(child, item)
 
@@ -165,13 +164,13 @@ def _pack(tree: Tree, leaves: Iterator[Any]) -> Any:
     return Record(made.cls, tuple(zip(made.fields, parts, strict=True)))
 
 
-def container_of(tree: Tree) -> Container | None:
+def container_of(tree: Tree) -> ContainerClass | None:
     """The class that makes a container of the result; None for those that have a display of their own."""
     if tree.kind == "deque":
-        return Container(Name("collections", "deque"), ("iterable", "maxlen")[: 1 + len(tree.keys)])
+        return ContainerClass(Name("collections", "deque"), ("iterable", "maxlen")[: 1 + len(tree.keys)])
     if tree.cls is None or tree.kind == "defaultdict":
         return None
-    return Container(tree.cls, tuple(map(str, tree.keys)))
+    return ContainerClass(tree.cls, tuple(map(str, tree.keys)))
 
 
 _DICT_CLASSES: dict[str, Name | None] = {

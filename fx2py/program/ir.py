@@ -5,24 +5,21 @@ Values are those of ``fx2py.graph.values`` with ``Ref`` naming a local variable,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
 
-from fx2py.graph.data import (
-    CallingConvention,
-    ModuleRecord,
-    Node,
-    Provenance,
-    ValueMeta,
-)
-from fx2py.graph.values import Name, OpName, Value
+from fx2py.graph.data import ModuleRecord, Node, Provenance, ValueMeta
+from fx2py.graph.values import Name, OpName, TensorValue, Value, walk
 
 TableName: TypeAlias = Literal["weights", "submods", "consts", "compute_once"]
 ENTRY = "execution_fn"
 COMPUTE_ONCE: TableName = "compute_once"
 """The function of what depends on no input; to the entry it is given as a table is, bound and keeping its results."""
+TABLE_NAMES: tuple[TableName, ...] = ("submods", "weights", "consts", COMPUTE_ONCE)
+"""The tables in the order in which a function takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +145,7 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class ContainerClass:
     """A class whose instances the code builds: ``Point(x=a, y=b)``."""
 
     cls: Name
@@ -223,6 +220,20 @@ LIVE = Provenance("live")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """What is told of a translation beside its code.
+
+    ``inlined`` are the modules whose graphs were flattened into their callers, by path; ``notes`` what the code does not
+    do or check; ``optimizations`` what the passes left out or moved.
+    """
+
+    provenance: Provenance = LIVE
+    inlined: tuple[tuple[str, ModuleRecord], ...] = ()
+    notes: tuple[str, ...] = ()
+    optimizations: tuple[Applied, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """A whole translation: functions (callees before callers, the entry last) and what is bound to them.
 
@@ -232,18 +243,64 @@ class Program:
 
     functions: tuple[Function, ...]
     op_aliases: tuple[tuple[str, OpName], ...] = ()
-    containers: tuple[tuple[str, Container], ...] = ()
+    containers: tuple[tuple[str, ContainerClass], ...] = ()
     weights: tuple[Weight, ...] = ()
     submods: tuple[Submodule, ...] = ()
     consts: tuple[Constant, ...] = ()
-    convention: CallingConvention | None = None
     input_table: InputTable | None = None
-    provenance: Provenance = LIVE
-    inlined: tuple[tuple[str, ModuleRecord], ...] = ()
-    notes: tuple[str, ...] = ()
-    optimizations: tuple[Applied, ...] = ()
     below_autograd: bool = False
+    report: Report = Report()
 
     @property
     def entry(self) -> Function:
         return self.functions[-1]
+
+
+def with_applied(program: Program, applied: Iterable[Applied]) -> Program:
+    """The Program whose report names these simplifications too."""
+    report = replace(program.report, optimizations=(*program.report.optimizations, *applied))
+    return replace(program, report=report)
+
+
+def modules_to_rebuild(program: Program) -> list[tuple[str, ModuleRecord]]:
+    """Every module below a called submodule, each once, children before parents."""
+    ordered: dict[int, tuple[str, ModuleRecord]] = {}
+    for entry in program.submods:
+        if entry.record is not None and entry.function is None:
+            for path, record in reversed(tuple(entry.record.walk(entry.path))):
+                ordered.setdefault(id(record), (path, record))
+    return list(ordered.values())
+
+
+def _module_tensors(path: str, record: ModuleRecord) -> Iterator[tuple[str, torch.Tensor]]:
+    for table in (record.parameters, record.buffers):
+        for name, tensor in table.items():
+            if tensor is not None:
+                yield f"{path}.{name}" if path else name, tensor
+    for name, value in record.attributes.items():
+        for part in walk(value):
+            if isinstance(part, TensorValue):
+                yield f"{path}.{name}", part.tensor
+
+
+def bound_tensors(program: Program) -> dict[str, torch.Tensor]:
+    """Every tensor by name, each once: the weights table first, in its order, then what only modules hold."""
+    found: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    own = ((weight.path, weight.tensor) for weight in program.weights)
+    held = (item for path, record in modules_to_rebuild(program) for item in _module_tensors(path, record))
+    for source in (own, held):
+        for name, tensor in source:
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                found[_unused(name, found)] = tensor
+    return found
+
+
+def _unused(name: str, taken: dict[str, torch.Tensor]) -> str:
+    number = 1
+    unused = name
+    while unused in taken:
+        unused = f"{name}#{number}"
+        number += 1
+    return unused

@@ -2,55 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from fx2py.errors import UnsupportedGraphError
-from fx2py.graph.data import MEND_LOST, GraphData, ModuleRecord
-from fx2py.program.flatten import FunctionLowering
-from fx2py.program.ir import (
-    Function,
-    Program,
-    Submodule,
+import torch
+
+from fx2py.errors import Argument, Finding, Hint, UnsupportedGraphError
+from fx2py.graph.data import MEND_LOST, Graph, GraphData, ModuleRecord, Node, SymMeta, Tree, ValueMeta
+from fx2py.graph.values import (
+    DEFAULTDICT,
+    GETATTR,
+    GETITEM,
+    PLAIN,
+    Attribute,
+    Dict,
+    EnumMember,
+    List,
+    Live,
+    Name,
+    Opaque,
+    OpName,
+    Record,
+    Ref,
+    Set,
+    SymExpr,
+    TensorValue,
+    children,
+    map_leaves,
+    walk,
 )
-from fx2py.program.module_level import ModuleLevel
-from fx2py.program.optimize import optimized
+from fx2py.operators.devices import explicit_devices
+from fx2py.operators.facts import returns_tensor
+from fx2py.operators.schema import returns_tensor_list
+from fx2py.program.calling import (
+    as_parameters,
+    bind_arguments,
+    container_of,
+    pack_result,
+    parameters_of,
+    unpack_inputs,
+)
+from fx2py.program.exact_text import NEVER_AT_FAULT, constant_name, exact_key, fault_of, needs_slot
+from fx2py.program.identifiers import RESERVED, FreshNames, tensor_name
+from fx2py.program.input_table import input_table, leaf_demands
+from fx2py.program.ir import (
+    CHECK_INPUTS,
+    ENTRY,
+    Assign,
+    Bind,
+    Call,
+    Constant,
+    ContainerClass,
+    Function,
+    InputTable,
+    Load,
+    Local,
+    Method,
+    Parameter,
+    Program,
+    Report,
+    Slot,
+    Statement,
+    Submodule,
+    Weight,
+)
+from fx2py.program.liveness import finish, move_arguments, place_loads, unpack_early, used_names
+from fx2py.program.module_use import ChangingModules, handed_on
+from fx2py.program.native import native_call
 from fx2py.program.options import DEFAULT, Embedding, GenerateOptions
-from fx2py.program.passes import below_autograd
 from fx2py.program.verify import verify
+from fx2py.runtime.checks import Shape
 
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """The Program after one step of the translation, by the name of the step."""
-
-    name: str
-    program: Program
+_FROZENSET = Name("builtins", "frozenset")
+_TAKES_GRAPH_MODULES = frozenset(
+    OpName("higher_order", name)
+    for name in ("tag_activation_checkpoint", "autograd_function_apply", "run_const_graph")
+)
+"""Higher-order operators that look into their operand as a GraphModule; all others take any function."""
+_MUTABLE = (List, Dict, Set)
+_DEEPEST = 100
+_REPEATED_ANYWAY, _REPEATED_A_NODE, _REPEATED_AT_MOST = 10_000, 100, 100_000
+"""Parts that flattening may add: some in any case, more for each node in the file, so that a small file costs little."""
 
 
 def lower(data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedding | None = None) -> Program:
-    """Translate a graph into a Program; raises UnsupportedGraphError with every finding, not only the first."""
-    *_, last = stages(data, options, embedding)
-    return last.program
-
-
-def stages(
-    data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedding | None = None
-) -> Iterator[Stage]:
-    """The steps of the translation in their order; raises as ``lower`` does."""
-    program = _translated(data, options, embedding)
-    yield Stage("lowered", program)
-    if options.optimize:
-        for name, after in optimized(program):
-            program = after
-            yield Stage(name, program)
-    if not (options.exact_ops or embedding):
-        yield Stage(below_autograd.NAME, below_autograd.run_below_autograd(program))
-
-
-def _translated(data: GraphData, options: GenerateOptions, embedding: Embedding | None) -> Program:
-    lowering = ModuleLevel(data, options, _function, embedding)
-    entry = _function(lowering, data.root, "", lowering.entry)
+    """The Program that does what a graph does; raises UnsupportedGraphError with every finding, not only the first."""
+    lowering = ProgramLowering(data, options, embedding)
+    entry = FunctionLowering(lowering, data.root, "").run(lowering.entry)
     if lowering.findings:
         raise UnsupportedGraphError(tuple(lowering.findings), data.provenance.path or "the graph")
     program = Program(
@@ -60,18 +99,15 @@ def _translated(data: GraphData, options: GenerateOptions, embedding: Embedding 
         weights=tuple(lowering.tables.weights),
         submods=tuple(lowering.tables.submods),
         consts=tuple(lowering.tables.consts),
-        convention=data.convention,
         input_table=lowering.input_table,
-        provenance=data.provenance,
-        inlined=tuple(lowering.inlined.items()),
-        notes=(*data.notes, *lowering.notes, *_lost(lowering.tables.submods)),
+        report=Report(
+            provenance=data.provenance,
+            inlined=tuple(lowering.inlined.items()),
+            notes=(*data.notes, *lowering.notes, *_lost(lowering.tables.submods)),
+        ),
     )
     verify(program)
     return program
-
-
-def _function(shared: ModuleLevel, record: ModuleRecord, path: str, name: str) -> Function:
-    return FunctionLowering(shared, record, path).run(name)
 
 
 def _lost(submods: Iterable[Submodule]) -> Iterator[str]:
@@ -80,3 +116,618 @@ def _lost(submods: Iterable[Submodule]) -> Iterator[str]:
         for path, record in entry.record.walk(entry.path) if entry.record else ():
             if record.lost:
                 yield f"the code cannot run as it is: the submodule {path!r} {record.lost}; {MEND_LOST}"
+
+
+class ProgramLowering:
+    """Lowers a whole graph: holds what its functions share, their tables, module-level names and findings."""
+
+    def __init__(self, data: GraphData, options: GenerateOptions, embedding: Embedding | None) -> None:
+        self.data = data
+        self.options = options
+        self.embedding = embedding
+        self.tables = TableBuilder()
+        self.changing = ChangingModules(data.root)
+        self.findings: list[Finding] = []
+        self.functions: list[Function] = []
+        self.inlined: dict[str, ModuleRecord] = {}
+        self.containers: dict[ContainerClass, str] = {}
+        self.op_aliases: dict[OpName, str] = {}
+        self._used_ops: set[OpName] = set()
+        self.entry = ENTRY if embedding is None else embedding.entry
+        others = embedding.reserved | embedding.free if embedding else frozenset[str]()
+        self._module_names = FreshNames([*RESERVED, self.entry, *others])
+        self._function_names: dict[int, str] = {}
+        self._built: dict[int, Local] = {}
+        self._lowered: dict[str, Function] = {}
+        self._flattened: set[int] = set()
+        self._repeated = 0
+        self._may_repeat = _most_repeated(data)
+        self.input_table: InputTable | None = None
+        self.notes: tuple[str, ...] = ()
+        if data.contract is not None and data.convention is not None:
+            self.input_table, self.notes = input_table(data.contract, data.convention)
+        self._reserve_module_names(data)
+
+    def _reserve_module_names(self, data: GraphData) -> None:
+        """Settle every module-level name first, so that no variable of any function can hide one."""
+        found = used_by(data)
+        for package in found.packages:
+            self._module_names.reserve(package)
+        for path, record in data.root.walk():
+            if record.graph is not None and record is not data.root:
+                self._function_names[id(record)] = self._module_names.fresh(path.replace(".", "_"))
+        for op in found.ops:
+            wish = "_".join(filter(None, (op.namespace, op.name, op.overload)))
+            self.op_aliases[op] = self._module_names.fresh(wish.removesuffix("_default"))
+        for container in found.containers:
+            alias = self._module_names.fresh(container.cls.qualname.rpartition(".")[2])
+            self.containers[container] = alias
+
+    def new_function_names(self) -> FreshNames:
+        free = self.embedding.free if self.embedding else frozenset[str]()
+        return FreshNames(self._module_names.taken - free)
+
+    def use_op(self, op: OpName) -> OpName:
+        self._used_ops.add(op)
+        return op
+
+    def used_aliases(self) -> tuple[tuple[str, OpName], ...]:
+        return tuple((alias, op) for op, alias in self.op_aliases.items() if op in self._used_ops)
+
+    def repeat(self, count: int) -> None:
+        """Count what the file holds once and the code would hold again; UnsupportedGraphError beyond all reason.
+
+        Modules that call each other twice, and tuples of such results, double with every step.
+        """
+        self._repeated += count
+        if self._repeated > self._may_repeat:
+            reason = f"repeats its modules and tuples: flattened, they have more than {self._may_repeat} parts more"
+            fault = UnsupportedGraphError(
+                (Finding("the graph", reason),), self.data.provenance.path or "the graph"
+            )
+            if not self.options.keep_submodules:
+                fault.hint = Hint("Keep its modules as functions: ", Argument.KEEP_SUBMODULES, ".")
+            raise fault
+
+    def flatten(self, record: ModuleRecord, graph: Graph) -> None:
+        """Note that the graph of a record is flattened into its caller, once more when it was before."""
+        if id(record) in self._flattened:
+            self.repeat(len(graph.nodes))
+        self._flattened.add(id(record))
+
+    def refuse(self, node: str, reason: str) -> None:
+        self.findings.append(Finding(node, reason))
+
+    def local(self, record: ModuleRecord, path: str) -> Local:
+        """The generated function of a nested graph, lowered on first use."""
+        if id(record) not in self._built:
+            name = self._function_names[id(record)]
+            self._built[id(record)] = Local(name)
+            self._lowered[name] = FunctionLowering(self, record, path).run(name)
+            self.functions.append(self._lowered[name])
+        return self._built[id(record)]
+
+    def function_in(self, slot: Slot) -> Function | None:
+        """The generated function that stands in a slot of the submodules; None where something else does."""
+        name = self.tables.submods[slot.index].function if slot.table == "submods" else None
+        return self._lowered.get(name or "")
+
+
+def _most_repeated(data: GraphData) -> int:
+    records = {id(record): record for _, record in data.root.walk()}.values()
+    nodes = sum(len(record.graph.nodes) for record in records if record.graph is not None)
+    return min(_REPEATED_ANYWAY + _REPEATED_A_NODE * nodes, _REPEATED_AT_MOST)
+
+
+@dataclass(frozen=True, slots=True)
+class UsedNames:
+    """Top-level packages, operators and container classes, each once, in order of appearance."""
+
+    packages: dict[str, None] = field(default_factory=dict)
+    ops: dict[OpName, None] = field(default_factory=dict)
+    containers: dict[ContainerClass, None] = field(default_factory=dict)
+
+    def add(self, found: Any) -> None:
+        if isinstance(found, OpName):
+            self.ops[found] = None
+        elif isinstance(found, Name):
+            self.packages[found.module.partition(".")[0]] = None
+        elif isinstance(found, EnumMember):
+            self.add(found.cls)
+        elif isinstance(found, Record):
+            self.containers[ContainerClass(found.cls, tuple(name for name, _ in found.fields))] = None
+
+
+def used_by(data: GraphData) -> UsedNames:
+    """Everything that the graphs, the modules' attributes and the structure of the result name."""
+    found = UsedNames()
+    for _, record in data.root.walk():
+        for value in _values(record):
+            if type(value) is not Ref:
+                for part in walk(value):
+                    found.add(part)
+    conventions = [data.convention, *(record.convention for _, record in data.root.walk())]
+    stack: list[Tree] = [each.output for each in conventions if each is not None and each.output is not None]
+    while stack:
+        tree = stack.pop()
+        made = container_of(tree)
+        if made is not None:
+            found.containers[made] = None
+        elif tree.cls is not None:
+            found.add(tree.cls)
+        stack.extend(reversed(tree.children))
+    return found
+
+
+def _values(record: ModuleRecord) -> Iterator[Any]:
+    for node in record.graph.nodes if record.graph else ():
+        yield node.target
+        yield from node.args
+        for _, value in node.kwargs:
+            yield value
+    yield from record.attributes.values()
+
+
+class TableBuilder:
+    """Slots by identity of tensor, module record or exact constant; each thing gets one slot."""
+
+    def __init__(self) -> None:
+        self.weights: list[Weight] = []
+        self.submods: list[Submodule] = []
+        self.consts: list[Constant] = []
+        self._index: dict[Any, Slot] = {}
+        self._const_names = FreshNames()
+
+    def weight(self, path: str, tensor: torch.Tensor) -> Slot:
+        key = ("weight", id(tensor))
+        if key not in self._index:
+            self._index[key] = Slot("weights", len(self.weights))
+            self.weights.append(Weight(path, tensor))
+        return self._index[key]
+
+    def submodule(self, path: str, record: ModuleRecord | None, function: str | None = None) -> Slot:
+        key = ("submod", path if record is None else id(record))
+        if key not in self._index:
+            self._index[key] = Slot("submods", len(self.submods))
+            self.submods.append(Submodule(path, record, 0, function))
+        return self._index[key]
+
+    def module(self, path: str, record: ModuleRecord) -> Slot:
+        """The slot of a submodule that is used as an object, not only called."""
+        slot = self.submodule(path, record)
+        self.submods[slot.index] = replace(self.submods[slot.index], whole=True)
+        return slot
+
+    def record_call(self, slot: Slot, inputs: tuple[ValueMeta, ...], output: ValueMeta) -> None:
+        """Count a call site; the first one says what goes in and comes out."""
+        entry = self.submods[slot.index]
+        if not entry.calls:
+            entry = replace(entry, inputs=inputs, output=output)
+        self.submods[slot.index] = replace(entry, calls=entry.calls + 1)
+
+    def attribute(self, path: str, value: Any) -> Slot:
+        """The slot of a mutable attribute: one object for every read and every call, as on the module."""
+        key = ("attribute", path)
+        if key not in self._index:
+            self._index[key] = Slot("consts", len(self.consts))
+            self.consts.append(Constant(self._const_names.fresh(path.replace(".", "_")), value))
+        return self._index[key]
+
+    def constant(self, wish: str, value: Any) -> Slot:
+        key = ("const", value if isinstance(value, Live | TensorValue) else exact_key(value))
+        if key not in self._index:
+            self._index[key] = Slot("consts", len(self.consts))
+            self.consts.append(Constant(self._const_names.fresh(wish), value))
+        return self._index[key]
+
+
+class FunctionLowering:
+    """Lowers one function: its own graph and every graph that is flattened into it."""
+
+    def __init__(self, outer: ProgramLowering, record: ModuleRecord, path: str) -> None:
+        self.outer = outer
+        self.record = record
+        self.path = path
+        self.names = outer.new_function_names()
+        self.statements: list[Statement] = []
+        self.symbols: dict[str, Any] = {}
+        self.loads: dict[Slot, Load] = {}
+        self.containers: set[str] = set()
+        self.kinds = VariableKinds()
+
+    def run(self, name: str) -> Function:
+        graph = self.record.graph
+        if graph is None:
+            raise ValueError(f"{self.path} has no graph")
+        frame = Frame(self.record, self.path, 0)
+        data = self.outer.data
+        convention = data.convention if self.record is data.root else self.record.convention
+        parameters = parameters_of(graph, convention, self.names, frame.env, self.outer.refuse)
+        if convention is not None:
+            self._check_inputs(parameters)
+            self.statements += unpack_inputs(
+                graph, convention, parameters, self.names, frame.env, self.outer.refuse
+            )
+            self._note_checked_tensors(graph, frame)
+        self._nodes(graph, frame)
+        result = self.convert(graph.output, frame, "output")
+        if convention is not None and convention.output is not None:
+            result = pack_result(convention.output, result, self.outer.refuse)
+            self._is_well_formed(result, "output")
+        loads = self.loads.values()
+        body = unpack_early(self._without_unused_containers(result), result)
+        body = move_arguments(body, result, loads, self.outer.function_in, self.names.fresh)
+        body = place_loads(body, result, loads)
+        return finish(name, parameters, body, result, self.path, self.outer.functions)
+
+    def _check_inputs(self, parameters: tuple[Parameter, ...]) -> None:
+        if self.outer.input_table is not None:
+            call = Call(Local(CHECK_INPUTS), tuple(Ref(parameter.name) for parameter in parameters))
+            self.statements.append(Assign(None, call))
+
+    def _note_checked_tensors(self, graph: Graph, frame: Frame) -> None:
+        """What passed as a tensor is known to be one."""
+        if self.outer.input_table is None:
+            return
+        demands = leaf_demands(self.outer.input_table.demands).values()
+        for node, demand in zip(graph.placeholders, demands, strict=False):
+            if type(demand) is Shape and type(frame.env.get(node.name)) is Ref:
+                self.kinds.tensors.add(frame.env[node.name].name)
+
+    def _nodes(self, graph: Graph, frame: Frame) -> None:
+        for node in graph.nodes:
+            frame.metas[node.name] = node.meta.value
+            handler = _HANDLERS.get(node.op)
+            if handler is not None:
+                handler(self, node, frame)
+
+    # -- values ----------------------------------------------------------------------------------------------
+
+    def convert(self, value: Any, frame: Frame, where: str, keep_tuples: bool = False) -> Any:
+        """A graph's value as a Program's value; what has no exact text becomes a slot, the rest a finding."""
+
+        def leaf(part: Any) -> Any:
+            if type(part) is Ref:
+                return self._reference(part.name, frame, where, keep_tuples)
+            handler = _LEAVES.get(type(part))
+            if handler is not None:
+                return handler(self, part, frame, where)
+            return self._constant(part) if self._needs_slot(part) else part
+
+        if type(value) not in NEVER_AT_FAULT and not self._is_well_formed(value, where):
+            return None
+        return map_leaves(value, leaf)
+
+    def _needs_slot(self, value: Any) -> bool:
+        return self.outer.embedding is None and needs_slot(value)
+
+    def _with_devices(self, node: Node) -> Node:
+        """The node with its devices as such, so that the code can move to another device."""
+        return explicit_devices(node) if self.outer.embedding is None else node
+
+    def _is_well_formed(self, value: Any, where: str) -> bool:
+        fault = fault_of(value)
+        if fault:
+            self.outer.refuse(where, fault)
+        return not fault
+
+    def _reference(self, name: str, frame: Frame, where: str, keep_tuples: bool) -> Any:
+        if name not in frame.env:
+            self.outer.refuse(where, f"uses {name!r}, which no earlier node defines")
+            return None
+        value = frame.env[name]
+        if type(value) is Ref or (keep_tuples and type(value) is tuple):
+            return value
+        if type(value) in _MUTABLE or (type(value) in (tuple, Record) and children(value)):
+            value = frame.env[name] = self._shared(name, value)
+        return value
+
+    def _with_shared_parts(self, name: str, value: Any) -> Any:
+        """A tuple that may be taken apart, with a variable for each mutable container in it: all its uses see one."""
+        if type(value) is not tuple:
+            return value
+        self.outer.repeat(sum(type(part) is tuple for part in value))
+        shares = [self._shared if type(v) in _MUTABLE else self._with_shared_parts for v in value]
+        return tuple([share(name, v) for share, v in zip(shares, value, strict=True)])
+
+    def _kept(self, value: Any, frame: Frame, node: Node) -> Any:
+        """A value that crosses the border of a flattened graph: its tuples are not built unless they are needed."""
+        return self._with_shared_parts(node.name, self.convert(value, frame, node.name, keep_tuples=True))
+
+    def _shared(self, name: str, value: Any) -> Ref:
+        """A variable for a container that is used as a whole, so that all its uses see one object."""
+        target = self.names.fresh(name)
+        self.containers.add(target)
+        if isinstance(value, Dict) and value.cls == DEFAULTDICT:
+            self.statements.append(Assign(target, Call(DEFAULTDICT, (value.factory, Dict(value.items)))))
+        elif isinstance(value, Dict) and value.cls is not None:
+            self.statements.append(Assign(target, Call(value.cls, (List(value.items),))))
+        elif isinstance(value, Set) and value.frozen:
+            self.statements.append(Assign(target, Call(_FROZENSET, (Set(value.items),))))
+        else:
+            self.statements.append(Bind(target, value))
+        return Ref(target)
+
+    def _without_unused_containers(self, result: Any) -> list[Statement]:
+        """The statements without the containers that a nested graph returned and nobody took."""
+        used = set(used_names(Bind("", result)))
+        kept: list[Statement] = []
+        for statement in reversed(self.statements):
+            target = statement.target if isinstance(statement, (Assign, Bind)) else None
+            if target in self.containers and target not in used:
+                continue
+            used.update(used_names(statement))
+            kept.append(statement)
+        return kept[::-1]
+
+    def _load(self, slot: Slot, wish: str, node: Node | None = None) -> Ref:
+        if slot not in self.loads:
+            self.loads[slot] = Load(self.names.fresh(wish), slot, node)
+        return Ref(self.loads[slot].target)
+
+    def _constant(self, value: Any) -> Ref:
+        wish = constant_name(value)
+        loaded = self._load(self.outer.tables.constant(wish, value), wish)
+        if isinstance(value, torch.device):
+            self.kinds.devices.add(loaded.name)
+        return loaded
+
+    def _tensor(self, tensor: torch.Tensor, path: str, node: Node | None = None) -> Ref:
+        loaded = self._load(self.outer.tables.weight(path, tensor), tensor_name(path), node)
+        self.kinds.tensors.add(loaded.name)
+        return loaded
+
+    def _tensor_value(self, part: TensorValue, frame: Frame, where: str) -> Any:
+        return self._tensor(part.tensor, f"{frame.full_path(where)}.tensor")
+
+    def _attribute(self, part: Attribute, frame: Frame, where: str) -> Any:
+        return self._at_path(part.path, frame, where, None)
+
+    def _op(self, part: OpName, frame: Frame, where: str) -> Any:
+        return self.outer.use_op(part)
+
+    def _symbol(self, part: SymExpr, frame: Frame, where: str) -> Any:
+        if part.text in self.symbols:
+            return self.symbols[part.text]
+        self.outer.refuse(where, f"the symbolic size {part.text} is no node's result")
+        return None
+
+    def _opaque(self, part: Opaque, frame: Frame, where: str) -> Any:
+        self.outer.refuse(
+            where, f"an argument is an object of {part.cls}, which is not data {part.description}".strip()
+        )
+        return None
+
+    def _at_path(self, path: str, frame: Frame, where: str, node: Node | None) -> Any:
+        owner = self.outer.changing.owner(frame.record, path)
+        if owner:
+            return self._read_anew(owner, path, frame, node)
+        try:
+            found = frame.record.find(path)
+        except KeyError as error:
+            self.outer.refuse(where, f"the module has no attribute {path!r} (no {error.args[0]!r})")
+            return None
+        full = frame.full_path(path)
+        if found is self.outer.data.root:
+            self.outer.refuse(where, "refers to the graph that it stands in")
+            return None
+        if isinstance(found, torch.Tensor):
+            return self._tensor(found, full, node)
+        if isinstance(found, ModuleRecord):
+            is_object = found.hooks or (node is not None and frame.is_handed_on(node))
+            if found.graph is not None and not is_object:
+                return self.outer.local(found, full)
+            return self._module(found, full, node)
+        if type(found) in _MUTABLE and all(type(part) in PLAIN or children(part) for part in walk(found)):
+            return self._load(self.outer.tables.attribute(full, found), tensor_name(full), node)
+        return self.convert(found, frame, where)
+
+    def _read_anew(self, owner: str, path: str, frame: Frame, node: Node | None) -> Ref:
+        """What ``path`` leads to at this moment, read from the module ``owner`` attribute by attribute."""
+        found = self._module(frame.record.find(owner), frame.full_path(owner), None)
+        for name in path.removeprefix(f"{owner}.").split("."):
+            target = self.names.fresh(f"{found.name}_{name}")
+            self.statements.append(Assign(target, Call(GETATTR, (found, name)), node))
+            found = Ref(target)
+        return found
+
+    def _module(self, record: ModuleRecord, full: str, node: Node | None) -> Ref:
+        slot = self.outer.tables.module(full, record)
+        if self.outer.tables.submods[slot.index].function is not None:
+            self.outer.refuse(full, "is a graph that is handed on as an object and called as a function here")
+        return self._load(slot, full.replace(".", "_"), node)
+
+    # -- nodes -----------------------------------------------------------------------------------------------
+
+    def _assign(self, node: Node, frame: Frame, call: Call) -> None:
+        target = self.names.fresh(node.name)
+        self.statements.append(Assign(target, call, node))
+        frame.env[node.name] = result = Ref(target)
+        self.kinds.note_result(target, node, call)
+        if isinstance(node.meta.value, SymMeta):
+            self.symbols.setdefault(node.meta.value.expression, result)
+
+    def _arguments(self, node: Node, frame: Frame) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
+        args = tuple([self.convert(value, frame, node.name) for value in node.args])
+        kwargs = tuple([(name, self.convert(value, frame, node.name)) for name, value in node.kwargs])
+        if len({name for name, _ in kwargs}) < len(kwargs):
+            self.outer.refuse(node.name, "a keyword argument is given twice")
+        return args, kwargs
+
+    def get_attr(self, node: Node, frame: Frame) -> None:
+        frame.env[node.name] = self._at_path(str(node.target), frame, node.name, node)
+
+    def call_function(self, node: Node, frame: Frame) -> None:
+        node = self._with_devices(node)
+        if node.target == GETITEM and self._known_item(node, frame):
+            return
+        target = node.target
+        if not isinstance(target, Name | OpName | Live):
+            self.outer.refuse(node.name, f"calls {target}, which has no importable name")
+            return
+        if not self._is_well_formed(target, node.name):
+            return
+        args, kwargs = self._arguments(node, frame)
+        callee: Any = target
+        if isinstance(target, OpName):
+            if target in _TAKES_GRAPH_MODULES:
+                args = tuple(
+                    [replace(value, as_graph=True) if type(value) is Local else value for value in args]
+                )
+            self._assign(node, frame, self._op_call(target, args, kwargs, node.name in frame.unpacked))
+            return
+        if self._needs_slot(target):
+            callee = self._load(self.outer.tables.constant(node.name, target), node.name)
+        self._assign(node, frame, Call(callee, args, kwargs))
+
+    def _op_call(
+        self, op: OpName, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...], unpacked: bool
+    ) -> Call:
+        """The call of an operator: native where that is proven to be the same, else of the overload itself."""
+        known = {"tensors": self.kinds.tensors, "present": self.kinds.devices}
+        exact = self.outer.options.exact_ops
+        native = None if exact else native_call(op, args, kwargs, **known, items_only=unpacked)
+        return native or Call(self.outer.use_op(op), args, kwargs)
+
+    def _known_item(self, node: Node, frame: Frame) -> bool:
+        """Take an item of a tuple that was built here and never escaped, without building the tuple."""
+        if (
+            len(node.args) != 2
+            or node.kwargs
+            or type(node.args[0]) is not Ref
+            or type(node.args[1]) is not int
+        ):
+            return False
+        source, index = frame.env.get(node.args[0].name), node.args[1]
+        if type(source) is not tuple or not -len(source) <= index < len(source):
+            return False
+        frame.env[node.name] = source[index]
+        return True
+
+    def call_method(self, node: Node, frame: Frame) -> None:
+        node = self._with_devices(node)
+        args, kwargs = self._arguments(node, frame)
+        if not args:
+            self.outer.refuse(node.name, f"calls the method {node.target!r} without a receiver")
+            return
+        self._assign(node, frame, Call(Method(str(node.target)), args, kwargs))
+
+    def call_module(self, node: Node, frame: Frame) -> None:
+        path = str(node.target)
+        full = frame.full_path(path)
+        try:
+            record = frame.record.find(path)
+        except KeyError:
+            record = None
+        if record is not None and not isinstance(record, ModuleRecord):
+            self.outer.refuse(node.name, f"calls {path!r}, which is no module")
+            return
+        if record is not None and record.graph is not None and not record.hooks:
+            if not self.outer.options.keep_submodules and record.convention is None:
+                self._inline(node, frame, record, full)
+                return
+            function = self.outer.local(record, full).name
+            slot = self.outer.tables.submodule(full, record, function)
+        else:
+            slot = self.outer.tables.submodule(full, record)
+        self.outer.tables.record_call(slot, frame.metas_of(node.args), node.meta.value)
+        args, kwargs = self._arguments(node, frame)
+        kwargs = as_parameters(self.outer.function_in(slot), kwargs)
+        self._assign(node, frame, Call(slot, args, kwargs))
+
+    def _inline(self, node: Node, frame: Frame, record: ModuleRecord, path: str) -> None:
+        graph = record.graph
+        if graph is None or frame.depth >= _DEEPEST:
+            self.outer.refuse(node.name, f"modules are nested more than {_DEEPEST} deep")
+            return
+        self.outer.flatten(record, graph)
+        self.outer.inlined.setdefault(path, record)
+        args = tuple([self._kept(value, frame, node) for value in node.args])
+        kwargs = {name: self._kept(value, frame, node) for name, value in node.kwargs}
+        inner = Frame(record, path, frame.depth + 1)
+        problem = bind_arguments(
+            graph, args, kwargs, inner.env, lambda value: self.convert(value, inner, node.name)
+        )
+        if problem:
+            self.outer.refuse(node.name, f"the call of {path!r} does not fit: {problem}")
+            return
+        self._nodes(graph, inner)
+        frame.env[node.name] = self._kept(graph.output, inner, node)
+
+
+_HANDLERS: dict[str, Callable[[FunctionLowering, Node, Frame], None]] = {
+    "get_attr": FunctionLowering.get_attr,
+    "call_function": FunctionLowering.call_function,
+    "call_method": FunctionLowering.call_method,
+    "call_module": FunctionLowering.call_module,
+}
+_LEAVES: dict[type, Callable[[FunctionLowering, Any, Frame, str], Any]] = {
+    TensorValue: FunctionLowering._tensor_value,
+    Attribute: FunctionLowering._attribute,
+    OpName: FunctionLowering._op,
+    SymExpr: FunctionLowering._symbol,
+    Opaque: FunctionLowering._opaque,
+}
+
+
+def _only_unpacked(graph: Graph) -> frozenset[str]:
+    """The nodes of whose result only single items are taken."""
+    unpacked: set[str] = set()
+    whole: set[str] = set()
+    for node in graph.nodes:
+        source = node.args[0] if node.args else None
+        takes_item = node.target == GETITEM and type(source) is Ref and type(node.args[1]) is int
+        if takes_item and isinstance(source, Ref):
+            unpacked.add(source.name)
+            continue
+        for value in (*node.args, *(value for _, value in node.kwargs)):
+            whole.update(part.name for part in walk(value) if type(part) is Ref)
+    return frozenset(unpacked - whole)
+
+
+class Frame:
+    """One graph that is being flattened into a function: its module, path, and the value of each node so far."""
+
+    __slots__ = ("_handed_on", "depth", "env", "metas", "path", "record", "unpacked")
+
+    def __init__(self, record: ModuleRecord, path: str, depth: int) -> None:
+        self.record = record
+        self.path = path
+        self.depth = depth
+        self.env: dict[str, Any] = {}
+        self.metas: dict[str, ValueMeta] = {}
+        self._handed_on: frozenset[str] | None = None
+        self.unpacked = _only_unpacked(record.graph) if record.graph else frozenset()
+
+    def is_handed_on(self, node: Node) -> bool:
+        """Whether something else than generated code and higher-order operators receives the node's value."""
+        if self._handed_on is None:
+            self._handed_on = handed_on(self.record.graph) if self.record.graph else frozenset()
+        return node.name in self._handed_on
+
+    def metas_of(self, values: tuple[Any, ...]) -> tuple[ValueMeta, ...]:
+        return tuple(self.metas.get(value.name) if type(value) is Ref else None for value in values)
+
+    def full_path(self, path: str) -> str:
+        return f"{self.path}.{path}" if self.path else path
+
+
+class VariableKinds:
+    """The variables that surely hold a tensor, a list of tensors, or a device, whatever the inputs are."""
+
+    def __init__(self) -> None:
+        self.tensors: set[str] = set()
+        self.tensor_lists: set[str] = set()
+        self.devices: set[str] = set()
+
+    def note_result(self, target: str, node: Node, call: Call) -> None:
+        """Remember what the call of a node assigns to ``target``."""
+        if isinstance(node.target, OpName):
+            if returns_tensor(node.target):
+                self.tensors.add(target)
+            elif returns_tensor_list(node.target):
+                self.tensor_lists.add(target)
+        elif node.target == GETITEM and len(call.args) == 2:
+            source, index = call.args
+            if type(source) is Ref and source.name in self.tensor_lists and type(index) is int:
+                self.tensors.add(target)

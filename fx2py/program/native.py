@@ -15,13 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Container
 from itertools import chain
+from typing import Any
 
 import torch
 
 from fx2py.graph.values import List, Name, OpName, Ref, Size, Slice, Value, children
 from fx2py.operators.facts import facts_of
 from fx2py.operators.native import METHOD, NativeForm, NativeParameter
-from fx2py.program.ir import Call, Method, Slot
+from fx2py.operators.schema import arguments_of, defaults_of
+from fx2py.program.ir import Assign, Call, Method, Slot, Statement
 
 NUMBERS = frozenset({bool, int, float, complex})
 LITERALS: dict[str, frozenset[type]] = {
@@ -154,3 +156,26 @@ def _is_tensor(value: Value, tensors: Container[str]) -> bool:
     if isinstance(value, Slot):
         return value.table == "weights"
     return isinstance(value, Ref) and value.name in tensors
+
+
+def operator_of(statement: Statement) -> OpName | None:
+    """The ATen overload that a statement calls, directly or as its proven native call."""
+    if not isinstance(statement, Assign):
+        return None
+    callee = statement.call.callee
+    if not isinstance(callee, OpName):
+        callee = statement.origin.target if statement.origin is not None else None
+    return callee if isinstance(callee, OpName) and callee.namespace == "aten" else None
+
+
+def given_to(op: OpName, call: Call) -> dict[str, Any]:
+    """The arguments of a call by the names of the schema; those that keep their defaults are absent.
+
+    Native calls take the same arguments at the same places, except for sizes that are spread, which come last.
+    """
+    return arguments_of(op, call.args, call.kwargs)
+
+
+def with_defaults(op: OpName, call: Call) -> dict[str, Any]:
+    """All arguments of a call by the names of the schema."""
+    return {**defaults_of(op), **given_to(op, call)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData
-from fx2py.program.contract import demand_object, input_table
+from fx2py.program.input_table import demand_object, input_table
 from fx2py.runtime.checks import InputError, input_checks
 
 

@@ -16,8 +16,7 @@ from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, 
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, Name, OpName, Ref, TensorValue, walk
 from fx2py.operators.devices import explicit_devices
-from fx2py.program.frame import handed_on
-from fx2py.program.module_state import ChangingModules, read_paths
+from fx2py.program.module_use import ChangingModules, handed_on, read_paths
 from fx2py.replay.containers import bind_parameters, flatten_inputs, unflatten
 from fx2py.replay.contract import input_checker
 from fx2py.replay.modules import Modules

@@ -11,7 +11,7 @@ from fx2py.errors import Hint, ReplayError, Supply, UntrustedTargetError
 from fx2py.graph.data import MEND_LOST, ModuleRecord
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Name
-from fx2py.program.module_state import GRAPH_AS_MODULE
+from fx2py.program.module_use import GRAPH_AS_MODULE
 from fx2py.replay.values import Tensors, Values
 from fx2py.runtime import Missing, build
 from fx2py.trust import Policy

@@ -11,7 +11,7 @@ import torch
 import torch.fx as fx
 
 from fx2py.graph.spelling import OpSpecs, each_of
-from fx2py.program.scope import distinct_identifiers
+from fx2py.program.identifiers import distinct_identifiers
 from fx2py.read import open_graph
 from fx2py.splitting.data import call_name, piece_names
 from fx2py.splitting.pieces import Piece, cut, references, require_found

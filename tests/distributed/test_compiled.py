@@ -15,7 +15,7 @@ import fx2py
 from fx2py.artifact import Artifact, submodule_table
 from fx2py.artifact.compiled_calls import is_compiled
 from fx2py.distributed.groups import fake_groups
-from fx2py.program.collectives import Collective
+from fx2py.program.analyses.collectives import Collective
 from tests.distributed.graphs import (
     all_reduce,
     every_operator,

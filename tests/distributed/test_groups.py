@@ -4,7 +4,7 @@ import pytest
 
 from fx2py.distributed.groups import plan_groups
 from fx2py.errors import ReplayError
-from fx2py.program.collectives import Collective
+from fx2py.program.analyses.collectives import Collective
 
 
 def reduce(group, *, size=None):

@@ -22,7 +22,7 @@ from fx2py.program.ir import (
     Bind,
     Call,
     Constant,
-    Container,
+    ContainerClass,
     Delete,
     Function,
     Load,
@@ -152,17 +152,17 @@ def programs(draw: st.DrawFn) -> Program:
 
 
 def _is_default(value: Any) -> bool:
-    from fx2py.program.literals import needs_slot
+    from fx2py.program.exact_text import needs_slot
 
     return not any(needs_slot(part) or isinstance(part, Record) for part in walk(value))
 
 
-def _containers(functions: tuple[Function, ...]) -> list[tuple[str, Container]]:
-    found: dict[Container, str] = {}
+def _containers(functions: tuple[Function, ...]) -> list[tuple[str, ContainerClass]]:
+    found: dict[ContainerClass, str] = {}
     for function in functions:
         for part in _all_values(function):
             if isinstance(part, Record):
-                made = Container(part.cls, tuple(name for name, _ in part.fields))
+                made = ContainerClass(part.cls, tuple(name for name, _ in part.fields))
                 found.setdefault(made, f"Point_{len(found)}")
     return [(alias, made) for made, alias in found.items()]
 

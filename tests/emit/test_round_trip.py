@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from fx2py.emit.module import emit
 from fx2py.emit.validate import validate
 from fx2py.graph.values import Ref, map_leaves
+from fx2py.program.exact_text import needs_slot
 from fx2py.program.ir import Assign, Bind, Function, Parameter, Program
-from fx2py.program.literals import needs_slot
 from fx2py.program.options import GenerateOptions
 from tests.emit.programs import programs
 

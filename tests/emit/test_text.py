@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fx2py.emit import text
 from fx2py.errors import InternalError
 from fx2py.graph.values import Live, Opaque, Ref
-from fx2py.program.literals import needs_slot
+from fx2py.program.exact_text import needs_slot
 from tests.emit.values import HARD_TEXT, bits_to_float, floats, plain, texts
 
 

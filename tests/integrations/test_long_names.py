@@ -12,7 +12,7 @@ from torch import fx, nn
 import fx2py
 from fx2py.integrations.dynamo import fx2py_backend
 from fx2py.integrations.vllm import compile_execution_fn, generate_execution_code, split_graph
-from fx2py.program.scope import is_plain_identifier
+from fx2py.program.identifiers import is_plain_identifier
 from tests.checking import assert_same_behaviour
 
 X = torch.randn(3, generator=torch.Generator().manual_seed(0))

@@ -12,8 +12,8 @@ from fx2py.graph.values import List, Name, Ref
 from fx2py.operators.dtypes import RULES
 from fx2py.operators.facts import facts_named, table
 from fx2py.operators.schema import returns_tensor_list
+from fx2py.program.analyses.type_inference import TensorTypes
 from fx2py.program.ir import Assign, Call
-from fx2py.program.passes.tensor_types import TensorTypes
 from tests.program.passes.functions import aten, overload_of, program_of
 
 X = torch.ones(2, 4)

@@ -5,7 +5,7 @@ from torch import fx
 
 import fx2py
 from fx2py.artifact import open_artifact
-from fx2py.program.collectives import Collective
+from fx2py.program.analyses.collectives import Collective
 from tests.distributed.graphs import all_reduce, every_operator, functional, wait
 
 

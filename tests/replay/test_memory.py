@@ -15,7 +15,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.fx.passes.split_module import split_module
 
 import fx2py
-from fx2py.program.memory import PlannedPeak, planned_peak
+from fx2py.program.analyses.peak_memory import PlannedPeak, planned_peak
 from fx2py.replay.memory import measured_peak
 
 ROWS, WIDTH = 8, 16

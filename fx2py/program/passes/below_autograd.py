@@ -4,7 +4,7 @@ Above its kernels torch passes each operator through two layers. Autograd does n
 recorded. The layer below it notes in a result that it is a view, and counts what is written to a tensor. The code may
 leave out both where nobody can miss those notes.
 
-Proof. Each operator of the table of ``sharing`` was run above and below and gave the same. What the layers would note
+Proof. Each operator whose memory behaviour the table of operators holds was run above and below and gave the same. What the layers would note
 stays inside, because
 
 - nothing writes to memory of an input or a weight, where the count would be missed;
@@ -20,11 +20,11 @@ from dataclasses import replace
 
 from fx2py.graph.values import Name, Ref
 from fx2py.operators.facts import returns_tensor
-from fx2py.program.ir import COMPUTE_ONCE, Applied, Assign, Load, Program, Statement
+from fx2py.program.analyses.aliasing import Sharing, memory_of
+from fx2py.program.analyses.type_inference import ARITHMETIC
+from fx2py.program.ir import COMPUTE_ONCE, Applied, Assign, Load, Program, Statement, with_applied
 from fx2py.program.liveness import leaves
-from fx2py.program.passes.rewriting import operator_of
-from fx2py.program.passes.sharing import Sharing, memory_of
-from fx2py.program.passes.tensor_types import ARITHMETIC
+from fx2py.program.native import operator_of
 
 NAME = "below_autograd"
 REASON = "in calls that record no gradients, nothing outside sees what autograd's layers would note"
@@ -37,7 +37,7 @@ def run_below_autograd(program: Program) -> Program:
     if not _may_run_below_autograd(program):
         return program
     applied = Applied(NAME, program.entry.name, REASON)
-    return replace(program, below_autograd=True, optimizations=(*program.optimizations, applied))
+    return with_applied(replace(program, below_autograd=True), [applied])
 
 
 def _may_run_below_autograd(program: Program) -> bool:

@@ -25,6 +25,9 @@ from fx2py.graph.data import TensorMeta
 from fx2py.graph.tensors import bytes_of, storages_of
 from fx2py.graph.values import GETITEM, PLAIN, Ref
 from fx2py.operators.facts import facts_named, facts_of
+from fx2py.program.analyses.aliasing import Sharing, touched_names, writes
+from fx2py.program.analyses.type_inference import has_types
+from fx2py.program.identifiers import RESERVED, FreshNames
 from fx2py.program.ir import (
     COMPUTE_ONCE,
     Applied,
@@ -38,10 +41,8 @@ from fx2py.program.ir import (
     Statement,
 )
 from fx2py.program.liveness import finish, leaves, place_loads, used_names, values_of
-from fx2py.program.passes.rewriting import node_name, operator_of, with_defaults
-from fx2py.program.passes.sharing import Sharing, touched_names, writes
-from fx2py.program.passes.tensor_types import has_types
-from fx2py.program.scope import RESERVED, Scope
+from fx2py.program.native import operator_of, with_defaults
+from fx2py.program.passes.rewriting import node_name
 from fx2py.runtime.once import PLAIN_CLASSES
 
 NAME = "computed_once"
@@ -201,7 +202,7 @@ def _split(entry: Function, moved: frozenset[int], program: Program) -> tuple[Fu
 def _with_results(entry: Function, moved: frozenset[int], handed_over: Sequence[Ref]) -> list[Statement]:
     """The entry's other statements, with the results taken where the first moved statement stood."""
     taken = {part.name for item in entry.body for part in leaves(values_of(item)) if type(part) is Ref}
-    names = Scope([*RESERVED, *taken, *(parameter.name for parameter in entry.parameters)])
+    names = FreshNames([*RESERVED, *taken, *(parameter.name for parameter in entry.parameters)])
     computed = Ref(names.fresh("computed"))
     statements: list[Statement] = [Assign(computed.name, Call(Local(COMPUTE_ONCE)))]
     statements += [

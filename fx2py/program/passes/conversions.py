@@ -2,15 +2,16 @@
 
 Proof. ``aten::to`` returns the tensor that it was given, the same object, when the dtype, device and layout that it is
 asked for are the tensor's own, no copy is asked for, and the memory format is left as it is. What the tensor is follows
-from the rules of ``tensor_types``.
+from the rules of ``type_inference``.
 """
 
 from __future__ import annotations
 
 from fx2py.graph.values import OpName, Ref
+from fx2py.program.analyses.type_inference import TensorTypes
 from fx2py.program.ir import Applied, Assign, Call, Function, Program, Statement
-from fx2py.program.passes.rewriting import node_name, operator_of, renamed, with_defaults
-from fx2py.program.passes.tensor_types import TensorTypes
+from fx2py.program.native import operator_of, with_defaults
+from fx2py.program.passes.rewriting import node_name, renamed
 
 NAME = "conversions"
 CONVERSIONS = frozenset(OpName("aten", "to", overload) for overload in ("dtype", "dtype_layout", "device"))

@@ -11,7 +11,8 @@ from __future__ import annotations
 from fx2py.graph.values import OpName, Ref
 from fx2py.operators.facts import Identity, facts_of, returns_tensor
 from fx2py.program.ir import Applied, Assign, Call, Function, Load, Program, Statement
-from fx2py.program.passes.rewriting import node_name, operator_of, renamed, with_defaults
+from fx2py.program.native import operator_of, with_defaults
+from fx2py.program.passes.rewriting import node_name, renamed
 
 NAME = "identities"
 

@@ -1,7 +1,7 @@
 """Assertions about the dtype, device and layout of a tensor that cannot fail: they are left out.
 
 Proof. ``_assert_tensor_metadata`` compares what is passed and not None with what the tensor is, and returns nothing.
-What the tensor is follows from the rules of ``tensor_types``, among them the assertions that stay: they stand before.
+What the tensor is follows from the rules of ``type_inference``, among them the assertions that stay: they stand before.
 Assertions of sizes and strides stay.
 """
 
@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fx2py.graph.values import Ref
+from fx2py.program.analyses.type_inference import ASSERTION, TensorTypes
 from fx2py.program.ir import Applied, Assign, Function, Program, Statement
-from fx2py.program.passes.rewriting import node_name, operator_of, with_defaults
-from fx2py.program.passes.tensor_types import ASSERTION, TensorTypes
+from fx2py.program.native import operator_of, with_defaults
+from fx2py.program.passes.rewriting import node_name
 
 NAME = "metadata_asserts"
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from fx2py.program.listing import changes
-from fx2py.program.lower import stages
 from fx2py.program.options import GenerateOptions
+from fx2py.program.translate import stages
 from fx2py.read import open_graph
 
 CASES = sorted(Path(__file__).with_name("cases").glob("*.txt"))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fx2py.graph.values import Ref
-from fx2py.program.passes.sharing import Sharing
+from fx2py.program.analyses.aliasing import Sharing
 from tests.program.passes.functions import assign, program_of
 
 

@@ -8,7 +8,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-TABLES = ("submods", "weights", "consts", "compute_once")
+from fx2py.program.ir import TABLE_NAMES
+
 MODULE_ALIASES = {"torch.nn.functional": "F"}
 MODULES = frozenset({"torch", "math", "functools", "operator"})
 """The packages that the text of a value may name, and that any file may thus import."""
@@ -20,7 +21,14 @@ MODULE_NAMES = (
 )
 """What Python and binding themselves put into a module."""
 RESERVED = frozenset(
-    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *TABLES, *FROM_RUNTIME, *MODULE_ALIASES.values()}
+    {
+        *keyword.kwlist,
+        *keyword.softkwlist,
+        *dir(builtins),
+        *TABLE_NAMES,
+        *FROM_RUNTIME,
+        *MODULE_ALIASES.values(),
+    }
     | {*MODULES, *MODULE_NAMES}
 )
 """What a name must not hide: the language's own names, and those of every generated file."""
@@ -39,7 +47,7 @@ def is_plain_identifier(text: str) -> bool:
 def identifier_for(text: str) -> str:
     """An identifier as close to ``text`` as Python allows; a keyword gets the number that torch.fx gives it in a file.
 
-    A long one keeps its begin and its end. Different texts can get the same: ``Scope`` and ``distinct_identifiers`` keep
+    A long one keeps its begin and its end. Different texts can get the same: ``FreshNames`` and ``distinct_identifiers`` keep
     them apart.
     """
     if len(text) <= _LONGEST and is_plain_identifier(text):
@@ -61,7 +69,7 @@ def _shortened(name: str) -> str:
 
 def distinct_identifiers(texts: Iterable[str]) -> list[str]:
     """An identifier for each text, in order; where two would be the same, the later one has a number behind it."""
-    names = Scope(reserved=())
+    names = FreshNames(reserved=())
     return [names.fresh(text) for text in texts]
 
 
@@ -72,7 +80,7 @@ def tensor_name(path: str) -> str:
     return f"{outer[-1]}_{name}" if module.isdigit() and outer[-1:] != [""] else name
 
 
-class Scope:
+class FreshNames:
     """The names taken in one function, ``reserved`` from the start; ``fresh`` hands out each name once.
 
     That takes amortised constant time.

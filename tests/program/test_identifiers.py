@@ -7,7 +7,7 @@ import keyword
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fx2py.program.scope import distinct_identifiers, identifier_for
+from fx2py.program.identifiers import distinct_identifiers, identifier_for
 
 CAPTURED = (
     "l_self_modules_encoder_modules_layer_modules_{}_modules_attention_modules_query_parameters_weight_"

@@ -1,9 +1,10 @@
-"""Which values can stand in Python text at all: names that Python can spell, keys that differ, bounded nesting."""
+"""What Python text can say: values that it gives back exactly, those that need a table, those that it cannot hold at all."""
 
 from __future__ import annotations
 
 import builtins
 import math
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 from fx2py.graph.values import (
     DEFAULTDICT,
     PLAIN,
+    DefaultDevice,
     DeviceType,
     Dict,
     EnumMember,
     List,
+    Live,
     Name,
     OpName,
     Record,
@@ -24,12 +27,60 @@ from fx2py.graph.values import (
     Slice,
     children,
 )
+from fx2py.program.identifiers import MODULES, RESERVED, is_plain_identifier
 from fx2py.program.ir import ENTRY
-from fx2py.program.scope import MODULES, RESERVED, is_plain_identifier
 
 _NO_PACKAGES = (RESERVED | {ENTRY}) - MODULES
 _DEEPEST = 50
 _DICT_CLASSES = (None, Name("collections", "OrderedDict"), DEFAULTDICT)
+_NAN_BITS = struct.pack("<d", math.nan)
+
+
+def _float_has_text(value: float) -> bool:
+    """nan has text only with the bits of ``math.nan``; a payload or sign cannot be written."""
+    return not math.isnan(value) or struct.pack("<d", value) == _NAN_BITS
+
+
+def needs_slot(value: Any) -> bool:
+    """Whether a leaf must be bound through the constants table.
+
+    Devices always are, so that retargeting rebinds a table and leaves the text alone; the rest has no text that
+    evaluates back to the same type and bits.
+    """
+    kind = type(value)
+    if kind is float:
+        return not _float_has_text(value)
+    if kind is complex:
+        return not (_float_has_text(value.real) and _float_has_text(value.imag))
+    return kind in (torch.device, DeviceType, DefaultDevice, Live)
+
+
+def constant_name(value: Any) -> str:
+    """The readable name of a constant's variable."""
+    if isinstance(value, torch.device):
+        return f"{value.type}_{value.index}" if value.index is not None else f"{value.type}_device"
+    if isinstance(value, DeviceType):
+        return f"{value.type}_type"
+    if isinstance(value, DefaultDevice):
+        return "default_device"
+    return "constant"
+
+
+def exact_key(value: Any) -> Any:
+    """A key that is equal only for values of the same type and bits (0.0 is not -0.0, True is not 1)."""
+    kind = type(value)
+    if kind is float:
+        return (kind, struct.pack("<d", value))
+    if kind is complex:
+        return (kind, struct.pack("<dd", value.real, value.imag))
+    return (kind, value)
+
+
+def bits_of(value: float | complex) -> tuple[str, str]:
+    """The bits of a number: the layout that ``struct`` knows, and hexadecimal digits."""
+    parts = (value.real, value.imag) if isinstance(value, complex) else (value,)
+    layout = "<" + "d" * len(parts)
+    return layout, struct.pack(layout, *parts).hex()
 
 
 def fault_of(value: Any) -> str:

@@ -1,14 +1,24 @@
-"""``-O``: the passes over a Program, in their order; what each leaves is verified."""
+"""From a graph to its finished Program: lowering, then the passes in their order; what each leaves is verified."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from fx2py.graph.data import GraphData
 from fx2py.graph.values import OpName, Ref
-from fx2py.program.ir import Applied, Bind, Delete, Function, Load, Program, Statement
+from fx2py.program.ir import Applied, Bind, Delete, Function, Load, Program, Statement, with_applied
 from fx2py.program.liveness import finish, leaves, used_names, values_of
-from fx2py.program.passes import built_items, computed_once, conversions, identities, metadata_asserts
+from fx2py.program.lower import lower
+from fx2py.program.options import DEFAULT, Embedding, GenerateOptions
+from fx2py.program.passes import (
+    below_autograd,
+    built_items,
+    computed_once,
+    conversions,
+    identities,
+    metadata_asserts,
+)
 from fx2py.program.passes.computed_once import compute_once
 from fx2py.program.passes.rewriting import Pass
 from fx2py.program.verify import verify
@@ -24,8 +34,38 @@ TYPED: Mapping[str, Pass] = {
 """Passes that rely on the types of tensors, which autocast would change."""
 
 
-def optimized(program: Program) -> Iterator[tuple[str, Program]]:
-    """The Program after each pass, by the name of the pass; ``optimizations`` says what was left out or moved.
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The Program after one step of the translation, by the name of the step."""
+
+    name: str
+    program: Program
+
+
+def translate(
+    data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedding | None = None
+) -> Program:
+    """Translate a graph into a Program; raises UnsupportedGraphError with every finding, not only the first."""
+    *_, last = stages(data, options, embedding)
+    return last.program
+
+
+def stages(
+    data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedding | None = None
+) -> Iterator[Stage]:
+    """The steps of the translation in their order; raises as ``translate`` does."""
+    program = lower(data, options, embedding)
+    yield Stage("lowered", program)
+    if options.optimize:
+        for name, after in _optimized(program):
+            program = after
+            yield Stage(name, program)
+    if not (options.exact_ops or embedding):
+        yield Stage(below_autograd.NAME, below_autograd.run_below_autograd(program))
+
+
+def _optimized(program: Program) -> Iterator[tuple[str, Program]]:
+    """The Program after each pass, by the name of the pass; the report says what was left out or moved.
 
     Each leaves out or moves what provably changes nothing.
     """
@@ -38,7 +78,7 @@ def optimized(program: Program) -> Iterator[tuple[str, Program]]:
         yield name, program
     program, moved = compute_once(program)
     if moved:
-        program = _without_autocast(replace(program, optimizations=(*program.optimizations, *moved)))
+        program = _without_autocast(with_applied(program, moved))
         verify(program)
     yield computed_once.NAME, program
 
@@ -59,12 +99,8 @@ def _apply(leave_out: Pass, program: Program) -> tuple[Program, tuple[Applied, .
         done.append(_finished(changed, done))
         found += applied
     if found:
-        program = replace(
-            program,
-            functions=tuple(done),
-            op_aliases=_used_aliases(program, done),
-            optimizations=(*program.optimizations, *found),
-        )
+        program = replace(program, functions=tuple(done), op_aliases=_used_aliases(program, done))
+        program = with_applied(program, found)
         verify(program)
     return program, tuple(found)
 

@@ -23,8 +23,7 @@ from fx2py.operators.dtypes import RULES
 from fx2py.operators.facts import Facts, facts_of
 from fx2py.operators.schema import returns_tensor_list, schema_of
 from fx2py.program.ir import CHECK_INPUTS, Assign, Call, Load, Local, Program, Statement
-from fx2py.program.native import NUMBERS
-from fx2py.program.passes.rewriting import operator_of, with_defaults
+from fx2py.program.native import NUMBERS, operator_of, with_defaults
 from fx2py.runtime.once import PLAIN_CLASSES
 
 ASSERTION = OpName("aten", "_assert_tensor_metadata", "default")

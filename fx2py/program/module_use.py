@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fx2py.graph.data import ModuleRecord, Node
-from fx2py.graph.values import Attribute, walk
+from fx2py.graph.data import Graph, ModuleRecord, Node
+from fx2py.graph.values import Attribute, OpName, Ref, walk
 
 GRAPH_AS_MODULE = "is a graph that is needed as a module, which no file can hold"
 _LIBRARY = "torch.nn.modules."
@@ -39,6 +39,21 @@ def read_paths(record: ModuleRecord) -> Iterator[str]:
     """The paths of what the graph of a module reads from it; modules that it only calls are not among them."""
     for node in record.graph.nodes if record.graph else ():
         yield from _paths(node, called=False)
+
+
+def handed_on(graph: Graph) -> frozenset[str]:
+    """The nodes whose values leave the graph's own calls: they reach functions, methods or the result as objects.
+
+    A nested graph that only higher-order operators and generated code receive need not be an object.
+    """
+    found: set[str] = set()
+    for node in graph.nodes:
+        is_operator = isinstance(node.target, OpName) and node.target.is_higher_order
+        if node.op in ("call_function", "call_method", "output") and not is_operator:
+            for part in walk((node.args, tuple(value for _, value in node.kwargs))):
+                if type(part) is Ref:
+                    found.add(part.name)
+    return frozenset(found)
 
 
 def _modules_in_use(record: ModuleRecord) -> Iterator[tuple[ModuleRecord, bool]]:

@@ -10,8 +10,8 @@ import torch
 from fx2py.graph.data import Graph, ModuleRecord, Node, TensorMeta
 from fx2py.graph.tensors import shape_of
 from fx2py.graph.values import Attribute, Ref, TensorValue, children
+from fx2py.program.exact_text import exact_key
 from fx2py.program.ir import Submodule
-from fx2py.program.tables import exact_key
 
 
 def identical_pieces(submods: Iterable[Submodule]) -> Mapping[str, str]:

@@ -25,7 +25,7 @@ from fx2py.program.ir import (
     Statement,
 )
 from fx2py.program.liveness import leaves, used_names
-from fx2py.program.passes.rewriting import given_to, operator_of
+from fx2py.program.native import given_to, operator_of
 
 BATCH_NORM = OpName("aten", "batch_norm", "default")
 _READING = (GETITEM, Local(CHECK_INPUTS), Local(FIELDS_OF), Local(COMPUTE_ONCE))
