@@ -19,6 +19,7 @@ from fx2py.compare.graphs import diff_graph
 from fx2py.errors import Fx2pyError, UnknownFormatError
 from fx2py.graph.data import GraphData
 from fx2py.graph.spelling import OpSpecs
+from fx2py.graph_file import writing
 from fx2py.operators.devices import present_device
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read import open_every_graph, open_graph
@@ -130,7 +131,7 @@ def save_graph(source: Source, path: str | os.PathLike[str], *, model: str | Non
     lines. Raises UnsupportedGraphError, naming every node, when the graph holds what is no data, such as a lambda.
     """
     require("path", path, PATH)
-    _artifact.save_graph(_graph(source, model), path)
+    writing.save_graph(_graph(source, model), path)
 
 
 def diff(

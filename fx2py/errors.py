@@ -188,3 +188,8 @@ class InternalError(Fx2pyError):
             f"internal error: {message}",
             "This is a fault of fx2py, not of your graph. Please report it with the graph or the command that led here.",
         )
+
+
+def printable(text: str) -> str:
+    """Text from a file as part of one line of a message."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -42,6 +42,7 @@ from fx2py.emit.module import SOURCE, TABLES, Texts, emit
 from fx2py.emit.older import parse_any
 from fx2py.emit.validate import validate
 from fx2py.errors import Admit, ArtifactError, Finding, Hint, ReplayError, UnsupportedGraphError
+from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
@@ -50,7 +51,6 @@ from fx2py.program.analyses.collectives import NAMESPACES, Collective, collectiv
 from fx2py.program.ir import Program, bound_tensors
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.program.translate import Stage, stages, translate
-from fx2py.read.origin import sha256_of
 from fx2py.runtime.once import PLAIN_CLASSES
 from fx2py.splitting.data import calls_graphs, split_data
 from fx2py.trust import Policy

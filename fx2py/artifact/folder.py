@@ -1,4 +1,4 @@
-"""Replacing a whole folder, or a whole file, in one step, and reading a folder that others replace."""
+"""Replacing a whole folder in one step, and reading a folder that others replace."""
 
 from __future__ import annotations
 
@@ -23,18 +23,6 @@ _PATIENCE = 10.0
 _PAUSE = 0.002
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-
-
-@contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
-    """A path to write a file to, which becomes ``target`` in one step when nothing is raised. Raises OSError."""
-    staging = target.with_name(f".{target.name}.{os.getpid()}")
-    staging.touch(exist_ok=False)
-    try:
-        yield staging
-        staging.replace(target)
-    finally:
-        staging.unlink(missing_ok=True)
 
 
 def mode_of_new_folders(parent: Path) -> int:

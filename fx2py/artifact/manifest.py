@@ -13,10 +13,9 @@ from typing import Any
 import torch
 
 from fx2py.artifact.compiled import Compiled
-from fx2py.artifact.typed import typed
 from fx2py.emit.expressions import Scope, value_text
 from fx2py.emit.text import comment
-from fx2py.errors import ArtifactError
+from fx2py.errors import ArtifactError, printable
 from fx2py.graph.data import ModuleRecord, ValueMeta
 from fx2py.graph.listing import value_note
 from fx2py.graph.tensors import shape_of
@@ -26,8 +25,8 @@ from fx2py.program.analyses.peak_memory import planned_peak
 from fx2py.program.ir import REQUIRED, Applied, Assign, Program, Submodule, modules_to_rebuild
 from fx2py.program.liveness import leaves, values_of
 from fx2py.program.options import GenerateOptions
-from fx2py.read.origin import printable
 from fx2py.trust import operators
+from fx2py.typed_json import parse, typed
 
 SCHEMA = 3
 """3 has the runtime and what the code is bound to in files of their own; 2 has ``compiled``; both are read as they are."""
@@ -116,7 +115,7 @@ class Manifest:
     constants: tuple[str, ...] = ()
     targets: tuple[TargetEntry, ...] = ()
     requires: tuple[str, ...] = ()
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    options: dict[str, object] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     optimizations: tuple[Applied, ...] = ()
     memory: MemoryEntry = MemoryEntry()
@@ -157,12 +156,12 @@ def read_manifest(path: Path, shown: Path | None = None) -> Manifest:
     named = shown or path
     try:
         if path.stat().st_size > MAX_TEXT:
-            raise ValueError("it is too long")
-        data = json.loads(path.read_text(encoding="utf-8"))
-        schema = typed(_Versioned, data, "it").schema
+            raise ValueError("is too long")
+        data = parse(path.read_bytes())
+        schema = typed(_Versioned, data).schema
         if schema > SCHEMA:
             raise ArtifactError(f"{named} is of schema {schema}, newer than {SCHEMA}.", "Update fx2py.")
-        manifest: Manifest = typed(Manifest, data, "it")
+        manifest = typed(Manifest, data)
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{named} is not a readable manifest ({printable(str(error))}).", "Generate the folder again."

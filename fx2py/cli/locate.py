@@ -42,8 +42,8 @@ _ELSE = "Generate the folder again, or say what to use: 'fx2py diff GRAPH FOLDER
 
 def recorded_graph(artifact: Artifact, folder: Path) -> GraphData:
     """The graph that a folder was generated from; raises ArtifactError if it is not there as it was."""
+    from fx2py.files import sha256_of
     from fx2py.read import open_graph
-    from fx2py.read.origin import sha256_of
 
     origin = artifact.manifest.graph
     if origin.path is None:

@@ -117,7 +117,7 @@ def _descriptor_of(output: Path | None) -> Iterator[int | None]:
     if output is None:
         yield None
         return
-    from fx2py.artifact.folder import whole_file
+    from fx2py.files import whole_file
 
     try:
         with whole_file(output) as staging:
@@ -217,7 +217,7 @@ def _save(result: Any, path: Path, descriptor: int | None) -> None:
     """``torch.save`` to ``path``, whole or not at all, or to what is open as ``descriptor``."""
     import torch
 
-    from fx2py.artifact.folder import whole_file
+    from fx2py.files import whole_file
 
     try:
         if descriptor is not None:

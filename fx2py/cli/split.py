@@ -50,7 +50,8 @@ def split(
 
 
 def _split(graph: Path, ops: list[str], output: Path | None, model: str | None) -> Split:
-    from fx2py.artifact import generate, save_graph
+    from fx2py.artifact import generate
+    from fx2py.graph_file.writing import save_graph
     from fx2py.program.options import GenerateOptions
     from fx2py.read import open_graph
     from fx2py.splitting.data import split_data

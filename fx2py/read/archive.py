@@ -12,17 +12,12 @@ from types import TracebackType
 
 import torch
 
-from fx2py.errors import UnknownFormatError
-from fx2py.read.origin import printable
+from fx2py.errors import UnknownFormatError, printable
+from fx2py.files import ZIP_FAULTS
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ALIGNMENT = 16
 _SMALL = 2**24
-ZIP_FAULTS = (
-    *(zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError),
-    *(struct.error, zlib.error),
-)
-"""What zipfile raises on a damaged archive; NotImplementedError is its word for a feature that it does not read."""
 _WAYS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeVar
+
+from fx2py.typed_json import Damaged
 
 T = TypeVar("T")
 _TOO_LARGE = 2**1023
-
-
-class Damaged(ValueError):
-    """What is wrong inside a member of an archive; the reader of the archive adds the file's and member's name."""
-
-
-def parse(data: bytes) -> dict[str, Any]:
-    """The JSON object that ``data`` holds; Damaged when it is not one, or is nested too deeply."""
-    try:
-        document = json.loads(data)
-    except RecursionError:
-        raise Damaged("is nested too deeply") from None
-    except ValueError as error:
-        raise Damaged(f"is not JSON: {error}") from None
-    if type(document) is not dict:
-        raise Damaged("is not a JSON object")
-    return document
 
 
 def field(record: Any, key: str, kind: type[T]) -> T:

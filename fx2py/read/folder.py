@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from fx2py.errors import UnknownFormatError
+from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, ModuleRecord, Provenance
 from fx2py.graph.names import underscored_names
 from fx2py.graph.values import Name, TensorValue, map_leaves
@@ -20,7 +21,6 @@ from fx2py.read.forward.statements import Forward, parse_text, read_method
 from fx2py.read.forward.values import ForwardFault, UndefinedName, dotted, fault, shown
 from fx2py.read.live.modules import module_record
 from fx2py.read.module_state import GRAPH_MODULE
-from fx2py.read.origin import sha256_of
 from fx2py.read.pickled.files import check_byte_order, faults_of, root_of
 from fx2py.read.pickled.modules import Modules, is_module
 from fx2py.read.pickled.records import Built, Mapping, PickleFault

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fx2py.read.origin import printable
+from fx2py.errors import printable
 from fx2py.read.pickled.contents import FX_GRAPH
 from fx2py.read.pickled.modules import is_module
 from fx2py.read.pickled.records import Built, Mapping

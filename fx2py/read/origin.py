@@ -1,10 +1,8 @@
-"""Where a graph and its nodes come from: the file's digest, and what stack traces and module stacks say."""
+"""Where a node comes from: what stack traces and module stacks say."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-from pathlib import Path
 
 from fx2py.graph.data import SourceLine
 
@@ -67,17 +65,3 @@ def parts_between_commas(text: str) -> list[str]:
             parts.append(text[start:position])
             start = position + 1
     return [*parts, text[start:]]
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def printable(text: str) -> str:
-    """Text from a file as part of one line of a message."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from fx2py.errors import Argument, Choose, Fx2pyError, Hint, UnknownFormatError
+from fx2py.errors import Argument, Choose, Fx2pyError, Hint, UnknownFormatError, printable
 from fx2py.graph.data import GraphData
-from fx2py.read.origin import printable
 
 _SHOWN, _WIDTH = 60, 100
 

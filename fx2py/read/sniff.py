@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from fx2py.errors import UnknownFormatError
-from fx2py.read.archive import ZIP_FAULTS
+from fx2py.files import ZIP_FAULTS
+from fx2py.graph_file.writing import is_graph_file
 from fx2py.read.dumps.records import is_log
 from fx2py.read.dumps.text import MARKS
-from fx2py.read.graph_file import GRAPH_MEMBER
 
 Format: TypeAlias = Literal["graph file", "archive", "package", "checkpoint", "pickle", "folder", "dump"]
 
@@ -21,10 +21,6 @@ _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MARK = b"\x80"
 _HEAD = 1 << 12
 _NEXT_STEP = "Give a file that torch.save, torch.export.save or GraphPickler wrote of a graph."
-
-
-def _is_graph_file(names: Collection[str]) -> bool:
-    return GRAPH_MEMBER in names
 
 
 def _is_archive(names: Collection[str]) -> bool:
@@ -42,7 +38,7 @@ def _is_checkpoint(names: Collection[str]) -> bool:
 
 
 _ZIP_FORMATS: tuple[tuple[Format, Callable[[Collection[str]], bool]], ...] = (
-    ("graph file", _is_graph_file),
+    ("graph file", is_graph_file),
     ("archive", _is_archive),
     ("package", _is_package),
     ("checkpoint", _is_checkpoint),

@@ -32,10 +32,10 @@ from fx2py.graph.values import (
     SymExpr,
     TensorValue,
 )
+from fx2py.graph_file.schema import decode_graph, encode_graph
+from fx2py.graph_file.writing import GRAPH_MEMBER
 from fx2py.read import open_graph
-from fx2py.read.documents import Damaged
-from fx2py.read.graph_file import GRAPH_MEMBER, encode_graph
-from fx2py.read.graph_file.schema import decode_graph
+from fx2py.typed_json import Damaged
 from tests.checking import assert_same_behaviour
 from tests.read.exported_equality import assert_same_program
 from tests.read.graphs import traced_block

@@ -9,6 +9,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from fx2py.errors import UnknownFormatError, UnsupportedGraphError
 from fx2py.graph.data import SymMeta, Tree
+from fx2py.graph.objects import value_of
 from fx2py.graph.values import (
     EnumMember,
     List,
@@ -23,7 +24,6 @@ from fx2py.graph.values import (
     TensorValue,
 )
 from fx2py.read import open_graph
-from fx2py.read.live.values import value_of
 from tests.read.graphs import Pair, added, calling, nested, traced_block
 
 

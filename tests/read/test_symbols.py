@@ -6,7 +6,7 @@ import pytest
 import sympy
 from torch.utils._sympy.functions import FloorDiv, Mod
 
-from fx2py.read.symbols import MAX_DEPTH, expression_text
+from fx2py.graph.symbols import MAX_DEPTH, expression_text
 
 a, b = sympy.Symbol("s0", integer=True, positive=True), sympy.Symbol("u1", integer=True)
 

@@ -10,6 +10,7 @@ import torch
 
 import fx2py
 from fx2py.errors import Fx2pyError, UnknownFormatError, UnsupportedGraphError
+from fx2py.graph.symbols import expression_text
 from fx2py.read import open_graph
 from fx2py.read.dumps.meta import PrintedMetas
 from fx2py.read.origin import innermost_module, module_path
@@ -17,7 +18,6 @@ from fx2py.read.pickled.contents import graphs_in
 from fx2py.read.pickled.meta import recorded
 from fx2py.read.pickled.records import Built, Global, PickleFault
 from fx2py.read.pickled.trees import tree_of_pickled
-from fx2py.read.symbols import expression_text
 from tests.read.archives import MODEL, members_of
 from tests.security.test_pickle_attacks import CODE, graph_with, write
 from tests.security.test_pt2_attacks import Small

@@ -14,10 +14,10 @@ import torch
 from rich.console import Console
 
 import fx2py
-from fx2py.artifact.folder import whole_file
 from fx2py.cli import render
 from fx2py.cli.app import main
 from fx2py.errors import ArtifactError, UnknownFormatError
+from fx2py.files import whole_file
 from fx2py.read import open_graph
 from tests.corpus.doors import write_to_folder
 from tests.read.graphs import added

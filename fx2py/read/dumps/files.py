@@ -13,6 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from fx2py.errors import UnknownFormatError
+from fx2py.files import sha256_of
 from fx2py.graph.data import Graph, GraphData, Node, Provenance, ValueMeta
 from fx2py.graph.names import underscored_names
 from fx2py.graph.values import Name, OpName, Ref, walk
@@ -22,7 +23,6 @@ from fx2py.read.dumps.state import Lifted, lift_state
 from fx2py.read.dumps.text import Code, PrintedClass
 from fx2py.read.forward.statements import Forward, parse_text, read_method
 from fx2py.read.forward.values import ForwardFault
-from fx2py.read.origin import sha256_of
 from fx2py.read.pickled.files import faults_of
 from fx2py.read.several import Entry, Graphs
 

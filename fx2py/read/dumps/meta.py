@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils._dtype_abbrs import dtype_abbrs
 
+from fx2py.errors import printable
 from fx2py.graph.data import NO_META, NodeMeta, NumberKind, SourceLine, SymMeta, TensorMeta, ValueMeta
 from fx2py.graph.values import Name, Value
 from fx2py.read.forward.statements import parse_text
@@ -23,7 +24,7 @@ from fx2py.read.forward.values import (
     text_of,
     value_of,
 )
-from fx2py.read.origin import parts_between_commas, printable
+from fx2py.read.origin import parts_between_commas
 
 _DTYPES: Mapping[str, torch.dtype] = {abbreviation: dtype for dtype, abbreviation in dtype_abbrs.items()}
 _TENSOR = re.compile(r"([a-z]\w*)\[([^\[\]]*)\](?:\[([^\[\]]*)\])?([a-z]\w*(?::\d{1,4})?)?")

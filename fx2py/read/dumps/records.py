@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from fx2py.read.documents import Damaged, parse
+from fx2py.errors import printable
 from fx2py.read.dumps.text import HINTS, PrintedGraph, Stream
 from fx2py.read.forward.values import ForwardFault
-from fx2py.read.origin import printable
+from fx2py.typed_json import Damaged, parse, typed
 
 _PREFIX = re.compile(
     rb"[\w\[\]:.,|+/ -]{0,120}?"  # what launchers and collectors of logs put before a line
@@ -161,7 +161,7 @@ class _TraceRecord:
         """The graphs of the payload, and what is wrong with it where its digest is another one."""
         fault = ""
         try:
-            record = parse(self._text)
+            record = typed(dict[str, object], parse(self._text))
         except Damaged as damage:
             record, fault = {}, f"line {self._number} {damage}"
         digest = record.get("has_payload")
@@ -183,7 +183,7 @@ def _log_source(rank: bytes, compile_id: bytes, artifact: bytes) -> _Source:
     return _Source(" ".join(filter(None, parts)), artifact.decode().strip(" []_") or "text")
 
 
-def _trace_source(record: dict[str, Any]) -> _Source:
+def _trace_source(record: dict[str, object]) -> _Source:
     """Where a record comes from, written as torch's logs write it: ``0/0``, ``0/0_1`` from the second attempt on."""
     kind = next((key for key in record if key not in _CONTEXT), "record")
     fields = record.get(kind)
@@ -199,7 +199,7 @@ def _trace_source(record: dict[str, Any]) -> _Source:
     return _Source(printable(" ".join(filter(None, parts))), printable(kind))
 
 
-def _compile_id(record: dict[str, Any]) -> str:
+def _compile_id(record: dict[str, object]) -> str:
     keys = ("compiled_autograd_id", "frame_id", "frame_compile_id", "attempt")
     backward, frame, again, attempt = (
         value if type(value := record.get(key)) is int else None for key in keys

@@ -10,11 +10,11 @@ from torch.export.graph_signature import ConstantArgument, InputKind, InputSpec,
 
 from fx2py.errors import Finding, UnsupportedGraphError
 from fx2py.graph.data import GraphData, ModuleRecord, Provenance, SampleInputs
+from fx2py.graph.objects import value_of
 from fx2py.graph.values import Value
 from fx2py.read.exported.program import LiftedInput, LiftedOutput, LiftedProgram
 from fx2py.read.exported.unlifted import graph_data
 from fx2py.read.live.modules import read_graph_module
-from fx2py.read.live.values import value_of
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.pytree import tree_of_spec
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,13 +10,27 @@ import torch.fx as fx
 from torch.fx.graph import CodeGen, _BoxedCodeGen, _PyTreeCodeGen
 
 from fx2py.errors import Finding, UnsupportedGraphError
-from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, Node, Provenance, Target
+from fx2py.graph.data import (
+    CallingConvention,
+    Graph,
+    GraphData,
+    ModuleRecord,
+    Node,
+    NodeMeta,
+    NumberKind,
+    Provenance,
+    SymMeta,
+    Target,
+    TensorMeta,
+    ValueMeta,
+)
 from fx2py.graph.names import callable_name
+from fx2py.graph.objects import Symbolic, constant_of, expression_of, target_of, value_of
 from fx2py.graph.values import Name, Value
 from fx2py.read.convention import boxed_convention, pytree_convention
 from fx2py.read.live.guards import GUARDS_CLASS, graph_of_guards
-from fx2py.read.live.values import meta_of, target_of, value_of
 from fx2py.read.module_state import CALL_HOOKS, GRAPH_MODULE, MODULE_STATE, ROOT_HOOKS
+from fx2py.read.origin import module_path, source_line
 from fx2py.read.pytree import tree_of_spec
 
 
@@ -146,3 +160,60 @@ def _convention(graph: fx.Graph) -> CallingConvention | None:
 
 def _unsupported(place: str, reason: str) -> UnsupportedGraphError:
     return UnsupportedGraphError((Finding(place, reason),))
+
+
+# -- what nodes record ---------------------------------------------------------------------------------------------
+
+_NUMBER_KINDS: dict[type, NumberKind] = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}
+
+
+def meta_of(node: fx.Node) -> NodeMeta:
+    """What a live node records of its result and of where it comes from."""
+    meta = node.meta
+    trace, stack = meta.get("stack_trace"), meta.get("nn_module_stack")
+    return NodeMeta(
+        value=recorded(
+            next((meta[key] for key in ("val", "example_value", "tensor_meta") if key in meta), None)
+        ),
+        source=source_line(trace) if type(trace) is str else None,
+        module=_module(stack) if isinstance(stack, Mapping) and stack else "",
+        annotation="" if node.type is None else _annotation(node.type),
+    )
+
+
+def recorded(result: object) -> ValueMeta:
+    """The shape, dtype and expressions that a recorded result shows; None where it is neither tensor nor number."""
+    if isinstance(result, torch.Tensor):
+        return _tensor_meta(result) if result.layout is not torch.strided or not result.is_nested else None
+    if isinstance(result, fx.passes.shape_prop.TensorMetadata):
+        return TensorMeta(
+            result.dtype, _sizes(result.shape), None, _sizes(result.stride), result.requires_grad
+        )
+    if isinstance(result, Symbolic):
+        return SymMeta(_NUMBER_KINDS[type(result)], expression_of(result))
+    if isinstance(result, tuple | list):
+        return tuple([recorded(part) for part in result])
+    return None
+
+
+def _tensor_meta(tensor: torch.Tensor) -> TensorMeta:
+    stride = _sizes(tensor.stride()) if tensor.layout is torch.strided else None
+    return TensorMeta(tensor.dtype, _sizes(tensor.shape), tensor.device, stride, tensor.requires_grad)
+
+
+def _sizes(sizes: Iterable[int | torch.SymInt]) -> tuple[int | str, ...]:
+    return tuple([_size(size) if isinstance(size, torch.SymInt) else int(size) for size in sizes])
+
+
+def _size(size: torch.SymInt) -> int | str:
+    constant = constant_of(size)
+    return expression_of(size) if constant is None else int(constant)
+
+
+def _module(stack: Mapping[str, object]) -> str:
+    entry = list(stack.values())[-1]
+    return module_path(entry[0]) if isinstance(entry, tuple) and entry and type(entry[0]) is str else ""
+
+
+def _annotation(annotation: object) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

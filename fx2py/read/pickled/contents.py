@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from fx2py.graph.data import SampleInputs
-from fx2py.graph.values import PLAIN, Dict, List, Size, Slice, TensorValue, Value
+from fx2py.graph.objects import object_of
+from fx2py.graph.values import PLAIN
 from fx2py.read.pickled.modules import is_graph_module
 from fx2py.read.pickled.records import Built, Mapping, Members
 from fx2py.read.pickled.tensors import is_tensor
@@ -148,7 +147,7 @@ def sample_inputs(root: Any, graph: Built, values: Values) -> SampleInputs | Non
 
 def _listed(beside: list[Any], values: Values) -> SampleInputs | None:
     """``(args,)``, ``(args, kwargs)``, ``(kwargs,)`` or the arguments themselves."""
-    objects = [plain_object(values.value(obj)) for obj in beside]
+    objects = [object_of(values.value(obj)) for obj in beside]
     if not objects:
         return None
     if (
@@ -170,30 +169,3 @@ def _keywords(arguments: dict[Any, Any]) -> dict[str, Any]:
     if not all(type(key) is str for key in arguments):
         raise ValueError("the keyword arguments among the example inputs have keys that are no names")
     return arguments
-
-
-def plain_object(value: Value) -> Any:
-    """The object that a value of plain data and tensors stands for; ValueError when it is of anything else."""
-    if type(value) in PLAIN:
-        return value
-    build = _OBJECTS.get(type(value))
-    if build is None:
-        raise ValueError(f"the example inputs hold a {type(value).__name__}, which is no plain data")
-    return build(value)
-
-
-def _dict(value: Dict) -> Any:
-    pairs = [(plain_object(key), plain_object(item)) for key, item in value.items]
-    if not all(type(key) in PLAIN for key, _ in pairs):
-        raise ValueError("a dict among the example inputs has keys that are no plain data")
-    return OrderedDict(pairs) if value.cls is not None else dict(pairs)
-
-
-_OBJECTS: dict[type, Callable[[Any], Any]] = {
-    tuple: lambda value: tuple([plain_object(item) for item in value]),
-    List: lambda value: [plain_object(item) for item in value.items],
-    Dict: _dict,
-    Size: lambda value: torch.Size([plain_object(item) for item in value.items]),
-    Slice: lambda value: slice(plain_object(value.start), plain_object(value.stop), plain_object(value.step)),
-    TensorValue: lambda value: value.tensor,
-}

@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fx2py.errors import UnknownFormatError
+from fx2py.errors import UnknownFormatError, printable
+from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, Provenance, SampleInputs
 from fx2py.read.archive import Archive
 from fx2py.read.no_graph import SAVE, description
-from fx2py.read.origin import printable, sha256_of
 from fx2py.read.pickled.contents import graphs_in, graphs_inside, sample_inputs
 from fx2py.read.pickled.modules import Modules
 from fx2py.read.pickled.records import Built, PickleFault

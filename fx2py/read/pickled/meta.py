@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from fx2py.graph.data import NumberKind, SymMeta, TensorMeta, ValueMeta
+from fx2py.graph.symbols import expression_text
 from fx2py.read.pickled.records import Built, Global, Mapping, PickleFault
 from fx2py.read.pickled.tensors import DTYPES
-from fx2py.read.symbols import expression_text
 
 PICKLER = "torch.fx._graph_pickler"
 SYMBOLIC_INT = f"{PICKLER}._SymNodePickleData.unpickle_sym_int"

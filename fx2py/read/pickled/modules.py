@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
+from fx2py.errors import printable
 from fx2py.graph.data import CallingConvention, Graph, ModuleRecord, Node
 from fx2py.graph.values import Name, Opaque, Value
 from fx2py.read.convention import boxed_convention, pytree_convention
 from fx2py.read.forward.statements import Forward, read_forward
 from fx2py.read.module_state import CALL_HOOKS, GRAPH_MODULE, MODULE_STATE, ROOT_HOOKS
-from fx2py.read.origin import printable, source_line
+from fx2py.read.origin import source_line
 from fx2py.read.pickled.graphs import graph_of, state_of
 from fx2py.read.pickled.meta import PICKLER
 from fx2py.read.pickled.records import Built, Global, Mapping, Members, PickleFault

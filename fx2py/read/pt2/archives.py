@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from fx2py.errors import UnknownFormatError
+from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, Provenance, SampleInputs
 from fx2py.read.archive import Archive
-from fx2py.read.documents import optional, parse
+from fx2py.read.documents import optional
 from fx2py.read.exported.unlifted import graph_data
-from fx2py.read.origin import sha256_of
 from fx2py.read.pt2.program import read_program
 from fx2py.read.pt2.tensors import read_constants, read_state, weights_only
 from fx2py.read.several import Entry, Graphs
+from fx2py.typed_json import parse, typed
 
 MODELS, SUFFIX = "models/", ".json"
 ARCHIVE_VERSION = b"0"
@@ -44,7 +45,7 @@ def archive_graphs(path: Path) -> Iterator[Graphs]:
 def _read(archive: Archive, name: str, sha256: Callable[[], str]) -> GraphData:
     member = f"{MODELS}{name}{SUFFIX}"
     try:
-        document = parse(archive.read(member, archive.limit))
+        document = typed(dict[str, object], parse(archive.read(member, archive.limit)))
         program = read_program(document, read_state(archive, name), read_constants(archive, name))
         samples, notes = _samples(archive, name)
         torch_version = optional(document, "torch_version", str)

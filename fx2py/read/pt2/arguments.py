@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from fx2py.graph.names import dotted_name
 from fx2py.graph.values import Dict, List, Opaque, Ref, Value
-from fx2py.read.documents import Damaged, exactly, field, number, union
+from fx2py.read.documents import exactly, field, number, union
 from fx2py.read.pt2.types import DTYPES, LAYOUTS, MEMORY_FORMATS, coded, device_of
 from fx2py.read.pytree import class_name
+from fx2py.typed_json import Damaged
 
 
 class Scope(Protocol):

@@ -10,14 +10,15 @@ from typing import Any
 
 from fx2py.graph.data import Graph, ModuleRecord, Node, NodeMeta, SourceLine, SymMeta, TensorMeta, ValueMeta
 from fx2py.graph.names import dotted_name
+from fx2py.graph.symbols import expression_text
 from fx2py.graph.values import GETITEM, Ref, Value
-from fx2py.read.documents import Damaged, exactly, field, optional, union
+from fx2py.read.documents import exactly, field, optional, union
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.node_names import NodeNames
 from fx2py.read.origin import innermost_module, source_line
 from fx2py.read.pt2.arguments import argument
 from fx2py.read.pt2.types import DTYPES, coded, device_of
-from fx2py.read.symbols import expression_text
+from fx2py.typed_json import Damaged
 
 POSITIONAL, KEYWORD = 1, 2
 

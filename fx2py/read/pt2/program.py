@@ -9,10 +9,11 @@ import torch
 
 from fx2py.graph.data import Tree
 from fx2py.graph.values import Value
-from fx2py.read.documents import Damaged, exactly, field, number, optional, union
+from fx2py.read.documents import exactly, field, number, optional, union
 from fx2py.read.exported.program import LiftedInput, LiftedOutput, LiftedProgram
 from fx2py.read.pt2.graph import read_graph
 from fx2py.read.pytree import tree_of_json
+from fx2py.typed_json import Damaged
 
 SCHEMA = 8
 TRAINING = "TRAINING"

@@ -17,9 +17,10 @@ import torch
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.values import Name, Opaque, Value
 from fx2py.read.archive import Archive
-from fx2py.read.documents import Damaged, exactly, field, parse
+from fx2py.read.documents import exactly, field
 from fx2py.read.pt2.graph import size
 from fx2py.read.pt2.types import DTYPES, STRIDED, coded
+from fx2py.typed_json import Damaged, parse
 
 WEIGHTS, CONSTANTS = "data/weights/", "data/constants/"
 MAX_RANK = 64

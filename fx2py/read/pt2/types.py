@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from fx2py.read.documents import Damaged, field, optional
+from fx2py.read.documents import field, optional
+from fx2py.typed_json import Damaged
 
 T = TypeVar("T")
 

@@ -1,26 +1,26 @@
-"""Writing a graph, whatever it was read from, to a graph file of fx2py's own."""
+"""A graph, whatever it was read from, written to a graph file."""
 
 from __future__ import annotations
 
 import json
 import os
 import zipfile
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from fx2py.artifact.folder import whole_file
 from fx2py.collector import collector_paused
-from fx2py.errors import ArtifactError, UnknownFormatError
+from fx2py.errors import ArtifactError
+from fx2py.files import ZIP_FAULTS, whole_file
 from fx2py.graph.data import GraphData
-from fx2py.read.graph_file import GRAPH_MEMBER, encode_graph
-from fx2py.read.live.values import value_of
-from fx2py.read.pickled.contents import plain_object
-from fx2py.read.sniff import sniff
+from fx2py.graph.objects import object_of, value_of
+from fx2py.graph_file.schema import encode_graph
 
+GRAPH_MEMBER = "fx2py_graph.json"
 _FOLDER = "archive"
-"""The folder of all members in what torch.save writes to an open file."""
+"""The folder of all members in what torch.save writes to an open file (``_open_zipfile_writer_buffer``)."""
 
 
 @collector_paused()
@@ -33,12 +33,18 @@ def save_graph(data: GraphData, path: str | os.PathLike[str]) -> None:
     """
     target = Path(path)
     document, tensors = encode_graph(_with_plain_samples(data))
-    _check_replaceable(target)
+    if not _is_replaceable(target):
+        raise ArtifactError(f"{target} exists and is no graph file that fx2py wrote.", "Choose another file.")
     try:
         with whole_file(target) as staging:
             _write(staging, json.dumps(document, separators=(",", ":"), allow_nan=False), tensors)
     except (OSError, RuntimeError) as error:
         raise ArtifactError(f"{target} cannot be written: {error}.", "Choose another file.") from None
+
+
+def is_graph_file(members: Collection[str]) -> bool:
+    """Whether an archive of these members, named without the folder that all share, is a graph file."""
+    return GRAPH_MEMBER in members
 
 
 def _write(path: Path, document: str, tensors: list[torch.Tensor]) -> None:
@@ -52,19 +58,18 @@ def _with_plain_samples(data: GraphData) -> GraphData:
     if data.sample_inputs is None:
         return data
     try:
-        plain_object(value_of((data.sample_inputs.args, dict(data.sample_inputs.kwargs))))
+        object_of(value_of((data.sample_inputs.args, dict(data.sample_inputs.kwargs))))
     except ValueError as fault:
         return replace(data, sample_inputs=None, notes=(*data.notes, f"{fault}; they were not saved"))
     return data
 
 
-def _check_replaceable(target: Path) -> None:
-    """Raise ArtifactError where something stands that fx2py did not write."""
+def _is_replaceable(target: Path) -> bool:
+    """Whether nothing would be lost that fx2py did not write."""
     if not target.exists() or (target.is_file() and not target.stat().st_size):
-        return
+        return True
     try:
-        known = sniff(target) == "graph file"
-    except UnknownFormatError:
-        known = False
-    if not known:
-        raise ArtifactError(f"{target} exists and is no graph file that fx2py wrote.", "Choose another file.")
+        with zipfile.ZipFile(target) as archive:
+            return is_graph_file([name.partition("/")[2] for name in archive.namelist()])
+    except ZIP_FAULTS:
+        return False

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from fx2py.errors import Finding
 from fx2py.graph.data import ModuleRecord
 from fx2py.graph.tensors import has_plain_storage
-from fx2py.read.documents import Damaged
+from fx2py.typed_json import Damaged, each, exact
 
+T = TypeVar("T")
 _LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr)
 
 
@@ -23,13 +24,13 @@ class Unwritable(ValueError):
     """Why something has no form in a file; whoever knows its place makes a finding of it."""
 
 
-class Tables:
+class Numbered:
     """What a document refers to by number: each tensor and each module stands there once."""
 
     def __init__(self) -> None:
         self.tensors: list[torch.Tensor] = []
         self.modules: list[ModuleRecord] = []
-        self.encoded_modules: list[Any] = []
+        self.encoded_modules: list[object] = []
         self.findings: list[Finding] = []
         self.path = ""
         self._numbers: dict[int, int] = {}
@@ -41,7 +42,7 @@ class Tables:
             self.tensors.append(tensor)
         return self._numbers[id(tensor)]
 
-    def number_of_module(self, record: ModuleRecord, encode: Callable[[], Any]) -> int:
+    def number_of_module(self, record: ModuleRecord, encode: Callable[[], object]) -> int:
         if id(record) not in self._numbers:
             encoded = encode()
             self._numbers[id(record)] = len(self.modules)
@@ -65,164 +66,143 @@ def _check_tensor(tensor: torch.Tensor) -> None:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Codec:
+class Codec(Generic[T]):
     """A pair of functions: from a value to JSON data, which fails with Unwritable, and back, which fails with Damaged."""
 
-    encode: Callable[[Any, Tables], Any]
-    decode: Callable[[Any, Tables], Any]
+    encode: Callable[[T, Numbered], object]
+    decode: Callable[[object, Numbered], T]
 
 
-def exact(*kinds: type) -> Codec:
-    """What JSON holds as it is; of exactly one of these types."""
-
-    def decode(data: Any, tables: Tables) -> Any:
-        if type(data) not in kinds:
-            wanted = " or ".join(kind.__name__ for kind in kinds)
-            raise Damaged(f"has a {type(data).__name__} where a {wanted} belongs")
-        return data
-
-    return Codec(lambda value, tables: value, decode)
+def scalar(*kinds: type[T]) -> Codec[T]:
+    """What JSON holds as it is, of exactly one of these types."""
+    return Codec(lambda value, numbered: value, lambda data, numbered: exact(data, *kinds))
 
 
-def as_text(text: Callable[[Any], str], parse: Callable[[str], Any], what: str) -> Codec:
+def as_text(text: Callable[[T], str], parse: Callable[[str], T], what: str) -> Codec[T]:
     """What a text stands for; ``parse`` fails with ValueError, LookupError or RuntimeError."""
 
-    def decode(data: Any, tables: Tables) -> Any:
+    def decode(data: object, numbered: Numbered) -> T:
         try:
-            return parse(TEXT.decode(data, tables))
+            return parse(exact(data, str))
         except (ValueError, LookupError, RuntimeError):
             raise Damaged(f"has something else where {what} belongs") from None
 
-    return Codec(lambda value, tables: text(value), decode)
+    return Codec(lambda value, numbered: text(value), decode)
 
 
-def one_of(choices: Mapping[str, Any], what: str) -> Codec:
+def one_of(choices: Mapping[str, T], what: str) -> Codec[T]:
     """One of a few objects, by its name."""
     names = {value: name for name, value in choices.items()}
     return as_text(names.__getitem__, choices.__getitem__, what)
 
 
-def optional(codec: Codec) -> Codec:
+def optional(codec: Codec[T]) -> Codec[T | None]:
     """None, or what ``codec`` is for."""
     return Codec(
-        lambda value, tables: None if value is None else codec.encode(value, tables),
-        lambda data, tables: None if data is None else codec.decode(data, tables),
+        lambda value, numbered: None if value is None else codec.encode(value, numbered),
+        lambda data, numbered: None if data is None else codec.decode(data, numbered),
     )
 
 
-def many(codec: Codec) -> Codec:
+def many(codec: Codec[T]) -> Codec[tuple[T, ...]]:
     """A tuple of any length."""
     encode, decode = codec.encode, codec.decode
     return Codec(
-        lambda value, tables: [encode(part, tables) for part in value],
-        lambda data, tables: tuple([decode(part, tables) for part in _items(data)]),
+        lambda value, numbered: [encode(part, numbered) for part in value],
+        lambda data, numbered: each(lambda part: decode(part, numbered), data),
     )
 
 
-def fixed(*codecs: Codec) -> Codec:
+def fixed(*codecs: Codec[Any]) -> Codec[tuple[Any, ...]]:
     """A tuple with one part for each codec."""
 
-    def encode(value: Any, tables: Tables) -> Any:
-        return [codec.encode(part, tables) for codec, part in zip(codecs, value, strict=True)]
+    def encode(value: tuple[object, ...], numbered: Numbered) -> object:
+        return [codec.encode(part, numbered) for codec, part in zip(codecs, value, strict=True)]
 
-    def decode(data: Any, tables: Tables) -> Any:
-        parts = _items(data)
+    def decode(data: object, numbered: Numbered) -> tuple[object, ...]:
+        parts = exact(data, list)
         if len(parts) != len(codecs):
             raise Damaged(f"has {len(parts)} parts where {len(codecs)} belong")
-        return tuple([codec.decode(part, tables) for codec, part in zip(codecs, parts, strict=True)])
+        rest = iter(codecs)
+        return each(lambda part: next(rest).decode(part, numbered), parts)
 
     return Codec(encode, decode)
 
 
-def record(cls: type, *codecs: Codec) -> Codec:
+def record(cls: Callable[..., T], *codecs: Codec[Any]) -> Codec[T]:
     """A dataclass as the list of its fields, in order; every field has its codec."""
-    names = [field.name for field in dataclasses.fields(cls)]
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     if len(names) != len(codecs):
-        raise TypeError(f"{cls.__name__} has {len(names)} fields, and {len(codecs)} have a codec")
+        raise TypeError(f"{cls} has {len(names)} fields, and {len(codecs)} have a codec")
     inner = fixed(*codecs)
     return Codec(
-        lambda value, tables: inner.encode([getattr(value, name) for name in names], tables),
-        lambda data, tables: cls(*inner.decode(data, tables)),
+        lambda value, numbered: inner.encode(tuple([getattr(value, name) for name in names]), numbered),
+        lambda data, numbered: cls(*inner.decode(data, numbered)),
     )
 
 
-def table(codec: Codec) -> Codec:
+def table(codec: Codec[T]) -> Codec[Mapping[str, T]]:
     """A mapping from names; what cannot be written is reported under its name."""
+    pair = fixed(TEXT, codec)
 
-    def encode(value: Any, tables: Tables) -> Any:
+    def encode(value: Mapping[str, T], numbered: Numbered) -> object:
         pairs = []
         for name, part in value.items():
             try:
-                pairs.append([name, codec.encode(part, tables)])
+                pairs.append([name, codec.encode(part, numbered)])
             except Unwritable as fault:
-                tables.report(name, fault)
+                numbered.report(name, fault)
         return pairs
 
-    def decode(data: Any, tables: Tables) -> Any:
-        pairs = [fixed(TEXT, codec).decode(pair, tables) for pair in _items(data)]
-        if len(dict(pairs)) != len(pairs):
+    def decode(data: object, numbered: Numbered) -> dict[str, T]:
+        pairs = each(lambda part: pair.decode(part, numbered), data)
+        if len({name for name, _ in pairs}) != len(pairs):
             raise Damaged("has one name twice")
         return dict(pairs)
 
     return Codec(encode, decode)
 
 
-def tagged(cases: Mapping[str, tuple[type, Codec]], is_json: Callable[[Any], bool]) -> Codec:
+def tagged(cases: Mapping[str, tuple[type, Codec[Any]]], is_json: Callable[[object], bool]) -> Codec[Any]:
     """One of several types: itself where JSON has it, else ``[tag, data]``."""
     by_type = {kind: (tag, codec) for tag, (kind, codec) in cases.items()}
 
-    def encode(value: Any, tables: Tables) -> Any:
+    def encode(value: object, numbered: Numbered) -> object:
         if is_json(value):
             return value
         if type(value) not in by_type:
-            raise Unwritable(f"holds {_description(value)}, which no file can hold")
+            what = getattr(value, "description", "") or f"a {type(value).__name__}"
+            raise Unwritable(f"holds {what}, which no file can hold")
         tag, codec = by_type[type(value)]
-        return [tag, codec.encode(value, tables)]
+        return [tag, codec.encode(value, numbered)]
 
-    def decode(data: Any, tables: Tables) -> Any:
+    def decode(data: object, numbered: Numbered) -> object:
         if type(data) is not list:
-            return _json_scalar(data, is_json)
+            if not is_json(data):
+                raise Damaged(f"has a {type(data).__name__} where a value belongs")
+            return data
         if len(data) != 2 or type(data[0]) is not str or data[0] not in cases:
             raise Damaged("has a value of an unknown kind")
-        return cases[data[0]][1].decode(data[1], tables)
+        return cases[data[0]][1].decode(data[1], numbered)
 
     return Codec(encode, decode)
 
 
-def _json_scalar(data: Any, is_json: Callable[[Any], bool]) -> Any:
-    if not is_json(data):
-        raise Damaged(f"has a {type(data).__name__} where a value belongs")
-    return data
-
-
-def _description(value: Any) -> str:
-    return getattr(value, "description", "") or f"a {type(value).__name__}"
-
-
-def _items(data: Any) -> list[Any]:
-    if type(data) is not list:
-        raise Damaged(f"has a {type(data).__name__} where a list belongs")
-    return data
-
-
-def _encode_tensor(value: Any, tables: Tables) -> int:
-    return tables.number_of_tensor(value)
-
-
-def _decode_tensor(data: Any, tables: Tables) -> torch.Tensor:
-    if type(data) is not int or not 0 <= data < len(tables.tensors):
-        raise Damaged("refers to a tensor that is not there")
-    return tables.tensors[data]
-
-
-def late(codec: Callable[[], Codec]) -> Codec:
+def late(codec: Callable[[], Codec[T]]) -> Codec[T]:
     """A codec that is declared further down, as one that holds itself must be."""
     return Codec(
-        lambda value, tables: codec().encode(value, tables), lambda data, tables: codec().decode(data, tables)
+        lambda value, numbered: codec().encode(value, numbered),
+        lambda data, numbered: codec().decode(data, numbered),
     )
 
 
-TEXT, BOOL, INTEGER = exact(str), exact(bool), exact(int)
-TENSOR = Codec(_encode_tensor, _decode_tensor)
-NOTHING = Codec(lambda value, tables: None, lambda data, tables: None)
+def _decode_tensor(data: object, numbered: Numbered) -> torch.Tensor:
+    if type(data) is not int or not 0 <= data < len(numbered.tensors):
+        raise Damaged("refers to a tensor that is not there")
+    return numbered.tensors[data]
+
+
+TEXT, BOOL, INTEGER = scalar(str), scalar(bool), scalar(int)
+TENSOR: Codec[torch.Tensor] = Codec(lambda value, numbered: numbered.number_of_tensor(value), _decode_tensor)
+NOTHING: Codec[object] = Codec(lambda value, numbered: None, lambda data, numbered: None)
 """What is never written."""

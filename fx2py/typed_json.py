@@ -1,0 +1,215 @@
+"""JSON from files as typed values: the one place that checks the shape of a document.
+
+``typed`` reads data as frozen dataclasses by their type hints. A fault says where in the document it is; the reader of the
+file adds the file's name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+from collections.abc import Callable
+from functools import cache
+from typing import Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+_TOO_LARGE = 2**1023
+_LONGEST_KEY, _LONGEST_PATH = 40, 200
+
+
+class Damaged(ValueError):
+    """What is wrong in a document, as words that follow its name; ``path`` is where, as ``.graph.nodes[3].target``."""
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.path = reason, path
+
+    def __str__(self) -> str:
+        return f"{self.reason} (at {self.path.lstrip('.')[:_LONGEST_PATH]})" if self.path else self.reason
+
+    def inside(self, step: str) -> Damaged:
+        """This fault, seen from one level further out."""
+        self.path = step + self.path
+        return self
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choice:
+    """A tagged union, which JSON writes as an object with one field: its name, and what it holds, not read yet."""
+
+    tag: str
+    value: object
+
+    def read(self, kind: type[T]) -> T:
+        """What it holds as a value of the type ``kind``."""
+        try:
+            return typed(kind, self.value)
+        except Damaged as fault:
+            raise fault.inside(f".{self.tag}") from None
+
+
+def parse(text: str | bytes) -> object:
+    """The data that a JSON text stands for; Damaged when it is not JSON, or is nested too deeply."""
+    try:
+        data: object = json.loads(text)
+    except RecursionError:
+        raise Damaged("is nested too deeply") from None
+    except ValueError as error:
+        raise Damaged(f"is not JSON: {error}") from None
+    return data
+
+
+def typed(kind: type[T], data: object) -> T:
+    """``data`` as a value of the type ``kind``; Damaged, with the place, where it is of another.
+
+    A type is a dataclass, a ``Choice``, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]``, a scalar, or
+    ``object`` for anything; in the hints of a dataclass also ``X | None`` and ``Literal``. Types are exact, so
+    that a bool is no int. Fields that a dataclass does not have are ignored.
+    """
+    if kind not in _READERS:
+        _READERS[kind] = _reader(kind)
+    return cast(T, _READERS[kind](data))
+
+
+def exact(data: object, *kinds: type[T]) -> T:
+    """``data``, which must be of exactly one of these types."""
+    for kind in kinds:
+        if type(data) is kind:
+            return data
+    wanted = " or ".join(kind.__name__ for kind in kinds)
+    raise Damaged(f"has a {type(data).__name__} where a {wanted} belongs")
+
+
+def each(read: Callable[[object], T], data: object) -> tuple[T, ...]:
+    """The items of a list, each read by ``read``."""
+    made: list[T] = []
+    try:
+        for item in exact(data, list):
+            made.append(read(item))
+    except Damaged as fault:
+        raise fault if type(data) is not list else fault.inside(f"[{len(made)}]") from None
+    return tuple(made)
+
+
+_READERS: dict[object, Callable[[object], object]] = {}
+"""What reads data as a value of a type, by the type; made once for each."""
+
+
+def _reader(kind: object) -> Callable[[object], object]:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is object:
+        return lambda data: data
+    if kind is float:
+        return _number
+    if kind is Choice:
+        return _choice
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _record(kind)
+    if origin is types.UnionType:
+        return _optional(_reader(arguments[0]))
+    if origin is Literal:
+        return _one_of(arguments)
+    if origin is tuple and arguments[-1] is ...:
+        item = _reader(arguments[0])
+        return lambda data: each(item, data)
+    if origin is list:
+        part = _reader(arguments[0])
+        return lambda data: list(each(part, data))
+    if origin is tuple:
+        return _fixed([_reader(argument) for argument in arguments])
+    if origin is dict:
+        return _table(_reader(arguments[1]))
+    if not isinstance(kind, type):
+        raise TypeError(f"no reader for {kind}")
+    return lambda data: exact(data, kind)
+
+
+def _number(data: object) -> float:
+    """A float, which torch.export writes as a JSON number or as ``"Infinity"``, ``"-Infinity"``, ``"NaN"``.
+
+    Source: ``_dataclass_to_dict`` of torch/_export/serde/serialize.py.
+    """
+    if type(data) is float or (type(data) is int and abs(data) < _TOO_LARGE):
+        return float(data)
+    if type(data) is str and data in ("Infinity", "-Infinity", "NaN"):
+        return float(data)
+    raise Damaged(f"has a {type(data).__name__} where a number belongs")
+
+
+def _choice(data: object) -> Choice:
+    if type(data) is not dict or len(data) != 1:
+        raise Damaged("has something other than an object with one field where a choice belongs")
+    return Choice(*next(iter(data.items())))
+
+
+def _optional(read: Callable[[object], object]) -> Callable[[object], object]:
+    return lambda data: None if data is None else read(data)
+
+
+def _one_of(words: tuple[object, ...]) -> Callable[[object], object]:
+    def read(data: object) -> object:
+        if data not in words:
+            raise Damaged(f"has {data!r:.40} where one of {', '.join(map(repr, words))} belongs")
+        return data
+
+    return read
+
+
+def _fixed(readers: list[Callable[[object], object]]) -> Callable[[object], object]:
+    def read(data: object) -> object:
+        items = exact(data, list)
+        if len(items) != len(readers):
+            raise Damaged(f"has {len(items)} parts where {len(readers)} belong")
+        rest = iter(readers)
+        return each(lambda item: next(rest)(item), items)
+
+    return read
+
+
+def _table(read: Callable[[object], object]) -> Callable[[object], object]:
+    def read_all(data: object) -> object:
+        made: dict[str, object] = {}
+        for key, item in _object(data).items():
+            try:
+                made[key] = read(item)
+            except Damaged as fault:
+                raise fault.inside(f".{key:.{_LONGEST_KEY}}") from None
+        return made
+
+    return read_all
+
+
+def _record(cls: type) -> Callable[[object], object]:
+    """The reader of a dataclass; that of its fields is made at first use, since a class may hold itself."""
+
+    @cache
+    def fields() -> list[tuple[str, Callable[[object], object], bool]]:
+        hints = get_type_hints(cls)
+        return [
+            (field.name, _reader(hints[field.name]), _is_required(field)) for field in dataclasses.fields(cls)
+        ]
+
+    def read(data: object) -> object:
+        found, values = _object(data), {}
+        for name, read_field, is_required in fields():
+            if name in found:
+                try:
+                    values[name] = read_field(found[name])
+                except Damaged as fault:
+                    raise fault.inside(f".{name}") from None
+            elif is_required:
+                raise Damaged(f"lacks {name!r}")
+        return cls(**values)
+
+    return read
+
+
+def _object(data: object) -> dict[str, object]:
+    if type(data) is not dict:
+        raise Damaged(f"has a {type(data).__name__}, not a JSON object")
+    return data
+
+
+def _is_required(field: dataclasses.Field[object]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
