@@ -7,11 +7,18 @@ from typing import Any, TypeAlias
 
 import torch
 
-from fx2py.emit.grammar import GrammarError, path_name
 from fx2py.emit.module import SOURCE, TABLES, Texts
 from fx2py.emit.older import parse_any
-from fx2py.emit.parse import Parsed
-from fx2py.emit.read_tables import Absent, BuiltModule, CodeFunction, StoredTensor, Tables
+from fx2py.emit.parse import (
+    Absent,
+    BuiltModule,
+    CodeFunction,
+    GrammarError,
+    Parsed,
+    StoredTensor,
+    Tables,
+    path_name,
+)
 from fx2py.errors import Admit, ArtifactError, Hint, UntrustedTargetError, refusals_name
 from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, walk
 from fx2py.program.ir import FIELDS_OF, REQUIRED, Assign, Bind, Function, Load, Local, Method, Slot

@@ -6,12 +6,23 @@ knows. Only the rest is handed to black, all in one call: black costs half a mil
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from fx2py.emit.split import INDENT, WIDTH, fits, split
-
+WIDTH = 88
+INDENT = "    "
 _ROOM = WIDTH - len(INDENT)
+
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_TOKEN = re.compile(rf"{_STRING}|[()\[\]{{}},]")
+_STATEMENT = re.compile(r"(?:return |def |\w+ = )?[\w.]*")
+_KEY = rf"(?:\w+=|{_STRING}: )?"
+_ITEM = re.compile(rf"{_KEY}[\w.]*")
+_ATOM = re.compile(rf"{_KEY}(?:-?[\w.]+|{_STRING})")
+_RETURN = "return "
+_OPENING = ("(", "[", "{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +96,121 @@ def format_with_black(source: str) -> str:
     from black.mode import Mode, TargetVersion
 
     return format_str(source, mode=Mode(target_versions={TargetVersion.PY310}))
+
+
+# -- line breaks ----------------------------------------------------------------------------------------------------
+
+
+class _UnknownShape(Exception):
+    """Only black knows where this text is broken."""
+
+
+class _Bracketed(NamedTuple):
+    """``head(item, item)``: the head with its bracket, what is between the commas, the closing bracket."""
+
+    head: str
+    items: list[str]
+    tail: str
+
+    @property
+    def is_display(self) -> bool:
+        """Whether the brackets build a container rather than call or index what stands before them."""
+        return self.head[-2:-1] in ("", " ", "=")
+
+
+def fits(text: str, room: int = WIDTH) -> bool:
+    """Whether ``text`` is at most ``room`` columns wide; a character outside ASCII may take two."""
+    return len(text) <= room and (text.isascii() or sum(1 + (char > "\x7f") for char in text) <= room)
+
+
+def split(statement: str, indent: str = INDENT) -> list[str] | None:
+    """The lines of a one-line statement that does not fit, indented; None for a shape that only black knows."""
+    if "'" in statement or not statement.isascii():
+        return None
+    lines: list[str] = []
+    try:
+        _split_statement(statement, indent, lines)
+    except _UnknownShape:
+        return None
+    return lines
+
+
+def _split_statement(statement: str, indent: str, lines: list[str]) -> None:
+    is_header = statement.startswith("def ")
+    if statement.startswith(_RETURN):
+        items = _items(statement[len(_RETURN) :])
+        if len(items) > 1:
+            _split_returned(items, indent, lines)
+            return
+    found = _bracketed(statement.removesuffix(":") if is_header else statement, _STATEMENT)
+    if is_header:
+        lone = len(found.items) == 1
+        if lone and "," in found.items[0]:
+            raise _UnknownShape
+        _write(found._replace(tail="):"), indent, lines, one_a_line=lone)
+    else:
+        _write(found, indent, lines, one_a_line=found.is_display and len(found.items) > 1)
+
+
+def _split_returned(items: list[str], indent: str, lines: list[str]) -> None:
+    """A tuple without brackets is given some, unless black might break a bracket of one of two items instead."""
+    if len(items) == 2 and (items[0][0] in "([{" or items[1][-1] in ")]}"):
+        raise _UnknownShape
+    _write(_Bracketed("return (", items, ")"), indent, lines, one_a_line=True)
+
+
+def _write(found: _Bracketed, indent: str, lines: list[str], *, one_a_line: bool) -> None:
+    """Head, items and tail on their own lines; the items on one line where that is allowed and they fit."""
+    if not fits(indent + found.head):
+        raise _UnknownShape
+    inner = indent + INDENT
+    lines.append(indent + found.head)
+    together = inner + ", ".join(found.items)
+    if not one_a_line and fits(together):
+        lines.append(together)
+    else:
+        comma = "," if one_a_line or len(found.items) > 1 else ""
+        for item in found.items:
+            _write_item(item, comma, inner, lines)
+    lines.append(indent + found.tail)
+
+
+def _write_item(item: str, comma: str, indent: str, lines: list[str]) -> None:
+    if fits(indent + item + comma) or _ATOM.fullmatch(item):
+        lines.append(indent + item + comma)
+        return
+    found = _bracketed(item, _ITEM)
+    exploded = found.is_display and len(found.items) > 1
+    _write(found._replace(tail=found.tail + comma), indent, lines, one_a_line=exploded)
+
+
+def _bracketed(text: str, head: re.Pattern[str]) -> _Bracketed:
+    """``text`` taken apart at its only outermost brackets, which must close it and hold something."""
+    before = head.match(text)
+    opening = before.end() if before else 0
+    if text[opening : opening + 1] not in _OPENING:
+        raise _UnknownShape
+    items = _items(text[opening + 1 : -1])
+    if not items[-1]:
+        raise _UnknownShape
+    return _Bracketed(text[: opening + 1], items, text[-1])
+
+
+def _items(text: str) -> list[str]:
+    """What stands between the outermost commas of ``text``; its brackets must be balanced."""
+    depth = start = 0
+    items: list[str] = []
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if token == ",":
+            if depth == 0:
+                items.append(text[start : match.start()])
+                start = match.end() + 1
+        elif token in "([{":
+            depth += 1
+        elif token in ")]}":
+            depth -= 1
+            if depth < 0:
+                raise _UnknownShape
+    items.append(text[start:])
+    return items

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pathlib
+import posixpath
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fx2py.emit import text
 from fx2py.emit.expressions import Scope, call_text, setitem_text, value_text
-from fx2py.emit.layout import Line, format_with_black, is_settled, lay_out, module_level
-from fx2py.emit.notes import origin_note
-from fx2py.emit.split import fits, split
+from fx2py.emit.layout import Line, fits, format_with_black, is_settled, lay_out, module_level, split
 from fx2py.emit.tables import bind_source
 from fx2py.errors import InternalError
+from fx2py.graph.data import Node
 from fx2py.graph.listing import value_note
 from fx2py.program.identifiers import FROM_RUNTIME, MODULE_ALIASES
 from fx2py.program.ir import (
@@ -220,9 +220,17 @@ def _origins(body: tuple[Statement, ...]) -> list[str]:
     for statement in reversed(body):
         own = statement.origin if isinstance(statement, Assign | Bind) else None
         if own is not None:
-            following = text.comment(origin_note(own))
+            following = text.comment(_origin_note(own))
         origins.append(following if isinstance(statement, Load) or own is not None else "")
     return origins[::-1]
+
+
+def _origin_note(node: Node) -> str:
+    """Module path, file, line and code of the model that a node comes from; '' when nothing is recorded."""
+    source = node.meta.source
+    where = f"{posixpath.basename(source.file)}:{source.line}" if source else ""
+    place = " · ".join(filter(None, (node.meta.module, where)))
+    return f"{place}  {source.code}" if source and source.code else place
 
 
 def _after(statement: Statement) -> str:

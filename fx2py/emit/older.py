@@ -5,21 +5,27 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from fx2py.emit.checks import read_table
 from fx2py.emit.fixed import fingerprint, released
-from fx2py.emit.grammar import GrammarError, Names
 from fx2py.emit.module import Texts
-from fx2py.emit.parse import Parsed, parse, read_functions, read_module_level, split_at_functions, tree_of
-from fx2py.emit.read_tables import (
+from fx2py.emit.parse import (
+    GrammarError,
+    Names,
+    Parsed,
     Tables,
     assigned,
+    parse,
     read_built,
     read_consts,
     read_container,
+    read_functions,
+    read_module_level,
     read_modules,
     read_renamed,
+    read_table,
     read_texts,
     read_weight_count,
+    split_at_functions,
+    tree_of,
 )
 from fx2py.emit.tables import BIND_DOC
 from fx2py.program.identifiers import RESERVED

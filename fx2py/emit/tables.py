@@ -9,18 +9,20 @@ from typing import Any
 import torch
 
 from fx2py.emit import text
-from fx2py.emit.checks import RUNTIME, checks_text
 from fx2py.emit.expressions import Scope, value_text
 from fx2py.emit.layout import Line, lay_out
 from fx2py.graph.data import ModuleRecord
 from fx2py.graph.values import (
     DefaultDevice,
     DeviceType,
+    Dict,
     EnumMember,
+    List,
     Live,
     Name,
     Opaque,
     OpName,
+    Record,
     Set,
     Size,
     TensorValue,
@@ -28,9 +30,13 @@ from fx2py.graph.values import (
 )
 from fx2py.program.exact_text import bits_of, fault_of, needs_slot
 from fx2py.program.identifiers import RESERVED, FreshNames
-from fx2py.program.ir import CHECK_INPUTS, Program, bound_tensors, modules_to_rebuild
+from fx2py.program.input_table import parts_of_fields
+from fx2py.program.ir import CHECK_INPUTS, FIELDS, InputTable, Program, bound_tensors, modules_to_rebuild
 from fx2py.program.module_use import GRAPH_AS_MODULE
+from fx2py.runtime.checks import Integer, Shape
 
+RUNTIME = "runtime"
+"""What stands before each name of the runtime, which is a parameter of ``bind``."""
 BIND_DOC = "The graph as a callable over these tensors; every table of the code is filled here."
 NOT_IN_FILE = "is not in the file"
 CODE = "code"
@@ -184,3 +190,32 @@ def bind_source(program: Program, scope: Scope) -> str:
     ]
     body = "\n".join(lay_out([Line(line) for line in lines]))
     return f'def bind({BIND_PARAMETERS}):\n    """{BIND_DOC}"""\n{body}\n'
+
+
+# -- the demands on the inputs ------------------------------------------------------------------------------------
+
+
+def checks_text(table: InputTable, scope: Scope) -> str:
+    """The expression that makes ``check_inputs``, on one line."""
+    demands = replace(scope, special=lambda value: _demand_text(value, demands))
+    parts = [value_text(Dict(table.demands), demands)]
+    if table.ranges:
+        ranges = Dict(tuple((name, (low, high)) for name, low, high in table.ranges))
+        parts.append(f"ranges={value_text(ranges, scope)}")
+    if table.guards:
+        parts.append(f"guards={value_text(List(table.guards), scope)}")
+    if not table.autocast:
+        parts.append("autocast=False")
+    return f"{RUNTIME}.input_checks({', '.join(parts)})"
+
+
+def _demand_text(value: Any, scope: Scope) -> str:
+    if type(value) is Shape:
+        return f"{RUNTIME}.Shape({', '.join([text.plain(size) for size in value])})"
+    if type(value) is Integer:
+        return f"{RUNTIME}.Integer({text.quoted(str(value))})"
+    if type(value) is not Record or value.cls != FIELDS:
+        return ""
+    path, fields, detail = parts_of_fields(value)
+    rest = "" if detail is None else f", {value_text(detail, scope)}"
+    return f"{RUNTIME}.Fields({text.quoted(path)}, {value_text(fields, scope)}{rest})"

@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 
-from fx2py.emit.grammar import GrammarError
-from fx2py.emit.module import Texts
-from fx2py.emit.parse import Parsed, parse
-from fx2py.emit.same import path_normal, same
-from fx2py.emit.validate_imports import import_differences, table_import_differences
-from fx2py.emit.validate_tables import table_differences
+from fx2py.emit.module import Texts, import_order, imported_for
+from fx2py.emit.parse import (
+    Absent,
+    Bits,
+    BuiltModule,
+    CodeFunction,
+    GrammarError,
+    LiveConstant,
+    Parsed,
+    StoredTensor,
+    Tables,
+    parse,
+    path_name,
+)
+from fx2py.emit.tables import NOT_IN_FILE, why_unwritable
+from fx2py.emit.text import comment
 from fx2py.errors import InternalError
-from fx2py.graph.values import Dict
-from fx2py.program.ir import Assign, Bind, Call, Function, InputTable, Program, Statement
+from fx2py.graph.data import ModuleRecord
+from fx2py.graph.values import (
+    Dict,
+    EnumMember,
+    List,
+    Live,
+    Name,
+    OpName,
+    Record,
+    Ref,
+    Set,
+    Size,
+    TensorValue,
+    children,
+    rebuild,
+    walk,
+)
+from fx2py.program.exact_text import bits_of, needs_slot
+from fx2py.program.ir import (
+    Assign,
+    Bind,
+    Call,
+    Constant,
+    Function,
+    InputTable,
+    Program,
+    Statement,
+    Submodule,
+    bound_tensors,
+    modules_to_rebuild,
+)
+from fx2py.program.liveness import values_of
 
+_CONTAINERS = (tuple, List, Dict, Record, Size)
 _DOTTED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
 
 
@@ -92,3 +136,212 @@ def _same_call(one: Call, other: Call) -> bool:
         and [name for name, _ in one.kwargs] == [name for name, _ in other.kwargs]
         and all(same(ours, theirs) for (_, ours), (_, theirs) in zip(one.kwargs, other.kwargs, strict=True))
     )
+
+
+# -- imports --------------------------------------------------------------------------------------------------------
+
+_WITH_THE_TEXT = frozenset({"torch", "math", "functools"})
+"""Needed by how a value is written, not by what it is: reading misses these itself when they are not there."""
+_MAY_BE_A_SIGN = frozenset({"builtins", "operator"})
+
+
+def import_differences(program: Program, imports: tuple[str, ...]) -> Iterator[str]:
+    """What ``execution_fn.py`` imports without need, needs without importing, or imports out of order."""
+    values = (value for function in program.functions for value in _values_in(function))
+    yield from _differences(_homes_in(values) | {"torch"}, imports)
+
+
+def table_import_differences(program: Program, imports: tuple[str, ...]) -> Iterator[str]:
+    """The same of ``_tables.py``, which need not import torch."""
+    yield from _differences(_homes_in(_values_in_tables(program)), imports)
+
+
+def _differences(homes: set[str], imports: tuple[str, ...]) -> Iterator[str]:
+    needed = {imported_for(home) for home in homes - _MAY_BE_A_SIGN}
+    surplus = set(imports) - needed - homes - (_WITH_THE_TEXT - {"torch"})
+    if surplus or needed - set(imports):
+        yield f"the imports {sorted(surplus)} are not needed, {sorted(needed - set(imports))} are missing"
+    if list(imports) != [module for group in import_order(set(imports)) for module in group]:
+        yield "the imports are doubled or out of order"
+
+
+def _homes_in(values: Iterable[Any]) -> set[str]:
+    return {home for value in values for part in walk(value) for home in _homes(part)}
+
+
+def _homes(part: Any) -> Iterator[str]:
+    if isinstance(part, Name):
+        yield part.module
+    elif isinstance(part, EnumMember):
+        yield part.cls.module
+    elif isinstance(part, Dict):
+        yield from (name.module for name in (part.cls, part.factory) if name is not None)
+    elif isinstance(part, (*_DOTTED, Size)):
+        yield "torch"
+
+
+def _values_in_tables(program: Program) -> Iterator[Any]:
+    for _, record in modules_to_rebuild(program):
+        if not why_unwritable(record):
+            yield from record.attributes.values()
+    yield from (constant.value for constant in program.consts)
+    if program.input_table is not None:
+        yield Dict(program.input_table.demands)
+
+
+def _values_in(function: Function) -> Iterator[Any]:
+    for statement in function.body:
+        yield from values_of(statement)
+    yield function.result
+    yield from (parameter.default for parameter in function.parameters)
+
+
+# -- tables ---------------------------------------------------------------------------------------------------------
+
+
+def table_differences(program: Program, tables: Tables) -> Iterator[str]:
+    """What differs between a Program's tables and what was read back; nothing when they are the same."""
+    stored = bound_tensors(program)
+    expected = _Expected(program, {id(tensor): name for name, tensor in stored.items()})
+    first = list(stored.values())[: tables.weight_count]
+    if tables.weight_count != len(program.weights) or any(
+        w.tensor is not t for w, t in zip(program.weights, first, strict=True)
+    ):
+        yield "the weights"
+    constants = tuple(expected.constant(constant) for constant in program.consts)
+    if not same(constants, tables.consts):
+        yield f"the constants are {tables.consts} for {constants}"
+    renamed = tuple((p.public_name, p.name) for p in program.entry.parameters if p.public_name != p.name)
+    if tables.renamed != renamed:
+        yield f"the renamed parameters are {tables.renamed}"
+    if tables.whole != tuple(entry.path for entry in program.submods if entry.whole):
+        yield f"the modules that are used as objects are {tables.whole}"
+    if tables.below_autograd != program.below_autograd:
+        yield f"whether it may run below autograd is {tables.below_autograd}"
+    if [module.path for module in tables.built] != [path for path, _ in modules_to_rebuild(program)]:
+        yield "the order of the modules"
+    if [entry.path for entry in program.submods] != [path for path, _ in tables.modules]:
+        yield "the paths of the submodules"
+        return
+    for entry, (_, read) in zip(program.submods, tables.modules, strict=True):
+        if not _same_module(expected.submodule(entry), read):
+            yield f"the submodule {entry.path!r}"
+
+
+class _Expected:
+    """What reading must find for a Program: modules, constants and values in the forms of ``read_tables``."""
+
+    def __init__(self, program: Program, names: Mapping[int, str]) -> None:
+        self.names = names
+        self.modules: dict[int, BuiltModule | Absent] = {}
+        for path, record in modules_to_rebuild(program):
+            self.modules[id(record)] = self._module(path, record)
+
+    def submodule(self, entry: Submodule) -> Any:
+        if entry.function is not None:
+            return CodeFunction(entry.function)
+        return self.modules.get(id(entry.record)) or Absent(entry.path, NOT_IN_FILE)
+
+    def constant(self, constant: Constant) -> Any:
+        if isinstance(constant.value, Live):
+            return LiveConstant(constant.name, comment(constant.value.description))
+        return self._value(constant.value)
+
+    def _module(self, path: str, record: ModuleRecord) -> BuiltModule | Absent:
+        reason = why_unwritable(record)
+        if reason:
+            return Absent(path, comment(reason))
+        return BuiltModule(
+            path,
+            record.cls.path,
+            record.training,
+            tuple((name, self._value(value)) for name, value in record.attributes.items()),
+            self._stored(record.parameters),
+            self._stored(record.buffers),
+            record.non_persistent,
+            tuple(
+                (name, None if child is None else self.modules[id(child)])
+                for name, child in record.children.items()
+            ),
+        )
+
+    def _stored(self, tensors: Mapping[str, torch.Tensor | None]) -> tuple[tuple[str, Any], ...]:
+        return tuple(
+            (name, None if t is None else StoredTensor(self.names[id(t)])) for name, t in tensors.items()
+        )
+
+    def _value(self, value: Any) -> Any:
+        """A bound value as reading gives it: tensors by name, numbers without text by their bits."""
+        if isinstance(value, TensorValue):
+            return StoredTensor(self.names[id(value.tensor)])
+        if isinstance(value, float | complex) and needs_slot(value):
+            return Bits(*bits_of(value))
+        inner = children(value)
+        return rebuild(value, tuple([self._value(part) for part in inner])) if inner else value
+
+
+def _same_module(meant: Any, read: Any) -> bool:
+    """Whether a module reads as it was meant; attributes to the last bit, children by what they are."""
+    if not isinstance(meant, BuiltModule) or not isinstance(read, BuiltModule):
+        return bool(meant == read)
+    bare = replace(meant, attributes=(), children=())
+    return (
+        bare == replace(read, attributes=(), children=())
+        and same(_pairs(meant.attributes), _pairs(read.attributes))
+        and [name for name, _ in meant.children] == [name for name, _ in read.children]
+        and all(
+            _same_module(ours, theirs)
+            for (_, ours), (_, theirs) in zip(meant.children, read.children, strict=True)
+        )
+    )
+
+
+def _pairs(table: tuple[tuple[str, Any], ...]) -> Dict:
+    return Dict(tuple(table))
+
+
+# -- sameness -------------------------------------------------------------------------------------------------------
+
+
+def path_normal(value: Any) -> Any:
+    """Names as text gives them: a dotted path without a border between module and name."""
+    kind = type(value)
+    if kind is Name:
+        return path_name(value.path)
+    if kind is EnumMember:
+        return Name(value.cls.path, value.member)
+    return path_name(str(value)) if isinstance(value, _DOTTED) else value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are of the same type and bits (0.0 is not -0.0, True is not 1, nan is nan)."""
+    kind = type(one)
+    if kind is Ref or kind is OpName:
+        return bool(one == other)
+    one, other = path_normal(one), path_normal(other)
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if kind is float:
+        return struct.pack("<d", one) == struct.pack("<d", other)
+    if kind is complex:
+        return same((one.real, one.imag), (other.real, other.imag))
+    if kind is Set:
+        return bool(one.frozen == other.frozen) and _same_members(one.items, other.items)
+    if kind is Dict and (one.cls, path_normal(one.factory)) != (other.cls, path_normal(other.factory)):
+        return False
+    if kind is Record and _shape(one) != _shape(other):
+        return False
+    inner, theirs = children(one), children(other)
+    if not inner and not theirs:
+        return kind in _CONTAINERS or bool(one == other)
+    return len(inner) == len(theirs) and all(map(same, inner, theirs))
+
+
+def _shape(record: Record) -> tuple[Any, list[str]]:
+    return path_normal(record.cls), [name for name, _ in record.fields]
+
+
+def _same_members(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:
+    """Whether two sets have the same members, each once, in any order."""
+    return len(ours) == len(theirs) and all(any(same(item, other) for other in theirs) for item in ours)

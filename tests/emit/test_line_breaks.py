@@ -7,8 +7,7 @@ import random
 import black
 import pytest
 
-from fx2py.emit.layout import Line, lay_out
-from fx2py.emit.split import fits, split
+from fx2py.emit.layout import Line, fits, lay_out, split
 
 MARK = "    # ~"
 MODE = black.Mode(target_versions={black.TargetVersion.PY310})
