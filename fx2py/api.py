@@ -15,7 +15,7 @@ from fx2py import artifact as _artifact
 from fx2py.arguments import ARGUMENTS, CALL, NAMED, NUMBER, PATH, TEXT, instance_of, require
 from fx2py.artifact import Artifact, open_artifact
 from fx2py.compare import EquivalenceReport
-from fx2py.compare.graphs import diff_graph
+from fx2py.compare.diff import diff_graph
 from fx2py.errors import Fx2pyError, UnknownFormatError
 from fx2py.graph.data import GraphData
 from fx2py.graph.spelling import OpSpecs

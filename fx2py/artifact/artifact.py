@@ -20,9 +20,8 @@ from typing import Any
 import torch
 
 from fx2py.arguments import NAMED, PATH, instance_of, require
-from fx2py.artifact.binding_hint import binding_hint
 from fx2py.artifact.compiled import Code, Compiled, listed
-from fx2py.artifact.execution import execute
+from fx2py.artifact.execution import binding_hint, execute
 from fx2py.artifact.folder import mode_of_new_folders, put_in_place, unchanging
 from fx2py.artifact.manifest import (
     IN_ONE_FILE,

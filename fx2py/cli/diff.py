@@ -135,7 +135,7 @@ def _prepare(
 ) -> _Ready:
     from fx2py.cli.call import choose_inputs
     from fx2py.cli.subject import open_pair, open_subject
-    from fx2py.compare.graphs import bind_sides
+    from fx2py.compare.diff import bind_sides
 
     device = launch.own_device(request.device, rank)
     check_device(device)

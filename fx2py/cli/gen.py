@@ -235,7 +235,7 @@ def _write_each(
 
 
 def _generated(graph: Path, name: str, folder: Path, artifact: Artifact) -> Generated:
-    from fx2py.artifact.binding_hint import unadmitted_classes
+    from fx2py.artifact.execution import unadmitted_classes
     from fx2py.trust import Policy
 
     unadmitted = unadmitted_classes(artifact.manifest, Policy())

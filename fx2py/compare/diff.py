@@ -1,4 +1,4 @@
-"""A reference and a candidate run from equal state, and compared."""
+"""A graph in the interpreter and its generated code, or any two callables, run from equal state and compared."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from typing import Any
 
 import torch
 
+from fx2py.artifact import Artifact
 from fx2py.compare.report import EquivalenceReport
 from fx2py.compare.runs import Run, compare_runs, record_run
-from fx2py.graph.tensors import TensorCopies, write_back
+from fx2py.compare.tensors import compare_values
+from fx2py.errors import ReplayError
+from fx2py.graph.data import GraphData
+from fx2py.graph.tensors import EqualStorages, TensorCopies, shape_of, write_back
+from fx2py.replay.interpreter import Reference
+from fx2py.trust import Policy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,3 +76,69 @@ def restored_attributes(modules: tuple[torch.nn.Module, ...]) -> Iterator[None]:
         for table, items in zip(tables, before, strict=True):
             table.clear()
             table.update(items)
+
+
+# -- a graph and its code
+
+
+def diff_graph(
+    data: GraphData,
+    artifact: Artifact,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+    policy: Policy | None = None,
+) -> EquivalenceReport:
+    """Run the graph in the reference interpreter and the artifact's code, from equal state and inputs, and compare.
+
+    Raises UntrustedTargetError or ReplayError before anything runs when either side cannot be bound.
+    """
+    reference, candidate = bind_sides(data, artifact, device=device, policy=policy)
+    return diff_callables(reference, candidate, args, kwargs, seed=seed)
+
+
+def bind_sides(
+    data: GraphData,
+    artifact: Artifact,
+    *,
+    device: torch.device | str | None = None,
+    policy: Policy | None = None,
+) -> tuple[Side, Side]:
+    """The graph in the reference interpreter, and the artifact's code, each with its tensors on ``device``.
+
+    The code is the generated one: compiled pieces round otherwise, and would differ from any interpreter.
+    Raises UntrustedTargetError or ReplayError when either cannot be bound.
+    """
+    generated = artifact.without_compiled()
+    placed = generated if device is None else generated.to(device)
+    candidate = placed.bind(policy=policy)
+    reference = Reference(data, policy, device=device)
+    state = reference.tensors_by(placed.tensors)
+    _require_same_weights(state, placed.tensors)
+    live = tuple(record.live for _, record in data.root.walk() if record.live is not None)
+    return (
+        Side(reference, state, live),
+        Side(candidate, placed.tensors, live),
+    )
+
+
+def _require_same_weights(graph: Mapping[str, torch.Tensor], code: Mapping[str, torch.Tensor]) -> None:
+    """Raise ReplayError when a weight of the code is not that of the graph: both sides run from the graph's."""
+    have_equal_bits = EqualStorages()
+    for name, tensor in code.items():
+        own = graph.get(name, tensor)
+        if (own.dtype, shape_of(own), own.layout) != (tensor.dtype, shape_of(tensor), tensor.layout):
+            raise ReplayError(
+                f"the code was generated from another graph: its {name} is {tensor.dtype} {list(shape_of(tensor))}, and the "
+                f"graph's is {own.dtype} {list(shape_of(own))}.",
+                "Generate the code of this graph.",
+            )
+        differing = 0 if own is tensor else compare_values(own, tensor, have_equal_bits)[0]
+        if differing:
+            raise ReplayError(
+                f"the code holds other weights than the graph: {differing:,} of {own.numel():,} numbers of {name} differ.",
+                "Generate the code of this graph, or name the model that it was generated from; weights that a call "
+                "changed come back when the folder is opened again.",
+            )

@@ -14,9 +14,10 @@ from torch.utils import _pytree as pytree
 
 from fx2py.compare import tensors
 from fx2py.compare.report import LeafOutcome
+from fx2py.graph.tensors import has_plain_storage, storage_of
 
 Aliases: TypeAlias = Mapping[str, str]
-"""What the tensor at a path shared with an input, the state or an earlier leaf, as text; see ``aliases``."""
+"""What the tensor at a path shared with an input, the state or an earlier leaf, as ``alias_labels`` says it."""
 
 _PLAIN: dict[type, type] = {immutable_list: list, immutable_dict: dict}
 _SHOWN = 60
@@ -119,3 +120,35 @@ def _describe(value: Any) -> str:
         return f"{type(value).__qualname__} of {len(parts)}"
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+# -- what leaves share
+
+
+def alias_labels(named: Mapping[str, torch.Tensor], result: Any) -> dict[str, str]:
+    """For each leaf of ``result`` that is or shares another tensor: ``is NAME`` or ``shares NAME``, by its path.
+
+    NAME is the first such tensor, of ``named`` or of the earlier leaves.
+    """
+    objects: dict[int, str] = {}
+    storages: dict[int, str] = {}
+    labels: dict[str, str] = {}
+    leaves = [
+        (path, leaf) for path, leaf in leaves_with_paths("output", result) if isinstance(leaf, torch.Tensor)
+    ]
+    for index, (name, tensor) in enumerate([*named.items(), *leaves]):
+        storage = _storage(tensor)
+        if index >= len(named) and id(tensor) in objects:
+            labels[name] = f"is {objects[id(tensor)]}"
+        elif index >= len(named) and storage in storages:
+            labels[name] = f"shares {storages[storage]}"
+        objects.setdefault(id(tensor), name)
+        if storage is not None:
+            storages.setdefault(storage, name)
+    return labels
+
+
+def _storage(tensor: torch.Tensor) -> int | None:
+    if not has_plain_storage(tensor) or not tensor.untyped_storage().nbytes():
+        return None
+    return storage_of(tensor)

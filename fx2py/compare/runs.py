@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from fx2py.compare.aliases import alias_labels
-from fx2py.compare.leaves import compare_leaves
+from fx2py.compare.leaves import alias_labels, compare_leaves
 from fx2py.compare.report import EquivalenceReport, LeafOutcome
 from fx2py.compare.tensors import compare_values, differences
 from fx2py.errors import Fx2pyError

@@ -11,22 +11,23 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch._inductor import config
+from torch._inductor.cpu_vec_isa import pick_vec_isa
+from torch._inductor.standalone_compile import AOTCompiledArtifact, standalone_compile
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils import _pytree as pytree
 
 from fx2py.artifact import Artifact, submodule_table
 from fx2py.artifact.artifact import COMPILED, Binder
-from fx2py.artifact.compiled import Compiled, CompiledPiece
+from fx2py.artifact.compiled import Compiled, CompiledPiece, this_machine
 from fx2py.artifact.compiled_calls import ordinary_state
-from fx2py.artifact.machine import this_machine
-from fx2py.compile.collectives import WaitedTensors
-from fx2py.compile.inductor import compiled_bytes
-from fx2py.compile.symbolic import Arguments, fake_arguments
-from fx2py.compile.trace import NotCompiledError, Traced, storages, trace
+from fx2py.artifact.kernels import pack, private_cache, recorded_kernels
+from fx2py.compile.symbolic import fake_arguments
+from fx2py.compile.trace import NotCompiledError, Traced, WaitedTensors, storages, trace
 from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
-from fx2py.replay.inputs import Inputs
+from fx2py.replay.inputs import Arguments, Inputs
 from fx2py.trust import Policy
 
 BACKEND = "inductor"
@@ -237,6 +238,27 @@ class _Compiling:
         file = f"{COMPILED}/{hashlib.sha256(content).hexdigest()[:16]}.bin"
         self.files[file] = content
         return file
+
+
+_SETTINGS = {"compile_threads": 1, "fallback_random": True}
+"""Kernels are recorded as they are made, one at a time; random numbers are those of the generated code."""
+
+
+def compiled_bytes(traced: Traced, mode: FakeTensorMode) -> bytes:
+    """Compile a piece for the CPU or GPU of its inputs; the sizes that are symbolic in ``mode`` may vary."""
+    examples = [*traced.inputs, *[tensor for _, tensor in traced.weights]]
+    pick_vec_isa()  # torch asks the compiler what this processor can do, and keeps the answers in its own cache
+    with private_cache(), recorded_kernels() as kernels, ordinary_state(), config.patch(_SETTINGS):
+        compiled = standalone_compile(
+            traced.module,
+            examples,
+            dynamic_shapes="from_example_inputs",
+            options={},
+            aot=True,
+            fake_mode=mode,
+        )
+        assert isinstance(compiled, AOTCompiledArtifact)
+        return pack(compiled.serialize(), kernels)
 
 
 def _completed(artifact: Artifact, compiling: _Compiling) -> Artifact:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from fx2py.graph.data import ModuleRecord, Node, TensorMeta
-from fx2py.graph.values import List, Name, OpName, Ref, walk
+from fx2py.graph.values import List, Name, OpName, Ref, Value, walk
 from fx2py.operators.facts import facts_named
 
 
@@ -17,26 +17,26 @@ def index_bound(record: ModuleRecord, placeholder: str) -> int | None:
     """The number below which each element of the input must stay; None where no lookup is visible."""
     if record.graph is None:
         return None
-    scope = _Scope(record, {node.name: node for node in record.graph.nodes})
+    tables = _IndexedTables(record, {node.name: node for node in record.graph.nodes})
     same = {placeholder}
     bounds: list[int] = []
     for node in record.graph.nodes:
         if facts_named(_base_name(node)).keeps_elements and _is_among(node, 0, same):
             same.add(node.name)
         bounds += (
-            _module_bounds(record, node, same) if node.op == "call_module" else _bounds(scope, node, same)
+            _module_bounds(record, node, same) if node.op == "call_module" else _bounds(tables, node, same)
         )
     return min(bounds, default=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Scope:
-    """One graph's nodes by name, with the module that holds its tensors."""
+class _IndexedTables:
+    """The tensors that a graph looks rows up in, by its nodes and the module that holds them."""
 
     record: ModuleRecord
     nodes: Mapping[str, Node]
 
-    def rows(self, table: Any, dimension: int) -> Iterator[int]:
+    def rows(self, table: Value, dimension: int) -> Iterator[int]:
         """The size of a table along a dimension, from the tensor itself or from what is recorded of it."""
         source = self.nodes.get(table.name) if isinstance(table, Ref) else None
         if source is None:
@@ -51,44 +51,42 @@ class _Scope:
 def _shape(record: ModuleRecord, source: Node) -> tuple[int | str, ...]:
     if isinstance(source.meta.value, TensorMeta):
         return source.meta.value.shape
-    found = _found(record, str(source.target)) if source.op == "get_attr" else None
-    return tuple(found.shape) if isinstance(found, torch.Tensor) else ()
+    if source.op == "get_attr":
+        with suppress(KeyError):
+            found = record.find(str(source.target))
+            return tuple(found.shape) if isinstance(found, torch.Tensor) else ()
+    return ()
 
 
-def _found(record: ModuleRecord, path: str) -> Any:
-    try:
-        return record.find(path)
-    except KeyError:
-        return None
-
-
-def _bounds(scope: _Scope, node: Node, same: set[str]) -> Iterator[int]:
+def _bounds(tables: _IndexedTables, node: Node, same: set[str]) -> Iterator[int]:
     """The sizes of what a call looks up with the numbers of interest."""
     known = facts_named(_path(node)).index or facts_named(_base_name(node)).index
     if known is None:
         return
     table = _argument(node, known.table)
     if known.dimension is None:
-        yield from _subscript_bounds(scope, table, _argument(node, known.indices), same)
+        yield from _subscript_bounds(tables, table, _argument(node, known.indices), same)
     elif _is_among(node, known.indices, same):
         dimension = _argument(node, known.dimension) if known.by_argument else known.dimension
         if type(dimension) is int:
-            yield from scope.rows(table, dimension)
+            yield from tables.rows(table, dimension)
 
 
-def _subscript_bounds(scope: _Scope, table: Any, subscript: Any, same: set[str]) -> Iterator[int]:
+def _subscript_bounds(
+    tables: _IndexedTables, table: Value, subscript: Value, same: set[str]
+) -> Iterator[int]:
     parts = subscript.items if isinstance(subscript, List) else subscript
     for place, part in enumerate(parts if isinstance(parts, tuple) else (parts,)):
         if isinstance(part, Ref) and part.name in same:
-            yield from scope.rows(table, place)
+            yield from tables.rows(table, place)
 
 
 def _module_bounds(record: ModuleRecord, node: Node, same: set[str]) -> Iterator[int]:
     """Bounds inside a called module: a table of its own, or lookups of a nested graph."""
     if not any(isinstance(part, Ref) and part.name in same for part in walk(node.args)):
         return
-    child = _found(record, str(node.target))
-    if not isinstance(child, ModuleRecord):
+    child = record.find_module(str(node.target))
+    if child is None:
         return
     if child.graph is None:
         weight = child.parameters.get("weight")
@@ -107,7 +105,7 @@ def _is_among(node: Node, place: int, same: set[str]) -> bool:
     return isinstance(value, Ref) and value.name in same
 
 
-def _argument(node: Node, place: int) -> Any:
+def _argument(node: Node, place: int) -> Value:
     return node.args[place] if place < len(node.args) else None
 
 

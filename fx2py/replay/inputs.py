@@ -1,29 +1,38 @@
-"""The inputs of a run: from a file, from what is stored beside the graph, or made from what is recorded."""
+"""The inputs of a run: from a file, from what is stored beside the graph, or made from what is recorded of them."""
 
 from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
-from fx2py.errors import ReplayError
-from fx2py.graph.data import GraphData
+from fx2py.errors import Argument, Hint, ReplayError
+from fx2py.graph.data import GraphData, Node, NumberKind, SymMeta, TensorMeta
 from fx2py.graph.tensors import TensorCopies
-from fx2py.replay.synthesis import PASS_INPUTS, synthesize
+from fx2py.replay.index_bounds import index_bound
+from fx2py.replay.objects import ObjectBuilder
+from fx2py.replay.signature import unflatten
+from fx2py.runtime.sizes import SizeExpression
 from fx2py.trust import Policy
 from fx2py.trust.data import code_in
+
+Arguments = tuple[tuple[object, ...], dict[str, object]]
+Number = TypeVar("Number")
+"""What a size is: a number, or a symbolic one."""
+PASS_INPUTS = Hint("Pass ", Argument.INPUTS, ".")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
     """A call's arguments, and a sentence that says where they come from."""
 
-    args: tuple[Any, ...]
+    args: tuple[object, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
 
@@ -46,7 +55,7 @@ def find_inputs(
         stored = data.sample_inputs
         found = Inputs(stored.args, stored.kwargs, "The inputs are those stored beside the graph.")
     else:
-        args, kwargs = synthesize(data, seed, policy or Policy())
+        args, kwargs = _RandomInputs(data, seed, policy or Policy()).arguments()
         found = Inputs(
             args, kwargs, f"The inputs are made from the recorded shapes and types, with seed {seed}."
         )
@@ -60,6 +69,14 @@ def find_inputs(
         return found
     move = TensorCopies(torch.device(device))
     return replace(found, args=move.of(found.args), kwargs=move.of(dict(found.kwargs)))
+
+
+def _described(code: object) -> str:
+    name = getattr(code, "__qualname__", None)
+    return f"a {type(code).__qualname__}" + (f" {name!r}" if isinstance(name, str) else "")
+
+
+# -- from a file
 
 
 _UNREADABLE = (
@@ -87,18 +104,153 @@ def load_inputs(path: Path) -> Inputs:
     return Inputs(args, kwargs, f"The inputs are those of {path}.")
 
 
-def _described(code: Any) -> str:
-    name = getattr(code, "__qualname__", None)
-    return f"a {type(code).__qualname__}" + (f" {name!r}" if isinstance(name, str) else "")
-
-
-def _arguments(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(value: object) -> Arguments:
     if isinstance(value, (tuple, list)):
         if len(value) == 2 and isinstance(value[0], (tuple, list)) and _is_keywords(value[1]):
             return tuple(value[0]), dict(value[1])
         return tuple(value), {}
-    return ((), dict(value)) if _is_keywords(value) else ((value,), {})
+    return ((), dict(value)) if isinstance(value, dict) and _is_keywords(value) else ((value,), {})
 
 
-def _is_keywords(value: Any) -> bool:
+def _is_keywords(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+# -- from what is recorded
+
+
+class InputMaker(ABC, Generic[Number]):
+    """Makes a call's arguments from what a graph records of its inputs, in which each symbol has one of ``sizes``.
+
+    A subclass says what a tensor and a number are.
+    """
+
+    def __init__(self, data: GraphData, policy: Policy, sizes: Mapping[str, Number]) -> None:
+        checks = data.contract.checks if data.contract is not None else ()
+        self.data = data
+        self._fixed = {check.placeholder: check.value for check in checks if check.constant}
+        self._sizes = sizes
+        self._constant = ObjectBuilder(policy, None, lambda tensor: tensor, _no_attribute).constant
+
+    @abstractmethod
+    def tensor(
+        self,
+        node: Node,
+        meta: TensorMeta,
+        shape: Sequence[int | Number],
+        strides: Sequence[int | Number] | None,
+    ) -> torch.Tensor:
+        """The tensor for a placeholder."""
+
+    def number(self, kind: NumberKind) -> object:
+        """The number for a placeholder that is no size; None where there is none."""
+        return None
+
+    def arguments(self) -> Arguments:
+        """Positional and keyword arguments; raises ReplayError for an input of which nothing is recorded."""
+        convention = self.data.convention
+        placeholders = self.data.graph.placeholders
+        if convention is None:
+            needed = [node for node in placeholders if not (node.args or str(node.target).startswith("*"))]
+            return (), {str(node.target): self._value(node) for node in needed}
+        leaves = iter([self._value(node) for node in placeholders])
+        args = tuple(unflatten(tree, leaves, self._constant) for _, tree in convention.args)
+        return args, {name: unflatten(tree, leaves, self._constant) for name, tree in convention.kwargs}
+
+    def _value(self, node: Node) -> object:
+        meta = node.meta.value
+        made: object = None
+        if node.name in self._fixed:
+            return self._constant(self._fixed[node.name])
+        if isinstance(meta, TensorMeta):
+            shape = [self._size(node, size) for size in meta.shape]
+            strides = None if meta.stride is None else [self._size(node, size) for size in meta.stride]
+            made = self.tensor(node, meta, shape, strides)
+        elif isinstance(meta, SymMeta):
+            made = self._size(node, meta.expression) if meta.kind == "int" else self.number(meta.kind)
+        if made is None:
+            raise ReplayError(
+                f"nothing is recorded of the input {node.name!r} that a value could be made from.",
+                PASS_INPUTS,
+            )
+        return made
+
+    def _size(self, node: Node, size: int | str) -> int | Number:
+        if isinstance(size, int):
+            return size
+        try:
+            made = SizeExpression(size).value(self._sizes)
+            return int(made) if isinstance(made, int | float) else made
+        except (ValueError, ArithmeticError, KeyError):
+            raise ReplayError(
+                f"the size {size!r} of the input {node.name!r} cannot be chosen.", PASS_INPUTS
+            ) from None
+
+
+def _no_attribute(path: str) -> object:
+    raise ReplayError(f"the inputs refer to {path!r}, which only a graph can do.")
+
+
+_SMALLEST = 3
+"""The first symbol's size; each further symbol gets the next one, so that mixed up dimensions do not go unseen.
+
+0 and 1 would not do: torch.export takes them for constants ("0/1 specialization" of ``ShapeEnv``).
+"""
+
+
+def symbol_sizes(data: GraphData) -> Mapping[str, int]:
+    """A size for each symbol of the inputs, in its range."""
+    ranges = {name: (low, high) for name, low, high in data.contract.ranges} if data.contract else {}
+    sizes: dict[str, int] = {}
+    for node in data.graph.placeholders:
+        meta = node.meta.value
+        texts = meta.shape if isinstance(meta, TensorMeta) else ()
+        texts = (meta.expression,) if isinstance(meta, SymMeta) else texts
+        for text in texts:
+            for symbol in _symbols(text) if isinstance(text, str) else ():
+                low, high = ranges.get(symbol, (None, None))
+                size = max(_SMALLEST + len(sizes), low or 0)
+                sizes.setdefault(symbol, size if high is None else min(size, high))
+    return sizes
+
+
+def _symbols(expression: str) -> list[str]:
+    """The names in a size expression; none when it is not arithmetic."""
+    try:
+        return sorted(SizeExpression(expression).names)
+    except ValueError:
+        return []
+
+
+_DEFAULT_BOUND = 2
+
+
+class _RandomInputs(InputMaker[int]):
+    """Inputs of random numbers, the same for the same seed."""
+
+    def __init__(self, data: GraphData, seed: int, policy: Policy) -> None:
+        super().__init__(data, policy, symbol_sizes(data))
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def number(self, kind: NumberKind) -> object:
+        return {"float": 0.5, "bool": True}[kind]
+
+    def tensor(
+        self, node: Node, meta: TensorMeta, shape: Sequence[int], strides: Sequence[int] | None
+    ) -> torch.Tensor:
+        value = self._elements(node, meta.dtype, shape)
+        if strides is not None and 0 not in strides:
+            value = torch.empty_strided(shape, strides, dtype=meta.dtype).copy_(value)
+        value = value if meta.device is None else value.to(meta.device)
+        return value.requires_grad_(meta.requires_grad)
+
+    def _elements(self, node: Node, dtype: torch.dtype, shape: Sequence[int]) -> torch.Tensor:
+        if dtype.is_floating_point or dtype.is_complex:
+            # torch.randn has no kernel for the narrow formats, float8 for example.
+            wide = torch.complex64 if dtype.is_complex else torch.float32
+            return torch.randn(shape, generator=self._generator, dtype=wide).to(dtype)
+        bound = _DEFAULT_BOUND
+        if dtype != torch.bool:
+            known = index_bound(self.data.root, node.name)
+            bound = bound if known is None else min(known, torch.iinfo(dtype).max)
+        return torch.randint(0, bound, shape, generator=self._generator).to(dtype)

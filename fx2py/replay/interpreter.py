@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import Any
 
 import torch
 
 from fx2py.errors import ReplayError, refusals_name
 from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.tensors import TensorCopies
-from fx2py.graph.values import Live, Name, OpName, Ref, TensorValue, walk
+from fx2py.graph.values import Live, Name, OpName, Ref, TensorValue, Value, walk
 from fx2py.operators.devices import explicit_devices
 from fx2py.program.module_use import ChangingModules, handed_on, read_paths
-from fx2py.replay.containers import bind_parameters, flatten_inputs, unflatten
-from fx2py.replay.contract import input_checker
-from fx2py.replay.modules import Modules
-from fx2py.replay.signature import bind_arguments
-from fx2py.replay.values import Values
+from fx2py.replay.objects import Env, ModuleBuilder, ObjectBuilder, Tensors
+from fx2py.replay.signature import (
+    bind_parameters,
+    bind_placeholders,
+    flatten_inputs,
+    input_checker,
+    unflatten,
+)
 from fx2py.runtime import graph_module
 from fx2py.trust import Policy
 from fx2py.trust.graphs import check_graph
 
-Observer = Callable[[str, Any], None]
+Observer = Callable[[str, object], None]
 """Receives the path of each node (``submodule.node``) and its value as soon as it is computed."""
 
 
@@ -35,7 +37,7 @@ class _Step:
     """A node, the callable of a call_function, and the values that die once the node has run."""
 
     node: Node
-    function: Callable[..., Any] | None
+    function: Callable[..., object] | None
     dead: tuple[str, ...]
 
 
@@ -54,7 +56,7 @@ class Reference:
         policy: Policy | None = None,
         *,
         device: torch.device | str | None = None,
-        submods: Mapping[str, Callable[..., Any]] | None = None,
+        submods: Mapping[str, Callable[..., object]] | None = None,
         observe: Observer | None = None,
     ) -> None:
         self._data = data
@@ -62,10 +64,8 @@ class Reference:
         self._device = None if device is None else torch.device(device)
         self._submods = dict(submods or {})
         self._observe = observe
-        self._bound: Callable[[torch.Tensor], torch.Tensor] = (
-            _unchanged if self._device is None else TensorCopies(self._device)
-        )
-        self._modules = Modules(self._policy, self._device, self._bound)
+        self._bound: Tensors = _unchanged if self._device is None else TensorCopies(self._device)
+        self._modules = ModuleBuilder(self._policy, self._device, self._bound)
         self._subgraphs: dict[int, torch.fx.GraphModule] = {}
         self._plans: dict[int, tuple[_Step, ...]] = {}
         self._objects: dict[int, frozenset[str]] = {}
@@ -83,7 +83,7 @@ class Reference:
             path: self._bound(tensor) for path, tensor in _recorded_tensors(data.root)
         }
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> object:
         device = contextlib.nullcontext() if self._device is None else self._device
         with device, refusals_name(self._data.provenance.path):
             return self._call_graph(self._data.root, "", args, kwargs)
@@ -126,19 +126,20 @@ class Reference:
             _Step(node, self._function(node), tuple(names)) for node, names in zip(nodes, dead, strict=True)
         )
 
-    def _function(self, node: Node) -> Callable[..., Any] | None:
-        target = node.target
+    def _function(self, node: Node) -> Callable[..., object] | None:
         if node.op != "call_function":
             return None
-        if isinstance(target, (Name, OpName)):
-            return self._policy.resolve(target)  # type: ignore[no-any-return]
-        if isinstance(target, Live):
-            return target.value  # type: ignore[no-any-return]
-        raise ReplayError(f"the node {node.name!r} calls {target}, which is an object that has no name.")
+        target = node.target
+        if not isinstance(target, Name | OpName | Live):
+            raise ReplayError(f"the node {node.name!r} calls {target}, which is an object that has no name.")
+        found: Callable[..., object] = (
+            target.value if isinstance(target, Live) else self._policy.resolve(target)
+        )
+        return found
 
     def _call_graph(
-        self, record: ModuleRecord, path: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
+        self, record: ModuleRecord, path: str, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> object:
         values = self._values(record, path)
         convention = self._convention(record)
         env = self._inputs(record, convention, values, args, kwargs)
@@ -157,8 +158,8 @@ class Reference:
             return result
         return unflatten(convention.output, _leaves(convention, result), values.constant)
 
-    def _values(self, record: ModuleRecord, path: str) -> Values:
-        return Values(self._policy, self._device, self._bound, partial(self._attribute, record, path))
+    def _values(self, record: ModuleRecord, path: str) -> ObjectBuilder:
+        return ObjectBuilder(self._policy, self._device, self._bound, partial(self._attribute, record, path))
 
     def _convention(self, record: ModuleRecord) -> CallingConvention | None:
         return self._data.convention if record is self._data.root else record.convention
@@ -167,14 +168,14 @@ class Reference:
         self,
         record: ModuleRecord,
         convention: CallingConvention | None,
-        values: Values,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> dict[str, Any]:
+        values: ObjectBuilder,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+    ) -> dict[str, object]:
         """The value of each placeholder, by node name."""
         placeholders = record.graph.placeholders if record.graph is not None else ()
         if convention is None:
-            env = bind_arguments(placeholders, args, kwargs, values.constant)
+            env = bind_placeholders(placeholders, args, kwargs, values.constant)
         else:
             given = bind_parameters(convention, args, kwargs)
             if record is self._data.root:
@@ -185,13 +186,11 @@ class Reference:
             env = {node.name: leaf for node, leaf in zip(placeholders, leaves, strict=True)}
         return env
 
-    def _call(
-        self, record: ModuleRecord, path: str, step: _Step, values: Values, env: Mapping[str, Any]
-    ) -> Any:
+    def _call(self, record: ModuleRecord, path: str, step: _Step, values: ObjectBuilder, env: Env) -> object:
         node = step.node
         if node.op == "get_attr":
             return self._attribute(record, path, str(node.target), node.name in self._objects[id(record)])
-        args = values(node.args, env)
+        args = values.each(node.args, env)
         kwargs = {key: values(value, env) for key, value in node.kwargs}
         if node.op == "call_module":
             return self._call_module(record, path, str(node.target), args, kwargs)
@@ -200,8 +199,13 @@ class Reference:
         return getattr(args[0], str(node.target))(*args[1:], **kwargs)
 
     def _call_module(
-        self, record: ModuleRecord, path: str, target: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
+        self,
+        record: ModuleRecord,
+        path: str,
+        target: str,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+    ) -> object:
         place = _join(path, target)
         if place in self._submods:
             return self._submods[place](*args, **kwargs)
@@ -212,7 +216,7 @@ class Reference:
             return self._modules(child, place)(*args, **kwargs)
         return self._call_graph(child, place, args, kwargs)
 
-    def _attribute(self, record: ModuleRecord, path: str, target: str, as_object: bool = False) -> Any:
+    def _attribute(self, record: ModuleRecord, path: str, target: str, as_object: bool = False) -> object:
         """What ``get_attr`` gives: a bound tensor, a module, a nested graph as an operand, or a value."""
         place = _join(path, target)
         if place in self._submods:
@@ -225,19 +229,20 @@ class Reference:
         if isinstance(found, torch.Tensor):
             return self._bound(found)
         if not isinstance(found, ModuleRecord):
-            return Values(self._policy, self._device, self._bound, _no_reference).constant(found)
+            return ObjectBuilder(self._policy, self._device, self._bound, _no_reference).constant(found)
         if found.graph is None or found.hooks or as_object:
             return self._modules(found, place)
         if id(found) not in self._subgraphs:
             self._subgraphs[id(found)] = graph_module(partial(self._call_subgraph, found, place))
         return self._subgraphs[id(found)]
 
-    def _call_subgraph(self, record: ModuleRecord, path: str, *args: Any) -> Any:
+    def _call_subgraph(self, record: ModuleRecord, path: str, *args: object) -> object:
         return self._call_graph(record, path, args, {})
 
-    def _find(self, record: ModuleRecord, target: str) -> Any:
+    def _find(self, record: ModuleRecord, target: str) -> ModuleRecord | torch.Tensor | Value:
         try:
-            return record.find(target)
+            found: ModuleRecord | torch.Tensor | Value = record.find(target)
+            return found
         except KeyError as error:
             raise ReplayError(f"the graph uses {target!r}, but the file holds nothing there.") from error
 
@@ -262,7 +267,7 @@ def _recorded_tensors(root: ModuleRecord) -> Iterator[tuple[str, torch.Tensor]]:
                 yield _join(path, name), tensor
 
 
-def _leaves(convention: CallingConvention, result: Any) -> Iterator[Any]:
+def _leaves(convention: CallingConvention, result: object) -> Iterator[object]:
     expected = convention.output.leaf_count if convention.output is not None else 0
     if not isinstance(result, (tuple, list)) or len(result) != expected:
         raise ReplayError(f"the graph's result does not have the {expected} parts of its output structure.")
@@ -277,5 +282,5 @@ def _unchanged(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def _no_reference(path: str) -> Any:
+def _no_reference(path: str) -> object:
     raise ReplayError(f"an attribute refers to {path!r}, which only a graph can do.")

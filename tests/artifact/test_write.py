@@ -22,8 +22,7 @@ from torch import fx, nn
 import fx2py
 from fx2py.artifact import folder as placing
 from fx2py.artifact import is_edited
-from fx2py.artifact.compiled import Compiled, CompiledPiece
-from fx2py.artifact.machine import Machine
+from fx2py.artifact.compiled import Compiled, CompiledPiece, Machine
 from fx2py.errors import ArtifactError, UnsupportedGraphError
 
 

@@ -14,7 +14,7 @@ from fx2py.graph.data import ModuleRecord
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Name, TensorValue
 from fx2py.read import open_graph
-from fx2py.replay.modules import Modules
+from fx2py.replay.objects import ModuleBuilder
 from fx2py.trust import Policy
 
 X, IMAGE, SEQUENCE = torch.randn(4, 6), torch.randn(2, 4, 8, 8), torch.randn(3, 5, 6)
@@ -52,7 +52,7 @@ MODULES: list[tuple[nn.Module, torch.Tensor]] = [
 
 def rebuild_module(record: ModuleRecord, policy: Policy, device: torch.device | None = None) -> nn.Module:
     tensors = TensorCopies(device) if device else lambda tensor: tensor
-    return Modules(policy, device, tensors)(record)
+    return ModuleBuilder(policy, device, tensors)(record)
 
 
 def recorded(module: nn.Module) -> ModuleRecord:
