@@ -18,9 +18,9 @@ from fx2py.compare import EquivalenceReport
 from fx2py.compare.diff import diff_graph
 from fx2py.errors import Fx2pyError, UnknownFormatError
 from fx2py.graph.data import GraphData
-from fx2py.graph.spelling import OpSpecs
 from fx2py.graph_file import writing
 from fx2py.operators.devices import present_device
+from fx2py.operators.spelling import OpSpecs
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read import open_every_graph, open_graph
 from fx2py.replay.inputs import Inputs, find_inputs

@@ -30,7 +30,7 @@ from fx2py import artifact as _artifact
 from fx2py.arguments import NAMED, PATH, Kind, require, shown
 from fx2py.artifact import Artifact
 from fx2py.errors import OptionError, UnsupportedGraphError
-from fx2py.graph.spelling import OpSpec, OpSpecs, each_of, require_known
+from fx2py.operators.spelling import OpSpec, OpSpecs, each_of, require_known
 from fx2py.program.options import GenerateOptions
 from fx2py.read import open_graph
 from fx2py.splitting.live import LivePiece, split_module, with_sizes_as_numbers

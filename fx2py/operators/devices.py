@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from fx2py.arguments import Kind, require
 from fx2py.errors import ReplayError
 from fx2py.graph.data import Node
-from fx2py.graph.values import DefaultDevice, DeviceType, Name, OpName
+from fx2py.graph.values import DefaultDevice, DeviceType, Name, OpName, Value
 from fx2py.operators.facts import facts_named
 
 _TRANSFERS = {"cpu": "cpu", "cuda": "cuda"}
@@ -87,7 +86,7 @@ def explicit_devices(node: Node) -> Node:
     return node if is_same else replace(node, args=args, kwargs=kwargs)
 
 
-def _default(target: Name | OpName, node: Node) -> tuple[tuple[str, Any], ...]:
+def _default(target: Name | OpName, node: Node) -> tuple[tuple[str, Value], ...]:
     """``device=`` for a factory call that names no device: where its result lives must move with the graph too."""
     if isinstance(target, OpName):
         name = target.name if target.namespace == "aten" and target.overload is not None else ""
@@ -98,7 +97,7 @@ def _default(target: Name | OpName, node: Node) -> tuple[tuple[str, Any], ...]:
     return (("device", DefaultDevice()),) if is_factory and not named & {"device", "out"} else ()
 
 
-def retarget(value: Any, device: torch.device | None) -> Any:
+def retarget(value: object, device: torch.device | None) -> object:
     """What a leaf becomes when the graph moves to ``device``; None keeps the recorded devices."""
     if type(value) is torch.device:
         return value if device is None else device
@@ -124,25 +123,25 @@ def _method(node: Node) -> Node:
 
 
 def _keywords(
-    target: Name | OpName | None, kwargs: tuple[tuple[str, Any], ...]
-) -> tuple[tuple[str, Any], ...]:
+    target: Name | OpName | None, kwargs: tuple[tuple[str, Value], ...]
+) -> tuple[tuple[str, Value], ...]:
     if isinstance(target, OpName) and not target.is_higher_order:
         return kwargs
     changes = {"device": _device, "device_type": _type}
     return tuple((key, changes[key](value) if key in changes else value) for key, value in kwargs)
 
 
-def _device(value: Any, index: int | None = None) -> Any:
+def _device(value: Value, index: int | None = None) -> Value:
     """The device that text (``"cuda:1"``) or a number (an index of the accelerator) names; what names none stays."""
-    if type(value) not in (int, str):
-        return value
     try:
         if type(value) is int:
             return torch.device("cuda", value)
-        return torch.device(value) if index is None else torch.device(value, index)
+        if type(value) is str:
+            return torch.device(value) if index is None else torch.device(value, index)
     except RuntimeError:
-        return value
+        pass  # a text or number that names no device
+    return value
 
 
-def _type(value: Any) -> Any:
+def _type(value: Value) -> Value:
     return DeviceType(value) if isinstance(_device(value), torch.device) and type(value) is str else value

@@ -7,22 +7,24 @@ looks at a shape or at the default dtype.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 
-DtypeRule: TypeAlias = Callable[
-    [Sequence["torch.dtype | None"], Sequence[Any], "dict[str, Any]"], "torch.dtype | None"
-]
+Dtype: TypeAlias = torch.dtype | None
+Dtypes: TypeAlias = Sequence[Dtype]
+Numbers: TypeAlias = Sequence[object]
+Given: TypeAlias = Mapping[str, object]
+DtypeRule: TypeAlias = Callable[[Dtypes, Numbers, Given], Dtype]
 """Of the operands' dtypes (None: unknown), the numbers among the operands, and all arguments by name."""
 
 
-def _first(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]) -> Any:
+def _first(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
     """That of the first operand, whatever the others are."""
     return dtypes[0] if dtypes else None
 
 
-def _common(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]) -> Any:
+def _common(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
     """The one that all tensors share, where each number is of its kind or of a lower one."""
     shared = dtypes[0] if dtypes and all(dtype == dtypes[0] for dtype in dtypes) else None
     if shared is None or any(_rank_of_number(number) > _rank(shared) for number in numbers):
@@ -30,7 +32,7 @@ def _common(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given:
     return shared
 
 
-def _floating(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]) -> Any:
+def _floating(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
     """The floating one that all tensors share; a dtype that is asked for comes first."""
     if given.get("dtype") is not None:
         return _asked(dtypes, numbers, given)
@@ -38,53 +40,53 @@ def _floating(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], give
     return shared if shared is not None and shared.is_floating_point else None
 
 
-def _real(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]) -> Any:
+def _real(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
     """The one that all tensors share, unless it is complex."""
     shared = _common(dtypes, numbers, given)
     return None if shared is None or shared.is_complex else shared
 
 
-def _attended(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]) -> Any:
+def _attended(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
     """The floating one of query, key and value; a mask has its own."""
     return _floating(dtypes[:3], (), {})
 
 
-def _chosen(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]) -> Any:
+def _chosen(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
     """That of what a condition chooses among."""
     return _common(dtypes[1:], numbers, given)
 
 
-def _unknown(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]) -> Any:
+def _unknown(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
     """None that is told here; the device is that of the operands all the same."""
     return None
 
 
-def _boolean(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]) -> Any:
+def _boolean(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
     return torch.bool
 
 
-def _asked(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]) -> Any:
+def _asked(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
     """The one that the call names."""
-    return given["dtype"] if isinstance(given.get("dtype"), torch.dtype) else None
+    dtype = given.get("dtype")
+    return dtype if isinstance(dtype, torch.dtype) else None
 
 
-def _asked_or_first(
-    dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]
-) -> Any:
+def _asked_or_first(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
     return _first(dtypes, numbers, given) if given.get("dtype") is None else _asked(dtypes, numbers, given)
 
 
-def _counted(dtypes: Sequence[torch.dtype | None], numbers: Sequence[Any], given: dict[str, Any]) -> Any:
+def _counted(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
     """int64 of whole numbers, unless the call names a dtype."""
     if given.get("dtype") is None and all(type(number) is int for number in numbers):
         return torch.int64
     return _asked(dtypes, numbers, given)
 
 
-_RANKS = {bool: 0, int: 1, float: 2, complex: 3}
+_RANKS: dict[type, int] = {bool: 0, int: 1, float: 2, complex: 3}
+"""The kinds in the order of promotion; source: ``get_higher_type`` of torch/_prims_common/__init__.py."""
 
 
-def _rank_of_number(number: Any) -> int:
+def _rank_of_number(number: object) -> int:
     """The rank of a literal's kind; above all kinds for a variable, of which it is not known."""
     return _RANKS.get(type(number), len(_RANKS))
 

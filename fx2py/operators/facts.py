@@ -11,8 +11,37 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, cast, get_args
 
-from fx2py.graph.values import OpName
-from fx2py.operators.native import NativeForm, parse_form
+from fx2py.graph.values import Name, OpName
+
+METHOD = "Tensor"
+"""The module that a form names for a method, which is looked up on the first argument."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeParameter:
+    """One parameter of a native call, with its schema type.
+
+    ``given``: the proof holds only where it is passed and not None. ``spread``: its items stand in place of it.
+    """
+
+    name: str
+    type: str
+    given: bool = False
+    spread: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NativeForm:
+    """A proven way to write the calls of an overload; the callee's module is ``METHOD`` where it is a method.
+
+    ``positional`` may stand in place, ``by_name`` by keyword; those in ``needed`` are always passed.
+    """
+
+    callee: Name
+    positional: tuple[NativeParameter, ...]
+    by_name: dict[str, NativeParameter]
+    needed: frozenset[str]
+
 
 Returns = Literal["Tensor", "named tuple", "container"]
 Memory = Literal["fresh", "view", "write"]
@@ -97,7 +126,7 @@ def parse_facts(name: str, lines: tuple[str, ...]) -> Facts:
         if keyword not in _READERS:
             raise ValueError(f"the record of {name} in the table of operators has a fact {line!r} of no kind")
         field, value = _READERS[keyword](text)
-        fields[field] = (*fields.get(field, ()), *value) if field == "native" else value
+        fields[field] = fields.get(field, ()) + value if field == "native" else value
     return Facts(**fields)
 
 
@@ -124,8 +153,32 @@ def returns_tensor(op: OpName) -> bool:
     return facts_of(op).returns == "Tensor"
 
 
-def _choice(field: str, choices: Any) -> Callable[[str], tuple[str, Any]]:
-    def read(text: str) -> tuple[str, Any]:
+def _form(text: str) -> NativeForm:
+    """Reads ``torch.add(Tensor self, /, Tensor other, *, Scalar alpha)``.
+
+    What stands before the slash goes by place, what stands behind the star by keyword, the rest either way. ``!`` marks
+    a parameter that must be given, ``*`` before a type one that is spread.
+    """
+    path, _, inside = text.removesuffix(")").partition("(")
+    module, _, name = path.rpartition(".")
+    marks = inside.split(", ")
+    places = marks[: marks.index("*")] if "*" in marks else marks
+    positional = [_native_parameter(mark) for mark in places if mark != "/"]
+    named = marks[marks.index("/") + 1 :] if "/" in marks else marks
+    by_name = {item.name: item for item in (_native_parameter(mark) for mark in named if mark != "*")}
+    needed = frozenset(item.name for item in (*positional, *by_name.values()) if item.given)
+    return NativeForm(Name(module, name), tuple(positional), by_name, needed)
+
+
+def _native_parameter(text: str) -> NativeParameter:
+    kind, _, name = text.partition(" ")
+    return NativeParameter(
+        name.removesuffix("!"), kind.removeprefix("*"), name.endswith("!"), kind.startswith("*")
+    )
+
+
+def _choice(field: str, choices: object) -> Callable[[str], tuple[str, object]]:
+    def read(text: str) -> tuple[str, object]:
         if text not in get_args(choices):
             raise ValueError(f"{field} is one of {', '.join(get_args(choices))}, not {text!r}")
         return field, text
@@ -133,7 +186,7 @@ def _choice(field: str, choices: Any) -> Callable[[str], tuple[str, Any]]:
     return read
 
 
-def _identity(text: str) -> tuple[str, Any]:
+def _identity(text: str) -> tuple[str, object]:
     """Reads ``input when train=False and p=0..1``."""
     operand, _, reason = text.partition(" when ")
     return "identity", Identity(operand, tuple(map(_condition, reason.split(" and "))), reason)
@@ -147,7 +200,7 @@ def _condition(text: str) -> Condition:
     return Condition(argument, float(low), float(high))
 
 
-def _index(text: str) -> tuple[str, Any]:
+def _index(text: str) -> tuple[str, object]:
     """Reads ``1 into 0 along 0``, ``2 into 0 along argument 1`` and ``1 into 0 as subscript``."""
     indices, _, table, *dimension = text.split()
     if dimension == ["as", "subscript"]:
@@ -155,8 +208,8 @@ def _index(text: str) -> tuple[str, Any]:
     return "index", IndexBound(int(indices), int(table), int(dimension[-1]), "argument" in dimension)
 
 
-_READERS: Mapping[str, Callable[[str], tuple[str, Any]]] = {
-    "native": lambda text: ("native", (parse_form(text),)),
+_READERS: Mapping[str, Callable[[str], tuple[str, object]]] = {
+    "native": lambda text: ("native", (_form(text),)),
     "returns": _choice("returns", Returns),
     "memory": _choice("memory", Memory),
     "dtype": lambda text: ("dtype", text),

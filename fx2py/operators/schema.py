@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TypeVar
 
 import torch
+from torch._C import FunctionSchema
 
 from fx2py.graph.values import OpName
 
+T = TypeVar("T")
 
-def schemas_of(op: OpName) -> list[Any]:
+
+def schemas_of(op: OpName) -> list[FunctionSchema]:
     """The schemas of every overload that the process knows of the operator's name, none where it knows none."""
     if not (op.namespace.isidentifier() and op.name.isidentifier()):
         return []
-    found: list[Any] = torch._C._jit_get_schemas_for_operator(f"{op.namespace}::{op.name}")
-    return found
+    return torch._C._jit_get_schemas_for_operator(f"{op.namespace}::{op.name}")
 
 
 @cache
-def schema_of(op: OpName) -> Any:
+def schema_of(op: OpName) -> FunctionSchema | None:
     """The schema of one overload; None where no loaded library registers it."""
     wanted = "" if op.overload in (None, "default") else op.overload
     return next((schema for schema in schemas_of(op) if schema.overload_name == wanted), None)
 
 
-def arguments_of(op: OpName, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+def arguments_of(op: OpName, args: Sequence[T], kwargs: Sequence[tuple[str, T]]) -> dict[str, T]:
     """A call's arguments by the names of the schema; those that keep their defaults are absent, as all are of an
     operator that is not registered.
     """
@@ -38,9 +40,11 @@ def arguments_of(op: OpName, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any
 
 
 @cache
-def defaults_of(op: OpName) -> Mapping[str, Any]:
+def defaults_of(op: OpName) -> Mapping[str, object]:
     """The defaults of an overload's arguments, by name."""
     schema = schema_of(op)
+    if schema is None:
+        return {}
     return {item.name: item.default_value for item in schema.arguments if item.has_default_value()}
 
 

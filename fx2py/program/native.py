@@ -20,8 +20,7 @@ from typing import Any
 import torch
 
 from fx2py.graph.values import List, Name, OpName, Ref, Size, Slice, Value, children
-from fx2py.operators.facts import facts_of
-from fx2py.operators.native import METHOD, NativeForm, NativeParameter
+from fx2py.operators.facts import METHOD, NativeForm, NativeParameter, facts_of
 from fx2py.operators.schema import arguments_of, defaults_of
 from fx2py.program.ir import Assign, Call, Method, Slot, Statement
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fx2py.arguments import FLAG, Kind, require
-from fx2py.graph.spelling import each_of
+from fx2py.operators.spelling import each_of
 
 
 @dataclass(frozen=True, slots=True)

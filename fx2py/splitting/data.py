@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node, NodeMeta, SymMeta
-from fx2py.graph.spelling import OpSpecs, each_of
 from fx2py.graph.values import GETITEM, Attribute, Name, Ref, SymExpr, Value, map_leaves, walk
+from fx2py.operators.spelling import OpSpecs, each_of
 from fx2py.splitting.pieces import Piece, cut, references, require_found
 
 _MODULE = Name("torch.nn.modules.module", "Module")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from fx2py.graph.spelling import OpSpecs, each_of
+from fx2py.operators.spelling import OpSpecs, each_of
 from fx2py.program.identifiers import distinct_identifiers
 from fx2py.read import open_graph
 from fx2py.splitting.data import call_name, piece_names

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from fx2py.errors import SplitError
 from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.spelling import OpSpec, Spelling, names_of, spelled
 from fx2py.graph.values import GETITEM, Ref, walk
+from fx2py.operators.spelling import OpSpec, Spelling, names_of, spelled
 from fx2py.splitting.modes import level_ranges, mode_ranges
 
 _BETWEEN = ""

@@ -11,8 +11,7 @@ import torch
 from torch._dispatch.python import enable_python_dispatcher
 
 from fx2py.graph.values import OpName, Ref, Slice, children
-from fx2py.operators.facts import facts_named, parse_facts, table
-from fx2py.operators.native import METHOD
+from fx2py.operators.facts import METHOD, facts_named, parse_facts, table
 from fx2py.program.native import native_call
 from fx2py.trust import Policy
 from tests.operators.native_prover import SYMBOL, Claim, Form, meta

@@ -11,8 +11,8 @@ from torch import fx, nn
 import fx2py
 from fx2py.errors import SplitError
 from fx2py.graph.data import Node
-from fx2py.graph.spelling import spelled
 from fx2py.graph.values import Name, OpName
+from fx2py.operators.spelling import spelled
 from fx2py.read import open_graph
 from fx2py.splitting.data import split_data
 from tests.checking import assert_same_behaviour, reference

@@ -103,7 +103,8 @@ def _written_names(statement: Assign) -> list[str]:
         return []
     if op is None or not kind:
         return used_names(statement)
-    first = given_to(op, statement.call).get(schema_of(op).arguments[0].name)
+    schema = schema_of(op)
+    first = None if schema is None else given_to(op, statement.call).get(schema.arguments[0].name)
     return [first.name] if isinstance(first, Ref) else used_names(statement)
 
 

@@ -170,7 +170,8 @@ def _operands(op: OpName, given: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """The variables that stand where the schema has tensors, and whatever stands in place of a number."""
     tensors: list[Any] = []
     numbers: list[Any] = []
-    for argument in schema_of(op).arguments:
+    schema = schema_of(op)
+    for argument in () if schema is None else schema.arguments:
         kind = str(argument.type)
         if "Tensor" in kind or "number" in kind.lower():
             for part in walk(given.get(argument.name)):

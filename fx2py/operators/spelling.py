@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 
@@ -17,6 +17,7 @@ from fx2py.errors import SplitError
 from fx2py.graph.data import ModuleRecord, Node
 from fx2py.graph.names import callable_name, dotted_name
 from fx2py.graph.values import Name, OpName
+from fx2py.operators.schema import schema_of, schemas_of
 
 _ATEN_HOMES = {
     "torch": "",
@@ -83,7 +84,7 @@ _OPS = ("torch.ops.aten.", "torch._ops.aten.")
 _SPELLINGS = (
     "Operators are written as 'aten::linear', 'torch.nn.functional.linear', 'torch.nn.Linear' or 'layers.0'."
 )
-_FUNCTION_HOMES: dict[str, Any] = {
+_FUNCTION_HOMES: dict[str, object] = {
     "torch": torch,
     "torch.nn": torch.nn,
     "torch.nn.functional": torch.nn.functional,
@@ -216,11 +217,10 @@ def require_known(op: OpSpec) -> None:
 
 def _is_operator_there(one: Spelling) -> bool:
     """Whether torch has an operator, or else a method or function, that a graph may call by this spelling."""
-    schemas = torch._C._jit_get_schemas_for_operator(one.operator)
-    if schemas:
-        overload = "" if one.overload == "default" else one.overload
-        return overload is None or any(schema.overload_name == overload for schema in schemas)
     word = one.operator.removeprefix("aten::")
+    op = OpName("aten", word, one.overload)
+    if schemas_of(op):
+        return one.overload is None or schema_of(op) is not None
     homes = ((torch.Tensor, ""), *((_FUNCTION_HOMES[home], prefix) for home, prefix in _ATEN_HOMES.items()))
     return any(word.startswith(prefix) and hasattr(home, word[len(prefix) :]) for home, prefix in homes)
 
