@@ -33,7 +33,7 @@ help:
 	@echo "make attack  compose graphs that try to get hold of code, for ATTACK_SECONDS (1800)"
 	@echo "make survey-indices   every admitted operator with indices that index nothing, half an hour"
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
-	@echo "make bench   measure speed, memory and generation, and write the table of the README"
+	@echo "make bench   measure speed, memory and generation, and write the table of tests/README.md"
 	@echo "make gpu     run on a CUDA device what needs one, and print a table; GPU_PYTHON=python3 takes its torch as it is"
 	@echo "make clean   remove .venv and everything that was generated"
 
@@ -62,7 +62,7 @@ conformance: $(INSTALLED)
 	$(BIN)/python -m tests.conformance $(CONFORMANCE)
 
 bench: $(INSTALLED)
-	$(BIN)/python -m tests.bench README.md
+	$(BIN)/python -m tests.bench tests/README.md
 
 check: format-check lint types test
 

@@ -54,7 +54,9 @@ def print_stages(graph: str, stages: Sequence[Stage]) -> None:
     console = stdout()
     for name, text in (("graph", graph), (stages[0].name, listing(stages[0].program))):
         print_line(console, f"# {name}", "bold")
-        print_line(console, text)
+        for line in text.splitlines():
+            print_line(console, line)
+        print_line(console, "")
     for before, after in pairwise(stages):
         lines = list(changes(before.program, after.program))
         print_line(console, f"# {after.name}{'' if lines else ': changed nothing'}", "bold")

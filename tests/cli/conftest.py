@@ -1,19 +1,14 @@
-"""Small saved graphs, and the command line as a function."""
+"""Small saved graphs for the commands."""
 
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from fx2py.cli.app import main
-
 
 class Net(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(4, 3)
 
@@ -22,15 +17,8 @@ class Net(nn.Module):
         return {"hidden": hidden, "total": hidden.sum()}
 
 
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture(scope="session")
-def saved(tmp_path_factory) -> Path:
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with net.pt2 (exported, with sample inputs) and net.pt (traced)."""
     folder = tmp_path_factory.mktemp("saved")
     torch.manual_seed(0)
@@ -38,28 +26,3 @@ def saved(tmp_path_factory) -> Path:
     torch.export.save(torch.export.export(net, (torch.randn(2, 4),)), folder / "net.pt2")
     torch.save(torch.fx.symbolic_trace(net), folder / "net.pt")
     return folder
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    """An empty current directory."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
-def fx2py(monkeypatch, capsys) -> Callable[..., Result]:
-    """Runs the command line in this process."""
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
-
-    def call(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["fx2py", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        captured = capsys.readouterr()
-        return Result(int(exit_.value.code or 0), captured.out, captured.err)
-
-    return call

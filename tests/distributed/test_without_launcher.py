@@ -3,10 +3,7 @@
 import pytest
 import torch
 
-from tests.cli.conftest import fx2py, here
 from tests.distributed.graphs import all_reduce, saved_graph
-
-__all__ = ["fx2py", "here"]
 
 
 @pytest.fixture

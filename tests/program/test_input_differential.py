@@ -1,7 +1,7 @@
 """Many signatures, many calls: generated code and the reference accept and refuse what ``ep.module()`` does.
 
 ``ep.module()`` has two ways to check its inputs, guards and a hook; where these disagree, either will do. Where the code
-deliberately is not as strict, README.md says so ("For an ExportedProgram").
+deliberately is not as strict, the README of artifact/ says so ("For an ``ExportedProgram``").
 """
 
 from __future__ import annotations
