@@ -23,7 +23,6 @@ from fx2py.graph.values import EnumMember, Live, Name, OpName, Value, walk
 from fx2py.program.analyses.identical_pieces import identical_pieces
 from fx2py.program.analyses.peak_memory import planned_peak
 from fx2py.program.ir import REQUIRED, Applied, Assign, Program, Submodule, modules_to_rebuild
-from fx2py.program.liveness import leaves, values_of
 from fx2py.program.options import GenerateOptions
 from fx2py.trust import operators
 from fx2py.typed_json import parse, typed
@@ -266,7 +265,7 @@ def _targets(program: Program) -> Iterator[TargetEntry]:
     for function in program.functions:
         for statement in function.body:
             if isinstance(statement, Assign):
-                for part in leaves(values_of(statement)):
+                for part in walk(*statement.operands):
                     if isinstance(part, Name | OpName | EnumMember):
                         counts[_target(part)] += 1
     for (name, library), calls in sorted(counts.items()):

@@ -20,9 +20,8 @@ from fx2py.emit.parse import (
     path_name,
 )
 from fx2py.errors import Admit, ArtifactError, Hint, UntrustedTargetError, refusals_name
-from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, walk
+from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, children, walk
 from fx2py.program.ir import FIELDS_OF, REQUIRED, Assign, Bind, Function, Load, Local, Method, Slot
-from fx2py.program.liveness import leaves, values_of
 from fx2py.trust import Policy, classes
 from fx2py.trust.admitted import Kind
 from fx2py.trust.calls import Calls, Module, What
@@ -170,7 +169,10 @@ def _module(held: Any) -> Module:
 
 
 def _check_fields(values: tuple[Any, ...]) -> None:
-    if not (isinstance(values[0], Ref) and all(map(_is_field, leaves(iter(values[1:]))))):
+    if not (
+        isinstance(values[0], Ref)
+        and all(_is_field(part) for part in walk(*values[1:]) if not children(part))
+    ):
         raise UntrustedTargetError(
             "a field by a computed or hidden name", "trust_all", reason="is no data of a container"
         )
@@ -232,7 +234,7 @@ def _uses(function: Function) -> Iterator[_Use]:
             call = statement.call
             yield call.callee, (*call.args, *(value for _, value in call.kwargs))
         elif type(statement) is Bind:
-            yield None, tuple(values_of(statement))
+            yield None, statement.operands
     yield None, (function.result, *(parameter.default for parameter in function.parameters))
 
 

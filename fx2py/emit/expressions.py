@@ -285,7 +285,9 @@ _SPECIAL: dict[Name, Callable[[Call, Scope], str]] = {
 
 def setitem_text(call: Call, scope: Scope) -> str:
     """``x[i] = v`` for an ``operator.setitem`` whose result nobody takes, or '' when that form does not fit."""
-    if call.callee != SETITEM or call.kwargs or len(call.args) != 3 or type(call.args[0]) is not Ref:
+    if call.callee != SETITEM or call.kwargs or len(call.args) != 3:
         return ""
     target, index, value = call.args
+    if type(target) is not Ref:
+        return ""
     return f"{target.name}[{index_text(index, scope)}] = {value_text(value, scope)}"

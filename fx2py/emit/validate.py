@@ -40,7 +40,7 @@ from fx2py.graph.values import (
     Size,
     TensorValue,
     children,
-    rebuild,
+    map_leaves,
     walk,
 )
 from fx2py.program.exact_text import bits_of, needs_slot
@@ -57,7 +57,6 @@ from fx2py.program.ir import (
     bound_tensors,
     modules_to_rebuild,
 )
-from fx2py.program.liveness import values_of
 
 _CONTAINERS = (tuple, List, Dict, Record, Size)
 _DOTTED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
@@ -191,7 +190,7 @@ def _values_in_tables(program: Program) -> Iterator[Any]:
 
 def _values_in(function: Function) -> Iterator[Any]:
     for statement in function.body:
-        yield from values_of(statement)
+        yield from statement.operands
     yield function.result
     yield from (parameter.default for parameter in function.parameters)
 
@@ -272,12 +271,14 @@ class _Expected:
 
     def _value(self, value: Any) -> Any:
         """A bound value as reading gives it: tensors by name, numbers without text by their bits."""
+        return map_leaves(value, self._leaf)
+
+    def _leaf(self, value: Any) -> Any:
         if isinstance(value, TensorValue):
             return StoredTensor(self.names[id(value.tensor)])
         if isinstance(value, float | complex) and needs_slot(value):
             return Bits(*bits_of(value))
-        inner = children(value)
-        return rebuild(value, tuple([self._value(part) for part in inner])) if inner else value
+        return value
 
 
 def _same_module(meant: Any, read: Any) -> bool:

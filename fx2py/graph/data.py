@@ -6,13 +6,13 @@ Nothing here was executed, imported or resolved: unknown functions, operators an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
 
-from fx2py.graph.values import Live, Name, Opaque, OpName, Value
+from fx2py.graph.values import Live, Name, Opaque, OpName, Value, map_leaves
 
 Opcode: TypeAlias = Literal[
     "placeholder", "get_attr", "call_function", "call_method", "call_module", "output"
@@ -84,6 +84,17 @@ class Node:
     kwargs: tuple[tuple[str, Value], ...] = ()
     meta: NodeMeta = NO_META
 
+    @property
+    def operands(self) -> tuple[Value, ...]:
+        """The values of all arguments, in evaluation order."""
+        return (*self.args, *[value for _, value in self.kwargs])
+
+    def with_leaves(self, change: Callable[[Value], Value]) -> Node:
+        """The node with ``change`` applied to each leaf of its arguments."""
+        args = tuple([map_leaves(value, change) for value in self.args])
+        kwargs = tuple([(name, map_leaves(value, change)) for name, value in self.kwargs])
+        return replace(self, args=args, kwargs=kwargs)
+
 
 @dataclass(frozen=True, slots=True)
 class Graph:
@@ -128,9 +139,9 @@ class ModuleRecord:
     convention: CallingConvention | None = None
     lost: str = ""
 
-    def find(self, path: str) -> Any:
+    def find(self, path: str) -> ModuleRecord | torch.Tensor | Value:
         """The ModuleRecord, tensor or value at a dotted path; raises KeyError with the part that is missing."""
-        current: Any = self
+        current: ModuleRecord | torch.Tensor | Value = self
         for part in path.split(".") if path else ():
             if not isinstance(current, ModuleRecord):
                 raise KeyError(part)

@@ -32,6 +32,7 @@ from fx2py.graph.values import (
     Slice,
     SymExpr,
     TensorValue,
+    Value,
 )
 
 
@@ -94,26 +95,26 @@ def tensor_note(tensor: torch.Tensor) -> str:
     return value_note(TensorMeta(tensor.dtype, tuple(tensor.shape)))
 
 
-def arguments_text(args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> str:
+def arguments_text(args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...]) -> str:
     return ", ".join([*map(value_text, args), *(f"{name}={value_text(value)}" for name, value in kwargs)])
 
 
-def value_text(value: Any) -> str:
+def value_text(value: Value) -> str:
     """A value of the value language; text stands in quotes, so that no variable or name looks like it."""
     kind = type(value)
     return repr(value) if kind in PLAIN else _VALUES.get(kind, _as_it_is)(value)
 
 
-def _as_it_is(value: Any) -> str:
+def _as_it_is(value: object) -> str:
     """The types that other rooms add to the language print themselves."""
     return str(value)
 
 
-def _items(items: tuple[Any, ...]) -> str:
+def _items(items: tuple[Value, ...]) -> str:
     return ", ".join(map(value_text, items))
 
 
-def _tuple(value: tuple[Any, ...]) -> str:
+def _tuple(value: tuple[Value, ...]) -> str:
     return f"({_items(value)}{',' if len(value) == 1 else ''})"
 
 
@@ -123,7 +124,7 @@ def _dict(value: Dict) -> str:
     return f"{{{items}}}" if not made else f"{made}({{{items}}})"
 
 
-def _parts(value: Any) -> tuple[Any, ...]:
+def _parts(value: Slice | Range) -> tuple[Value, ...]:
     return (value.start, value.stop, value.step)
 
 

@@ -13,14 +13,14 @@ import operator
 import sys
 from collections.abc import Iterable, Iterator
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
 from fx2py.graph.values import Name, OpName
 
 _AnyName = TypeVar("_AnyName", Name, OpName)
-_HOMES: tuple[tuple[str, Any], ...] = (
+_HOMES: tuple[tuple[str, object], ...] = (
     ("torch", torch),
     ("torch.nn.functional", torch.nn.functional),
     ("torch.linalg", torch.linalg),
@@ -36,7 +36,7 @@ _HOMES: tuple[tuple[str, Any], ...] = (
 
 _NATIVE_NAMESPACES = ("_VariableFunctions", "_nn", "_linalg", "_fft", "_special", "_sparse", "_nested")
 
-_ALIASES: tuple[tuple[str, Any], ...] = (
+_ALIASES: tuple[tuple[str, object], ...] = (
     ("_operator", operator),
     ("torch._VF", torch._C._VariableFunctions),
     *((f"torch._C.{word}", getattr(torch._C, word)) for word in _NATIVE_NAMESPACES),
@@ -64,7 +64,7 @@ _DIALECT_OPERATORS = {
 _OVERLOAD_PARTS = 3
 
 
-def callable_name(obj: Any) -> Name | OpName | None:
+def callable_name(obj: object) -> Name | OpName | None:
     """The canonical name that leads back to exactly ``obj``, a live function or class; None when none does.
 
     Lambdas, closures, partials, bound methods and objects whose ``__name__`` names something else have none.
@@ -157,7 +157,7 @@ def _split(path: str) -> tuple[str, str]:
     return ".".join(words[:-1]), words[-1]
 
 
-def _operator_name(op: Any) -> OpName | None:
+def _operator_name(op: object) -> OpName | None:
     if isinstance(op, torch._ops.OpOverload):
         name = OpName(op.namespace, op._opname, op._overloadname)
     elif isinstance(op, torch._ops.OpOverloadPacket):
@@ -170,7 +170,7 @@ def _operator_name(op: Any) -> OpName | None:
     return name if _resolve_operator(name) is op else None
 
 
-def _resolve_operator(name: OpName) -> Any:
+def _resolve_operator(name: OpName) -> object:
     try:
         packet = getattr(getattr(torch.ops, name.namespace), name.name)
         return packet if name.overload is None else getattr(packet, name.overload)
@@ -178,9 +178,9 @@ def _resolve_operator(name: OpName) -> Any:
         return None
 
 
-def _resolve(module: str, qualname: str) -> Any:
+def _resolve(module: str, qualname: str) -> object:
     """What a module that is already imported holds at ``qualname``; None where nothing is."""
-    current: Any = sys.modules.get(module)
+    current: object = sys.modules.get(module)
     for part in qualname.split("."):
         current = getattr(current, part, None)
     return current
@@ -214,18 +214,18 @@ def _canonical_texts() -> dict[str, Name]:
     return texts
 
 
-def _callables(namespace: Any) -> Iterator[tuple[str, Any]]:
+def _callables(namespace: object) -> Iterator[tuple[str, object]]:
     """Name and object of each callable; an object's own public name comes before its other names."""
     found = [(word, getattr(namespace, word, None)) for word in dir(namespace)]
     pairs = [(word, obj) for word, obj in found if callable(obj) and not isinstance(obj, ModuleType)]
     yield from sorted(pairs, key=lambda pair: _preference(*pair))
 
 
-def _preference(word: str, obj: Any) -> tuple[bool, bool, str]:
+def _preference(word: str, obj: object) -> tuple[bool, bool, str]:
     return word.startswith("_"), word != getattr(obj, "__name__", ""), word
 
 
-def _belongs(obj: Any, home: str) -> bool:
+def _belongs(obj: object, home: str) -> bool:
     """Whether ``home`` is the namespace of ``obj``, and does not only import it for its own use."""
     owner = getattr(obj, "__module__", None)
     if type(owner) is not str:
@@ -233,7 +233,7 @@ def _belongs(obj: Any, home: str) -> bool:
     return owner.lstrip("_").partition(".")[0] == home.partition(".")[0]
 
 
-def _tensor_methods() -> Iterator[tuple[str, Any]]:
+def _tensor_methods() -> Iterator[tuple[str, object]]:
     for word, method in _callables(torch.Tensor):
         inherited = getattr(object, word, None)
         is_bound = getattr(method, "__self__", None) is not None

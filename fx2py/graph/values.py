@@ -2,6 +2,7 @@
 
 Leaves are plain Python and torch data (see ``PLAIN``) and the reference types below. Containers are ``tuple`` and
 the frozen types ``List``, ``Dict``, ``Set``, ``Slice``, ``Range``, ``Size`` and ``Record``; nothing else is a value.
+All code reads values through ``walk`` and changes them through ``map_leaves``.
 """
 
 from __future__ import annotations
@@ -183,13 +184,19 @@ class TensorValue:
         return id(self.tensor)
 
 
+class Reference:
+    """What a Program may hold beside a graph's values, as a leaf: a slot of a table, another of its functions."""
+
+    __slots__ = ()
+
+
 Plain: TypeAlias = (
     "bool | int | float | complex | str | bytes | EllipsisType"
     " | torch.dtype | torch.device | torch.layout | torch.memory_format | torch.qscheme | None"
 )
 Value: TypeAlias = (
     "Plain | Ref | Name | OpName | Attribute | EnumMember | Live | Opaque | SymExpr | DeviceType | DefaultDevice"
-    " | TensorValue | tuple[Value, ...] | List | Dict | Set | Slice | Range | Size | Record"
+    " | TensorValue | Reference | tuple[Value, ...] | List | Dict | Set | Slice | Range | Size | Record"
 )
 
 PLAIN: frozenset[type] = frozenset(
@@ -205,60 +212,52 @@ CONTAINERS: frozenset[type] = frozenset({tuple, List, Set, Size, Dict, Record, S
 """The exact types of the values that hold other values."""
 
 
-def children(value: Any) -> tuple[Any, ...]:
+def children(value: Value) -> tuple[Value, ...]:
     """The values directly inside a container value, in evaluation order; empty for a leaf."""
-    kind = type(value)
-    if kind is tuple:
-        return tuple(value)
-    if kind in (List, Set, Size):
-        return tuple(value.items)
-    if kind is Dict:
+    if type(value) is tuple:
+        return value
+    if isinstance(value, (List, Set, Size)):
+        return value.items
+    if isinstance(value, Dict):
         return tuple(part for item in value.items for part in item)
-    if kind is Record:
+    if isinstance(value, Record):
         return tuple(part for _, part in value.fields)
-    if kind in (Slice, Range):
+    if isinstance(value, (Slice, Range)):
         return (value.start, value.stop, value.step)
     return ()
 
 
-def rebuild(value: Any, parts: tuple[Any, ...]) -> Any:
-    """The container ``value`` with its children replaced by ``parts`` (as ``children`` orders them)."""
-    kind = type(value)
-    if kind is tuple:
-        return parts
-    if kind is Set:
+def walk(*values: Value) -> Iterator[Value]:
+    """Each value and every value inside it, outermost first, in evaluation order."""
+    stack = list(values[::-1])
+    while stack:
+        current = stack.pop()
+        yield current
+        if type(current) in CONTAINERS:
+            stack.extend(children(current)[::-1])
+
+
+def references(*values: Value) -> Iterator[str]:
+    """The names of the nodes or variables that values refer to, in evaluation order, as often as they do."""
+    return (part.name for part in walk(*values) if type(part) is Ref)
+
+
+def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:
+    """``value`` with ``change`` applied to each leaf (anything that is not a container)."""
+    if type(value) not in CONTAINERS:
+        return change(value)
+    parts = tuple([map_leaves(part, change) for part in children(value)])
+    if isinstance(value, (List, Size)):
+        return type(value)(parts)
+    if isinstance(value, Set):
         return Set(parts, value.frozen)
-    if kind is Dict:
+    if isinstance(value, Dict):
         return Dict(tuple(zip(parts[::2], parts[1::2], strict=True)), value.cls, value.factory)
-    if kind is Record:
-        names = (name for name, _ in value.fields)
-        return Record(value.cls, tuple(zip(names, parts, strict=True)))
-    return kind(parts) if kind in (List, Size) else kind(*parts)
+    if isinstance(value, Record):
+        return Record(value.cls, tuple(zip([name for name, _ in value.fields], parts, strict=True)))
+    return type(value)(*parts) if isinstance(value, (Slice, Range)) else parts
 
 
 def sorted_set(items: tuple[Value, ...], frozen: bool) -> Set:
     """A set whose members stand in an order that does not depend on the process."""
     return Set(tuple(sorted(items, key=lambda item: (type(item).__name__, repr(item)))), frozen)
-
-
-def walk(value: Any) -> Iterator[Any]:
-    """``value`` and every value inside it, outermost first."""
-    stack = [value]
-    while stack:
-        current = stack.pop()
-        yield current
-        stack.extend(reversed(children(current)))
-
-
-def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
-    """``value`` with ``change`` applied to each leaf (anything that is not a container)."""
-    kind = type(value)
-    if kind is Ref or kind in PLAIN:
-        return change(value)
-    if kind is tuple:
-        return tuple([map_leaves(part, change) for part in value])
-    if kind is List:
-        return List(tuple([map_leaves(part, change) for part in value.items]))
-    if kind in (Set, Dict, Record, Slice, Range, Size):
-        return rebuild(value, tuple([map_leaves(part, change) for part in children(value)]))
-    return change(value)

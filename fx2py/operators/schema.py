@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch._C import FunctionSchema
 
-from fx2py.graph.values import OpName
+from fx2py.graph.values import List, OpName, Value
 
 T = TypeVar("T")
 
@@ -40,12 +40,13 @@ def arguments_of(op: OpName, args: Sequence[T], kwargs: Sequence[tuple[str, T]])
 
 
 @cache
-def defaults_of(op: OpName) -> Mapping[str, object]:
+def defaults_of(op: OpName) -> Mapping[str, Value]:
     """The defaults of an overload's arguments, by name."""
     schema = schema_of(op)
     if schema is None:
         return {}
-    return {item.name: item.default_value for item in schema.arguments if item.has_default_value()}
+    defaults = {item.name: item.default_value for item in schema.arguments if item.has_default_value()}
+    return {name: List(tuple(each)) if isinstance(each, list) else each for name, each in defaults.items()}
 
 
 def returns_tensor_list(op: OpName) -> bool:

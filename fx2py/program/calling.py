@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from fx2py.graph.data import CallingConvention, Graph, Node, Tree
 from fx2py.graph.values import (
@@ -19,6 +18,7 @@ from fx2py.graph.values import (
     Ref,
     SymExpr,
     TensorValue,
+    Value,
     walk,
 )
 from fx2py.program.exact_text import fault_of, needs_slot
@@ -26,12 +26,16 @@ from fx2py.program.identifiers import FreshNames
 from fx2py.program.ir import (
     FIELDS_OF,
     REQUIRED,
+    Arguments,
     Assign,
     Call,
     ContainerClass,
     Function,
+    Keywords,
     Local,
+    Operand,
     Parameter,
+    ParameterKind,
     Statement,
 )
 
@@ -41,13 +45,17 @@ _BOUND = (Ref, Attribute, OpName, Opaque, SymExpr, TensorValue, Record)
 
 
 def parameters_of(
-    graph: Graph, convention: CallingConvention | None, names: FreshNames, env: dict[str, Any], refuse: Refuse
+    graph: Graph,
+    convention: CallingConvention | None,
+    names: FreshNames,
+    env: dict[str, Operand],
+    refuse: Refuse,
 ) -> tuple[Parameter, ...]:
     """The function's parameters; a placeholder that is a parameter itself gets its variable in ``env``."""
     if convention is not None:
         return tuple(_parameters_by_convention(graph, convention, names))
     parameters: list[Parameter] = []
-    kind: Any = "positional"
+    kind: ParameterKind = "positional"
     for node in graph.placeholders:
         parameter = _parameter(node, kind, names, refuse)
         if parameter.kind == "var_positional":
@@ -76,7 +84,7 @@ def _parameters_by_convention(
         first += tree.leaf_count
 
 
-def _parameter(node: Node, kind: Any, names: FreshNames, refuse: Refuse) -> Parameter:
+def _parameter(node: Node, kind: ParameterKind, names: FreshNames, refuse: Refuse) -> Parameter:
     public = str(node.target)
     if public.startswith("**"):
         return Parameter(names.fresh(public[2:]), public[2:], "var_keyword", REQUIRED, node)
@@ -89,7 +97,7 @@ def _parameter(node: Node, kind: Any, names: FreshNames, refuse: Refuse) -> Para
     return Parameter(names.fresh(public), public, kind, default, node)
 
 
-def _has_text(value: Any) -> bool:
+def _has_text(value: Value) -> bool:
     return not fault_of(value) and not any(
         needs_slot(part) or isinstance(part, _BOUND) for part in walk(value)
     )
@@ -100,12 +108,12 @@ def unpack_inputs(
     convention: CallingConvention,
     parameters: tuple[Parameter, ...],
     names: FreshNames,
-    env: dict[str, Any],
+    env: dict[str, Operand],
     refuse: Refuse,
 ) -> list[Statement]:
     """Statements that take the placeholders' values out of the containers a caller passes."""
     statements: list[Statement] = []
-    leaves: list[Any] = []
+    leaves: list[Operand] = []
     placeholders = graph.placeholders
 
     def descend(tree: Tree, value: Ref) -> None:
@@ -120,7 +128,7 @@ def unpack_inputs(
             )
         for index, child in enumerate(tree.children):
             by_key = tree.kind in ("dict", "ordereddict", "defaultdict")
-            key: Any = tree.keys[index] if by_key else index
+            key: Value = tree.keys[index] if by_key else index
             wish = placeholders[len(leaves)].name if len(leaves) < len(placeholders) else "leaf"
             item = Ref(names.fresh(wish if child.kind == "leaf" else f"{value.name}_{key!s}"))
             statements.append(Assign(item.name, Call(GETITEM, (parent, key))))
@@ -136,7 +144,7 @@ def unpack_inputs(
     return statements
 
 
-def pack_result(tree: Tree, result: Any, refuse: Refuse) -> Any:
+def pack_result(tree: Tree, result: Operand, refuse: Refuse) -> Operand:
     """The flat result put into the containers that the caller gets."""
     flat = result.items if isinstance(result, List) else result
     if not isinstance(flat, tuple) or len(flat) != tree.leaf_count:
@@ -145,7 +153,7 @@ def pack_result(tree: Tree, result: Any, refuse: Refuse) -> Any:
     return _pack(tree, iter(flat))
 
 
-def _pack(tree: Tree, leaves: Iterator[Any]) -> Any:
+def _pack(tree: Tree, leaves: Iterator[Operand]) -> Operand:
     if tree.kind == "leaf":
         return next(leaves)
     parts = tuple([_pack(child, leaves) for child in tree.children])
@@ -182,10 +190,10 @@ _DICT_CLASSES: dict[str, Name | None] = {
 
 def bind_arguments(
     graph: Graph,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    env: dict[str, Any],
-    convert_default: Callable[[Any], Any],
+    args: Arguments,
+    kwargs: dict[str, Operand],
+    env: dict[str, Operand],
+    convert_default: Callable[[Value], Operand],
 ) -> str:
     """Bind a call's arguments to a nested graph's placeholders as Python would; returns what does not fit, or ''."""
     positional = list(args)
@@ -213,9 +221,7 @@ def bind_arguments(
     return ""
 
 
-def as_parameters(
-    function: Function | None, kwargs: tuple[tuple[str, Any], ...]
-) -> tuple[tuple[str, Any], ...]:
+def as_parameters(function: Function | None, kwargs: Keywords) -> Keywords:
     """Keyword arguments under the names that the parameters of a generated function have in the code."""
     named = [each for each in function.parameters if not each.kind.startswith("var_")] if function else []
     names = {each.public_name: each.name for each in named}

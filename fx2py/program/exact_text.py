@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -25,10 +25,11 @@ from fx2py.graph.values import (
     Ref,
     Set,
     Slice,
+    Value,
     children,
 )
 from fx2py.program.identifiers import MODULES, RESERVED, is_plain_identifier
-from fx2py.program.ir import ENTRY
+from fx2py.program.ir import ENTRY, Operand
 
 _NO_PACKAGES = (RESERVED | {ENTRY}) - MODULES
 _DEEPEST = 50
@@ -41,21 +42,20 @@ def _float_has_text(value: float) -> bool:
     return not math.isnan(value) or struct.pack("<d", value) == _NAN_BITS
 
 
-def needs_slot(value: Any) -> bool:
+def needs_slot(value: Operand) -> bool:
     """Whether a leaf must be bound through the constants table.
 
     Devices always are, so that retargeting rebinds a table and leaves the text alone; the rest has no text that
     evaluates back to the same type and bits.
     """
-    kind = type(value)
-    if kind is float:
-        return not _float_has_text(value)
-    if kind is complex:
+    if isinstance(value, complex):
         return not (_float_has_text(value.real) and _float_has_text(value.imag))
-    return kind in (torch.device, DeviceType, DefaultDevice, Live)
+    if isinstance(value, float):
+        return not _float_has_text(value)
+    return type(value) in (torch.device, DeviceType, DefaultDevice, Live)
 
 
-def constant_name(value: Any) -> str:
+def constant_name(value: Value) -> str:
     """The readable name of a constant's variable."""
     if isinstance(value, torch.device):
         return f"{value.type}_{value.index}" if value.index is not None else f"{value.type}_device"
@@ -66,14 +66,9 @@ def constant_name(value: Any) -> str:
     return "constant"
 
 
-def exact_key(value: Any) -> Any:
+def exact_key(value: Value) -> Hashable:
     """A key that is equal only for values of the same type and bits (0.0 is not -0.0, True is not 1)."""
-    kind = type(value)
-    if kind is float:
-        return (kind, struct.pack("<d", value))
-    if kind is complex:
-        return (kind, struct.pack("<dd", value.real, value.imag))
-    return (kind, value)
+    return (type(value), bits_of(value) if isinstance(value, (float, complex)) else value)
 
 
 def bits_of(value: float | complex) -> tuple[str, str]:
@@ -83,9 +78,9 @@ def bits_of(value: float | complex) -> tuple[str, str]:
     return layout, struct.pack(layout, *parts).hex()
 
 
-def fault_of(value: Any) -> str:
+def fault_of(value: Operand) -> str:
     """Why a value of a graph has no text that gives it back, or ''; leaves that need a table are no fault."""
-    level = (value,)
+    level: tuple[Operand, ...] = (value,)
     for _ in range(_DEEPEST):
         for part in level:
             check = _CHECKS.get(type(part))
@@ -147,20 +142,20 @@ def _record(value: Record) -> str:
     return "" if len(set(names)) == len(names) else f"two fields of a {value.cls} have one name"
 
 
-def _differ(values: tuple[Any, ...], what: str) -> str:
+def _differ(values: tuple[Value, ...], what: str) -> str:
     if any(_is_mutable(value) for value in values):
         return f"the {what} cannot be hashed"
     same = len({_equal_key(value) for value in values}) < len(values)
     return f"two {what} are equal" if same else ""
 
 
-def _is_mutable(value: Any) -> bool:
+def _is_mutable(value: Value) -> bool:
     if type(value) in (List, Dict, Slice) or (type(value) is Set and not value.frozen):
         return True
     return type(value) is tuple and any(map(_is_mutable, value))
 
 
-def _equal_key(value: Any) -> Any:
+def _equal_key(value: Value) -> Hashable:
     """What is equal where Python takes two keys for one; the text of every nan is the same object."""
     if type(value) is tuple:
         return tuple(map(_equal_key, value))

@@ -6,10 +6,9 @@ import ast
 import collections
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from fx2py.graph.data import CallingConvention, InputCheck, InputContract, Tree
-from fx2py.graph.values import Dict, List, Name, Record
+from fx2py.graph.values import Dict, List, Name, Record, Value
 from fx2py.program.ir import FIELDS, InputTable
 from fx2py.runtime.checks import Fields, Integer, Shape, container_opener
 from fx2py.runtime.sizes import SizeExpression, expression_tree, guard_condition
@@ -37,15 +36,15 @@ def input_table(
     return InputTable(demands, tuple(_ranges(contract, leaves)), guards), tuple(notes)
 
 
-def leaf_demands(demands: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+def leaf_demands(demands: tuple[tuple[str, Value], ...]) -> dict[str, object]:
     """What is demanded of each leaf, by the expression with which a caller reaches it."""
-    leaves: dict[str, Any] = {}
+    leaves: dict[str, object] = {}
     for name, demand in demands:
         container_opener(name, demand_object(demand, lambda key: key), leaves)
     return leaves
 
 
-def demand_object(demand: Any, constant: Callable[[Any], Any]) -> Any:
+def demand_object(demand: Value, constant: Callable[[Value], object]) -> object:
     """The Python object that a demand of the table stands for; ``constant`` gives that of a dict key."""
     if type(demand) is tuple:
         return tuple([demand_object(part, constant) for part in demand])
@@ -56,19 +55,23 @@ def demand_object(demand: Any, constant: Callable[[Any], Any]) -> Any:
         return made([(constant(key), demand_object(part, constant)) for key, part in demand.items])
     if type(demand) is Record:
         path, fields, detail = parts_of_fields(demand)
-        return Fields(path, demand_object(fields, constant), detail)
+        named = {constant(key): demand_object(part, constant) for key, part in fields.items}
+        return Fields(path, named, detail)
     return demand
 
 
-def parts_of_fields(demand: Record) -> tuple[Any, ...]:
-    """The path, fields and detail of a demand of class ``FIELDS``."""
-    return tuple([part for _, part in demand.fields])
+def parts_of_fields(demand: Record) -> tuple[str, Dict, int | str | None]:
+    """The path, fields and detail of a demand of class ``FIELDS``; raises TypeError for another record."""
+    path, fields, detail = [part for _, part in demand.fields]
+    if not (isinstance(path, str) and isinstance(fields, Dict) and isinstance(detail, int | str | None)):
+        raise TypeError(f"{demand} is no demand of {FIELDS}")
+    return path, fields, detail
 
 
 # -- structure and leaves
 
 
-def _demand(tree: Tree, checks: Iterator[InputCheck], notes: list[str]) -> Any:
+def _demand(tree: Tree, checks: Iterator[InputCheck], notes: list[str]) -> Value:
     if tree.kind == "leaf":
         return _leaf(next(checks), notes)
     parts = tuple([_demand(child, checks, notes) for child in tree.children])
@@ -90,13 +93,14 @@ def _demand(tree: Tree, checks: Iterator[InputCheck], notes: list[str]) -> Any:
     return _fields("" if tree.cls is None else tree.cls.path, named, detail)
 
 
-def _fields(path: str, named: tuple[tuple[Any, Any], ...], detail: Any) -> Record:
+def _fields(path: str, named: tuple[tuple[Value, Value], ...], detail: Value) -> Record:
     return Record(FIELDS, (("path", path), ("fields", Dict(named)), ("detail", detail)))
 
 
-def _leaf(check: InputCheck, notes: list[str]) -> Any:
+def _leaf(check: InputCheck, notes: list[str]) -> Value:
     if check.shape is not None:
-        return Shape(*[_size(check, size, notes) for size in check.shape])
+        shape: Shape = Shape(*[_size(check, size, notes) for size in check.shape])
+        return shape
     if check.symbol is not None:
         expression = _size(check, check.symbol, notes)
         return Integer(expression) if type(expression) is str else ...
@@ -106,7 +110,7 @@ def _leaf(check: InputCheck, notes: list[str]) -> Any:
     return math.nan if is_nan else check.value
 
 
-def _size(check: InputCheck, size: int | str, notes: list[str]) -> Any:
+def _size(check: InputCheck, size: int | str, notes: list[str]) -> Value:
     if type(size) is int:
         return size
     try:
@@ -117,7 +121,9 @@ def _size(check: InputCheck, size: int | str, notes: list[str]) -> Any:
     return size
 
 
-def _ranges(contract: InputContract, leaves: dict[str, Any]) -> Iterator[tuple[str, int | None, int | None]]:
+def _ranges(
+    contract: InputContract, leaves: dict[str, object]
+) -> Iterator[tuple[str, int | None, int | None]]:
     """The ranges that some size must be checked against."""
     demanded = {
         str(size)
@@ -134,7 +140,7 @@ def _ranges(contract: InputContract, leaves: dict[str, Any]) -> Iterator[tuple[s
 
 
 def _guards(
-    texts: tuple[str, ...], leaves: dict[str, Any], parameters: list[str], notes: list[str]
+    texts: tuple[str, ...], leaves: dict[str, object], parameters: list[str], notes: list[str]
 ) -> Iterator[str]:
     """The guards that say more than the sizes do, over the inputs as a caller writes them."""
     for text in texts:
@@ -172,13 +178,13 @@ class _Renaming(ast.NodeTransformer):
             return ast.Subscript(ast.Attribute(self.visit(call.value), "shape"), node.slice)
         return self.generic_visit(node)
 
-    def _leaf(self, index: Any) -> str:
+    def _leaf(self, index: object) -> str:
         if type(index) is not int or not 0 <= index < len(self.leaves):
             raise ValueError(f"there is no input {index}")
         return self.leaves[index]
 
 
-def _follows_from_sizes(guard: ast.expr, leaves: dict[str, Any]) -> bool:
+def _follows_from_sizes(guard: ast.expr, leaves: dict[str, object]) -> bool:
     """Whether a guard is an equation of sizes whose sides are the same linear expression of named sizes."""
     if not isinstance(guard, ast.Compare) or len(guard.ops) != 1 or not isinstance(guard.ops[0], ast.Eq):
         return False
@@ -186,7 +192,7 @@ def _follows_from_sizes(guard: ast.expr, leaves: dict[str, Any]) -> bool:
     return left is not None and left == right
 
 
-def _linear(node: ast.expr, leaves: dict[str, Any]) -> dict[str, int] | None:
+def _linear(node: ast.expr, leaves: dict[str, object]) -> dict[str, int] | None:
     """The factor of each named size, with '' for what stands alone; None for what is not linear."""
     if isinstance(node, ast.Constant):
         return {"": node.value} if type(node.value) is int and node.value else {} if node.value == 0 else None
@@ -208,7 +214,7 @@ def _linear(node: ast.expr, leaves: dict[str, Any]) -> dict[str, int] | None:
     return None
 
 
-def _linear_size(node: ast.Subscript, leaves: dict[str, Any]) -> dict[str, int] | None:
+def _linear_size(node: ast.Subscript, leaves: dict[str, object]) -> dict[str, int] | None:
     tensor = ast.unparse(node.value).removesuffix(".shape")
     index = int(ast.unparse(node.slice))
     demand = leaves.get(tensor)

@@ -5,14 +5,14 @@ Values are those of ``fx2py.graph.values`` with ``Ref`` naming a local variable,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
 
 from fx2py.graph.data import ModuleRecord, Node, Provenance, ValueMeta
-from fx2py.graph.values import Name, OpName, TensorValue, Value, walk
+from fx2py.graph.values import Live, Name, OpName, Ref, Reference, TensorValue, Value, map_leaves, walk
 
 TableName: TypeAlias = Literal["weights", "submods", "consts", "compute_once"]
 ENTRY = "execution_fn"
@@ -23,7 +23,7 @@ TABLE_NAMES: tuple[TableName, ...] = ("submods", "weights", "consts", COMPUTE_ON
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Reference):
     """Entry ``index`` of one of the tables that are bound to the code: ``weights[3]``."""
 
     table: TableName
@@ -34,7 +34,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class Local(Reference):
     """Another function of the same Program; ``as_graph`` hands it on as a GraphModule that calls it."""
 
     name: str
@@ -45,7 +45,7 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class Take(Reference):
     """The first item of the list in a variable, taken out of it; only as an argument of a call."""
 
     name: str
@@ -55,7 +55,7 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class Method(Reference):
     """A method looked up on the call's first argument."""
 
     name: str
@@ -64,14 +64,18 @@ class Method:
         return f"method {self.name}"
 
 
-Callee: TypeAlias = "Name | OpName | Method | Slot | Local | Value"
+Callee: TypeAlias = "Name | OpName | Live | Method | Slot | Local | Ref"
+Operand: TypeAlias = "Value | Slot | Local | Take"
+Arguments: TypeAlias = tuple[Operand, ...]
+Keywords: TypeAlias = tuple[tuple[str, Operand], ...]
+"""What stands in a call, a container or a result; a Take directly in a call alone, a Slot only where a Load names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     callee: Callee
-    args: tuple[Any, ...] = ()
-    kwargs: tuple[tuple[str, Any], ...] = ()
+    args: Arguments = ()
+    kwargs: Keywords = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,17 @@ class Assign:
     call: Call
     origin: Node | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """The values that the statement reads, callee first, in evaluation order."""
+        return (self.call.callee, *self.call.args, *[value for _, value in self.call.kwargs])
+
+    def with_leaves(self, change: Callable[[Operand], Operand]) -> Assign:
+        """The statement with ``change`` applied to each leaf of its arguments."""
+        args = tuple([map_leaves(value, change) for value in self.call.args])
+        kwargs = tuple([(name, map_leaves(value, change)) for name, value in self.call.kwargs])
+        return replace(self, call=replace(self.call, args=args, kwargs=kwargs))
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -91,14 +106,28 @@ class Load:
     slot: Slot
     origin: Node | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.slot,)
+
+    def with_leaves(self, change: Callable[[Operand], Operand]) -> Load:
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Bind:
     """``target = value``: builds a container (or names a value) that later statements share."""
 
     target: str
-    value: Any
+    value: Operand
     origin: Node | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.value,)
+
+    def with_leaves(self, change: Callable[[Operand], Operand]) -> Bind:
+        return replace(self, value=map_leaves(self.value, change))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +135,13 @@ class Delete:
     """Ends the life of variables whose last use has passed."""
 
     names: tuple[str, ...]
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return ()
+
+    def with_leaves(self, change: Callable[[Operand], Operand]) -> Delete:
+        return self
 
 
 Statement: TypeAlias = "Assign | Load | Bind | Delete"
@@ -121,13 +157,23 @@ class _Required:
 REQUIRED: Any = _Required()
 
 
+def names_in(*values: Operand) -> list[str]:
+    """The variables that values read, each once, in evaluation order."""
+    return list(
+        dict.fromkeys([part.name for part in walk(*values) if type(part) is Ref or type(part) is Take])
+    )
+
+
+ParameterKind: TypeAlias = Literal["positional", "var_positional", "keyword_only", "var_keyword"]
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter: its variable, the name callers use for it, ``kind`` as in a Python signature, its default."""
 
     name: str
     public_name: str
-    kind: Literal["positional", "var_positional", "keyword_only", "var_keyword"] = "positional"
+    kind: ParameterKind = "positional"
     default: Value = REQUIRED
     origin: Node | None = field(default=None, compare=False, repr=False)
 
@@ -140,8 +186,15 @@ class Function:
     parameters: tuple[Parameter, ...]
     tables: tuple[TableName, ...]
     body: tuple[Statement, ...]
-    result: Any
+    result: Operand
     path: str = field(default="", compare=False)
+
+    @property
+    def operands(self) -> Iterator[Operand]:
+        """Every value that a statement reads, then the result."""
+        for statement in self.body:
+            yield from statement.operands
+        yield self.result
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +254,7 @@ class InputTable:
     ``autocast``: whether the code may run under autocast.
     """
 
-    demands: tuple[tuple[str, Any], ...]
+    demands: tuple[tuple[str, Value], ...]
     ranges: tuple[tuple[str, int | None, int | None], ...] = ()
     guards: tuple[str, ...] = ()
     autocast: bool = True

@@ -7,7 +7,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fx2py.graph.listing import arguments_text, tensor_note, value_note, value_text
-from fx2py.program.ir import REQUIRED, Assign, Bind, Delete, Function, Load, Local, Method, Parameter, Program
+from fx2py.program.ir import (
+    REQUIRED,
+    Assign,
+    Bind,
+    Callee,
+    Delete,
+    Function,
+    Load,
+    Local,
+    Method,
+    Parameter,
+    Program,
+)
 
 
 def listing(program: Program) -> str:
@@ -55,7 +67,7 @@ def _assign(statement: Assign) -> str:
     return f"{text}  # {note}" if note else text
 
 
-def _callee(callee: Any) -> str:
+def _callee(callee: Callee) -> str:
     """What is called; a method, which is looked up on the first argument, with the dot that stands before it."""
     if isinstance(callee, Local | Method):
         return callee.name if isinstance(callee, Local) else f".{callee.name}"

@@ -20,11 +20,13 @@ keeps the arguments of a running call on the caller's stack.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any, TypeGuard
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeGuard
 
-from fx2py.graph.values import CONTAINERS, GETITEM, List, Name, OpName, Ref, children
+from fx2py.graph.data import Target
+from fx2py.graph.values import GETITEM, List, Name, OpName, Ref, references, walk
 from fx2py.operators.facts import facts_named
 from fx2py.operators.schema import result_count
 from fx2py.program.ir import (
@@ -32,68 +34,41 @@ from fx2py.program.ir import (
     TABLE_NAMES,
     Assign,
     Bind,
+    Call,
     Delete,
     Function,
     Load,
     Local,
+    Operand,
     Parameter,
     Slot,
     Statement,
     TableName,
     Take,
+    names_in,
 )
-
-
-def values_of(statement: Statement) -> Iterator[Any]:
-    """The values that a statement reads, callee first, in evaluation order."""
-    if type(statement) is Assign:
-        yield statement.call.callee
-        yield from statement.call.args
-        for _, value in statement.call.kwargs:
-            yield value
-    elif type(statement) is Bind:
-        yield statement.value
-    elif type(statement) is Load:
-        yield statement.slot
-
-
-def leaves(values: Iterator[Any]) -> Iterator[Any]:
-    """Every leaf inside ``values``, in evaluation order."""
-    for value in values:
-        inner = children(value) if type(value) in CONTAINERS else ()
-        if inner:
-            yield from leaves(iter(inner))
-        else:
-            yield value
-
-
-def used_names(statement: Statement) -> list[str]:
-    """The variables that a statement reads, each once, in evaluation order."""
-    return list(
-        dict.fromkeys([part.name for part in leaves(values_of(statement)) if type(part) in (Ref, Take)])
-    )
-
 
 # -- items of tuples
 
 
-def unpack_early(statements: Sequence[Statement], result: Any) -> list[Statement]:
+def unpack_early(statements: Sequence[Statement], result: Operand) -> list[Statement]:
     """The statements with each item of a container that is only unpacked taken right after the container is made.
 
     Exact because the container is a fresh tuple or list: nothing else can reach it, and taking an item runs no code,
     where an item of a tensor would be a view of what may still change. Only an item that is not there raises earlier than the graph would.
     """
-    items: dict[str, list[Assign]] = {}
-    whole = set(used_names(Bind("", result)))
+    items: dict[str, list[_Item]] = {}
+    whole = set(names_in(result))
     for statement in statements:
-        if _takes_item(statement):
-            items.setdefault(_source(statement), []).append(statement)
+        if found := _item_of(statement):
+            items.setdefault(found.container, []).append(found)
         else:
-            whole.update(used_names(statement))
+            whole.update(names_in(*statement.operands))
     ordered: list[Statement] = []
     unpacked: set[str] = set()
     for statement in statements:
-        if _takes_item(statement) and _source(statement) in unpacked:
+        found = _item_of(statement)
+        if found and found.container in unpacked:
             continue
         ordered.append(statement)
         name = statement.target if _makes_container(statement) else None
@@ -101,24 +76,32 @@ def unpack_early(statements: Sequence[Statement], result: Any) -> list[Statement
             unpacked.add(name)
             count = _result_count(statement)
             ordered += [
-                item
+                item.statement
                 for item in items[name]
-                if item.target in whole or item.target in items or not -count <= item.call.args[1] < count
+                if item.statement.target in whole
+                or item.statement.target in items
+                or not -count <= item.index < count
             ]
     return ordered
 
 
-def _takes_item(statement: Statement) -> TypeGuard[Assign]:
-    """Whether a statement is ``item = container[3]``."""
-    if type(statement) is not Assign or statement.call.callee != GETITEM:
-        return False
-    args = statement.call.args
-    return len(args) == 2 and type(args[0]) is Ref and type(args[1]) is int and not statement.call.kwargs
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """The statement ``item = container[3]``."""
+
+    statement: Assign
+    container: str
+    index: int
 
 
-def _source(statement: Assign) -> str:
-    container: Ref = statement.call.args[0]
-    return container.name
+def _item_of(statement: Statement) -> _Item | None:
+    """The item that a statement takes; None where it does something else."""
+    if type(statement) is not Assign or statement.call.callee != GETITEM or statement.call.kwargs:
+        return None
+    container, index = statement.call.args if len(statement.call.args) == 2 else (None, None)
+    if type(container) is Ref and type(index) is int:
+        return _Item(statement, container.name, index)
+    return None
 
 
 def _makes_container(statement: Statement) -> TypeGuard[Assign]:
@@ -126,18 +109,19 @@ def _makes_container(statement: Statement) -> TypeGuard[Assign]:
     target = _target(statement)
     if isinstance(target, OpName):
         return target.namespace == "aten" and result_count(target) != 1
-    is_function = isinstance(target, Name) and target.module == "torch"
-    return is_function and facts_named(target.qualname).returns == "container"
+    if isinstance(target, Name) and target.module == "torch":
+        return facts_named(target.qualname).returns == "container"
+    return False
 
 
 def _result_count(statement: Statement) -> int:
     """How many results the operator of a call has in every call; 0 where that is not known."""
     target = _target(statement)
     count = result_count(target) if isinstance(target, OpName) and target.namespace == "aten" else None
-    return 0 if count in (None, 1) else count
+    return 0 if count is None or count == 1 else count
 
 
-def _target(statement: Statement) -> Any:
+def _target(statement: Statement) -> Target | None:
     if not isinstance(statement, Assign) or statement.origin is None:
         return None
     return statement.origin.target
@@ -148,7 +132,7 @@ def _target(statement: Statement) -> Any:
 
 def move_arguments(
     statements: Sequence[Statement],
-    result: Any,
+    result: Operand,
     loads: Iterable[Load],
     function_of: Callable[[Slot], Function | None],
     fresh: Callable[[str], str],
@@ -157,34 +141,33 @@ def move_arguments(
 
     ``loads`` bind the variables that a table keeps alive; ``function_of`` gives the generated function in a slot.
     """
-    kept = {load.target for load in loads} | set(used_names(Bind("", result)))
-    last = {name: index for index, statement in enumerate(statements) for name in used_names(statement)}
-    kept_or_moved: list[Statement] = []
+    kept = {load.target for load in loads} | set(names_in(result))
+    last = {
+        name: index for index, statement in enumerate(statements) for name in names_in(*statement.operands)
+    }
+    body: list[Statement] = []
     for index, statement in enumerate(statements):
-        places = _freed_early_in(statement, function_of)
-        moving = [
+        if not isinstance(statement, Assign):
+            body.append(statement)
+            continue
+        used = Counter(references(*statement.operands))
+        places = [
             place
-            for place in places
-            if last[_name(statement, place)] == index
-            and _name(statement, place) not in kept
-            and _uses(statement, _name(statement, place)) == 1
+            for place, name in _freed_early_in(statement.call, function_of).items()
+            if last[name] == index and name not in kept and used[name] == 1
         ]
-        kept_or_moved += (
-            _moved(statement, moving, fresh) if moving and isinstance(statement, Assign) else [statement]
-        )
-    return kept_or_moved
+        body += _with_moves(statement, places, fresh) if places else [statement]
+    return body
 
 
-def _freed_early_in(statement: Statement, function_of: Callable[[Slot], Function | None]) -> list[int]:
-    """The places of variables whose parameters the called function deletes before its last call."""
-    if not isinstance(statement, Assign) or not isinstance(statement.call.callee, Slot):
-        return []
-    function = function_of(statement.call.callee)
+def _freed_early_in(call: Call, function_of: Callable[[Slot], Function | None]) -> dict[int, str]:
+    """The variables, by their place in a call, whose parameters the called function deletes before its last call."""
+    function = function_of(call.callee) if isinstance(call.callee, Slot) else None
     if function is None:
-        return []
+        return {}
     early = _freed_early(function)
-    pairs = zip(function.parameters, statement.call.args, strict=False)
-    return [i for i, (parameter, value) in enumerate(pairs) if type(value) is Ref and parameter.name in early]
+    places = enumerate(zip(function.parameters, call.args, strict=False))
+    return {place: ref.name for place, (own, ref) in places if type(ref) is Ref and own.name in early}
 
 
 def _freed_early(function: Function) -> frozenset[str]:
@@ -195,16 +178,7 @@ def _freed_early(function: Function) -> frozenset[str]:
     return frozenset(p.name for p in function.parameters if p.kind == "positional" and p.name in deleted)
 
 
-def _name(statement: Any, place: int) -> str:
-    variable: Ref = statement.call.args[place]
-    return variable.name
-
-
-def _uses(statement: Statement, name: str) -> int:
-    return sum(part == Ref(name) for part in leaves(values_of(statement)))
-
-
-def _moved(statement: Assign, places: list[int], fresh: Callable[[str], str]) -> list[Statement]:
+def _with_moves(statement: Assign, places: list[int], fresh: Callable[[str], str]) -> list[Statement]:
     args = list(statement.call.args)
     moved = fresh("moved")
     box = Bind(moved, List(tuple([args[place] for place in places])))
@@ -216,14 +190,14 @@ def _moved(statement: Assign, places: list[int], fresh: Callable[[str], str]) ->
 # -- loads and deletions
 
 
-def place_loads(statements: Sequence[Statement], result: Any, loads: Iterable[Load]) -> list[Statement]:
+def place_loads(statements: Sequence[Statement], result: Operand, loads: Iterable[Load]) -> list[Statement]:
     """Each load right before the first statement that uses its variable, where a reader looks for it."""
     waiting = {load.target: load for load in loads}
     placed: list[Statement] = []
     for statement in statements:
-        placed += [waiting.pop(name) for name in used_names(statement) if name in waiting]
+        placed += [waiting.pop(name) for name in names_in(*statement.operands) if name in waiting]
         placed.append(statement)
-    placed += [waiting.pop(name) for name in used_names(Bind("", result)) if name in waiting]
+    placed += [waiting.pop(name) for name in names_in(result) if name in waiting]
     return placed
 
 
@@ -231,19 +205,19 @@ def finish(
     name: str,
     parameters: tuple[Parameter, ...],
     statements: Sequence[Statement],
-    result: Any,
+    result: Operand,
     path: str,
     functions: Sequence[Function],
 ) -> Function:
     """The finished function: dead results dropped, deletions inserted, the tables that it needs declared."""
-    kept_alive = {part.name for part in leaves(iter((result,))) if type(part) is Ref}
+    kept_alive = set(names_in(result))
     kept_alive.update(statement.target for statement in statements if type(statement) is Load)
     seen = set(kept_alive)
     backwards: list[Statement] = []
     for statement in reversed(statements):
         if type(statement) is Assign and statement.target not in seen:
             statement = Assign(None, statement.call, statement.origin)
-        dying = [used for used in used_names(statement) if used not in seen]
+        dying = [used for used in names_in(*statement.operands) if used not in seen]
         if dying:
             seen.update(dying)
             backwards.append(Delete(tuple(dying)))
@@ -253,16 +227,18 @@ def finish(
     return Function(name, parameters, _tables(body, result, functions), tuple(body), result, path)
 
 
-def _tables(body: Sequence[Statement], result: Any, functions: Sequence[Function]) -> tuple[TableName, ...]:
+def _tables(
+    body: Sequence[Statement], result: Operand, functions: Sequence[Function]
+) -> tuple[TableName, ...]:
     """The tables read here or by a local function that is passed on as a value."""
     by_name = {function.name: function for function in functions}
     needed: set[TableName] = set()
-    for statement in (*body, Bind("", result)):
-        for part in leaves(values_of(statement)):
-            if type(part) is Slot:
-                needed.add(part.table)
-            elif part == Local(COMPUTE_ONCE):
-                needed.add(COMPUTE_ONCE)
-            elif type(part) is Local and part.name in by_name:
-                needed.update(by_name[part.name].tables)
+    values = [value for statement in body for value in statement.operands]
+    for part in walk(*values, result):
+        if type(part) is Slot:
+            needed.add(part.table)
+        elif part == Local(COMPUTE_ONCE):
+            needed.add(COMPUTE_ONCE)
+        elif type(part) is Local and part.name in by_name:
+            needed.update(by_name[part.name].tables)
     return tuple(table for table in TABLE_NAMES if table in needed)

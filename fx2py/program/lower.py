@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from fx2py.errors import Argument, Finding, Hint, UnsupportedGraphError
-from fx2py.graph.data import MEND_LOST, Graph, GraphData, ModuleRecord, Node, SymMeta, Tree, ValueMeta
+from fx2py.graph.data import MEND_LOST, Graph, GraphData, ModuleRecord, Node, SymMeta, Target, Tree, ValueMeta
 from fx2py.graph.values import (
     DEFAULTDICT,
     GETATTR,
@@ -28,8 +28,10 @@ from fx2py.graph.values import (
     Set,
     SymExpr,
     TensorValue,
+    Value,
     children,
     map_leaves,
+    references,
     walk,
 )
 from fx2py.operators.devices import explicit_devices
@@ -49,16 +51,20 @@ from fx2py.program.input_table import input_table, leaf_demands
 from fx2py.program.ir import (
     CHECK_INPUTS,
     ENTRY,
+    Arguments,
     Assign,
     Bind,
     Call,
+    Callee,
     Constant,
     ContainerClass,
     Function,
     InputTable,
+    Keywords,
     Load,
     Local,
     Method,
+    Operand,
     Parameter,
     Program,
     Report,
@@ -66,8 +72,9 @@ from fx2py.program.ir import (
     Statement,
     Submodule,
     Weight,
+    names_in,
 )
-from fx2py.program.liveness import finish, move_arguments, place_loads, unpack_early, used_names
+from fx2py.program.liveness import finish, move_arguments, place_loads, unpack_early
 from fx2py.program.module_use import ChangingModules, handed_on
 from fx2py.program.native import native_call
 from fx2py.program.options import DEFAULT, Embedding, GenerateOptions
@@ -227,7 +234,7 @@ class UsedNames:
     ops: dict[OpName, None] = field(default_factory=dict)
     containers: dict[ContainerClass, None] = field(default_factory=dict)
 
-    def add(self, found: Any) -> None:
+    def add(self, found: Operand | Target) -> None:
         if isinstance(found, OpName):
             self.ops[found] = None
         elif isinstance(found, Name):
@@ -259,12 +266,10 @@ def used_by(data: GraphData) -> UsedNames:
     return found
 
 
-def _values(record: ModuleRecord) -> Iterator[Any]:
+def _values(record: ModuleRecord) -> Iterator[Value]:
     for node in record.graph.nodes if record.graph else ():
         yield node.target
-        yield from node.args
-        for _, value in node.kwargs:
-            yield value
+        yield from node.operands
     yield from record.attributes.values()
 
 
@@ -275,7 +280,7 @@ class TableBuilder:
         self.weights: list[Weight] = []
         self.submods: list[Submodule] = []
         self.consts: list[Constant] = []
-        self._index: dict[Any, Slot] = {}
+        self._index: dict[Hashable, Slot] = {}
         self._const_names = FreshNames()
 
     def weight(self, path: str, tensor: torch.Tensor) -> Slot:
@@ -305,7 +310,7 @@ class TableBuilder:
             entry = replace(entry, inputs=inputs, output=output)
         self.submods[slot.index] = replace(entry, calls=entry.calls + 1)
 
-    def attribute(self, path: str, value: Any) -> Slot:
+    def attribute(self, path: str, value: Value) -> Slot:
         """The slot of a mutable attribute: one object for every read and every call, as on the module."""
         key = ("attribute", path)
         if key not in self._index:
@@ -313,7 +318,7 @@ class TableBuilder:
             self.consts.append(Constant(self._const_names.fresh(path.replace(".", "_")), value))
         return self._index[key]
 
-    def constant(self, wish: str, value: Any) -> Slot:
+    def constant(self, wish: str, value: Value) -> Slot:
         key = ("const", value if isinstance(value, Live | TensorValue) else exact_key(value))
         if key not in self._index:
             self._index[key] = Slot("consts", len(self.consts))
@@ -330,7 +335,7 @@ class FunctionLowering:
         self.path = path
         self.names = outer.new_function_names()
         self.statements: list[Statement] = []
-        self.symbols: dict[str, Any] = {}
+        self.symbols: dict[str, Ref] = {}
         self.loads: dict[Slot, Load] = {}
         self.containers: set[str] = set()
         self.kinds = VariableKinds()
@@ -371,8 +376,9 @@ class FunctionLowering:
             return
         demands = leaf_demands(self.outer.input_table.demands).values()
         for node, demand in zip(graph.placeholders, demands, strict=False):
-            if type(demand) is Shape and type(frame.env.get(node.name)) is Ref:
-                self.kinds.tensors.add(frame.env[node.name].name)
+            value = frame.env.get(node.name)
+            if type(demand) is Shape and type(value) is Ref:
+                self.kinds.tensors.add(value.name)
 
     def _nodes(self, graph: Graph, frame: Frame) -> None:
         for node in graph.nodes:
@@ -383,10 +389,10 @@ class FunctionLowering:
 
     # -- values ----------------------------------------------------------------------------------------------
 
-    def convert(self, value: Any, frame: Frame, where: str, keep_tuples: bool = False) -> Any:
+    def convert(self, value: Value, frame: Frame, where: str, keep_tuples: bool = False) -> Operand:
         """A graph's value as a Program's value; what has no exact text becomes a slot, the rest a finding."""
 
-        def leaf(part: Any) -> Any:
+        def leaf(part: Value) -> Operand:
             if type(part) is Ref:
                 return self._reference(part.name, frame, where, keep_tuples)
             handler = _LEAVES.get(type(part))
@@ -398,20 +404,20 @@ class FunctionLowering:
             return None
         return map_leaves(value, leaf)
 
-    def _needs_slot(self, value: Any) -> bool:
+    def _needs_slot(self, value: Value) -> bool:
         return self.outer.embedding is None and needs_slot(value)
 
     def _with_devices(self, node: Node) -> Node:
         """The node with its devices as such, so that the code can move to another device."""
         return explicit_devices(node) if self.outer.embedding is None else node
 
-    def _is_well_formed(self, value: Any, where: str) -> bool:
+    def _is_well_formed(self, value: Operand, where: str) -> bool:
         fault = fault_of(value)
         if fault:
             self.outer.refuse(where, fault)
         return not fault
 
-    def _reference(self, name: str, frame: Frame, where: str, keep_tuples: bool) -> Any:
+    def _reference(self, name: str, frame: Frame, where: str, keep_tuples: bool) -> Operand:
         if name not in frame.env:
             self.outer.refuse(where, f"uses {name!r}, which no earlier node defines")
             return None
@@ -422,7 +428,7 @@ class FunctionLowering:
             value = frame.env[name] = self._shared(name, value)
         return value
 
-    def _with_shared_parts(self, name: str, value: Any) -> Any:
+    def _with_shared_parts(self, name: str, value: Operand) -> Operand:
         """A tuple that may be taken apart, with a variable for each mutable container in it: all its uses see one."""
         if type(value) is not tuple:
             return value
@@ -430,11 +436,11 @@ class FunctionLowering:
         shares = [self._shared if type(v) in _MUTABLE else self._with_shared_parts for v in value]
         return tuple([share(name, v) for share, v in zip(shares, value, strict=True)])
 
-    def _kept(self, value: Any, frame: Frame, node: Node) -> Any:
+    def _kept(self, value: Value, frame: Frame, node: Node) -> Operand:
         """A value that crosses the border of a flattened graph: its tuples are not built unless they are needed."""
         return self._with_shared_parts(node.name, self.convert(value, frame, node.name, keep_tuples=True))
 
-    def _shared(self, name: str, value: Any) -> Ref:
+    def _shared(self, name: str, value: Operand) -> Ref:
         """A variable for a container that is used as a whole, so that all its uses see one object."""
         target = self.names.fresh(name)
         self.containers.add(target)
@@ -448,15 +454,15 @@ class FunctionLowering:
             self.statements.append(Bind(target, value))
         return Ref(target)
 
-    def _without_unused_containers(self, result: Any) -> list[Statement]:
+    def _without_unused_containers(self, result: Operand) -> list[Statement]:
         """The statements without the containers that a nested graph returned and nobody took."""
-        used = set(used_names(Bind("", result)))
+        used = set(names_in(result))
         kept: list[Statement] = []
         for statement in reversed(self.statements):
             target = statement.target if isinstance(statement, (Assign, Bind)) else None
             if target in self.containers and target not in used:
                 continue
-            used.update(used_names(statement))
+            used.update(names_in(*statement.operands))
             kept.append(statement)
         return kept[::-1]
 
@@ -465,7 +471,7 @@ class FunctionLowering:
             self.loads[slot] = Load(self.names.fresh(wish), slot, node)
         return Ref(self.loads[slot].target)
 
-    def _constant(self, value: Any) -> Ref:
+    def _constant(self, value: Value) -> Ref:
         wish = constant_name(value)
         loaded = self._load(self.outer.tables.constant(wish, value), wish)
         if isinstance(value, torch.device):
@@ -477,28 +483,28 @@ class FunctionLowering:
         self.kinds.tensors.add(loaded.name)
         return loaded
 
-    def _tensor_value(self, part: TensorValue, frame: Frame, where: str) -> Any:
+    def _tensor_value(self, part: TensorValue, frame: Frame, where: str) -> Operand:
         return self._tensor(part.tensor, f"{frame.full_path(where)}.tensor")
 
-    def _attribute(self, part: Attribute, frame: Frame, where: str) -> Any:
+    def _attribute(self, part: Attribute, frame: Frame, where: str) -> Operand:
         return self._at_path(part.path, frame, where, None)
 
-    def _op(self, part: OpName, frame: Frame, where: str) -> Any:
+    def _op(self, part: OpName, frame: Frame, where: str) -> Operand:
         return self.outer.use_op(part)
 
-    def _symbol(self, part: SymExpr, frame: Frame, where: str) -> Any:
+    def _symbol(self, part: SymExpr, frame: Frame, where: str) -> Operand:
         if part.text in self.symbols:
             return self.symbols[part.text]
         self.outer.refuse(where, f"the symbolic size {part.text} is no node's result")
         return None
 
-    def _opaque(self, part: Opaque, frame: Frame, where: str) -> Any:
+    def _opaque(self, part: Opaque, frame: Frame, where: str) -> Operand:
         self.outer.refuse(
             where, f"an argument is an object of {part.cls}, which is not data {part.description}".strip()
         )
         return None
 
-    def _at_path(self, path: str, frame: Frame, where: str, node: Node | None) -> Any:
+    def _at_path(self, path: str, frame: Frame, where: str, node: Node | None) -> Operand:
         owner = self.outer.changing.owner(frame.record, path)
         if owner:
             return self._read_anew(owner, path, frame, node)
@@ -524,7 +530,10 @@ class FunctionLowering:
 
     def _read_anew(self, owner: str, path: str, frame: Frame, node: Node | None) -> Ref:
         """What ``path`` leads to at this moment, read from the module ``owner`` attribute by attribute."""
-        found = self._module(frame.record.find(owner), frame.full_path(owner), None)
+        module = frame.record.find_module(owner)
+        if module is None:
+            raise KeyError(owner)
+        found = self._module(module, frame.full_path(owner), None)
         for name in path.removeprefix(f"{owner}.").split("."):
             target = self.names.fresh(f"{found.name}_{name}")
             self.statements.append(Assign(target, Call(GETATTR, (found, name)), node))
@@ -547,7 +556,7 @@ class FunctionLowering:
         if isinstance(node.meta.value, SymMeta):
             self.symbols.setdefault(node.meta.value.expression, result)
 
-    def _arguments(self, node: Node, frame: Frame) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
+    def _arguments(self, node: Node, frame: Frame) -> tuple[Arguments, Keywords]:
         args = tuple([self.convert(value, frame, node.name) for value in node.args])
         kwargs = tuple([(name, self.convert(value, frame, node.name)) for name, value in node.kwargs])
         if len({name for name, _ in kwargs}) < len(kwargs):
@@ -568,7 +577,7 @@ class FunctionLowering:
         if not self._is_well_formed(target, node.name):
             return
         args, kwargs = self._arguments(node, frame)
-        callee: Any = target
+        callee: Callee = target
         if isinstance(target, OpName):
             if target in _TAKES_GRAPH_MODULES:
                 args = tuple(
@@ -580,9 +589,7 @@ class FunctionLowering:
             callee = self._load(self.outer.tables.constant(node.name, target), node.name)
         self._assign(node, frame, Call(callee, args, kwargs))
 
-    def _op_call(
-        self, op: OpName, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...], unpacked: bool
-    ) -> Call:
+    def _op_call(self, op: OpName, args: Arguments, kwargs: Keywords, unpacked: bool) -> Call:
         """The call of an operator: native where that is proven to be the same, else of the overload itself."""
         known = {"tensors": self.kinds.tensors, "present": self.kinds.devices}
         exact = self.outer.options.exact_ops
@@ -661,7 +668,7 @@ _HANDLERS: dict[str, Callable[[FunctionLowering, Node, Frame], None]] = {
     "call_method": FunctionLowering.call_method,
     "call_module": FunctionLowering.call_module,
 }
-_LEAVES: dict[type, Callable[[FunctionLowering, Any, Frame, str], Any]] = {
+_LEAVES: dict[type, Callable[[FunctionLowering, Any, Frame, str], Operand]] = {
     TensorValue: FunctionLowering._tensor_value,
     Attribute: FunctionLowering._attribute,
     OpName: FunctionLowering._op,
@@ -680,8 +687,7 @@ def _only_unpacked(graph: Graph) -> frozenset[str]:
         if takes_item and isinstance(source, Ref):
             unpacked.add(source.name)
             continue
-        for value in (*node.args, *(value for _, value in node.kwargs)):
-            whole.update(part.name for part in walk(value) if type(part) is Ref)
+        whole.update(references(*node.operands))
     return frozenset(unpacked - whole)
 
 
@@ -694,7 +700,7 @@ class Frame:
         self.record = record
         self.path = path
         self.depth = depth
-        self.env: dict[str, Any] = {}
+        self.env: dict[str, Operand] = {}
         self.metas: dict[str, ValueMeta] = {}
         self._handed_on: frozenset[str] | None = None
         self.unpacked = _only_unpacked(record.graph) if record.graph else frozenset()
@@ -705,7 +711,7 @@ class Frame:
             self._handed_on = handed_on(self.record.graph) if self.record.graph else frozenset()
         return node.name in self._handed_on
 
-    def metas_of(self, values: tuple[Any, ...]) -> tuple[ValueMeta, ...]:
+    def metas_of(self, values: tuple[Value, ...]) -> tuple[ValueMeta, ...]:
         return tuple(self.metas.get(value.name) if type(value) is Ref else None for value in values)
 
     def full_path(self, path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.values import Attribute, OpName, Ref, walk
+from fx2py.graph.values import Attribute, OpName, references, walk
 
 GRAPH_AS_MODULE = "is a graph that is needed as a module, which no file can hold"
 _LIBRARY = "torch.nn.modules."
@@ -50,9 +50,7 @@ def handed_on(graph: Graph) -> frozenset[str]:
     for node in graph.nodes:
         is_operator = isinstance(node.target, OpName) and node.target.is_higher_order
         if node.op in ("call_function", "call_method", "output") and not is_operator:
-            for part in walk((node.args, tuple(value for _, value in node.kwargs))):
-                if type(part) is Ref:
-                    found.add(part.name)
+            found.update(references(*node.operands))
     return frozenset(found)
 
 
@@ -68,6 +66,6 @@ def _modules_in_use(record: ModuleRecord) -> Iterator[tuple[ModuleRecord, bool]]
 def _paths(node: Node, called: bool = True) -> Iterator[str]:
     if node.op == "get_attr" or (called and node.op == "call_module"):
         yield str(node.target)
-    for part in walk((node.args, tuple(value for _, value in node.kwargs))):
+    for part in walk(*node.operands):
         if type(part) is Attribute:
             yield part.path

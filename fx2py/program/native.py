@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Container
 from itertools import chain
-from typing import Any
 
 import torch
 
+from fx2py.graph.data import Target
 from fx2py.graph.values import List, Name, OpName, Ref, Size, Slice, Value, children
 from fx2py.operators.facts import METHOD, NativeForm, NativeParameter, facts_of
 from fx2py.operators.schema import arguments_of, defaults_of
-from fx2py.program.ir import Assign, Call, Method, Slot, Statement
+from fx2py.program.ir import Assign, Call, Callee, Method, Operand, Slot, Statement
 
 NUMBERS = frozenset({bool, int, float, complex})
 LITERALS: dict[str, frozenset[type]] = {
@@ -161,13 +161,13 @@ def operator_of(statement: Statement) -> OpName | None:
     """The ATen overload that a statement calls, directly or as its proven native call."""
     if not isinstance(statement, Assign):
         return None
-    callee = statement.call.callee
-    if not isinstance(callee, OpName):
-        callee = statement.origin.target if statement.origin is not None else None
-    return callee if isinstance(callee, OpName) and callee.namespace == "aten" else None
+    called: Callee | Target | None = statement.call.callee
+    if not isinstance(called, OpName):
+        called = statement.origin.target if statement.origin is not None else None
+    return called if isinstance(called, OpName) and called.namespace == "aten" else None
 
 
-def given_to(op: OpName, call: Call) -> dict[str, Any]:
+def given_to(op: OpName, call: Call) -> dict[str, Operand]:
     """The arguments of a call by the names of the schema; those that keep their defaults are absent.
 
     Native calls take the same arguments at the same places, except for sizes that are spread, which come last.
@@ -175,6 +175,6 @@ def given_to(op: OpName, call: Call) -> dict[str, Any]:
     return arguments_of(op, call.args, call.kwargs)
 
 
-def with_defaults(op: OpName, call: Call) -> dict[str, Any]:
+def with_defaults(op: OpName, call: Call) -> dict[str, Operand]:
     """All arguments of a call by the names of the schema."""
     return {**defaults_of(op), **given_to(op, call)}

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fx2py.graph.data import GraphData
-from fx2py.graph.values import OpName, Ref
-from fx2py.program.ir import Applied, Bind, Delete, Function, Load, Program, Statement, with_applied
-from fx2py.program.liveness import finish, leaves, used_names, values_of
+from fx2py.graph.values import OpName, walk
+from fx2py.program.ir import Applied, Bind, Delete, Function, Load, Program, Statement, names_in, with_applied
+from fx2py.program.liveness import finish
 from fx2py.program.lower import lower
 from fx2py.program.options import DEFAULT, Embedding, GenerateOptions
 from fx2py.program.passes import (
@@ -106,20 +106,17 @@ def _apply(leave_out: Pass, program: Program) -> tuple[Program, tuple[Applied, .
 
 
 def _used_aliases(program: Program, functions: list[Function]) -> tuple[tuple[str, OpName], ...]:
-    values = (
-        value for function in functions for statement in function.body for value in values_of(statement)
-    )
-    used = {part for part in leaves(values) if isinstance(part, OpName)}
+    used = {part for each in functions for part in walk(*each.operands) if isinstance(part, OpName)}
     return tuple((alias, op) for alias, op in program.op_aliases if op in used)
 
 
 def _finished(function: Function, earlier: list[Function]) -> Function:
     """The function with its deletions, and without loads and containers that nothing needs any more."""
-    used = {part.name for part in leaves(iter((function.result,))) if type(part) is Ref}
+    used = set(names_in(function.result))
     body: list[Statement] = []
     for item in reversed(function.body):
         if not isinstance(item, (Load, Bind)) or item.target in used:
-            used.update(used_names(item))
+            used.update(names_in(*item.operands))
             body.append(item)
     body.reverse()
     return finish(function.name, function.parameters, body, function.result, function.path, earlier)

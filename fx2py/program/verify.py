@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fx2py.errors import InternalError
-from fx2py.graph.values import Ref
-from fx2py.program.ir import CHECK_INPUTS, FIELDS_OF, Bind, Delete, Function, Load, Local, Program, Slot
-from fx2py.program.liveness import leaves, used_names, values_of
+from fx2py.graph.values import walk
+from fx2py.program.ir import (
+    CHECK_INPUTS,
+    FIELDS_OF,
+    Delete,
+    Function,
+    Load,
+    Local,
+    Program,
+    Slot,
+    names_in,
+)
 
 
 def verify(program: Program) -> None:
@@ -21,17 +30,12 @@ def verify(program: Program) -> None:
     for function in program.functions:
         for problem in _problems(function):
             raise InternalError(f"{function.name} is not well-formed: {problem}")
-        for part in _references(function):
+        for part in walk(*function.operands):
             if type(part) is Slot and not (part.table in function.tables and part.index < sizes[part.table]):
                 raise InternalError(f"{function.name} uses {part}, which it is not given")
             if type(part) is Local and part.name not in known:
                 raise InternalError(f"{function.name} uses {part.name} before it is defined")
         known.add(function.name)
-
-
-def _references(function: Function) -> Iterator[object]:
-    for statement in (*function.body, Bind("", function.result)):
-        yield from leaves(values_of(statement))
 
 
 def _problems(function: Function) -> Iterator[str]:
@@ -50,7 +54,7 @@ def _problems(function: Function) -> Iterator[str]:
             )
             alive.difference_update(statement.names)
             continue
-        used = used_names(statement)
+        used = names_in(*statement.operands)
         yield from (f"{name} is used but not bound" for name in used if name not in alive)
         last_used = set(used)
         target = statement.target
@@ -62,6 +66,6 @@ def _problems(function: Function) -> Iterator[str]:
         alive.add(target)
         if type(statement) is Load:
             loaded.add(target)
-    held = {part.name for part in leaves(iter((function.result,))) if type(part) is Ref}
+    held = set(names_in(function.result))
     yield from (f"the result holds {name}, which is not bound" for name in sorted(held - alive))
     yield from (f"{name} outlives its last use" for name in sorted(alive - held - loaded))

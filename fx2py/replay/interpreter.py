@@ -13,7 +13,7 @@ import torch
 from fx2py.errors import ReplayError, refusals_name
 from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.tensors import TensorCopies
-from fx2py.graph.values import Live, Name, OpName, Ref, TensorValue, Value, walk
+from fx2py.graph.values import Live, Name, OpName, TensorValue, Value, references
 from fx2py.operators.devices import explicit_devices
 from fx2py.program.module_use import ChangingModules, handed_on, read_paths
 from fx2py.replay.objects import Env, ModuleBuilder, ObjectBuilder, Tensors
@@ -116,9 +116,7 @@ class Reference:
         nodes = graph.nodes if self._device is None else tuple(explicit_devices(node) for node in graph.nodes)
         last_use = {node.name: index for index, node in enumerate(nodes)}
         for index, node in enumerate(nodes):
-            for part in walk((node.args, tuple(value for _, value in node.kwargs))):
-                if type(part) is Ref:
-                    last_use[part.name] = index
+            last_use.update(dict.fromkeys(references(*node.operands), index))
         dead: list[list[str]] = [[] for _ in nodes]
         for name, index in last_use.items():
             dead[index].append(name)

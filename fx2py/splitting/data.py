@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node, NodeMeta, SymMeta
-from fx2py.graph.values import GETITEM, Attribute, Name, Ref, SymExpr, Value, map_leaves, walk
+from fx2py.graph.values import GETITEM, Attribute, Name, Ref, SymExpr, Value, references, walk
 from fx2py.operators.spelling import OpSpecs, each_of
-from fx2py.splitting.pieces import Piece, cut, references, require_found
+from fx2py.splitting.pieces import Piece, cut, require_found
 
 _MODULE = Name("torch.nn.modules.module", "Module")
 
@@ -45,7 +45,7 @@ def calls_graphs(data: GraphData) -> bool:
 
 def piece_names(graph: Graph, count: int) -> tuple[str, ...]:
     """``submod_0``, ``submod_1``, ...: the names of pieces, without those of what the result itself refers to."""
-    returned = set(references(graph.nodes[-1])) if graph.nodes else set()
+    returned = set(references(*graph.nodes[-1].operands)) if graph.nodes else set()
     taken = {
         str(node.target).partition(".")[0]
         for node in graph.nodes
@@ -69,14 +69,12 @@ def _with_symbols_as_nodes(graph: Graph) -> Graph:
     """The graph with each symbolic size in an argument as a use of the node that made it, so that it can cross."""
     symbols: dict[str, Ref] = {}
 
-    def named(part: Any) -> Any:
+    def named(part: Value) -> Value:
         return symbols.get(part.text, part) if type(part) is SymExpr else part
 
     nodes: list[Node] = []
     for node in graph.nodes:
-        args = tuple(map_leaves(value, named) for value in node.args)
-        kwargs = tuple((key, map_leaves(value, named)) for key, value in node.kwargs)
-        nodes.append(replace(node, args=args, kwargs=kwargs))
+        nodes.append(node.with_leaves(named))
         if isinstance(node.meta.value, SymMeta):
             symbols.setdefault(node.meta.value.expression, Ref(node.name))
     return Graph(tuple(nodes))
@@ -96,14 +94,14 @@ def _stitching_nodes(
             for index, made in enumerate(piece.outputs):
                 yield Node(made, "call_function", GETITEM, (Ref(call), index), meta=nodes[made].meta)
     output = graph.nodes[-1]
-    returned = set(references(output))
+    returned = set(references(*output.operands))
     yield from (node for node in graph.nodes if node.op == "get_attr" and node.name in returned)
     yield output
 
 
 def _piece_record(piece: Piece, nodes: Mapping[str, Node], root: ModuleRecord) -> ModuleRecord:
     """A piece as a module: its inputs are placeholders, its state a part of the root's."""
-    used = dict.fromkeys(name for node in piece.nodes for name in references(node))
+    used = dict.fromkeys(name for node in piece.nodes for name in references(*node.operands))
     state = [nodes[name] for name in used if name in nodes and nodes[name].op == "get_attr"]
     inputs = [
         Node(name, "placeholder", name.lstrip("*"), meta=nodes[name].meta if name in nodes else NodeMeta())
@@ -124,8 +122,7 @@ def _paths(nodes: Iterable[Node]) -> Iterator[str]:
     for node in nodes:
         if node.op in ("get_attr", "call_module"):
             yield str(node.target)
-        for value in (*node.args, *(value for _, value in node.kwargs)):
-            yield from (part.path for part in walk(value) if type(part) is Attribute)
+        yield from (part.path for part in walk(*node.operands) if type(part) is Attribute)
 
 
 @dataclass(slots=True)

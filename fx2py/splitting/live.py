@@ -10,11 +10,12 @@ from typing import Any
 import torch
 import torch.fx as fx
 
+from fx2py.graph.values import references
 from fx2py.operators.spelling import OpSpecs, each_of
 from fx2py.program.identifiers import distinct_identifiers
 from fx2py.read import open_graph
 from fx2py.splitting.data import call_name, piece_names
-from fx2py.splitting.pieces import Piece, cut, references, require_found
+from fx2py.splitting.pieces import Piece, cut, require_found
 
 _RECORDED = ("example_value", "val")
 """Where torch keeps the value that a node had when it was traced."""
@@ -66,7 +67,7 @@ def _piece_module(
     graph = fx.Graph()
     parameters = zip(piece.inputs, distinct_identifiers(piece.inputs), strict=True)
     made = {nodes[name]: _placeholder(graph, nodes[name], parameter) for name, parameter in parameters}
-    used = dict.fromkeys(name for node in piece.nodes for name in references(node))
+    used = dict.fromkeys(name for node in piece.nodes for name in references(*node.operands))
     state = (nodes[name] for name in used if nodes[name].op == "get_attr")
     for node in (*state, *(nodes[node.name] for node in piece.nodes)):
         made[node] = graph.node_copy(node, made.__getitem__)

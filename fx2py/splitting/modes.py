@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from fx2py.graph.data import Node
-from fx2py.graph.values import Name, OpName, Ref, walk
+from fx2py.graph.values import Name, OpName, references
 
 _GRAD_MODE = frozenset({"_set_grad_enabled", "set_grad_enabled"})
 _LEVELS = {
@@ -61,7 +61,7 @@ def mode_ranges(nodes: Sequence[Node], grad_enabled: bool) -> list[Range]:
     called = _called(nodes)
     last = len(nodes) - 1
     levels = _levels(nodes, called)
-    used = {name for node in nodes for name in _uses(node)}
+    used = {name for node in nodes for name in references(*node.operands)}
     names = {_function(node) for node in nodes if _is_setting(node) and node.name not in used}
     settings = [_from_first_to_last(called[name], last) for name in names]
     ranges = [*_other_grad_mode(nodes, grad_enabled), *levels, *_paired(called, _ENDS, last), *settings]
@@ -93,7 +93,7 @@ def _is_setting(node: Node) -> bool:
     if name in _SETTINGS_OF_VALUES:
         return True
     is_of_torch = isinstance(node.target, Name) and node.target.module.partition(".")[0] == "torch"
-    no_value = node.meta.value is None and next(_uses(node), None) is None
+    no_value = node.meta.value is None and next(references(*node.operands), None) is None
     return is_of_torch and no_value and _SETS.search(name) is not None and name not in _IN_PAIRS
 
 
@@ -103,7 +103,7 @@ def _other_grad_mode(nodes: Sequence[Node], enabled: bool) -> Iterator[Range]:
     for index, node in enumerate(nodes):
         if _function(node) not in _GRAD_MODE:
             continue
-        is_as_before = enabled in (*node.args, *(value for _, value in node.kwargs))
+        is_as_before = enabled in node.operands
         if not is_as_before and first is None:
             first = index
         elif is_as_before and first is not None:
@@ -136,7 +136,10 @@ def _with_wrapped(nodes: Sequence[Node], levels: Sequence[Range]) -> Iterator[Ra
     if not levels:
         return
     last_use = {
-        name: index for index, node in enumerate(nodes) if node.op != "output" for name in _uses(node)
+        name: index
+        for index, node in enumerate(nodes)
+        if node.op != "output"
+        for name in references(*node.operands)
     }
     for first, last in levels:
         wrapped = (node for node in nodes[first : last + 1] if _function(node) not in _UNWRAPPING)
@@ -155,8 +158,3 @@ def _merged(ranges: Sequence[Range]) -> Iterator[Range]:
         current = first, last
     if current is not None:
         yield current
-
-
-def _uses(node: Node) -> Iterator[str]:
-    values = (*node.args, *(value for _, value in node.kwargs))
-    return (part.name for value in values for part in walk(value) if type(part) is Ref)

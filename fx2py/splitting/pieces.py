@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from fx2py.errors import SplitError
 from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.values import GETITEM, Ref, walk
+from fx2py.graph.values import GETITEM, Ref, references
 from fx2py.operators.spelling import OpSpec, Spelling, names_of, spelled
 from fx2py.splitting.modes import level_ranges, mode_ranges
 
@@ -30,14 +30,6 @@ class Piece:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     is_named: bool
-
-
-def references(node: Node) -> Iterator[str]:
-    """The names of the nodes that a node's arguments use, in order."""
-    for value in (*node.args, *(value for _, value in node.kwargs)):
-        for part in walk(value):
-            if type(part) is Ref:
-                yield part.name
 
 
 def cut(
@@ -64,7 +56,9 @@ def cut(
     leaving = _leaving(graph, place)
     pieces = []
     for number, (nodes, is_named) in enumerate(runs):
-        used = dict.fromkeys(name for node in nodes for name in references(node) if name not in local)
+        used = dict.fromkeys(
+            name for node in nodes for name in references(*node.operands) if name not in local
+        )
         inputs = tuple(name for name in used if place.get(name) != number)
         outputs = tuple(node.name for node in nodes if node.name in leaving)
         pieces.append(Piece(nodes, inputs, outputs, is_named))
@@ -112,7 +106,7 @@ def _leaving(graph: Graph, place: dict[str, int]) -> set[str]:
     return {
         name
         for node in graph.nodes
-        for name in references(node)
+        for name in references(*node.operands)
         if name in place and place[name] != place.get(node.name)
     }
 
@@ -159,7 +153,7 @@ def _without_lone_allocations(runs: list[_Run]) -> list[_Run]:
         alone = not is_named and len(nodes) == 1 and _allocates(nodes[0])
         if alone and place is not None:
             later = {node.name for run, _ in kept[place + 1 :] for node in run}
-            if later.isdisjoint(references(nodes[0])):
+            if later.isdisjoint(references(*nodes[0].operands)):
                 kept[place] = ((*kept[place][0], *nodes), False)
                 continue
         kept.append((nodes, is_named))

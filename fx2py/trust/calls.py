@@ -197,12 +197,8 @@ class Calls:
 
     def _free(self, args: Sequence[Any], kwargs: Keywords) -> Kind:
         """What the user admits may take modules and graphs of the file; names in it are admitted one by one."""
-        stack = [*args, *(value for _, value in kwargs)]
-        while stack:
-            value = stack.pop()
-            if type(value) in CONTAINERS:
-                stack += children(value)
-            else:
+        for value in walk(*args, *(value for _, value in kwargs)):
+            if type(value) not in CONTAINERS:
                 self._leaf(value)
         return Kind.DATA
 

@@ -246,7 +246,7 @@ def test_a_submodule_that_is_a_part_of_the_code_is_refused_with_the_option_that_
 
 def test_binding_again_generates_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     artifact = fx2py.open_artifact(folder)
-    for name in ("lower", "emit", "validate"):
+    for name in ("translate", "emit", "validate"):
         monkeypatch.setattr(f"fx2py.artifact.artifact.{name}", None)
     for replacement in (torch.neg, torch.abs):
         artifact.bind(submods={"linear": replacement})(torch.ones(2, 3))

@@ -23,8 +23,8 @@ from fx2py.program.ir import (
     Local,
     Program,
     Statement,
+    names_in,
 )
-from fx2py.program.liveness import leaves, used_names
 from fx2py.program.native import given_to, operator_of
 
 BATCH_NORM = OpName("aten", "batch_norm", "default")
@@ -58,7 +58,7 @@ class Sharing:
         self._plain: set[str] = set()
         for statement in function.body:
             self._learn(statement, program)
-        result = [part.name for part in leaves(iter((function.result,))) if type(part) is Ref]
+        result = names_in(function.result)
         self.leaving = frozenset(map(self.class_of, result))
         self.written = frozenset(map(self.class_of, self._written))
 
@@ -72,7 +72,7 @@ class Sharing:
         return root
 
     def _learn(self, statement: Statement, program: Program) -> None:
-        names = [name for name in used_names(statement) if name not in self._plain]
+        names = [name for name in names_in(*statement.operands) if name not in self._plain]
         if isinstance(statement, Load):
             self._learn_load(statement, program)
         elif isinstance(statement, Assign):
@@ -102,10 +102,10 @@ def _written_names(statement: Assign) -> list[str]:
     if kind in ("fresh", "view"):
         return []
     if op is None or not kind:
-        return used_names(statement)
+        return names_in(*statement.operands)
     schema = schema_of(op)
     first = None if schema is None else given_to(op, statement.call).get(schema.arguments[0].name)
-    return [first.name] if isinstance(first, Ref) else used_names(statement)
+    return [first.name] if isinstance(first, Ref) else names_in(*statement.operands)
 
 
 def writes(statement: Statement) -> bool:
@@ -116,4 +116,4 @@ def writes(statement: Statement) -> bool:
 def touched_names(statement: Statement) -> list[str]:
     """The variables that a statement reads or makes."""
     made = None if not isinstance(statement, (Assign, Bind)) else statement.target
-    return [*used_names(statement), *([] if made is None else [made])]
+    return [*names_in(*statement.operands), *([] if made is None else [made])]

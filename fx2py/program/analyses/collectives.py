@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fx2py.graph.values import OpName, children
 from fx2py.operators.schema import arguments_of
-from fx2py.program.ir import Assign, Call, Function
+from fx2py.program.ir import Assign, Call, Function, Operand
 
 NAMESPACES = ("_c10d_functional", "_c10d_functional_autograd", "_dtensor")
 """The operator libraries whose operators name a process group by text."""
@@ -54,7 +53,7 @@ def _collective(call: Call) -> Iterator[Collective]:
         yield Collective(op.name, group, _size(given), terms, op.name not in _BETWEEN_TWO)
 
 
-def _size(given: Mapping[str, Any]) -> int | None:
+def _size(given: Mapping[str, Operand]) -> int | None:
     """The number of members: as the call says it, or one part for each to send."""
     size = given.get("group_size")
     if type(size) is int:

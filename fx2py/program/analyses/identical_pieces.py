@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
 
 import torch
 
 from fx2py.graph.data import Graph, ModuleRecord, Node, TensorMeta
 from fx2py.graph.tensors import shape_of
-from fx2py.graph.values import Attribute, Ref, TensorValue, children
+from fx2py.graph.values import Attribute, Ref, TensorValue, Value, children
 from fx2py.program.exact_text import exact_key
 from fx2py.program.ir import Submodule
 
@@ -59,9 +58,8 @@ class _Key:
         numbers: dict[str, int] = {}
         nodes: list[Hashable] = []
         for number, node in enumerate(graph.nodes):
-            values = (*node.args, *(value for _, value in node.kwargs))
             names = tuple(name for name, _ in node.kwargs)
-            parts = tuple(self._value(value, numbers, record) for value in values)
+            parts = tuple(self._value(value, numbers, record) for value in node.operands)
             nodes.append((node.op, self._target(node, record), names, parts))
             numbers[node.name] = number
         return tuple(nodes)
@@ -80,17 +78,16 @@ class _Key:
             return self._tensor(found)
         return self.module(found) if isinstance(found, ModuleRecord) else self._value(found, {}, record)
 
-    def _value(self, value: Any, numbers: Mapping[str, int], record: ModuleRecord) -> Hashable:
-        kind = type(value)
-        if kind is Ref:
+    def _value(self, value: Value, numbers: Mapping[str, int], record: ModuleRecord) -> Hashable:
+        if isinstance(value, Ref):
             return ("node", numbers.get(value.name, value.name))
-        if kind is TensorValue:
+        if isinstance(value, TensorValue):
             return self._tensor(value.tensor)
-        if kind is Attribute:
+        if isinstance(value, Attribute):
             return self._path(value.path, record)
         inner = tuple(self._value(part, numbers, record) for part in children(value))
         settings = tuple(getattr(value, name, None) for name in ("cls", "frozen"))
-        return (kind, settings, inner) if inner else exact_key(value)
+        return (type(value), settings, inner) if inner else exact_key(value)
 
     def _tensor(self, tensor: torch.Tensor) -> Hashable:
         is_dense = tensor.layout == torch.strided and not tensor.is_nested

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
-from fx2py.graph.data import TensorMeta, ValueMeta
-from fx2py.graph.values import GETITEM, Name, OpName, Ref
+from fx2py.graph.data import Target, TensorMeta, ValueMeta
+from fx2py.graph.values import GETITEM, Name, OpName, Ref, walk
 from fx2py.operators.schema import may_return_view
 from fx2py.program.ir import (
     COMPUTE_ONCE,
@@ -20,12 +19,12 @@ from fx2py.program.ir import (
     Function,
     Load,
     Local,
+    Operand,
     Program,
     Slot,
     Statement,
     Take,
 )
-from fx2py.program.liveness import leaves, values_of
 
 Storages = tuple[int, ...]
 
@@ -76,7 +75,7 @@ class _Plan:
                 self._make(statement)
 
     def _make(self, statement: Statement) -> None:
-        read = list(leaves(values_of(statement)))
+        read = list(walk(*statement.operands))
         self._call(statement, read)
         parts = self._parts(statement, [part.name for part in read if type(part) is Ref])
         self._hold(parts)
@@ -87,7 +86,7 @@ class _Plan:
         else:
             self.variables[target] = parts
 
-    def _call(self, statement: Statement, read: Sequence[Any]) -> None:
+    def _call(self, statement: Statement, read: Sequence[Operand]) -> None:
         """The inside of a call: of a function that is handed values, step by step, since it frees them itself."""
         moved = [part for part in read if type(part) is Take]
         if moved and isinstance(statement, Assign):
@@ -134,7 +133,7 @@ class _Plan:
         self.sizes.append(0 if symbols else prod(map(int, meta.shape)) * meta.dtype.itemsize)
         return len(self.sizes) - 1
 
-    def _inside(self, read: Sequence[Any]) -> int:
+    def _inside(self, read: Sequence[Operand]) -> int:
         """What a generated function that is called here takes at its own peak."""
         called = [
             part for part in read if type(part) is Slot or (type(part) is Local and part.name != COMPUTE_ONCE)
@@ -173,7 +172,7 @@ def _tensors(meta: ValueMeta, statement: Assign, plan: _Plan) -> Iterator[Tensor
             plan.unknown = plan.unknown or f"no shape of {statement.origin.name} is recorded"
 
 
-def _makes_view(target: Any) -> bool:
+def _makes_view(target: Target) -> bool:
     """Whether a call's result shares the memory of its first argument, as the schema of its operator says."""
     if isinstance(target, OpName):
         return may_return_view(target)

@@ -14,7 +14,6 @@ code: a weight whose dtype or device is changed in place after binding is not se
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -22,7 +21,7 @@ from fx2py.graph.values import GETITEM, List, Name, OpName, Ref, children, walk
 from fx2py.operators.dtypes import RULES
 from fx2py.operators.facts import Facts, facts_of
 from fx2py.operators.schema import returns_tensor_list, schema_of
-from fx2py.program.ir import CHECK_INPUTS, Assign, Call, Load, Local, Program, Statement
+from fx2py.program.ir import CHECK_INPUTS, Assign, Call, Load, Local, Operand, Program, Statement
 from fx2py.program.native import NUMBERS, operator_of, with_defaults
 from fx2py.runtime.once import PLAIN_CLASSES
 
@@ -83,7 +82,7 @@ class TensorTypes:
     def of(self, name: str) -> TensorType:
         return self._types.get(name, TensorType())
 
-    def has(self, name: str, demands: dict[str, Any]) -> bool:
+    def has(self, name: str, demands: dict[str, Operand]) -> bool:
         """Whether a variable surely holds a tensor of the dtype, device and layout demanded (None: any)."""
         if name not in self._types:
             return False
@@ -147,7 +146,7 @@ class TensorTypes:
             result = self._result(facts, op, with_defaults(op, call))
             (self._items if returns_tensor_list(op) else self._types)[target] = result
 
-    def _result(self, facts: Facts, op: OpName, given: dict[str, Any]) -> TensorType:
+    def _result(self, facts: Facts, op: OpName, given: dict[str, Operand]) -> TensorType:
         tensors, numbers = _operands(op, given)
         known = [self.of(value.name) if isinstance(value, Ref) else TensorType() for value in tensors]
         known = known[:1] if facts.device == "first" else known
@@ -157,7 +156,7 @@ class TensorTypes:
         dtype = RULES[facts.dtype]([item.dtype for item in known], numbers, given)
         return TensorType(dtype, device, torch.strided if is_strided else None)
 
-    def _device(self, value: Any) -> torch.device | None:
+    def _device(self, value: Operand) -> torch.device | None:
         return self._devices.get(value.name) if isinstance(value, Ref) else None
 
 
@@ -166,10 +165,10 @@ def _shared_device(known: list[TensorType]) -> torch.device | None:
     return devices.pop() if len(devices) == 1 else None
 
 
-def _operands(op: OpName, given: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+def _operands(op: OpName, given: dict[str, Operand]) -> tuple[list[Operand], list[Operand]]:
     """The variables that stand where the schema has tensors, and whatever stands in place of a number."""
-    tensors: list[Any] = []
-    numbers: list[Any] = []
+    tensors: list[Operand] = []
+    numbers: list[Operand] = []
     schema = schema_of(op)
     for argument in () if schema is None else schema.arguments:
         kind = str(argument.type)

@@ -18,12 +18,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fx2py.graph.values import Name, Ref
+from fx2py.graph.values import Name
 from fx2py.operators.facts import returns_tensor
 from fx2py.program.analyses.aliasing import Sharing, memory_of
 from fx2py.program.analyses.type_inference import ARITHMETIC
-from fx2py.program.ir import COMPUTE_ONCE, Applied, Assign, Load, Program, Statement, with_applied
-from fx2py.program.liveness import leaves
+from fx2py.program.ir import COMPUTE_ONCE, Applied, Assign, Load, Program, Statement, names_in, with_applied
 from fx2py.program.native import operator_of
 
 NAME = "below_autograd"
@@ -68,7 +67,7 @@ def _stays_inside(program: Program) -> bool:
     given = {parameter.name for parameter in entry.parameters}
     given.update(item.target for item in entry.body if isinstance(item, Load))
     outside = set(map(sharing.class_of, given))
-    results = {part.name for part in leaves(iter((entry.result,))) if type(part) is Ref}
+    results = set(names_in(entry.result))
     made = {item.target: item for item in entry.body if isinstance(item, Assign) and item.target in results}
     return (
         not sharing.written & outside

@@ -8,10 +8,9 @@ that are variables: a list inside it is one object for all who look it up.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from fx2py.graph.values import GETITEM, Dict, List, Ref
-from fx2py.program.ir import Applied, Assign, Bind, Function, Program, Statement
+from fx2py.program.ir import Applied, Assign, Bind, Function, Operand, Program, Statement
 from fx2py.program.passes.rewriting import node_name, renamed
 
 NAME = "built_items"
@@ -28,7 +27,7 @@ def take_built_items(function: Function, program: Program) -> tuple[Function, tu
 class _Search:
     """What is known while statements are read in their order: tuples in variables, and other names of variables."""
 
-    tuples: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    tuples: dict[str, tuple[Operand, ...]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     applied: list[Applied] = field(default_factory=list)
 
@@ -59,7 +58,7 @@ class _Search:
         return self.names.get(value.name, value.name)
 
 
-def _item(container: Any, index: Any) -> Any:
+def _item(container: Operand, index: Operand) -> Operand:
     """The item at a literal index or key; None where there is none, or more than one."""
     if isinstance(container, (tuple, List)) and type(index) is int:
         items = container.items if isinstance(container, List) else container

@@ -23,7 +23,7 @@ import torch
 
 from fx2py.graph.data import TensorMeta
 from fx2py.graph.tensors import bytes_of, storages_of
-from fx2py.graph.values import GETITEM, PLAIN, Ref
+from fx2py.graph.values import GETITEM, PLAIN, Ref, references
 from fx2py.operators.facts import facts_named, facts_of
 from fx2py.program.analyses.aliasing import Sharing, touched_names, writes
 from fx2py.program.analyses.type_inference import has_types
@@ -39,8 +39,9 @@ from fx2py.program.ir import (
     Local,
     Program,
     Statement,
+    names_in,
 )
-from fx2py.program.liveness import finish, leaves, place_loads, used_names, values_of
+from fx2py.program.liveness import finish, place_loads
 from fx2py.program.native import operator_of, with_defaults
 from fx2py.program.passes.rewriting import node_name
 from fx2py.runtime.once import PLAIN_CLASSES
@@ -115,7 +116,7 @@ class _Search:
         return frozenset(found)
 
     def _moves(self, statement: Assign, known: set[str]) -> bool:
-        operands_move = known.issuperset(used_names(statement))
+        operands_move = known.issuperset(names_in(*statement.operands))
         return operands_move and _can_move(statement) and all(map(self._is_free, touched_names(statement)))
 
     def _is_free(self, name: str) -> bool:
@@ -164,7 +165,7 @@ def _handed_over(entry: Function, moved: frozenset[int]) -> list[Assign]:
         name
         for index, statement in enumerate(entry.body)
         if index not in moved
-        for name in used_names(statement)
+        for name in names_in(*statement.operands)
     }
     return [
         item
@@ -189,7 +190,7 @@ def _split(entry: Function, moved: frozenset[int], program: Program) -> tuple[Fu
     loads = {item.target: item for item in entry.body if isinstance(item, Load)}
     chosen = [statement for index, statement in enumerate(entry.body) if index in moved]
     handed_over = tuple([Ref(str(statement.target)) for statement in _handed_over(entry, moved)])
-    read = {name: Ref(name) for item in chosen for name in used_names(item) if name in loads}
+    read = {name: Ref(name) for item in chosen for name in names_in(*item.operands) if name in loads}
     weights = tuple([ref for name, ref in read.items() if loads[name].slot.table == "weights"])
     result = (weights, handed_over)
     body = place_loads(chosen, result, [loads[name] for name in read])
@@ -201,7 +202,7 @@ def _split(entry: Function, moved: frozenset[int], program: Program) -> tuple[Fu
 
 def _with_results(entry: Function, moved: frozenset[int], handed_over: Sequence[Ref]) -> list[Statement]:
     """The entry's other statements, with the results taken where the first moved statement stood."""
-    taken = {part.name for item in entry.body for part in leaves(values_of(item)) if type(part) is Ref}
+    taken = {name for item in entry.body for name in references(*item.operands)}
     names = FreshNames([*RESERVED, *taken, *(parameter.name for parameter in entry.parameters)])
     computed = Ref(names.fresh("computed"))
     statements: list[Statement] = [Assign(computed.name, Call(Local(COMPUTE_ONCE)))]

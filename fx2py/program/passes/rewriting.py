@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from fx2py.graph.values import Ref, map_leaves
-from fx2py.program.ir import Applied, Assign, Bind, Call, Function, Program, Statement
+from fx2py.program.ir import Applied, Assign, Function, Operand, Program, Statement
 
 Pass: TypeAlias = Callable[[Function, Program], tuple[Function, tuple[Applied, ...]]]
 """A function of the Program without its deletions to the same function simplified, with what was applied."""
@@ -19,24 +19,13 @@ def renamed(function: Function, body: Sequence[Statement], names: Mapping[str, s
     No name in ``names`` is mapped to another one of them.
     """
 
-    def change(part: Any) -> Any:
+    def change(part: Operand) -> Operand:
         return Ref(names.get(part.name, part.name)) if type(part) is Ref else part
 
     if not names:
         return replace(function, body=tuple(body))
-    changed = tuple([_with_leaves(statement, change) for statement in body])
+    changed = tuple([statement.with_leaves(change) for statement in body])
     return replace(function, body=changed, result=map_leaves(function.result, change))
-
-
-def _with_leaves(statement: Statement, change: Callable[[Any], Any]) -> Statement:
-    if isinstance(statement, Assign):
-        call = statement.call
-        args = tuple([map_leaves(value, change) for value in call.args])
-        kwargs = tuple([(name, map_leaves(value, change)) for name, value in call.kwargs])
-        return replace(statement, call=Call(map_leaves(call.callee, change), args, kwargs))
-    if isinstance(statement, Bind):
-        return replace(statement, value=map_leaves(statement.value, change))
-    return statement
 
 
 def node_name(statement: Assign) -> str:

@@ -16,7 +16,7 @@ from fx2py.errors import UnknownFormatError
 from fx2py.files import sha256_of
 from fx2py.graph.data import Graph, GraphData, Node, Provenance, ValueMeta
 from fx2py.graph.names import underscored_names
-from fx2py.graph.values import Name, OpName, Ref, walk
+from fx2py.graph.values import Name, OpName, Ref, references
 from fx2py.read.dumps.meta import PrintedMetas, exact_constants, input_metas, state_metas
 from fx2py.read.dumps.records import FoundGraph, graphs_of_log
 from fx2py.read.dumps.state import Lifted, lift_state
@@ -135,15 +135,10 @@ def _forward(code: Code, printed: PrintedClass) -> Forward:
 
 def _never_dropped(forward: Forward) -> str:
     """A variable that a text which drops others neither drops nor returns; an input may be unused."""
-    used = {part.name for node in forward.graph.nodes for part in _refs(node)}
+    used = {name for node in forward.graph.nodes for name in references(*node.operands)}
     free = {node.name for node in forward.graph.placeholders} - used
-    returned = {part.name for part in _refs(forward.graph.nodes[-1])}
+    returned = set(references(*forward.graph.nodes[-1].operands))
     return next(iter(sorted(forward.kept - free - returned)), "")
-
-
-def _refs(node: Node) -> Iterator[Ref]:
-    values = (*node.args, *[value for _, value in node.kwargs])
-    return (part for value in values for part in walk(value) if type(part) is Ref)
 
 
 def _check_graphs_are_there(graph: Graph, children: Mapping[str, Lifted]) -> None:

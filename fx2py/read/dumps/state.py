@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
 from fx2py.graph.data import Graph, ModuleRecord, Node, ValueMeta
-from fx2py.graph.values import Ref, map_leaves
+from fx2py.graph.values import Ref, Value
 from fx2py.read.forward.values import ForwardFault
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.node_names import NodeNames
@@ -98,9 +97,7 @@ class _Lifting:
         if not self._renamed:
             return node
 
-        def follow(value: Any) -> Any:
+        def follow(value: Value) -> Value:
             return Ref(self._renamed.get(value.name, value.name)) if type(value) is Ref else value
 
-        args = tuple([map_leaves(value, follow) for value in node.args])
-        kwargs = tuple([(name, map_leaves(value, follow)) for name, value in node.kwargs])
-        return replace(node, args=args, kwargs=kwargs)
+        return node.with_leaves(follow)

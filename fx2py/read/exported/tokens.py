@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.values import GETITEM, OpName, Ref, Value, map_leaves
+from fx2py.graph.values import GETITEM, OpName, Ref, Value
 from fx2py.read.exported.program import LiftedProgram
 from fx2py.read.node_names import NodeNames
 
@@ -120,8 +120,7 @@ class _Removal:
         """``node`` with the results of calls by their new names; ValueError where it uses a token as a value."""
         if not self._calls:
             return node
-        kwargs = tuple((key, map_leaves(value, self._current)) for key, value in node.kwargs)
-        return replace(node, args=map_leaves(node.args, self._current), kwargs=kwargs)
+        return node.with_leaves(self._current)
 
     def _current(self, value: Value) -> Value:
         if type(value) is not Ref:

@@ -20,7 +20,7 @@ from fx2py.graph.data import (
     SampleInputs,
     Tree,
 )
-from fx2py.graph.values import OpName, Ref, Value, children, map_leaves
+from fx2py.graph.values import CONTAINERS, OpName, Ref, Value, walk
 from fx2py.read.convention import pytree_convention
 from fx2py.read.exported.contract import contract_of
 from fx2py.read.exported.program import LiftedInput, LiftedOutput, LiftedProgram
@@ -91,9 +91,7 @@ def _renamed(node: Node, renamed: Mapping[str, Ref]) -> Node:
     def change(value: Value) -> Value:
         return renamed.get(value.name, value) if type(value) is Ref else value
 
-    args = map_leaves(node.args, change)
-    kwargs = tuple((key, map_leaves(value, change)) for key, value in node.kwargs)
-    return node if args == node.args and kwargs == node.kwargs else replace(node, args=args, kwargs=kwargs)
+    return node.with_leaves(change)
 
 
 def _with_copies(
@@ -103,7 +101,7 @@ def _with_copies(
 
     A result that is written back is returned as its copy, which is what aliases the mutated tensor.
     """
-    values = tuple(_leaves(result.args))
+    values = [value for value in walk(*result.args) if type(value) not in CONTAINERS]
     if len(values) != len(outputs):
         raise ValueError(f"the signature has {len(outputs)} outputs, the graph {len(values)}")
     copies: dict[Ref, Ref] = {}
@@ -123,15 +121,3 @@ def _with_copies(
         yield node
     results = tuple([copies.get(value, value) if type(value) is Ref else value for value in returned])
     yield replace(result, args=(results,))
-
-
-def _leaves(value: Value) -> Iterator[Value]:
-    parts = children(value)
-    if not parts and not _is_empty_container(value):
-        yield value
-    for part in parts:
-        yield from _leaves(part)
-
-
-def _is_empty_container(value: Value) -> bool:
-    return value == () or getattr(value, "items", None) == ()
