@@ -19,6 +19,7 @@ ORDER = (
         "files",
         "typed_json",
         "graph",
+        "syntax",
         "operators",
         "runtime",
         "graph_file",

@@ -25,7 +25,7 @@ from fx2py.emit.parse import (
     read_texts,
     read_weight_count,
     split_at_functions,
-    tree_of,
+    statements_of,
 )
 from fx2py.emit.tables import BIND_DOC
 from fx2py.program.identifiers import RESERVED
@@ -63,7 +63,7 @@ def parse_older(source: str) -> Parsed:
     if checks and not checking:
         raise GrammarError(_at(0), "the checking part is not the one that fx2py writes")
     names = Names(is_older=True, reserved=_ALWAYS | _defined(carried) | _defined(checking))
-    *above, functions = split_at_functions(tree_of(own))
+    *above, functions = split_at_functions(statements_of(own))
     imports = [module for statement in above for module in read_module_level(statement, names)]
     table = _bound_last(bound_last, checks, names)
     if [node.name for node in functions[-2:]] != ["load", "bind"]:
@@ -103,7 +103,7 @@ def _defined(carried: str) -> frozenset[str]:
 
 def _bound_last(text: str, checks: bool, names: Names) -> InputTable | None:
     """Read what stands below the runtime: container classes, and the table of the inputs if there is one."""
-    statements = tree_of(text).body
+    statements = statements_of(text)
     table = statements.pop() if checks and statements else None
     for statement in statements:
         alias, value = assigned(statement)

@@ -67,8 +67,8 @@ from fx2py.program.ir import (
     Statement,
     Take,
 )
-from fx2py.read.forward.statements import refuse_formatted
 from fx2py.runtime.checks import Integer, Shape
+from fx2py.syntax import NotPython, parsed
 
 
 class GrammarError(Exception):
@@ -220,7 +220,7 @@ def parse(texts: Texts) -> Parsed:
     with in_file(TABLES):
         tables, table_imports = _read_tables_file(texts.tables or "")
     with in_file(SOURCE):
-        *above, own = split_at_functions(tree_of(texts.source))
+        *above, own = split_at_functions(statements_of(texts.source))
         names = Names(containers=dict(tables.containers))
         imports = [module for statement in above for module in read_module_level(statement, names)]
         functions = read_functions(own, names)
@@ -232,7 +232,7 @@ def parse(texts: Texts) -> Parsed:
 
 def _read_tables_file(text: str) -> tuple[Tables, tuple[str, ...]]:
     names = Names(runtime=RUNTIME)
-    *imports, bind = tree_of(text).body or [ast.Pass(lineno=0)]
+    *imports, bind = statements_of(text) or [ast.Pass(lineno=0)]
     found: list[str] = []
     for statement in imports:
         if not isinstance(statement, ast.Import):
@@ -611,28 +611,26 @@ _CALL_READERS: dict[type[ast.AST], Callable[[Any, Names], Call | None]] = {
 # -- functions -------------------------------------------------------------------------------------------------------
 
 
-def split_at_functions(tree: ast.Module) -> list[Any]:
+def split_at_functions(statements: list[ast.stmt]) -> list[Any]:
     """The statements above the first function, and last the list of functions; GrammarError for any other order."""
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    above = tree.body[: len(tree.body) - len(functions)]
+    functions = [node for node in statements if isinstance(node, ast.FunctionDef)]
+    above = statements[: len(statements) - len(functions)]
     for statement in above:
         if isinstance(statement, ast.FunctionDef):
             raise GrammarError(statement, "something other than a function stands among the functions")
     return [*above, functions]
 
 
-def tree_of(text: str) -> ast.Module:
-    """The syntax tree of a text; GrammarError when it is no Python or holds what the grammar has no place for."""
+def statements_of(text: str) -> list[ast.stmt]:
+    """The statements of a text; GrammarError when it is no Python, or when a function has a decorator or annotations."""
     try:
-        refuse_formatted(text)
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        place = ast.Pass(lineno=getattr(error, "lineno", None) or 0)
-        raise GrammarError(place, f"it is not Python: {error}") from None
-    for node in tree.body:
+        statements = parsed(text)
+    except NotPython as error:
+        raise GrammarError(ast.Pass(lineno=error.line or 0), f"it {error.reason}") from None
+    for node in statements:
         if isinstance(node, ast.FunctionDef):
             _refuse_more_than_a_function(node)
-    return tree
+    return statements
 
 
 def _refuse_more_than_a_function(node: ast.FunctionDef) -> None:

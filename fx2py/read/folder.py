@@ -17,8 +17,8 @@ from fx2py.graph.data import GraphData, ModuleRecord, Provenance
 from fx2py.graph.names import underscored_names
 from fx2py.graph.values import Name, TensorValue, map_leaves
 from fx2py.read.archive import Archive
-from fx2py.read.forward.statements import Forward, parse_text, read_method
-from fx2py.read.forward.values import ForwardFault, UndefinedName, dotted, fault, shown
+from fx2py.read.forward.statements import Forward, read_method
+from fx2py.read.forward.values import ForwardFault, UndefinedName, dotted, fault, parse_text
 from fx2py.read.live.modules import module_record
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.pickled.files import check_byte_order, faults_of, root_of
@@ -27,6 +27,7 @@ from fx2py.read.pickled.records import Built, Mapping, PickleFault
 from fx2py.read.pickled.tensors import is_tensor
 from fx2py.read.several import Entry, Graphs
 from fx2py.read.storages import ArchiveStorages
+from fx2py.syntax import shown
 
 _MAX_TEXT = 2**28
 _CODE, _TENSORS = "module.py", "state_dict.pt"

@@ -168,6 +168,10 @@ def test_wrapped_functions_and_profiler_marks_are_no_nodes():
         (["print(x)", "return x"], "no statement"),
         (["del x", "return 1"], "no statement"),
         (["y = self(x)", "return y"], "nothing defines"),
+        ([f"y = torch.mul(x, ({'9' * 400}+1j))", "return y"], "no argument"),
+        (["y = torch.mul(x, -(1+2j))", "return y"], "no argument"),
+        (["y = torch.relu(set(items=[x]))", "return y"], "no value"),
+        (["y = torch.relu(slice())", "return y"], "no value"),
     ],
 )
 def test_what_fx_does_not_print_is_refused_with_its_line(lines, reason):

@@ -232,8 +232,9 @@ def in_attribute(payload: bytes, path: Path) -> Path:
         b"ctorch._utils\n_rebuild_tensor_v2\nN\x85R",
         b"cbuiltins\ncomplex\nX\x01\x00\x00\x00x\x85R",
         b"cdill._dill\n_eval_repr\nX\x08\x00\x00\x00print(1)\x85R",
+        b"cdill._dill\n_eval_repr\nX\x63\xea\x00\x00f'" + b"{x}" * 20_000 + b"'\x85R",
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_bombs_inside_a_graph_are_refused_or_inert(payload, tmp_path):
     path = in_attribute(payload, tmp_path / "g.pickle")

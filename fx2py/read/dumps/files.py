@@ -21,8 +21,8 @@ from fx2py.read.dumps.meta import PrintedMetas, exact_constants, input_metas, st
 from fx2py.read.dumps.records import FoundGraph, graphs_of_log
 from fx2py.read.dumps.state import Lifted, lift_state
 from fx2py.read.dumps.text import Code, PrintedClass
-from fx2py.read.forward.statements import Forward, parse_text, read_method
-from fx2py.read.forward.values import ForwardFault
+from fx2py.read.forward.statements import Forward, read_method
+from fx2py.read.forward.values import ForwardFault, parse_text
 from fx2py.read.pickled.files import faults_of
 from fx2py.read.several import Entry, Graphs
 

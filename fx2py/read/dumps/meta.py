@@ -13,18 +13,9 @@ from torch.utils._dtype_abbrs import dtype_abbrs
 from fx2py.errors import printable
 from fx2py.graph.data import NO_META, NodeMeta, NumberKind, SourceLine, SymMeta, TensorMeta, ValueMeta
 from fx2py.graph.values import Name, Value
-from fx2py.read.forward.statements import parse_text
-from fx2py.read.forward.values import (
-    ForwardFault,
-    Names,
-    dotted,
-    fault,
-    keywords_of,
-    shown,
-    text_of,
-    value_of,
-)
+from fx2py.read.forward.values import ArgumentReader, ForwardFault, dotted, fault, parse_text
 from fx2py.read.origin import parts_between_commas
+from fx2py.syntax import shown, text_of
 
 _DTYPES: Mapping[str, torch.dtype] = {abbreviation: dtype for dtype, abbreviation in dtype_abbrs.items()}
 _TENSOR = re.compile(r"([a-z]\w*)\[([^\[\]]*)\](?:\[([^\[\]]*)\])?([a-z]\w*(?::\d{1,4})?)?")
@@ -158,7 +149,7 @@ def exact_constants(constructor: list[str]) -> dict[str, torch.Tensor]:
 
 def _printed_tensor(call: ast.Call) -> torch.Tensor | None:
     """The tensor of whole numbers that ``tensor([0, 1], dtype=torch.int32)`` prints; None for any other."""
-    given = keywords_of(call, _names())
+    given = ArgumentReader(_INPUT_NAMES).keywords(call)
     dtype = given.pop("dtype", None)
     if given or len(call.args) != 1 or not (dtype is None or dtype in _EXACT):
         return None
@@ -172,9 +163,9 @@ def _printed_tensor(call: ast.Call) -> torch.Tensor | None:
 
 def _random_tensor(call: ast.Call) -> ValueMeta:
     """What ``torch.randn([2, 3], dtype=torch.float32)`` makes; ``torch.randint(1, size=[2])`` names its sizes."""
-    names = _names()
-    given = keywords_of(call, names)
-    sizes = given.get("size") or (value_of(call.args[0], names) if call.args else None)
+    reader = ArgumentReader(_INPUT_NAMES)
+    given = reader.keywords(call)
+    sizes = given.get("size") or (reader.value(call.args[0]) if call.args else None)
     dtype = given.get("dtype", torch.float32)
     if dotted(call.func) not in ("torch.randn", "torch.randint") or not isinstance(dtype, torch.dtype):
         return None
@@ -185,14 +176,14 @@ def input_metas(text: str) -> list[ValueMeta]:
     """What ``load_args`` makes, in order; None for what is no tensor or number."""
     found: list[ValueMeta] = []
     devices: dict[str, torch.device | None] = {}
-    names = _names()
+    reader = ArgumentReader(_INPUT_NAMES)
     functions = [node for node in parse_text(text) if isinstance(node, ast.FunctionDef)]
     for statement in functions[0].body if functions else ():
         match statement:
             case ast.Assign(targets=[ast.Name(id=storage)], value=ast.Call() as call):
-                devices[storage] = _device(keywords_of(call, names).get("device"))
+                devices[storage] = _device(reader.keywords(call).get("device"))
             case ast.Expr(value=ast.Call(func=ast.Attribute(attr=kind)) as call):
-                found.append(_input(kind, call, devices, names))
+                found.append(_input(kind, call, devices, reader))
             case ast.Pass() | ast.Expr(value=ast.Constant()):
                 pass
             case _:
@@ -200,13 +191,15 @@ def input_metas(text: str) -> list[ValueMeta]:
     return found
 
 
-def _input(kind: str, call: ast.Call, devices: Mapping[str, torch.device | None], names: Names) -> ValueMeta:
+def _input(
+    kind: str, call: ast.Call, devices: Mapping[str, torch.device | None], reader: ArgumentReader
+) -> ValueMeta:
     match kind, call.args:
-        case "symint", [size, *_] if type(value := value_of(size, names)) is int:
-            expression = keywords_of(call, names).get("expr")
+        case "symint", [size, *_] if type(value := reader.value(size)) is int:
+            expression = reader.keywords(call).get("expr")
             return SymMeta("int", expression if type(expression) is str else str(value))
         case "tensor", [ast.Name(id=storage), shape, *stride]:
-            given = keywords_of(call, names)
+            given = reader.keywords(call)
             dtype = given.get("dtype", torch.float32)
             if not isinstance(dtype, torch.dtype):
                 raise fault(call, f"makes a tensor of no known type: {shown(call)}")
@@ -230,12 +223,6 @@ def _dimensions(node: ast.expr) -> tuple[int | str, ...]:
             for part in node.elts
         ]
     )
-
-
-def _names() -> Names:
-    names = Names()
-    names.imports.update(_INPUT_NAMES)
-    return names
 
 
 def _device(value: Value) -> torch.device | None:

@@ -11,15 +11,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from fx2py.graph.data import NO_META, Graph, Node, NodeMeta
+from fx2py.graph.data import NO_META, Graph, Node, NodeMeta, Opcode, Target
 from fx2py.graph.names import imported_name
 from fx2py.graph.values import Name, OpName, Ref, Value
-from fx2py.read.forward.operations import BINARY, SELF, Operation, operation
-from fx2py.read.forward.values import ForwardFault, Names, dotted, fault, shown, text_of, value_of
+from fx2py.read.forward.values import ArgumentReader, ForwardFault, attribute_step, dotted, fault, parse_text
 from fx2py.read.node_names import RESERVED
+from fx2py.syntax import BINARY, COMPARISONS, UNARY, shown, text_of
 
-MAX_CODE = 256 * 2**20
-_FORMATTED, _MOST_BRACES = re.compile(r"\b(?:f|rf|fr)['\"]", re.IGNORECASE), 10_000
+SELF = "self"
+Operation: TypeAlias = "tuple[Opcode, Target, tuple[Value, ...], tuple[tuple[str, Value], ...]]"
+
+
+_FIRST_OPERAND: Mapping[type[ast.expr], str] = {
+    ast.BinOp: "left",
+    ast.Subscript: "value",
+    ast.Call: "func",
+    ast.Attribute: "value",
+}
 _IN_PLACE = {kind: f"i{name.rstrip('_')}" for kind, name in BINARY.items()}
 _FLATTEN, _UNFLATTEN = "fx_pytree.tree_flatten_spec", "pytree.tree_unflatten"
 _RECORD = "torch._C._profiler._RecordFunctionFast"
@@ -54,7 +62,7 @@ def read_forward(text: str) -> Forward:
 
     Raises ForwardFault, naming the line, for text that FX does not write.
     """
-    reader = _Reader()
+    reader = _Reader({})
     rest = reader.imports(text)
     function = None
     for statement in parse_text(rest):
@@ -79,36 +87,15 @@ def read_method(
     function: ast.FunctionDef, imports: Mapping[str, Name | OpName], meta_of: MetaOf = _annotation_text
 ) -> Forward:
     """The graph that a parsed ``forward`` prints, where ``imports`` are the names that its file defines."""
-    reader = _Reader(meta_of)
-    reader.names.imports.update(imports)
-    return reader.forward(function)
-
-
-def parse_text(text: str) -> list[ast.stmt]:
-    """The statements of Python text from a file, parsed only; ForwardFault for what Python cannot parse."""
-    if len(text) > MAX_CODE:
-        raise ForwardFault("the graph's code is too long")
-    refuse_formatted(text)
-    try:
-        return ast.parse(text).body
-    except SyntaxError as error:
-        raise ForwardFault(f"is no Python: {error.msg}", error.lineno or 1) from None
-    except (ValueError, MemoryError, RecursionError) as error:
-        raise ForwardFault(f"the graph's code cannot be parsed ({type(error).__name__})") from None
-
-
-def refuse_formatted(text: str) -> None:
-    """Raise ForwardFault for text with huge formatted strings: FX writes none, and Python 3.11 takes hours over them."""
-    if _FORMATTED.search(text) and text.count("{") > _MOST_BRACES:
-        raise ForwardFault("the graph's code holds formatted strings")
+    return _Reader(imports, meta_of).forward(function)
 
 
 class _Reader:
     """Collects the nodes of one ``forward``, statement by statement."""
 
-    def __init__(self, meta_of: MetaOf = _annotation_text) -> None:
+    def __init__(self, imports: Mapping[str, Name | OpName], meta_of: MetaOf = _annotation_text) -> None:
         self.meta_of = meta_of
-        self.names = Names()
+        self.arguments = ArgumentReader(imports)
         self.nodes: list[Node] = []
         self.placeholders: dict[str, int] = {}
         self.parameters: tuple[str, ...] = ()
@@ -135,9 +122,9 @@ class _Reader:
     def _import(self, match: re.Match[str]) -> None:
         module, name, alias, whole, whole_alias = match.groups()
         if name:
-            self.names.imports[alias or name] = imported_name(module, name)
+            self.arguments.imports[alias or name] = imported_name(module, name)
         elif whole:
-            self.names.modules[whole_alias or whole] = whole
+            self.arguments.modules[whole_alias or whole] = whole
 
     def definition(self, statement: ast.stmt) -> None:
         """Beside ``forward`` FX writes only ``wrap("name")``."""
@@ -165,13 +152,13 @@ class _Reader:
                 raise fault(statement, "stands behind the return of the graph")
             self._statement(statement)
         graph = Graph(tuple(self.nodes))
-        kept = frozenset(self.names.alive if self.names.ended else ())
+        kept = frozenset(self.arguments.alive if self.arguments.ended else ())
         return Forward(
             graph, self.parameters, self.flattens, self.unflattens, self.boxed, self.returned, kept
         )
 
     def _parameter(self, name: str, default: ast.expr | None) -> None:
-        args = () if default is None else (value_of(default, self.names),)
+        args = () if default is None else (self.arguments.value(default),)
         self._placeholder(name, args)
 
     def _placeholder(self, target: str, args: tuple[Value, ...] = ()) -> None:
@@ -180,7 +167,7 @@ class _Reader:
             raise ForwardFault(f"the graph's code has two parameters named {name}")
         self.placeholders[name] = len(self.nodes)
         if name not in RESERVED:
-            self.names.alive.add(name)
+            self.arguments.alive.add(name)
         annotation = self.annotations.get(name)
         meta = NO_META if annotation is None else self.meta_of(annotation, annotation.lineno)
         self.nodes.append(Node(name, "placeholder", target, args, meta=meta))
@@ -207,7 +194,7 @@ class _Reader:
     def _replace_parameters(self, names: list[str]) -> None:
         self.parameters = tuple(node.name for node in self.nodes)
         self.nodes.clear()
-        self.names.alive.clear()
+        self.arguments.alive.clear()
         self.placeholders.clear()
         for name in names:
             self._placeholder(name)
@@ -235,7 +222,7 @@ class _Reader:
 
     def augmented(self, statement: Any) -> None:
         """``x += y``, whose node takes its name from the assignment ``iadd = x`` that follows."""
-        left, right = value_of(statement.target, self.names), value_of(statement.value, self.names)
+        left, right = self.arguments.value(statement.target), self.arguments.value(statement.value)
         self._pending(Name("operator", _IN_PLACE[type(statement.op)]), (left, right), statement.target)
 
     def expression(self, statement: Any) -> None:
@@ -243,7 +230,7 @@ class _Reader:
         call = statement.value
         path = dotted(call.func) if isinstance(call, ast.Call) else None
         name, _, method = (path or "").partition(".")
-        if not name.startswith("_rf") or self.names.is_local(name) or method not in _MARKS:
+        if not name.startswith("_rf") or self.arguments.is_local(name) or method not in _MARKS:
             raise fault(statement, f"is no statement of a saved graph: {shown(statement)}")
 
     def result(self, statement: Any) -> None:
@@ -252,17 +239,17 @@ class _Reader:
             self.unflattens = True
             value = value.args[0]
         self._check_settled(statement)
-        output = None if value is None else value_of(value, self.names)
+        output = None if value is None else self.arguments.value(value)
         self.nodes.append(Node("output", "output", "output", (output,)))
         self.returned = True
 
     def _drop(self, targets: list[ast.expr]) -> None:
         for target in targets:
             name = _variable(target)
-            if name not in self.names.alive:
+            if name not in self.arguments.alive:
                 raise fault(target, f"drops {name}, which holds nothing")
-            self.names.alive.discard(name)
-            self.names.ended.add(name)
+            self.arguments.alive.discard(name)
+            self.arguments.ended.add(name)
 
     def _define(self, target: ast.expr, value: ast.expr, annotation: ast.expr | None) -> None:
         if isinstance(target, ast.Subscript):
@@ -274,10 +261,10 @@ class _Reader:
             return
         if name.startswith("_rf") and isinstance(value, ast.Call) and dotted(value.func) == _RECORD:
             return
-        self._add(name, operation(value, self.names), target, annotation)
+        self._add(name, _operation(value, self.arguments), target, annotation)
 
     def _set_item(self, target: ast.Subscript, value: ast.expr) -> None:
-        args = tuple(value_of(part, self.names) for part in (target.value, target.slice, value))
+        args = tuple(self.arguments.value(part) for part in (target.value, target.slice, value))
         self._pending(Name("operator", "setitem"), args, target.value)
 
     def _pending(self, function: Name, args: tuple[Value, ...], changed: ast.expr) -> None:
@@ -300,18 +287,18 @@ class _Reader:
         if index is None:
             raise fault(value, f"copies {value.id}, which is no parameter")
         node = self.nodes[index]
-        self.names.alive.discard(value.id)
+        self.arguments.alive.discard(value.id)
         self._check_free(name, value)
-        self.names.alive.add(name)
+        self.arguments.alive.add(name)
         self.nodes[index] = Node(name, "placeholder", node.target, node.args, meta=node.meta)
 
     def _add(self, name: str, found: Operation, place: ast.expr, annotation: ast.expr | None) -> None:
         self._check_free(name, place)
-        self.names.alive.add(name)
+        self.arguments.alive.add(name)
         self.nodes.append(Node(name, *found, meta=self.meta_of(annotation, place.lineno)))
 
     def _check_free(self, name: str, place: ast.AST) -> None:
-        if self.names.is_local(name):
+        if self.arguments.is_local(name):
             raise fault(place, f"assigns {name} twice")
         self._check_settled(place)
 
@@ -375,3 +362,119 @@ def _boxed_names(body: list[ast.stmt]) -> Iterator[str]:
             case _:
                 return
         del body[0]
+
+
+# -- right-hand sides --------------------------------------------------------------------------------------------
+
+
+def _operation(value: ast.expr, reader: ArgumentReader) -> Operation:
+    """What the right-hand side of an assignment computes; ForwardFault for what FX does not print."""
+    handler = _OPERATIONS.get(type(value))
+    if handler is None:
+        raise fault(value, f"is no operation of a saved graph: {shown(value)}")
+    return handler(value, reader)
+
+
+def _call(value: ast.Call, reader: ArgumentReader) -> Operation:
+    own = _own_path(value)
+    if own is not None:
+        return "get_attr", own, (), ()
+    path = _own_path(value.func)
+    if path is not None:
+        return "call_module", path, *reader.arguments(value)
+    found = _method(value.func, reader)
+    if found is not None:
+        base, method = found
+        args, kwargs = reader.arguments(value)
+        return "call_method", method, (base, *args), kwargs
+    return "call_function", reader.target(value.func), *reader.arguments(value)
+
+
+def _attribute(value: ast.Attribute, reader: ArgumentReader) -> Operation:
+    path = _own_path(value)
+    if path is not None:
+        return "get_attr", path, (), ()
+    base = reader.value(value.value)
+    return "call_function", Name("builtins", "getattr"), (base, value.attr), ()
+
+
+def _binary(value: ast.BinOp, reader: ArgumentReader) -> Operation:
+    return _operator(BINARY[type(value.op)], reader.value(value.left), reader.value(value.right))
+
+
+def _compare(value: ast.Compare, reader: ArgumentReader) -> Operation:
+    kind = COMPARISONS.get(type(value.ops[0]))
+    if kind is None or len(value.ops) != 1:
+        raise fault(value, f"is no operation of a saved graph: {shown(value)}")
+    return _operator(kind, reader.value(value.left), reader.value(value.comparators[0]))
+
+
+def _subscript(value: ast.Subscript, reader: ArgumentReader) -> Operation:
+    return _operator("getitem", reader.value(value.value), reader.value(value.slice))
+
+
+def _unary(value: ast.UnaryOp, reader: ArgumentReader) -> Operation:
+    """``-x``; where more than a value follows the sign, the sign is a literal's: ``-2 ** x`` is ``pow(-2, x)``."""
+    kind = UNARY.get(type(value.op))
+    if kind is None:
+        raise fault(value, f"is no operation of a saved graph: {shown(value)}")
+    if kind == "neg" and _take_sign(value.operand):
+        return _operation(value.operand, reader)
+    return _operator(kind, reader.value(value.operand))
+
+
+def _own_path(node: ast.expr) -> str | None:
+    """The path below the module that ``self.a.b`` spells; None for anything that is not reached from ``self``."""
+    path = dotted(node)
+    if path is None or not path.startswith(f"{SELF}."):
+        return None
+    return path[len(SELF) + 1 :]
+
+
+def _method(function: ast.expr, reader: ArgumentReader) -> tuple[Value, str] | None:
+    """The object and the name of a method call; None where a function is called by its name."""
+    words: list[str] = []
+    while (step := attribute_step(function)) is not None:
+        function, word = step
+        words.append(word)
+    if not words or (isinstance(function, ast.Name) and not _is_value(function, reader)):
+        return None
+    return reader.value(function), ".".join(reversed(words))
+
+
+def _is_value(name: ast.Name, reader: ArgumentReader) -> bool:
+    return reader.is_local(name.id) or name.id in ("inf", "nan")
+
+
+_OPERATIONS: Mapping[type[ast.expr], Callable[[Any, ArgumentReader], Operation]] = {
+    ast.Call: _call,
+    ast.Attribute: _attribute,
+    ast.BinOp: _binary,
+    ast.Compare: _compare,
+    ast.Subscript: _subscript,
+    ast.UnaryOp: _unary,
+}
+
+
+def _operator(name: str, *args: Value) -> Operation:
+    return "call_function", Name("operator", name), args, ()
+
+
+def _take_sign(node: ast.expr) -> bool:
+    """Negates the number that an operation binding tighter than a sign begins with; False where none does."""
+    parent: Any = node
+    while (field := _FIRST_OPERAND.get(type(parent))) is not None:
+        if isinstance(parent, ast.BinOp) and not isinstance(parent.op, ast.Pow):
+            return False
+        child = getattr(parent, field)
+        if _is_number(child):
+            setattr(parent, field, ast.copy_location(ast.UnaryOp(ast.USub(), child), child))
+            return True
+        parent = child
+    return False
+
+
+def _is_number(node: ast.expr) -> bool:
+    if isinstance(node, ast.Constant):
+        return type(node.value) in (int, float, complex)
+    return isinstance(node, ast.Name) and node.id in ("inf", "nan")

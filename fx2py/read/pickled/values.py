@@ -23,7 +23,7 @@ from fx2py.graph.values import (
     Value,
     sorted_set,
 )
-from fx2py.read.forward.values import TORCH_DATA, Names, value_of
+from fx2py.read.forward.values import TORCH_DATA, ArgumentReader, parse_text
 from fx2py.read.pickled.meta import (
     PICKLER,
     SYMBOLIC_BOOL,
@@ -110,7 +110,7 @@ class Values:
         """Torch data pickled by its name, or the name."""
         for path in (obj.path, obj.qualname):
             if path in TORCH_DATA:
-                return TORCH_DATA[path]  # type: ignore[no-any-return]
+                return TORCH_DATA[path]
         return ... if obj.path == "builtins.Ellipsis" else name_of(obj)
 
     def built(self, obj: Built) -> Value:
@@ -195,9 +195,9 @@ def _bytes(values: Values, obj: Built) -> Value:
 
 def _printed(values: Values, obj: Built) -> Value:
     """What dill keeps by its text, for ``eval``: read as an argument of a graph is, so only data comes out."""
-    match ast.parse(str(*_plain(values, obj.args))).body:
+    match parse_text(str(*_plain(values, obj.args))):
         case [ast.Expr(value=text)]:
-            return value_of(text, Names())
+            return ArgumentReader().value(text)
     raise TypeError("they are no value")
 
 
