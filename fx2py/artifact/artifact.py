@@ -298,7 +298,9 @@ class Artifact:
             return self.modules
         records = ((entry.path, entry.record) for entry in self.program.submods if not entry.function)
         return {
-            path: record.live for path, record in records if record is not None and record.live is not None
+            path: record.original
+            for path, record in records
+            if record is not None and record.original is not None
         }
 
 

@@ -117,7 +117,7 @@ def bind_sides(
     reference = Reference(data, policy, device=device)
     state = reference.tensors_by(placed.tensors)
     _require_same_weights(state, placed.tensors)
-    live = tuple(record.live for _, record in data.root.walk() if record.live is not None)
+    live = tuple(record.original for _, record in data.root.walk() if record.original is not None)
     return (
         Side(reference, state, live),
         Side(candidate, placed.tensors, live),

@@ -97,7 +97,7 @@ def why_unwritable(record: ModuleRecord) -> str:
         return record.lost
     if record.graph is not None:
         return GRAPH_AS_MODULE
-    if record.live is not None and record.hooks:
+    if record.original is not None and record.hooks:
         return f"has {', '.join(record.hooks)}, which no file can hold"
     for name, value in record.attributes.items():
         if fault_of(value):

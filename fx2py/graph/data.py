@@ -1,7 +1,8 @@
 """GraphData: a graph with its modules, tensors and origin, as inert data.
 
-Nothing here was executed, imported or resolved: unknown functions, operators and classes stay names. Tensors are real
-``torch.Tensor`` objects (data); two places that hold the same tensor object share it.
+Inert: making it executes, imports and resolves nothing. Functions, operators and classes of a file stay names. Tensors
+are ``torch.Tensor`` objects; two places that hold the same object share it. A graph that the caller passes as a live
+object also keeps the caller's own modules (``ModuleRecord.original``) and objects (``Live``), untouched.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TreeKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class TensorMeta:
-    """What is recorded of a tensor; a dimension is an int or the text of a symbolic expression."""
+    """What the graph recorded about a tensor; a dimension is an int or the text of a symbolic expression."""
 
     dtype: torch.dtype
     shape: tuple[int | str, ...]
@@ -37,7 +38,7 @@ class TensorMeta:
 
 @dataclass(frozen=True, slots=True)
 class SymMeta:
-    """What is recorded of a symbolic number: its kind and the text of its expression."""
+    """What the graph recorded about a symbolic number (``SymInt``, ...): its kind and the text of its expression."""
 
     kind: NumberKind
     expression: str
@@ -48,7 +49,7 @@ ValueMeta: TypeAlias = "TensorMeta | SymMeta | tuple[ValueMeta, ...] | None"
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """The line of the model that a node comes from."""
+    """The line of the model's source that a node was captured from."""
 
     file: str
     line: int
@@ -57,7 +58,7 @@ class SourceLine:
 
 @dataclass(frozen=True, slots=True)
 class NodeMeta:
-    """What leads a node back to the model: recorded value, source line, module path, annotation text."""
+    """What links a node to the model: recorded value, source line, module path, annotation text."""
 
     value: ValueMeta = None
     source: SourceLine | None = None
@@ -98,7 +99,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in execution order; placeholders may stand anywhere, the output node is last."""
+    """Nodes in execution order; placeholders may appear anywhere, the output node is last."""
 
     nodes: tuple[Node, ...]
 
@@ -113,17 +114,17 @@ class Graph:
 
 
 MEND_LOST = "save the graph without it, or pass a callable in place of the submodule (submods)"
-"""What can be done about a module that a file does not hold whole."""
+"""What the user can do about a module that the file holds only in part."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModuleRecord:
     """A module as data; two places that hold the same record object share the module.
 
-    ``graph`` is set for a GraphModule. ``attributes`` holds the other instance attributes as values. ``hooks`` names
-    hooks that a call runs. ``live`` is the module itself when the source was live; ``lost`` says what a file does not
-    hold of a module, so that a call of it cannot be repeated.
-    ``convention`` is set for a GraphModule whose caller does not pass the placeholders one by one.
+    ``graph`` is set for a GraphModule. ``attributes`` holds the remaining instance attributes as values. ``hooks`` names
+    the hooks that a call would run. ``original`` is the caller's own module, where the graph was passed as a live object.
+    ``lost`` says which part of the module the file lacks, so that a call cannot be reproduced. ``convention`` is set for
+    a GraphModule whose caller does not pass the placeholders one by one.
     """
 
     cls: Name
@@ -135,12 +136,12 @@ class ModuleRecord:
     children: Mapping[str, ModuleRecord | None] = field(default_factory=dict)
     attributes: Mapping[str, Value] = field(default_factory=dict)
     hooks: tuple[str, ...] = ()
-    live: torch.nn.Module | None = None
+    original: torch.nn.Module | None = None
     convention: CallingConvention | None = None
     lost: str = ""
 
     def find(self, path: str) -> ModuleRecord | torch.Tensor | Value:
-        """The ModuleRecord, tensor or value at a dotted path; raises KeyError with the part that is missing."""
+        """The ModuleRecord, tensor or value at a dotted path; raises KeyError with the missing part of it."""
         current: ModuleRecord | torch.Tensor | Value = self
         for part in path.split(".") if path else ():
             if not isinstance(current, ModuleRecord):
@@ -154,7 +155,7 @@ class ModuleRecord:
         return current
 
     def find_module(self, path: str) -> ModuleRecord | None:
-        """The module at a dotted path, None where something else or nothing is."""
+        """The module at a dotted path; None if the path leads to nothing or to something else."""
         try:
             found = self.find(path)
         except KeyError:
@@ -162,7 +163,7 @@ class ModuleRecord:
         return found if isinstance(found, ModuleRecord) else None
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, ModuleRecord]]:
-        """Every module below and including this one with its path, each record once, parents first."""
+        """This module and every one below it, each record once, parents first, with its path."""
         seen: set[int] = set()
         stack: list[tuple[str, ModuleRecord]] = [(prefix, self)]
         while stack:
@@ -178,11 +179,11 @@ class ModuleRecord:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The structure of nested containers, one leaf for each ``kind == "leaf"``.
+    """The structure of nested containers (a pytree spec), one leaf for each ``kind == "leaf"``.
 
-    ``keys`` are the dict keys or field names, in order, where the kind has them; ``cls`` is the class of a
-    namedtuple, dataclass or other registered container (kind ``"record"``), and of a defaultdict its default factory.
-    A deque's only key is its maximal length, where it has one.
+    ``keys`` are the dict keys or field names, in order, for kinds that have them; a deque's only key is its ``maxlen``,
+    if set. ``cls`` is the class of a namedtuple, dataclass or other registered container (kind ``"record"``); of a
+    defaultdict it is the default factory.
     """
 
     kind: TreeKind
@@ -210,9 +211,9 @@ class CallingConvention:
 
 @dataclass(frozen=True, slots=True)
 class InputCheck:
-    """What an exported program demands of the input that the placeholder receives.
+    """What an exported program requires of the input that a placeholder receives.
 
-    ``shape`` (None: not a tensor) holds ints and symbol expressions; ``value`` is demanded when ``constant`` is set;
+    ``shape`` (None: not a tensor) holds ints and symbolic expressions. With ``constant`` the input must equal ``value``.
     ``symbol`` is set for an int input that is itself symbolic.
     """
 
@@ -225,7 +226,7 @@ class InputCheck:
 
 @dataclass(frozen=True, slots=True)
 class InputContract:
-    """All input checks of an exported program, the range of each symbol, and the guards it recorded as text."""
+    """All input checks of an exported program, the range of each symbol, and the recorded guards as text."""
 
     checks: tuple[InputCheck, ...] = ()
     ranges: tuple[tuple[str, int | None, int | None], ...] = ()
@@ -236,7 +237,7 @@ class InputContract:
 class Provenance:
     """Where a graph comes from; ``path`` and ``sha256`` are None for a live object.
 
-    ``origin`` is set for a graph file of fx2py's own: where the graph came from that was saved in it.
+    ``origin`` is set for a graph file that fx2py wrote: the provenance of the graph that was saved in it.
     """
 
     format: str
@@ -249,7 +250,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleInputs:
-    """Example inputs that were stored beside the graph (as the caller passes them)."""
+    """Example inputs stored beside the graph, in the form in which a caller passes them."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -257,10 +258,10 @@ class SampleInputs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphData:
-    """A whole saved or live graph, inert; ``root.graph`` is always set.
+    """A whole saved or live graph; ``root.graph`` is always set.
 
     An exported program is stored in its unlifted form: parameters, buffers and constants are get_attr nodes, and
-    mutations are trailing ``copy_`` calls, as ``ep.module()`` has them.
+    mutations are trailing ``copy_`` calls, as ``ep.module()`` writes them (torch/export/_unlift.py).
     """
 
     root: ModuleRecord

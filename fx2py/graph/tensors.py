@@ -1,4 +1,4 @@
-"""What tensors share, and copies that keep it: two views of one storage stay two views of one storage."""
+"""Storages of tensors, and copies that keep the sharing: two views of one storage stay two views of one storage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMPRESSED = {
 
 
 class TensorCopies:
-    """Copies tensors, each tensor and each storage once, with their strides, to ``device`` (None: where they are)."""
+    """Copies tensors with their strides to ``device`` (None: where they are), each tensor and each storage once."""
 
     def __init__(self, device: torch.device | None = None) -> None:
         self._device = device
@@ -32,8 +32,8 @@ class TensorCopies:
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
         """The copy of ``tensor``: a leaf that requires grad where the tensor does.
 
-        On a device that this build of torch cannot reach, where only fake tensors exist, none requires grad: torch
-        would end the process.
+        On a device that this build of torch cannot reach, where only fake tensors exist, no copy requires grad:
+        torch would abort the process.
         """
         if id(tensor) not in self._copies:
             copied = self._copied_wrapper(tensor) if is_wrapper(tensor) else self._copy(tensor.detach())
@@ -44,7 +44,7 @@ class TensorCopies:
         return self._copies[id(tensor)][1]
 
     def of(self, value: Any) -> Any:
-        """``value`` with every tensor in its containers copied."""
+        """``value`` with every tensor in it, at any depth of a pytree, copied."""
         return pytree.tree_map_only(torch.Tensor, self, value)
 
     def of_module(self, module: torch.nn.Module) -> torch.nn.Module:
@@ -66,11 +66,11 @@ class TensorCopies:
         return whole.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset()).detach()
 
     def _copied_wrapper(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A copy of a wrapper over copies of its parts where its class says how, else the copy that its class makes."""
+        """A wrapper over copies of its inner tensors if its class says how to rebuild it, else the copy that its class makes."""
         stays = self._device in (None, tensor.device)
         if stays and is_traceable_wrapper_subclass(tensor):
             names, context = tensor.__tensor_flatten__()
-            # A DTensor names its mesh among its parts, which is no tensor.
+            # A DTensor lists its DeviceMesh among its inner attributes (torch/distributed/tensor/_api.py).
             parts = {name: self.of(getattr(tensor, name)) for name in names}
             rebuild: Any = type(tensor).__tensor_unflatten__
             return rebuild(parts, context, tensor.size(), tensor.stride())
@@ -84,7 +84,7 @@ class TensorCopies:
             ) from None
 
     def _flat(self, storage: torch.UntypedStorage) -> torch.Tensor:
-        """The bytes of the copied storage; a tensor, since a fake tensor has no storage to share."""
+        """The copied storage as a tensor of bytes; a tensor, because a fake tensor has no storage that can be shared."""
         key = storage._cdata
         if key not in self._storages:
             flat = _bytes_of(storage)
@@ -93,12 +93,12 @@ class TensorCopies:
 
 
 def storage_of(tensor: torch.Tensor) -> int:
-    """What identifies the storage of a tensor as long as it lives: two tensors share it where this is equal."""
+    """The identity of a tensor's storage (its StorageImpl's address): equal for two tensors that share it while both live."""
     return int(tensor.untyped_storage()._cdata)
 
 
 def storages_of(tensor: torch.Tensor) -> frozenset[int] | None:
-    """What identifies each storage that a tensor lies in, itself or by its parts; None where that is not known."""
+    """The identity of every storage that holds the tensor or its inner tensors; None if it cannot be told."""
     parts = (*sparse_parts(tensor), *inner_tensors(tensor).values())
     if parts:
         found = [storages_of(part) for part in parts]
@@ -107,21 +107,21 @@ def storages_of(tensor: torch.Tensor) -> frozenset[int] | None:
         return None
     try:
         return frozenset((storage_of(tensor),))
-    except NotImplementedError:  # opaque tensors (mkldnn), and what a transform of torch.func wraps
+    except NotImplementedError:  # opaque tensors (mkldnn) and wrappers of torch.func have none
         return None
 
 
 def is_wrapper(tensor: torch.Tensor) -> bool:
-    """Whether what operators do to a tensor is up to its class, which may keep the numbers wherever it likes.
+    """Whether the tensor's class implements operators itself (``__torch_dispatch__``), and may keep its data anywhere.
 
-    Nested tensors and fake ones, which torch itself makes, are handled as the tensors that they stand for.
+    Nested and fake tensors, which torch itself makes, count as the tensors that they represent.
     """
     handles_operators = type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
     return handles_operators and not isinstance(tensor, FakeTensor) and not tensor.is_nested
 
 
 def inner_tensors(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The tensors that a wrapper is made of, by attribute; nothing for any other tensor."""
+    """The tensors inside a wrapper subclass, by attribute; none for any other tensor."""
     if not is_wrapper(tensor):
         return {}
     if not is_traceable_wrapper_subclass(tensor):
@@ -132,7 +132,7 @@ def inner_tensors(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def sparse_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The dense tensors that hold the indices and values of a sparse one; nothing for any other tensor."""
+    """The dense tensors that hold the indices and values of a sparse tensor; none for any other tensor."""
     if tensor.layout == torch.sparse_coo:
         return tensor._indices(), tensor._values()
     names = _COMPRESSED.get(tensor.layout)
@@ -140,7 +140,7 @@ def sparse_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
-    """The shape of a tensor; of a nested one, which has none, that of the smallest dense one with room for its parts."""
+    """The shape of a tensor; a nested tensor has none, so that of the smallest dense tensor that its parts fit in."""
     if not tensor.is_nested:
         return tuple(tensor.shape)
     shapes = [shape_of(part) for part in tensor.detach().unbind()]
@@ -148,7 +148,7 @@ def shape_of(tensor: torch.Tensor) -> tuple[int, ...]:
 
 
 def bytes_of(tensor: torch.Tensor) -> int:
-    """The size of a tensor's numbers, those of its parts where it is made of some."""
+    """The bytes of a tensor's elements, or of the tensors that it is made of."""
     parts = (*sparse_parts(tensor), *inner_tensors(tensor).values())
     return sum(map(bytes_of, parts)) if parts else tensor.numel() * tensor.element_size()
 
@@ -158,7 +158,7 @@ def _has_autograd(device: torch.device) -> bool:
 
 
 def has_plain_storage(tensor: torch.Tensor) -> bool:
-    """Whether the tensor is nothing but a strided view of its storage."""
+    """Whether the tensor is a strided view of its storage and nothing more, so that its bytes are its value."""
     return (
         type(tensor) in (torch.Tensor, torch.nn.Parameter)
         and tensor.layout == torch.strided
@@ -168,16 +168,16 @@ def has_plain_storage(tensor: torch.Tensor) -> bool:
 
 
 class EqualStorages:
-    """Tells of tensors that lie alike in storages of equal bytes; each two storages are compared once, while this lives.
+    """Compares tensors by the bytes of their storages; each pair of storages is compared once per instance.
 
-    The tensors must not change meanwhile.
+    The tensors must not change in the meantime.
     """
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], tuple[torch.UntypedStorage, torch.UntypedStorage, bool]] = {}
 
     def __call__(self, one: torch.Tensor, other: torch.Tensor) -> bool:
-        """Whether two tensors must hold the same bits; False where only their elements can tell."""
+        """True if the two tensors hold the same bits; False if only comparing elements can tell."""
         if not (has_plain_storage(one) and has_plain_storage(other)) or _place(one) != _place(other):
             return False
         key = (storage_of(one), storage_of(other))
@@ -188,13 +188,13 @@ class EqualStorages:
 
 
 def _place(tensor: torch.Tensor) -> tuple[object, ...]:
-    """How a tensor lies in its storage."""
+    """Device, dtype and layout of a tensor within its storage."""
     where = (tensor.device, tensor.storage_offset(), tensor.untyped_storage().nbytes())
     return (tensor.dtype, tensor.shape, tensor.stride(), *where)
 
 
 def without_repetition(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """A view that holds each element of an expanded tensor once, and how often the tensor repeats it."""
+    """A view with each element of an expanded tensor once, and how many times the tensor repeats it (strides of 0)."""
     times = 1
     for dimension in range(tensor.dim()):
         size = tensor.size(dimension)
@@ -206,8 +206,8 @@ def without_repetition(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
 def write_back(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
     """Give ``tensors`` the bits of ``values`` (copies made by ``TensorCopies``), in place.
 
-    What has these bits already is not touched: it may lie in memory that cannot be written. A storage that many tensors
-    share is written once.
+    A tensor that has these bits already is not written: its memory may be read-only. A
+    storage that many tensors share is written once.
     """
     written: dict[int, int] = {}
     for name, tensor in tensors.items():

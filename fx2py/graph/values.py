@@ -1,4 +1,4 @@
-"""The value language: what may stand as an argument in a graph, as inert data.
+"""The value language: what may appear as an argument in a graph, as inert data.
 
 Leaves are plain Python and torch data (see ``PLAIN``) and the reference types below. Containers are ``tuple`` and
 the frozen types ``List``, ``Dict``, ``Set``, ``Slice``, ``Range``, ``Size`` and ``Record``; nothing else is a value.
@@ -80,7 +80,7 @@ class EnumMember:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Live:
-    """A live Python object that no importable name leads to; only live sources hold it. Equal by identity."""
+    """An object of the caller's that no importable name leads to; no file holds one. Equal by identity."""
 
     value: Any
     description: str
@@ -94,7 +94,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """An object that a file describes but that is no data: ``cls`` names its class; it cannot be printed."""
+    """An object that a file describes but that is not data; ``cls`` names its class. It has no text."""
 
     cls: Name
     description: str = ""
@@ -102,21 +102,21 @@ class Opaque:
 
 @dataclass(frozen=True, slots=True)
 class SymExpr:
-    """A symbolic size that stands directly in an argument, as the text of its expression."""
+    """A symbolic size used directly as an argument, as the text of its expression."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceType:
-    """The type of a device where a call takes only text (``"cuda"``): moves with the device constants."""
+    """The type of a device in a call that takes it as text (``"cuda"``); it is retargeted together with the devices."""
 
     type: str
 
 
 @dataclass(frozen=True, slots=True)
 class DefaultDevice:
-    """The device of a factory call that names none: None, unless the graph moves."""
+    """The device of a factory call that names none: None, unless the code is retargeted to another device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A container of a class of its own (namedtuple, dataclass, ModelOutput, ...): its class and fields in order."""
+    """An instance of a container class (namedtuple, dataclass, ModelOutput, ...): its class and its fields in order."""
 
     cls: Name
     fields: tuple[tuple[str, Value], ...]
@@ -173,7 +173,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TensorValue:
-    """A tensor that stands directly in an argument or attribute; equal by identity of the tensor."""
+    """A tensor used directly as an argument or attribute; equal by identity of the tensor."""
 
     tensor: torch.Tensor = field(repr=False)
 
@@ -184,7 +184,7 @@ class TensorValue:
         return id(self.tensor)
 
 
-class Reference:
+class ProgramLeaf:
     """What a Program may hold beside a graph's values, as a leaf: a slot of a table, another of its functions."""
 
     __slots__ = ()
@@ -196,7 +196,7 @@ Plain: TypeAlias = (
 )
 Value: TypeAlias = (
     "Plain | Ref | Name | OpName | Attribute | EnumMember | Live | Opaque | SymExpr | DeviceType | DefaultDevice"
-    " | TensorValue | Reference | tuple[Value, ...] | List | Dict | Set | Slice | Range | Size | Record"
+    " | TensorValue | ProgramLeaf | tuple[Value, ...] | List | Dict | Set | Slice | Range | Size | Record"
 )
 
 PLAIN: frozenset[type] = frozenset(
@@ -205,7 +205,7 @@ PLAIN: frozenset[type] = frozenset(
         *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.qscheme),
     }
 )
-"""The exact types of the leaves that are Python or torch data themselves."""
+"""The exact types of the leaves that are plain Python or torch data."""
 
 
 CONTAINERS: frozenset[type] = frozenset({tuple, List, Set, Size, Dict, Record, Slice, Range})
@@ -259,5 +259,5 @@ def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:
 
 
 def sorted_set(items: tuple[Value, ...], frozen: bool) -> Set:
-    """A set whose members stand in an order that does not depend on the process."""
+    """A set with its members in an order that does not depend on the process (hashes of text do)."""
     return Set(tuple(sorted(items, key=lambda item: (type(item).__name__, repr(item)))), frozen)

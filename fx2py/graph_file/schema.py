@@ -225,7 +225,7 @@ def _encode_module(module: ModuleRecord, numbered: Numbered) -> int:
 
 def _new_module(module: ModuleRecord, numbered: Numbered) -> object:
     is_root = not numbered.path  # whose own hooks are no part of the graph, as a note says
-    if module.live is not None and module.hooks and not is_root:
+    if module.original is not None and module.hooks and not is_root:
         numbered.report("", Unwritable("has hooks, which no file can hold"))
     return _MODULE.encode(module, numbered)
 

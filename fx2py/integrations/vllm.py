@@ -273,7 +273,7 @@ class _Writer:
         self, data: GraphData, program: Program, embedding: Embedding, constants: _Constants
     ) -> None:
         self._attributes = {
-            id(value): (record.live, name)
+            id(value): (record.original, name)
             for _, record in data.root.walk()
             for name, value in record.attributes.items()
         }
@@ -306,7 +306,7 @@ class _Writer:
             module, name = self._attributes[id(self._program.consts[slot.index].value)]
             return self._constants.text(getattr(module, name))
         entry = self._program.submods[slot.index]
-        live = None if entry.record is None else entry.record.live
+        live = None if entry.record is None else entry.record.original
         if entry.function is not None:
             return entry.function
         return _in_list(_number(entry.path)) if live is None else self._constants.text(live)

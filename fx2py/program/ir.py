@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from fx2py.graph.data import ModuleRecord, Node, Provenance, ValueMeta
-from fx2py.graph.values import Live, Name, OpName, Ref, Reference, TensorValue, Value, map_leaves, walk
+from fx2py.graph.values import Live, Name, OpName, ProgramLeaf, Ref, TensorValue, Value, map_leaves, walk
 
 TableName: TypeAlias = Literal["weights", "submods", "consts", "compute_once"]
 ENTRY = "execution_fn"
@@ -23,7 +23,7 @@ TABLE_NAMES: tuple[TableName, ...] = ("submods", "weights", "consts", COMPUTE_ON
 
 
 @dataclass(frozen=True, slots=True)
-class Slot(Reference):
+class Slot(ProgramLeaf):
     """Entry ``index`` of one of the tables that are bound to the code: ``weights[3]``."""
 
     table: TableName
@@ -34,7 +34,7 @@ class Slot(Reference):
 
 
 @dataclass(frozen=True, slots=True)
-class Local(Reference):
+class Local(ProgramLeaf):
     """Another function of the same Program; ``as_graph`` hands it on as a GraphModule that calls it."""
 
     name: str
@@ -45,7 +45,7 @@ class Local(Reference):
 
 
 @dataclass(frozen=True, slots=True)
-class Take(Reference):
+class Take(ProgramLeaf):
     """The first item of the list in a variable, taken out of it; only as an argument of a call."""
 
     name: str
@@ -55,7 +55,7 @@ class Take(Reference):
 
 
 @dataclass(frozen=True, slots=True)
-class Method(Reference):
+class Method(ProgramLeaf):
     """A method looked up on the call's first argument."""
 
     name: str

@@ -148,7 +148,7 @@ class _Folder:
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise fault(value, f"prints a module that cannot be: {error}") from None
         lost = _LOST_MODE if cls in _KNOWS_TRAINING else ""
-        return replace(module_record(module), live=None, lost=lost)
+        return replace(module_record(module), original=None, lost=lost)
 
     def _pickled(self, name: str) -> ModuleRecord:
         """A module in a file of its own; its name is the module's, whatever path the text says."""

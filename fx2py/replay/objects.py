@@ -162,7 +162,7 @@ class ModuleBuilder:
         Raises ReplayError or UntrustedTargetError that names the module and what is needed.
         """
         if id(record) not in self._modules:
-            module = self._live(record.live) if record.live else self._rebuilt(record, path)
+            module = self._live(record.original) if record.original else self._rebuilt(record, path)
             for below, each in record.walk():
                 self._modules.setdefault(id(each), module.get_submodule(below))
         return self._modules[id(record)]

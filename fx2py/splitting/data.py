@@ -31,7 +31,7 @@ def split_data(data: GraphData, ops: OpSpecs, *, join: bool = False) -> GraphDat
         name: _piece_record(piece, nodes, data.root) for name, piece in zip(names, pieces, strict=True)
     }
     own = _subset(data.root, _paths(stitching.nodes))
-    root = replace(own, graph=stitching, children={**own.children, **children}, live=data.root.live)
+    root = replace(own, graph=stitching, children={**own.children, **children}, original=data.root.original)
     return replace(data, root=root)
 
 

@@ -81,7 +81,7 @@ def test_modules_are_shared_and_keep_their_live_object():
     gm = traced_block()
     root = open_graph(gm).root
     assert root.children["again"] is root.children["layers"].children["0"]
-    assert root.children["again"].live is gm.again
+    assert root.children["again"].original is gm.again
     assert root.parameters["scale"] is gm.scale
     assert root.children["again"].attributes == {"in_features": 4, "out_features": 4}
     assert open_graph(nested()).root.children["inner"].graph is not None

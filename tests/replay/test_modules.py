@@ -67,7 +67,7 @@ def without_live(record: ModuleRecord | None) -> Any:
     if record is None:
         return None
     children = {name: without_live(child) for name, child in record.children.items()}
-    return replace(record, live=None, children=children)
+    return replace(record, original=None, children=children)
 
 
 @pytest.mark.parametrize(("module", "x"), MODULES, ids=lambda value: type(value).__name__)
@@ -100,7 +100,7 @@ def test_rebuilt_module_holds_the_recorded_tensors_and_shares_what_they_share() 
 
 def test_live_module_is_used_as_it_is() -> None:
     module = nn.Linear(2, 2)
-    assert rebuild_module(ModuleRecord(Name("torch.nn", "Linear"), live=module), Policy()) is module
+    assert rebuild_module(ModuleRecord(Name("torch.nn", "Linear"), original=module), Policy()) is module
 
 
 @pytest.mark.parametrize(

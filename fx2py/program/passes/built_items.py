@@ -18,13 +18,13 @@ NAME = "built_items"
 
 def take_built_items(function: Function, program: Program) -> tuple[Function, tuple[Applied, ...]]:
     """The function without lookups in containers that it builds."""
-    search = _Search()
-    body = [kept for statement in function.body for kept in search.kept(statement)]
-    return renamed(function, body, search.names), tuple(search.applied)
+    lookups = _ItemLookups()
+    body = [kept for statement in function.body for kept in lookups.kept(statement)]
+    return renamed(function, body, lookups.names), tuple(lookups.applied)
 
 
 @dataclass(slots=True)
-class _Search:
+class _ItemLookups:
     """What is known while statements are read in their order: tuples in variables, and other names of variables."""
 
     tuples: dict[str, tuple[Operand, ...]] = field(default_factory=dict)

@@ -73,7 +73,7 @@ def compute_once(program: Program) -> tuple[Program, tuple[Applied, ...]]:
 
 def _moved(entry: Function, program: Program) -> frozenset[int]:
     """The places of the statements that move; empty where the rounds do not come to an end."""
-    search = _Search(entry, program)
+    search = _MovableStatements(entry, program)
     for _ in range(_ROUNDS):
         moved = search.moved()
         touched_elsewhere = search.written_elsewhere(moved) or search.over_budget(moved)
@@ -84,7 +84,7 @@ def _moved(entry: Function, program: Program) -> frozenset[int]:
 
 
 @dataclass(slots=True)
-class _Search:
+class _MovableStatements:
     """The search for what moves; ``fixed`` are the classes of memory that must not be shared between calls."""
 
     entry: Function

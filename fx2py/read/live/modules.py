@@ -98,7 +98,7 @@ class _Modules:
             children=children,
             attributes=_attributes(module),
             hooks=tuple(name for name in CALL_HOOKS if module.__dict__.get(name)),
-            live=module,
+            original=module,
             convention=None if graph is None else _convention(graph),
         )
 
