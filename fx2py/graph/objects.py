@@ -157,7 +157,7 @@ def expression_of(number: Symbolic) -> str:
 # -- values as objects -------------------------------------------------------------------------------------------
 
 
-def object_of(value: Value) -> Any:
+def object_of(value: Value) -> object:
     """The object that a value of data and tensors stands for; ValueError when it is of anything else."""
     match value:
         case tuple():
@@ -167,7 +167,10 @@ def object_of(value: Value) -> Any:
         case Dict():
             return _dict(value)
         case Size(items):
-            return torch.Size([object_of(item) for item in items])
+            sizes = [item for item in items if isinstance(item, int)]
+            if len(sizes) != len(items):
+                raise ValueError("a size among the example inputs is no number")
+            return torch.Size(sizes)
         case Slice(start, stop, step):
             return slice(object_of(start), object_of(stop), object_of(step))
         case TensorValue(tensor):

@@ -78,7 +78,7 @@ from fx2py.graph_file.codec import (
     table,
     tagged,
 )
-from fx2py.typed_json import Damaged, each, exact, typed
+from fx2py.typed_json import Damaged, each, typed
 
 VERSION = 1
 MARK = "fx2py_graph"
@@ -290,10 +290,12 @@ def _encode_samples(samples: SampleInputs, numbered: Numbered) -> object:
 
 def _decode_samples(data: object, numbered: Numbered) -> SampleInputs:
     try:
-        args, kwargs = object_of(VALUE.decode(data, numbered))
+        call = object_of(VALUE.decode(data, numbered))
     except (ValueError, TypeError) as fault:
         raise Damaged(f"has example inputs that are no arguments of a call ({fault})") from None
-    return SampleInputs(exact(args, tuple), exact(kwargs, dict))
+    if type(call) is not tuple or [type(part) for part in call] != [tuple, dict]:
+        raise Damaged("has example inputs that are no arguments of a call")
+    return SampleInputs(*call)
 
 
 _GRAPH_DATA = record(

@@ -17,8 +17,7 @@ from fx2py.read.folder import folder_graphs
 from fx2py.read.graph_file import graph_file_graphs
 from fx2py.read.live.exported import read_exported_program
 from fx2py.read.live.modules import read_graph_module
-from fx2py.read.package import package_graphs
-from fx2py.read.pickled.files import checkpoint_graphs, pickled_graphs
+from fx2py.read.pickled.files import checkpoint_graphs, package_graphs, pickled_graphs
 from fx2py.read.pt2.archives import archive_graphs
 from fx2py.read.several import Opened, chosen, every
 from fx2py.read.sniff import Format, sniff

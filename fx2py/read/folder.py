@@ -22,11 +22,11 @@ from fx2py.read.forward.values import ForwardFault, UndefinedName, dotted, fault
 from fx2py.read.live.modules import module_record
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.pickled.files import check_byte_order, faults_of, root_of
-from fx2py.read.pickled.modules import Modules, is_module
-from fx2py.read.pickled.records import Built, Mapping, PickleFault
+from fx2py.read.pickled.modules import PickledModules, is_module
+from fx2py.read.pickled.storages import ArchiveStorages
+from fx2py.read.pickled.stream import Built, Pairs, PickleFault
 from fx2py.read.pickled.tensors import is_tensor
 from fx2py.read.several import Entry, Graphs
-from fx2py.read.storages import ArchiveStorages
 from fx2py.syntax import shown
 
 _MAX_TEXT = 2**28
@@ -160,7 +160,7 @@ class _Folder:
             root = root_of(archive)
             if not is_module(root):
                 raise PickleFault("no module is in it")
-            modules = Modules(ArchiveStorages(archive))
+            modules = PickledModules(ArchiveStorages(archive))
             record = modules.record(root, name)
             self.notes.extend(modules.notes)
             return record
@@ -171,8 +171,8 @@ class _Folder:
             root = root_of(archive)
             if type(root) is not Built or root.path != "collections.OrderedDict":
                 raise PickleFault("no table of tensors is in it")
-            tensors = Modules(ArchiveStorages(archive)).tensors
-            entries = Mapping(root.pairs).by_name()
+            tensors = PickledModules(ArchiveStorages(archive)).tensors
+            entries = Pairs(root.pairs).by_name()
             found = {key: tensors.tensor(obj) for key, obj in entries.items() if is_tensor(obj)}
         views: dict[Any, torch.Tensor] = {}
         return {key: views.setdefault(_place(tensor), tensor) for key, tensor in found.items()}

@@ -15,9 +15,9 @@ from fx2py.graph_file.schema import check_version, decode_graph
 from fx2py.graph_file.writing import GRAPH_MEMBER
 from fx2py.read.archive import Archive
 from fx2py.read.pickled.files import check_byte_order, faults_of, root_of
+from fx2py.read.pickled.storages import ArchiveStorages
 from fx2py.read.pickled.tensors import Tensors
 from fx2py.read.several import Entry, Graphs
-from fx2py.read.storages import ArchiveStorages
 from fx2py.typed_json import exact, parse
 
 FORMAT = "fx2py"

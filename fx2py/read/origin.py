@@ -6,6 +6,8 @@ import re
 
 from fx2py.graph.data import SourceLine
 
+RECORDED_KEYS = ("val", "example_value", "tensor_meta")
+"""Where ``node.meta`` has the result: of export and AOTAutograd, of Dynamo, of ``ShapeProp``."""
 _FRAME = 'File "'
 _PLACE = re.compile(r", line (\d{1,9}), in [^\n]*\n?([^\n]*)")
 _TORCH, _TORCH_ON_WINDOWS = "-packages/torch/", "-packages\\torch\\"

@@ -1,27 +1,28 @@
-"""The structure of nested inputs and outputs, from a live ``TreeSpec`` or from the JSON text that an archive holds.
+"""The structure of nested inputs and outputs, from a live ``TreeSpec`` or archived JSON, and how it makes a graph be called.
 
 No class is imported or resolved: a container of a class of its own keeps the name under which it was registered.
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict, namedtuple
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TypeAlias
 
 from torch.utils import _pytree as pytree
 
-from fx2py.graph.data import Tree
+from fx2py.graph.data import CallingConvention, Tree, TreeKind
 from fx2py.graph.names import dotted_name
 from fx2py.graph.values import EnumMember, Name, Value
 from fx2py.runtime import field_names
+from fx2py.typed_json import Damaged, parse, typed
 
 LEAF = Tree("leaf")
 PROTOCOL = 1
 
-_KINDS = {
+_KINDS: dict[str, TreeKind] = {
     "builtins.tuple": "tuple",
     "builtins.list": "list",
     "builtins.dict": "dict",
@@ -58,21 +59,26 @@ def tree_of_json(text: str, namedtuple_fields: Mapping[str, Sequence[str]] | Non
 
     ``namedtuple_fields`` gives the field names of a namedtuple class by its registered name.
     """
-    document = json.loads(text)
-    if type(document) is not list or len(document) != 2 or document[0] != PROTOCOL:
-        raise ValueError("a tree of inputs or outputs is of an unknown protocol")
-    return _tree_of_schema(document[1], namedtuple_fields or {})
+    match parse(text):
+        case [protocol, schema] if protocol == PROTOCOL:
+            return _tree_of_schema(typed(_Schema, schema), namedtuple_fields or {})
+    raise ValueError("a tree of inputs or outputs is of an unknown protocol")
 
 
-def _tree_of_schema(schema: Any, fields: Mapping[str, Sequence[str]]) -> Tree:
-    if type(schema) is not dict or type(schema.get("children_spec")) is not list:
-        raise ValueError("a tree of inputs or outputs is damaged")
-    kind, context = schema.get("type"), schema.get("context")
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """One container as ``treespec_dumps`` writes it: ``_TreeSpecSchema`` of torch/utils/_pytree.py."""
+
+    children_spec: tuple[_Schema, ...]
+    type: str | None = None
+    context: object = None
+
+
+def _tree_of_schema(schema: _Schema, fields: Mapping[str, Sequence[str]]) -> Tree:
+    kind, context = schema.type, schema.context
     if kind is None:
         return LEAF
-    if type(kind) is not str:
-        raise ValueError("a tree of inputs or outputs names its class by something that is no text")
-    children = tuple(_tree_of_schema(child, fields) for child in schema["children_spec"])
+    children = tuple(_tree_of_schema(child, fields) for child in schema.children_spec)
     if kind == "collections.namedtuple":
         names = tuple(fields.get(str(context), ())) or _ordinals(len(children))
         return Tree("namedtuple", children, names, class_name(str(context)))
@@ -82,26 +88,26 @@ def _tree_of_schema(schema: Any, fields: Mapping[str, Sequence[str]]) -> Tree:
     return container_tree(kind, None, _context(context), children)
 
 
-def _context(context: Any) -> Any:
+def _context(context: object) -> object:
     """What a class recorded; a class may write it in a form of its own, which then says nothing here."""
     try:
-        return json.loads(context) if type(context) is str else context
-    except json.JSONDecodeError:
+        return parse(context) if type(context) is str else context
+    except Damaged:
         return None
 
 
-def container_tree(registered: str, cls: Name | None, context: Any, children: tuple[Tree, ...]) -> Tree:
+def container_tree(registered: str, cls: Name | None, context: object, children: tuple[Tree, ...]) -> Tree:
     """The tree of one container; ``context`` is what its class recorded beside the children."""
     kind = _KINDS.get(registered)
-    if kind in ("tuple", "list"):
-        return Tree(kind, children)  # type: ignore[arg-type]
+    if kind == "tuple" or kind == "list":
+        return Tree(kind, children)
     if kind == "deque":
         return Tree("deque", children, () if context is None else (_key(context),))
-    if kind in ("dict", "ordereddict", "defaultdict"):
+    if kind == "dict" or kind == "ordereddict" or kind == "defaultdict":
         keys = tuple(_key(key) for key in context) if isinstance(context, list) else ()
         if len(keys) != len(children):
             raise ValueError(f"a {kind} of the inputs or outputs has not as many keys as values")
-        return Tree(kind, children, keys, cls)  # type: ignore[arg-type]
+        return Tree(kind, children, keys, cls)
     return Tree("record", children, field_names(context, len(children)), class_name(registered))
 
 
@@ -109,7 +115,7 @@ def _ordinals(count: int) -> tuple[Value, ...]:
     return tuple(str(index) for index in range(count))
 
 
-def _key(key: Any) -> Value:
+def _key(key: object) -> Value:
     if isinstance(key, Enum):
         return EnumMember(_class_name(type(key)), key.name)
     if type(key) is dict and "__enum__" in key:
@@ -126,5 +132,54 @@ def _registered_name(cls: type) -> Name:
     return _class_name(cls) if name == pytree.NO_SERIALIZED_TYPE_NAME_FOUND else class_name(name)
 
 
-def _class_name(cls: Any) -> Name:
+def _class_name(cls: type) -> Name:
     return class_name(f"{cls.__module__}.{cls.__qualname__}")
+
+
+def pytree_convention(
+    parameters: Sequence[str], inputs: Tree, output: Tree | None, placeholders: int
+) -> CallingConvention:
+    """The convention of a pytree code generator.
+
+    ``inputs`` is a tuple with an entry for each parameter, or a pair of a tuple of positional and a dict of keyword
+    arguments. Raises ValueError when its leaves are not as many as the placeholders.
+    """
+    names, trees, keywords = list(parameters), inputs.children, 0
+    if names[:1] == ["self"] and len(trees) == len(names):
+        names, trees = names[1:], trees[1:]
+    elif _has_keywords(inputs):
+        keywords = len(trees[1].children)
+        names, trees = names[names[:1] == ["self"] :], (*trees[0].children, *trees[1].children)
+    if len(names) != len(trees) or sum(tree.leaf_count for tree in trees) != placeholders:
+        raise ValueError(f"its parameters {', '.join(parameters)} do not fit its {placeholders} placeholders")
+    pairs = tuple(zip(names, trees, strict=True))
+    split = len(pairs) - keywords
+    return CallingConvention(pairs[:split], pairs[split:], output)
+
+
+Signature: TypeAlias = tuple[Sequence[str], Tree, Tree | None]
+"""The caller's parameters, the structure of the inputs and that of the result."""
+
+
+def convention_of(codegen: str, signature: Signature | None, placeholders: int) -> CallingConvention | None:
+    """How a graph is called, by the path of its code generator's class and by what one for pytrees records.
+
+    None where the caller passes the placeholders one by one. Raises ValueError for a class of another convention.
+    """
+    if codegen == "torch.fx.graph._BoxedCodeGen":
+        return boxed_convention("args_list", placeholders)
+    if codegen == "torch.fx.graph._PyTreeCodeGen" and signature is not None:
+        return pytree_convention(*signature, placeholders)
+    if codegen not in ("torch.fx.graph.CodeGen", "torch.fx.graph._PyTreeCodeGen"):
+        raise ValueError(f"its code generator {codegen} has a calling convention of its own")
+    return None
+
+
+def boxed_convention(parameter: str, placeholders: int) -> CallingConvention:
+    """The convention of a graph that takes all its inputs in one list."""
+    leaves = tuple(Tree("leaf") for _ in range(placeholders))
+    return CallingConvention(((parameter, Tree("list", leaves)),), (), None)
+
+
+def _has_keywords(inputs: Tree) -> bool:
+    return [inputs.kind, *(child.kind for child in inputs.children)] == ["tuple", "tuple", "dict"]

@@ -15,9 +15,8 @@ from fx2py.read import open_graph
 from fx2py.read.dumps.meta import PrintedMetas
 from fx2py.read.origin import innermost_module, module_path
 from fx2py.read.pickled.contents import graphs_in
-from fx2py.read.pickled.meta import recorded
-from fx2py.read.pickled.records import Built, Global, PickleFault
-from fx2py.read.pickled.trees import tree_of_pickled
+from fx2py.read.pickled.graphs import recorded, tree_of_pickled
+from fx2py.read.pickled.stream import Built, Global, PickleFault
 from tests.read.archives import MODEL, members_of
 from tests.security.test_pickle_attacks import CODE, graph_with, write
 from tests.security.test_pt2_attacks import Small

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.fx as fx
-from torch.fx.graph import CodeGen, _BoxedCodeGen, _PyTreeCodeGen
+from torch.fx.graph import CodeGen, _PyTreeCodeGen
 
 from fx2py.errors import Finding, UnsupportedGraphError
 from fx2py.graph.data import (
@@ -27,11 +26,10 @@ from fx2py.graph.data import (
 from fx2py.graph.names import callable_name
 from fx2py.graph.objects import Symbolic, constant_of, expression_of, target_of, value_of
 from fx2py.graph.values import Name, Value
-from fx2py.read.convention import boxed_convention, pytree_convention
 from fx2py.read.live.guards import GUARDS_CLASS, graph_of_guards
 from fx2py.read.module_state import CALL_HOOKS, GRAPH_MODULE, MODULE_STATE, ROOT_HOOKS
-from fx2py.read.origin import module_path, source_line
-from fx2py.read.pytree import tree_of_spec
+from fx2py.read.origin import RECORDED_KEYS, module_path, source_line
+from fx2py.read.pytree import Signature, convention_of, tree_of_spec
 
 
 def read_graph_module(gm: fx.GraphModule) -> GraphData:
@@ -117,45 +115,25 @@ def _attributes(module: torch.nn.Module) -> dict[str, Value]:
     return {name: value_of(value) for name, value in module.__dict__.items() if name not in skipped}
 
 
-def _plain(graph: fx.Graph) -> CallingConvention | None:
-    return None
-
-
-def _boxed(graph: fx.Graph) -> CallingConvention:
-    return boxed_convention("args_list", len(graph.find_nodes(op="placeholder")))
-
-
-def _pytree(graph: fx.Graph) -> CallingConvention | None:
-    info = graph._codegen.pytree_info  # type: ignore[attr-defined]
-    if info is None:
-        return None
-    output = None if info.out_spec is None else tree_of_spec(info.out_spec)
-    count = len(graph.find_nodes(op="placeholder"))
+def _convention(graph: fx.Graph) -> CallingConvention | None:
+    """How the graph is called, by the exact class of its code generator, which is also what reads its signature."""
+    codegen = graph._codegen
+    if codegen._body_transformer is not None:
+        raise _unsupported("the graph", "its code generator rewrites the code (on_generate_code)")
+    cls = type(codegen)
     try:
-        return pytree_convention(info.orig_args, tree_of_spec(info.in_spec), output, count)
+        count = len(graph.find_nodes(op="placeholder"))
+        return convention_of(f"{cls.__module__}.{cls.__qualname__}", _signature(codegen), count)
     except ValueError as error:
         raise _unsupported("the signature", str(error)) from None
 
 
-_CONVENTIONS: dict[type, Callable[[fx.Graph], CallingConvention | None]] = {
-    CodeGen: _plain,
-    _BoxedCodeGen: _boxed,
-    _PyTreeCodeGen: _pytree,
-}
-
-
-def _convention(graph: fx.Graph) -> CallingConvention | None:
-    """How the graph is called, by the exact class of its code generator."""
-    codegen: Any = graph._codegen
-    if codegen._body_transformer is not None:
-        raise _unsupported("the graph", "its code generator rewrites the code (on_generate_code)")
-    known = _CONVENTIONS.get(type(codegen))
-    if known is None:
-        raise _unsupported(
-            "the signature",
-            f"the code generator {type(codegen).__qualname__} has a calling convention of its own",
-        )
-    return known(graph)
+def _signature(codegen: CodeGen) -> Signature | None:
+    info = codegen.pytree_info if isinstance(codegen, _PyTreeCodeGen) else None
+    if info is None:
+        return None
+    output = None if info.out_spec is None else tree_of_spec(info.out_spec)
+    return info.orig_args, tree_of_spec(info.in_spec), output
 
 
 def _unsupported(place: str, reason: str) -> UnsupportedGraphError:
@@ -172,9 +150,7 @@ def meta_of(node: fx.Node) -> NodeMeta:
     meta = node.meta
     trace, stack = meta.get("stack_trace"), meta.get("nn_module_stack")
     return NodeMeta(
-        value=recorded(
-            next((meta[key] for key in ("val", "example_value", "tensor_meta") if key in meta), None)
-        ),
+        value=recorded(next((meta[key] for key in RECORDED_KEYS if key in meta), None)),
         source=source_line(trace) if type(trace) is str else None,
         module=_module(stack) if isinstance(stack, Mapping) and stack else "",
         annotation="" if node.type is None else _annotation(node.type),

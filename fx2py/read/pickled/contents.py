@@ -1,32 +1,42 @@
-"""What a pickle holds: the graphs in its containers, and the example inputs beside them."""
+"""What a pickle holds: the graphs in its containers, the example inputs beside them, or what else it is."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
+from fx2py.errors import printable
 from fx2py.graph.data import SampleInputs
 from fx2py.graph.objects import object_of
 from fx2py.graph.values import PLAIN
-from fx2py.read.pickled.modules import is_graph_module
-from fx2py.read.pickled.records import Built, Mapping, Members
+from fx2py.read.pickled.modules import is_graph_module, is_module
+from fx2py.read.pickled.stream import Built, Members, Pairs
 from fx2py.read.pickled.tensors import is_tensor
-from fx2py.read.pickled.values import Values
+from fx2py.read.pickled.values import PickledValues
 
 _MOST_KEYS = 16
-FX_GRAPH = "torch.fx.graph.Graph"
+_FX_GRAPH = "torch.fx.graph.Graph"
+_SCRIPT = "__torch__."
+"""What torch.jit calls the classes of its modules begins with."""
 _CONTAINERS = frozenset(f"collections.{name}" for name in ("OrderedDict", "defaultdict", "deque", "Counter"))
 _TABLES = frozenset({"_modules", "_parameters", "_buffers"})
-"""The tables of a module, whose entries are called as if they were its attributes."""
+"""The tables of a module, whose entries ``Module.__getattr__`` gives as attributes."""
 _ARGUMENTS = ("args", "inputs", "example_inputs", "sample_inputs", "example_args", "input")
 _KEYWORDS = ("kwargs", "example_kwargs", "sample_kwargs")
+SAVE = (
+    "Save a graph of the model: torch.export.save(torch.export.export(model, args), path), or "
+    "torch.save(torch.fx.symbolic_trace(model), path)."
+)
 
 
-def graphs_in(root: Any) -> dict[str, Built]:
+# -- graphs ------------------------------------------------------------------------------------------------------
+
+
+def graphs_in(root: object) -> dict[str, Built]:
     """The GraphModules in a pickled object and the containers it is made of, by their path; the root's is ``""``."""
-    names = _Names()
+    names = _UniqueNames()
     return {
         names.fresh(place.path()): place.obj
         for place in _places(root, _entries)
@@ -34,16 +44,16 @@ def graphs_in(root: Any) -> dict[str, Built]:
     }
 
 
-def graphs_inside(root: Any, direct: dict[str, Built]) -> dict[str, Built]:
+def graphs_inside(root: object, direct: dict[str, Built]) -> dict[str, Built]:
     """The GraphModules that only objects hold, modules of other classes for example, by their path in them.
 
     Those are no graphs that somebody saved, but nor must they get lost beside one that was. A bare ``fx.Graph`` alone
     is none: the module that it knows is not what was saved.
     """
-    if type(root) is Built and root.path == FX_GRAPH:
+    if type(root) is Built and root.path == _FX_GRAPH:
         return {}
     known = {id(graph) for graph in direct.values()}
-    names = _Names(direct)
+    names = _UniqueNames(direct)
     found: dict[str, Built] = {}
     for place in _places(root, _parts):
         if is_graph_module(place.obj) and id(place.obj) not in known:
@@ -56,7 +66,7 @@ def graphs_inside(root: Any, direct: dict[str, Built]) -> dict[str, Built]:
 class _Place:
     """An object, its key in what holds it, and the place of that."""
 
-    obj: Any
+    obj: object
     key: str = ""
     holder: _Place | None = None
 
@@ -70,7 +80,7 @@ class _Place:
         return ".".join(reversed(keys))
 
 
-class _Names:
+class _UniqueNames:
     """Names that are numbered where they repeat."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
@@ -87,7 +97,7 @@ class _Names:
         return made
 
 
-def _places(root: Any, entries: Callable[[Any], Iterator[tuple[str, Any]]]) -> Iterator[_Place]:
+def _places(root: object, entries: Callable[[object], Iterator[tuple[str, object]]]) -> Iterator[_Place]:
     """The root and all below it but what is in a GraphModule, nearest first; each is opened once."""
     waiting = deque([_Place(root)])
     opened: set[int] = set()
@@ -101,23 +111,23 @@ def _places(root: Any, entries: Callable[[Any], Iterator[tuple[str, Any]]]) -> I
                     waiting.append(_Place(item, key, place))
 
 
-def _entries(obj: Any) -> Iterator[tuple[str, Any]]:
+def _entries(obj: object) -> Iterator[tuple[str, object]]:
     """What a container holds; nothing for other objects."""
-    if type(obj) in (list, tuple):
-        yield from ((str(index), item) for index, item in enumerate(obj))
+    if _is_sequence(obj):
+        yield from _numbered(obj)
     elif type(obj) is Members:
-        yield from ((str(index), item) for index, item in enumerate(obj.items))
-    elif type(obj) is Mapping or (type(obj) is Built and obj.path in _CONTAINERS):
+        yield from _numbered(obj.items)
+    elif type(obj) is Pairs or (type(obj) is Built and obj.path in _CONTAINERS):
         yield from ((_key(key, index), item) for index, (key, item) in enumerate(obj.pairs))
-        yield from ((str(index), item) for index, item in enumerate(getattr(obj, "items", ())))
+        yield from _numbered(obj.items if isinstance(obj, Built) else ())
 
 
-def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
+def _parts(obj: object) -> Iterator[tuple[str, object]]:
     """What a container or an object of any class holds; nothing for tensors."""
     if type(obj) is not Built or obj.path in _CONTAINERS:
         yield from _entries(obj)
     elif not is_tensor(obj):
-        for held in (obj.args, obj.kwargs, obj.state, obj.items, Mapping(obj.pairs)):
+        for held in (obj.args, obj.kwargs, obj.state, obj.items, Pairs(obj.pairs)):
             for key, item in _entries(held):
                 if key in _TABLES:
                     yield from _entries(item)
@@ -125,18 +135,29 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
                     yield key, item
 
 
-def _key(key: Any, index: int) -> str:
+def _is_sequence(obj: object) -> TypeGuard[Sequence[object]]:
+    return type(obj) in (list, tuple)
+
+
+def _numbered(items: Sequence[object]) -> Iterator[tuple[str, object]]:
+    return ((str(index), item) for index, item in enumerate(items))
+
+
+def _key(key: object, index: int) -> str:
     return str(key) if type(key) in (str, int, float, bool) else f"[{index}]"
 
 
-def sample_inputs(root: Any, graph: Built, values: Values) -> SampleInputs | None:
+# -- example inputs ----------------------------------------------------------------------------------------------
+
+
+def sample_inputs(root: object, graph: Built, values: PickledValues) -> SampleInputs | None:
     """The example inputs that stand beside the graph: in a tuple behind it, or in a dict under a usual name.
 
     ValueError when what stands there is no plain data.
     """
-    if type(root) in (list, tuple) and root and root[0] is graph:
-        return _listed(list(root[1:]), values)
-    named = dict(_entries(root)) if type(root) is not tuple and type(root) is not list else {}
+    if _is_sequence(root):
+        return _listed(root[1:], values) if root and root[0] is graph else None
+    named = dict(_entries(root))
     args = next((named[name] for name in _ARGUMENTS if name in named), None)
     kwargs = next((named[name] for name in _KEYWORDS if name in named), None)
     beside = [] if args is None else [args]
@@ -145,27 +166,52 @@ def sample_inputs(root: Any, graph: Built, values: Values) -> SampleInputs | Non
     return _listed(beside, values)
 
 
-def _listed(beside: list[Any], values: Values) -> SampleInputs | None:
+def _listed(beside: Sequence[object], values: PickledValues) -> SampleInputs | None:
     """``(args,)``, ``(args, kwargs)``, ``(kwargs,)`` or the arguments themselves."""
-    objects = [object_of(values.value(obj)) for obj in beside]
+    objects: Sequence[object] = [object_of(values.value(obj)) for obj in beside]
     if not objects:
         return None
-    if (
-        len(objects) == 1
-        and type(objects[0]) in (tuple, list)
-        and [type(part) for part in objects[0][1:]] == [dict]
-    ):
-        objects = list(objects[0])
-    if len(objects) == 1 and type(objects[0]) is dict:
-        return SampleInputs((), _keywords(objects[0]))
-    if type(objects[0]) in (tuple, list) and len(objects) == 1:
-        return SampleInputs(tuple(objects[0]))
-    if type(objects[0]) in (tuple, list) and len(objects) == 2 and type(objects[1]) is dict:
-        return SampleInputs(tuple(objects[0]), _keywords(objects[1]))
+    if len(objects) == 1 and _is_sequence(objects[0]) and [type(part) for part in objects[0][1:]] == [dict]:
+        objects = objects[0]
+    first, last = objects[0], objects[-1]
+    if len(objects) == 1 and type(first) is dict:
+        return SampleInputs((), _keywords(first))
+    if len(objects) == 1 and _is_sequence(first):
+        return SampleInputs(tuple(first))
+    if len(objects) == 2 and _is_sequence(first) and type(last) is dict:
+        return SampleInputs(tuple(first), _keywords(last))
     return SampleInputs(tuple(objects))
 
 
-def _keywords(arguments: dict[Any, Any]) -> dict[str, Any]:
-    if not all(type(key) is str for key in arguments):
+def _keywords(arguments: dict[object, object]) -> dict[str, object]:
+    named = {key: value for key, value in arguments.items() if isinstance(key, str)}
+    if len(named) != len(arguments):
         raise ValueError("the keyword arguments among the example inputs have keys that are no names")
-    return arguments
+    return named
+
+
+# -- no graph ----------------------------------------------------------------------------------------------------
+
+
+def description(root: object) -> tuple[str, str]:
+    """What a pickled object without a graph is, for a sentence, and the next step of its owner."""
+    path = printable(root.path) if type(root) is Built else ""
+    if path == _FX_GRAPH:
+        step = "Save it with the modules that it calls: torch.save(torch.fx.GraphModule(model, graph), path)."
+        return "a bare fx.Graph without its modules and weights", step
+    if path.startswith(_SCRIPT):
+        return "a TorchScript model, which is no FX graph", SAVE
+    if is_module(root):
+        return f"a module of class {path}, but no graph", SAVE
+    if _holds_only_tensors(root):
+        return "only weights (a state dict), but no graph", SAVE
+    if path:
+        return f"an object of {path}, but no graph", SAVE
+    kind = {Pairs: "a dict", tuple: "a tuple", list: "a list"}.get(type(root), "a value")
+    return f"{kind}, but no graph", SAVE
+
+
+def _holds_only_tensors(root: object) -> bool:
+    """Whether this is a dict of tensors by name."""
+    pairs = root.pairs if isinstance(root, Pairs | Built) else ()
+    return bool(pairs) and all(type(key) is str and is_tensor(value) for key, value in pairs)

@@ -1,4 +1,4 @@
-"""Files that pickle wrote: ``torch.save`` in both its layouts, and plain pickles."""
+"""Files that pickle wrote: ``torch.save`` in both its layouts, plain pickles, and archives of ``torch.package``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from fx2py.errors import UnknownFormatError, printable
 from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, Provenance, SampleInputs
 from fx2py.read.archive import Archive
-from fx2py.read.no_graph import SAVE, description
-from fx2py.read.pickled.contents import graphs_in, graphs_inside, sample_inputs
-from fx2py.read.pickled.modules import Modules
-from fx2py.read.pickled.records import Built, PickleFault
-from fx2py.read.pickled.stream import Data, read_pickle
+from fx2py.read.pickled.contents import SAVE, description, graphs_in, graphs_inside, sample_inputs
+from fx2py.read.pickled.modules import PickledModules
+from fx2py.read.pickled.storages import ArchiveStorages, StreamStorages, is_stream, read_stream
+from fx2py.read.pickled.stream import Built, Data, Pairs, PickleFault, read_pickle
 from fx2py.read.several import Entry, Graphs
-from fx2py.read.storages import ArchiveStorages, StreamStorages, is_stream, read_stream
 
 _ROOT, BYTE_ORDER = "data.pkl", "byteorder"
 _MAPPED_FROM = 1 << 18
@@ -37,7 +35,7 @@ def checkpoint_graphs(path: Path) -> Iterator[Graphs]:
         with faults_of(path):
             check_byte_order(archive)
             root = root_of(archive)
-        yield graphs_of(path, "torch.save", root, lambda: Modules(ArchiveStorages(archive)))
+        yield graphs_of(path, "torch.save", root, lambda: PickledModules(ArchiveStorages(archive)))
 
 
 def root_of(archive: Archive, member: str = _ROOT) -> Any:
@@ -67,16 +65,16 @@ def pickled_graphs(path: Path) -> Iterator[Graphs]:
     yield _required(path, graphs, parts[0][1])
 
 
-def _parts(data: Data) -> Iterator[tuple[str, Any, Callable[[], Modules]]]:
+def _parts(data: Data) -> Iterator[tuple[str, Any, Callable[[], PickledModules]]]:
     """Each of the pickles that a file holds, one behind the other: how it was written, its root, its reader."""
     position = 0
     while not position or data[position : position + 1] == _MARK:
         if is_stream(data, position):
             root, storages, position = read_stream(data, position)
-            yield "torch.save", root, partial(Modules, storages)
+            yield "torch.save", root, partial(PickledModules, storages)
         else:
             root, position = read_pickle(data, position)
-            yield "pickle", root, lambda: Modules(StreamStorages())
+            yield "pickle", root, lambda: PickledModules(StreamStorages())
 
 
 def _contents(path: Path) -> Data:
@@ -102,7 +100,7 @@ def faults_of(path: Path) -> Iterator[None]:
         ) from None
 
 
-def graphs_of(path: Path, written_by: str, root: Any, modules: Callable[[], Modules]) -> Graphs:
+def graphs_of(path: Path, written_by: str, root: Any, modules: Callable[[], PickledModules]) -> Graphs:
     """The graphs among what a pickle holds, each with the inputs beside it; UnknownFormatError where none is."""
     return _required(path, _entries(path, written_by, root, modules), root)
 
@@ -115,7 +113,7 @@ def _required(path: Path, graphs: Graphs, root: Any) -> Graphs:
 
 
 def _entries(
-    path: Path, written_by: str, root: Any, modules: Callable[[], Modules], before: str = ""
+    path: Path, written_by: str, root: Any, modules: Callable[[], PickledModules], before: str = ""
 ) -> list[Entry]:
     """The graphs of one pickle; ``before`` is its place in the file, which their names begin with."""
     with faults_of(path):
@@ -135,7 +133,7 @@ def _entries(
     ]
 
 
-def _graph_data(provenance: Provenance, root: Any, graph: Built, modules: Modules) -> GraphData:
+def _graph_data(provenance: Provenance, root: Any, graph: Built, modules: PickledModules) -> GraphData:
     record = modules.record(graph)
     samples = _samples(root, graph, modules)
     return GraphData(
@@ -147,7 +145,7 @@ def _graph_data(provenance: Provenance, root: Any, graph: Built, modules: Module
     )
 
 
-def _samples(root: Any, graph: Built, modules: Modules) -> SampleInputs | None:
+def _samples(root: Any, graph: Built, modules: PickledModules) -> SampleInputs | None:
     if root is graph:
         return None
     try:
@@ -155,3 +153,36 @@ def _samples(root: Any, graph: Built, modules: Modules) -> SampleInputs | None:
     except ValueError as fault:
         modules.notes.append(f"no example inputs were read: {fault}")
         return None
+
+
+_PICKLE, _STORAGE = ".pkl", ".storage"
+_DATA = ".data/"
+
+
+@contextmanager
+def package_graphs(path: Path) -> Iterator[Graphs]:
+    """The GraphModules that a package holds, by the names of their resources where there are several.
+
+    Raises UnknownFormatError, naming the file and the member, when there is none or the package is damaged.
+    """
+    with Archive(path) as archive:
+        with faults_of(path):
+            check_byte_order(archive)
+            roots = {name: root_of(archive, name) for name in archive.names if name.endswith(_PICKLE)}
+        root = next(iter(roots.values())) if len(roots) == 1 else Pairs(list(roots.items()))
+        yield graphs_of(path, "torch.package", root, lambda: _modules(archive))
+
+
+def _modules(archive: Archive) -> PickledModules:
+    return PickledModules(ArchiveStorages(archive, _DATA, _STORAGE), lambda name: _source(archive, name))
+
+
+def _source(archive: Archive, name: str) -> str:
+    """The text of a Python module in the package; it is only ever parsed."""
+    member = f"{name.replace('.', '/')}.py"
+    if member not in archive:
+        raise PickleFault(f"the package lacks the text of {name}")
+    try:
+        return archive.read(member, archive.limit).decode("utf-8")
+    except UnicodeDecodeError:
+        raise archive.fault(member, "is no UTF-8 text") from None

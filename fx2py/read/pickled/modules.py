@@ -1,28 +1,25 @@
-"""Modules and GraphModules of a pickle as records; no class is looked up and no constructor runs."""
+"""PickledModules and GraphModules of a pickle as records; no class is looked up and no constructor runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from collections.abc import Mapping as MappingType
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TypeGuard
 
 import torch
 
 from fx2py.errors import printable
 from fx2py.graph.data import CallingConvention, Graph, ModuleRecord, Node
 from fx2py.graph.values import Name, Opaque, Value
-from fx2py.read.convention import boxed_convention, pytree_convention
 from fx2py.read.forward.statements import Forward, read_forward
 from fx2py.read.module_state import CALL_HOOKS, GRAPH_MODULE, MODULE_STATE, ROOT_HOOKS
 from fx2py.read.origin import source_line
-from fx2py.read.pickled.graphs import graph_of, state_of
-from fx2py.read.pickled.meta import PICKLER
-from fx2py.read.pickled.records import Built, Global, Mapping, Members, PickleFault
+from fx2py.read.pickled.graphs import graph_of, state_of, tree_of_pickled
+from fx2py.read.pickled.storages import Storages
+from fx2py.read.pickled.stream import Built, Global, Members, Pairs, PickleFault
 from fx2py.read.pickled.tensors import Tensors
-from fx2py.read.pickled.trees import tree_of_pickled
-from fx2py.read.pickled.values import Values, name_of
-from fx2py.read.storages import Storages
+from fx2py.read.pickled.values import PICKLER, PickledValues, attributes, name_of
+from fx2py.read.pytree import boxed_convention, pytree_convention
 
 _FROM_TEXT = "torch.fx.graph_module.reduce_graph_module"
 _FROM_NODES = f"{PICKLER}._GraphModulePickleData.unpickle"
@@ -34,20 +31,20 @@ _TRACES = "_graphmodule_graph_node_meta_stack_trace"
 SourceText = Callable[[str], str]
 
 
-def is_graph_module(obj: Any) -> bool:
+def is_graph_module(obj: object) -> TypeGuard[Built]:
     """Whether a pickled object is a GraphModule."""
     return type(obj) is Built and obj.path in (_FROM_TEXT, _FROM_PACKAGE, _FROM_NODES)
 
 
-def is_module(obj: Any) -> bool:
+def is_module(obj: object) -> TypeGuard[Built]:
     """Whether a pickled object is a module of any class."""
     if is_graph_module(obj):
         return True
     state = obj.state if type(obj) is Built else None
-    return type(state) is Mapping and {"_modules", "_parameters"} <= state.by_name().keys()
+    return type(state) is Pairs and {"_modules", "_parameters"} <= state.by_name().keys()
 
 
-class Modules:
+class PickledModules:
     """The modules of one pickle; one that is reached twice gives one record.
 
     ``source_text`` gives the text of a module that a package holds, by its name.
@@ -55,7 +52,7 @@ class Modules:
 
     def __init__(self, storages: Storages, source_text: SourceText | None = None) -> None:
         self.tensors = Tensors(storages)
-        self.values = Values(self.tensors)
+        self.values = PickledValues(self.tensors)
         self.notes: list[str] = []
         self._source_text = source_text
         self._records: dict[int, tuple[Built, ModuleRecord]] = {}
@@ -74,17 +71,16 @@ class Modules:
     def _module(self, obj: Built, path: str) -> ModuleRecord:
         if type(obj.function) is not Global:
             raise PickleFault(f"module {path} is of a class without a name")
-        return self._with_state(ModuleRecord(name_of(obj.function)), obj.state.by_name(), path)
+        return self._with_state(ModuleRecord(name_of(obj.function)), attributes(obj), path)
 
     def _graph_module(self, obj: Built, path: str) -> ModuleRecord:
-        if type(obj.args) is not tuple or len(obj.args) != 2:
-            raise PickleFault("a GraphModule is described in an unknown way")
+        described, code = obj.args if type(obj.args) is tuple and len(obj.args) == 2 else (None, None)
         if obj.path == _FROM_NODES:
-            return self._pickled_nodes(obj, path)
-        if type(obj.args[0]) is not Mapping:
+            return self._pickled_nodes(described, path)
+        if type(described) is not Pairs:
             raise PickleFault("a GraphModule is described in an unknown way")
-        state = obj.args[0].by_name()
-        forward = read_forward(self._text(obj, state))
+        state = described.by_name()
+        forward = read_forward(self._text(obj.path, code, state))
         record = ModuleRecord(
             GRAPH_MODULE,
             graph=_with_traces(forward.graph, state.get(_TRACES)),
@@ -92,33 +88,34 @@ class Modules:
         )
         return self._with_state(record, state, path)
 
-    def _pickled_nodes(self, obj: Built, path: str) -> ModuleRecord:
-        data = state_of(obj.args[0], "_GraphModulePickleData")
-        if type(data.get("gm_dict")) is not Mapping:
+    def _pickled_nodes(self, described: object, path: str) -> ModuleRecord:
+        data = state_of(described, "_GraphModulePickleData")
+        state = data.get("gm_dict")
+        if type(state) is not Pairs:
             raise PickleFault("a GraphModule has no attributes")
         graph, convention = graph_of(data.get("graph"), self.values)
         record = ModuleRecord(GRAPH_MODULE, graph=graph, convention=convention)
-        return self._with_state(record, data["gm_dict"].by_name(), path)
+        return self._with_state(record, state.by_name(), path)
 
-    def _text(self, obj: Built, state: MappingType[str, Any]) -> str:
-        second = obj.args[1]
-        if type(second) is not str:
-            raise PickleFault("a GraphModule has no text")
-        if obj.path == _FROM_PACKAGE:
-            if self._source_text is None:
-                raise PickleFault("a GraphModule of a package stands outside its package")
-            return self._source_text(second)
-        code = state.get("_code") or state.get("code")
+    def _text(self, made_by: str, code: object, state: Mapping[str, object]) -> str:
+        """The text of a GraphModule: ``code`` names it in a package; else it is the imports before it."""
         if type(code) is not str:
             raise PickleFault("a GraphModule has no text")
-        return f"{second}\n{code}"
+        if made_by == _FROM_PACKAGE:
+            if self._source_text is None:
+                raise PickleFault("a GraphModule of a package stands outside its package")
+            return self._source_text(code)
+        text = state.get("_code") or state.get("code")
+        if type(text) is not str:
+            raise PickleFault("a GraphModule has no text")
+        return f"{code}\n{text}"
 
-    def _with_state(self, record: ModuleRecord, state: MappingType[str, Any], path: str) -> ModuleRecord:
+    def _with_state(self, record: ModuleRecord, state: Mapping[str, object], path: str) -> ModuleRecord:
         hooks = tuple(_hooks(state))
         if hooks and not path:
             self.notes.append(ROOT_HOOKS.format(", ".join(hooks)))
         skipped = MODULE_STATE[record.graph is not None]
-        attributes = {name: self._attribute(item) for name, item in state.items() if name not in skipped}
+        held = {name: self.values.value(item) for name, item in state.items() if name not in skipped}
         children = self._children(state, path)
         return replace(
             record,
@@ -127,23 +124,16 @@ class Modules:
             buffers=self._tensor_table(state, "_buffers"),
             non_persistent=frozenset(_names(state.get("_non_persistent_buffers_set"))),
             children=children,
-            attributes=attributes,
+            attributes=held,
             hooks=hooks,
-            lost=(
-                printable(_LOST_HOOKS.format(", ".join(hooks)))
-                if hooks
-                else _lost_object(attributes, children)
-            ),
+            lost=(printable(_LOST_HOOKS.format(", ".join(hooks))) if hooks else _lost_object(held, children)),
         )
 
-    def _attribute(self, obj: Any) -> Value:
-        return self.values.value(obj)
-
-    def _tensor_table(self, state: MappingType[str, Any], name: str) -> dict[str, torch.Tensor | None]:
+    def _tensor_table(self, state: Mapping[str, object], name: str) -> dict[str, torch.Tensor | None]:
         table = _table(state, name)
         return {key: None if obj is None else self.tensors.tensor(obj) for key, obj in table.items()}
 
-    def _children(self, state: MappingType[str, Any], path: str) -> dict[str, ModuleRecord | None]:
+    def _children(self, state: Mapping[str, object], path: str) -> dict[str, ModuleRecord | None]:
         children: dict[str, ModuleRecord | None] = {}
         for name, child in _table(state, "_modules").items():
             child_path = f"{path}.{name}" if path else name
@@ -153,59 +143,59 @@ class Modules:
         return children
 
 
-def _table(state: MappingType[str, Any], name: str) -> dict[str, Any]:
+def _table(state: Mapping[str, object], name: str) -> dict[str, object]:
     """A table of the state by name; older files hold it as an OrderedDict."""
     obj = state.get(name)
     if type(obj) is Built and obj.path == "collections.OrderedDict":
-        return Mapping(obj.pairs).by_name()
-    if type(obj) is not Mapping:
+        return Pairs(obj.pairs).by_name()
+    if type(obj) is not Pairs:
         raise PickleFault(f"a module has no {name}")
     return obj.by_name()
 
 
-def _hooks(state: MappingType[str, Any]) -> Iterator[str]:
+def _hooks(state: Mapping[str, object]) -> Iterator[str]:
     """The tables of hooks that hold some, with what each hook is, as far as the file says."""
     for name in CALL_HOOKS:
-        table: Any = state.get(name)
-        if type(table) in (Mapping, Built) and table.pairs:
+        table = state.get(name)
+        if isinstance(table, Pairs | Built) and table.pairs:
             yield f"{name} ({', '.join([_hook_name(hook) for _, hook in table.pairs])})"
 
 
-def _lost_object(attributes: MappingType[str, Value], children: MappingType[str, ModuleRecord | None]) -> str:
+def _lost_object(attributes: Mapping[str, Value], children: Mapping[str, ModuleRecord | None]) -> str:
     """What is lost of a module, or of its part, that keeps its state in an object of TorchScript."""
     if any(type(value) is Opaque and value.cls == _SCRIPT_OBJECT for value in attributes.values()):
         return _LOST_OBJECT
     return _LOST_OBJECT if any(child and child.lost == _LOST_OBJECT for child in children.values()) else ""
 
 
-def _hook_name(hook: Any) -> str:
+def _hook_name(hook: object) -> str:
     found = hook.function if type(hook) is Built else hook
     return name_of(found).path if type(found) is Global else "an object without a name"
 
 
-def _names(obj: Any) -> list[str]:
+def _names(obj: object) -> list[str]:
     """The strings of a pickled set."""
-    found = obj.items if type(obj) is Members else []
-    if type(obj) is Built and obj.path == "builtins.set" and type(obj.args) is tuple and obj.args:
-        found = obj.args[0]
-    return [name for name in found if type(name) is str] if type(found) is list else []
+    found = obj.items if type(obj) is Members else None
+    if type(obj) is Built and obj.path == "builtins.set":
+        found = obj.first if isinstance(obj.first, list) else None
+    return [name for name in found or () if isinstance(name, str)]
 
 
-def _with_traces(graph: Graph, traces: Any) -> Graph:
+def _with_traces(graph: Graph, traces: object) -> Graph:
     """The graph with the source lines that a package keeps beside the text."""
-    if type(traces) is not Mapping or not traces.pairs:
+    if type(traces) is not Pairs or not traces.pairs:
         return graph
     by_node = traces.by_name()
     return Graph(tuple([_with_trace(node, by_node.get(node.name)) for node in graph.nodes]))
 
 
-def _with_trace(node: Node, trace: Any) -> Node:
+def _with_trace(node: Node, trace: object) -> Node:
     if type(trace) is not str:
         return node
     return replace(node, meta=replace(node.meta, source=source_line(trace)))
 
 
-def _convention(forward: Forward, state: MappingType[str, Any]) -> CallingConvention | None:
+def _convention(forward: Forward, state: Mapping[str, object]) -> CallingConvention | None:
     count = len(forward.graph.placeholders)
     if forward.boxed:
         return boxed_convention(forward.parameters[0] if forward.parameters else "args_list", count)

@@ -1,18 +1,83 @@
 """The pickle format read as data: a machine of its own that builds records and can call nothing.
 
 A name becomes a ``Global``, a call or construction a ``Built``; both only say what the file asks for. Containers of
-the file are never hashed, compared or copied here, so their size is bounded by the file's.
+the file are never hashed, compared or copied here, so their size is bounded by the file's. Most containers of a graph are
+empty: the items and pairs of a record share one empty tuple until the stream sets some.
 """
 
 from __future__ import annotations
 
 import struct
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from mmap import mmap
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from fx2py.read.pickled.records import Built, Global, Mapping, Members, Persistent, PickleFault
+
+class PickleFault(ValueError):
+    """The stream is not a pickle of protocol 2 to 5, is damaged, or asks for what no graph needs."""
+
+
+@dataclass(slots=True, eq=False)
+class Global:
+    """A name that the stream refers to; never looked up."""
+
+    module: str
+    qualname: str
+    path: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.path = f"{self.module}.{self.qualname}"
+
+
+@dataclass(slots=True, eq=False)
+class Pairs:
+    """A dict of the stream, as its pairs in order."""
+
+    pairs: Sequence[tuple[object, object]] = ()
+
+    def by_name(self) -> dict[str, object]:
+        """The entries whose keys are strings; a later one replaces an earlier one."""
+        return {key: value for key, value in self.pairs if type(key) is str}
+
+
+@dataclass(slots=True, eq=False)
+class Members:
+    """A set of the stream, as its members in order."""
+
+    items: Sequence[object] = ()
+    frozen: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Persistent:
+    """A reference to something stored beside the stream."""
+
+    key: object
+
+
+@dataclass(slots=True, eq=False)
+class Built:
+    """What calling or constructing ``function`` would give, with the state and items set on it afterwards."""
+
+    function: object
+    args: object = ()
+    kwargs: object = None
+    state: object = None
+    items: Sequence[object] = ()
+    pairs: Sequence[tuple[object, object]] = ()
+
+    @property
+    def path(self) -> str:
+        """The dotted path of the function; empty when the stream builds even that."""
+        return self.function.path if type(self.function) is Global else ""
+
+    @property
+    def first(self) -> object:
+        """The first argument, None where there is none."""
+        return self.args[0] if type(self.args) is tuple and self.args else None
+
 
 Data: TypeAlias = "bytes | mmap"
 
@@ -22,7 +87,7 @@ _NEWEST_PROTOCOL = 5
 _UNIFIED_NAMES_PROTOCOL = 3
 
 
-def read_pickle(data: Data, start: int = 0) -> tuple[Any, int]:
+def read_pickle(data: Data, start: int = 0) -> tuple[object, int]:
     """The object pickled at ``start``, and where the stream ends; PickleFault naming the position when it cannot be."""
     machine = _Machine(data, start)
     try:
@@ -43,13 +108,13 @@ class _Machine:
     def __init__(self, data: Data, start: int) -> None:
         self.data = data
         self.position = start
-        self.stack: list[Any] = []
-        self.marks: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
+        self.stack: list[object] = []
+        self.marks: list[list[object]] = []
+        self.memo: dict[int, object] = {}
         self.calls: dict[int, Built] = {}
         self.protocol = 0
 
-    def run(self) -> Any:
+    def run(self) -> object:
         """The object; what most of a pickle consists of is done here, without a call for each operation."""
         data, memo, stack, position = self.data, self.memo, self.stack, self.position
         for _ in range(MAX_OPCODES):
@@ -74,7 +139,7 @@ class _Machine:
                 stack[-1] = _called(stack[-1], ())
                 position += 1
             elif opcode == _EMPTY_DICT:
-                stack.append(Mapping())
+                stack.append(Pairs())
             elif opcode in _CALLS:
                 args = stack.pop()
                 stack[-1] = _called(stack[-1], args)
@@ -118,10 +183,11 @@ class _Machine:
         self.position = end
         return taken
 
-    def number(self, layout: struct.Struct) -> Any:
+    def number(self, layout: struct.Struct) -> int:
+        """The integer that stands here in a layout of integers."""
         (value,) = layout.unpack_from(self.data, self.position)
         self.position += layout.size
-        return value
+        return int(value)
 
     def line(self) -> str:
         end = self.data.find(b"\n", self.position)
@@ -131,7 +197,7 @@ class _Machine:
         self.position = end + 1
         return taken.decode("utf-8")
 
-    def pop_mark(self) -> list[Any]:
+    def pop_mark(self) -> list[object]:
         items = self.stack
         self.stack = self.marks.pop()
         return items
@@ -154,16 +220,20 @@ _CALL, _CALLS = ord("R"), (ord("R"), 0x81)
 _Handler: TypeAlias = "Callable[[_Machine], None]"
 
 
-def _constant(value: Any) -> _Handler:
+def _constant(value: object) -> _Handler:
     return lambda machine: machine.stack.append(value)
 
 
-def _new(make: Callable[[], Any]) -> _Handler:
+def _new(make: Callable[[], object]) -> _Handler:
     return lambda machine: machine.stack.append(make())
 
 
 def _number(layout: struct.Struct) -> _Handler:
     return lambda machine: machine.stack.append(machine.number(layout))
+
+
+def _real(machine: _Machine) -> None:
+    machine.stack.append(_F8.unpack(machine.take(_F8.size))[0])
 
 
 def _text(machine: _Machine) -> None:
@@ -245,12 +315,13 @@ def _frozen_set(machine: _Machine) -> None:
     machine.stack.append(Members(items, frozen=True))
 
 
-def _extend(machine: _Machine, items: list[Any]) -> None:
+def _extend(machine: _Machine, items: list[object]) -> None:
     target = machine.stack[-1]
-    if type(target) is list:
+    if isinstance(target, list):
         target.extend(items)
-    elif type(target) in (Built, Members):
-        target.items = target.items or []
+    elif isinstance(target, Built | Members):
+        if not isinstance(target.items, list):
+            target.items = []
         target.items.extend(items)
     else:
         raise PickleFault(f"the pickle appends to something that is no list at byte {machine.position}")
@@ -261,11 +332,12 @@ def _append(machine: _Machine) -> None:
     _extend(machine, [item])
 
 
-def _set_pairs(machine: _Machine, items: list[Any]) -> None:
+def _set_pairs(machine: _Machine, items: list[object]) -> None:
     target = machine.stack[-1]
-    if type(target) not in (Mapping, Built) or len(items) % 2:
+    if not isinstance(target, Pairs | Built) or len(items) % 2:
         raise PickleFault(f"the pickle sets items of something that is no dict at byte {machine.position}")
-    target.pairs = target.pairs or []
+    if not isinstance(target.pairs, list):
+        target.pairs = []
     target.pairs.extend(zip(items[::2], items[1::2], strict=True))
 
 
@@ -286,24 +358,25 @@ def _stack_global(machine: _Machine) -> None:
     machine.push_name(module, qualname)
 
 
-def _called(function: Any, args: Any) -> Global | Built:
-    is_dill = type(function) is Global and function.path in _DILL_CLASSES
-    return _DILL_CLASSES[function.path](*args) if is_dill else Built(function, args)
+def _called(function: object, args: object) -> Global | Built:
+    if type(function) is Global and function.path in _DILL_CLASSES and type(args) is tuple:
+        return _DILL_CLASSES[function.path](args)
+    return Built(function, args)
 
 
-def _dill_class(*args: Any) -> Global | Built:
+def _dill_class(args: tuple[object, ...]) -> Global | Built:
     """A builtin class, which dill writes by a name of its own."""
     return Global("builtins", args[0]) if args and type(args[0]) is str else Built(None, args)
 
 
-def _dill_namedtuple(*args: Any) -> Global | Built:
+def _dill_namedtuple(args: tuple[object, ...]) -> Global | Built:
     """A namedtuple class, which dill writes by its name, fields and module."""
     if len(args) == 3 and type(args[0]) is str and type(args[2]) is str:
         return Global(args[2], args[0])
     return Built(None, args)
 
 
-_DILL_CLASSES: dict[str, Callable[..., Global | Built]] = {
+_DILL_CLASSES: dict[str, Callable[[tuple[object, ...]], Global | Built]] = {
     "dill._dill._load_type": _dill_class,
     "dill._dill._create_namedtuple": _dill_namedtuple,
 }
@@ -345,7 +418,7 @@ _HANDLERS: dict[int, _Handler] = {
     0x89: _constant(False),
     ord("J"): _number(_I4),
     ord("M"): _number(_U2),
-    ord("G"): _number(_F8),
+    ord("G"): _real,
     0x8A: _integer(_U1),
     0x8B: _integer(_I4),
     0x8D: _text,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import torch
 
-from fx2py.read.pickled.records import Built, Global, Mapping, PickleFault
-from fx2py.read.storages import Storages
+from fx2py.read.pickled.storages import Storages
+from fx2py.read.pickled.stream import Built, Global, Pairs, PickleFault
 
 _REBUILD = "torch._utils._rebuild_"
 _FAULTS = (RuntimeError, TypeError, ValueError, OverflowError, IndexError, AttributeError)
@@ -21,7 +21,7 @@ LAYOUTS: dict[str, torch.layout] = {str(v): v for v in vars(torch).values() if t
 _QSCHEMES: dict[str, torch.qscheme] = {str(v): v for v in vars(torch).values() if type(v) is torch.qscheme}
 
 
-def is_tensor(obj: Any) -> bool:
+def is_tensor(obj: object) -> TypeGuard[Built]:
     """Whether a pickled object is a tensor of some kind."""
     return type(obj) is Built and (obj.path in _BUILDERS or obj.path.startswith(_REBUILD))
 
@@ -33,14 +33,14 @@ class Tensors:
         self._storages = storages
         self._made: dict[int, tuple[Built, torch.Tensor]] = {}
 
-    def tensor(self, obj: Any) -> torch.Tensor:
+    def tensor(self, obj: object) -> torch.Tensor:
         """The tensor that a pickled object describes; PickleFault when it is none, or reaches beyond its storage."""
         if type(obj) is not Built or obj.path not in _BUILDERS:
             what = obj.path if type(obj) is Built else type(obj).__name__
             raise PickleFault(f"a tensor is of an unknown kind ({what})")
         if id(obj) not in self._made:
             try:
-                made = _BUILDERS[obj.path](self, *obj.args)
+                made = _BUILDERS[obj.path](self, *_sequence(obj.args))
             except PickleFault:
                 raise
             except _FAULTS as error:
@@ -50,13 +50,13 @@ class Tensors:
 
     def strided(
         self,
-        storage: Any,
-        offset: Any,
-        size: Any,
-        stride: Any,
-        gradient: Any,
-        hooks: Any,
-        metadata: Any = None,
+        storage: object,
+        offset: object,
+        size: object,
+        stride: object,
+        gradient: object,
+        hooks: object,
+        metadata: object = None,
     ) -> torch.Tensor:
         found = self._storages.find(storage)
         tensor = _view(found.data, found.dtype, offset, size, stride)
@@ -64,34 +64,35 @@ class Tensors:
 
     def strided_of_dtype(
         self,
-        storage: Any,
-        offset: Any,
-        size: Any,
-        stride: Any,
-        gradient: Any,
-        hooks: Any,
-        dtype: Any,
-        metadata: Any = None,
+        storage: object,
+        offset: object,
+        size: object,
+        stride: object,
+        gradient: object,
+        hooks: object,
+        dtype: object,
+        metadata: object = None,
     ) -> torch.Tensor:
         data = self._storages.find(storage).data
         return _finished(_view(data, _dtype(dtype), offset, size, stride), gradient, metadata)
 
-    def parameter(self, data: Any, gradient: Any, hooks: Any, state: Any = None) -> torch.Tensor:
+    def parameter(self, data: object, gradient: object, hooks: object, state: object = None) -> torch.Tensor:
         return torch.nn.Parameter(self.tensor(data), requires_grad=gradient is True)
 
-    def of_class(self, function: Any, cls: Any, args: Any, state: Any) -> torch.Tensor:
+    def of_class(self, function: object, cls: object, args: object, state: object) -> torch.Tensor:
         if type(cls) is not Global or cls.path not in _TENSOR_CLASSES:
             raise PickleFault(f"a tensor is of a class of its own ({getattr(cls, 'path', 'unnamed')})")
         return self.tensor(Built(function, args))
 
-    def meta(self, dtype: Any, size: Any, stride: Any, gradient: Any) -> torch.Tensor:
+    def meta(self, dtype: object, size: object, stride: object, gradient: object) -> torch.Tensor:
         tensor = torch.empty_strided(_counts(size), _counts(stride), dtype=_dtype(dtype), device="meta")
         return tensor.requires_grad_(gradient is True)
 
-    def sparse(self, layout: Any, data: Any) -> torch.Tensor:
-        kind = LAYOUTS.get(str(layout.args[0]))
+    def sparse(self, layout: object, data: object) -> torch.Tensor:
+        name = _sequence(layout.args)[0] if type(layout) is Built else None
+        kind = LAYOUTS.get(str(name))
         if kind is torch.sparse_coo:
-            indices, values, size, *coalesced = data
+            indices, values, size, *coalesced = _sequence(data)
             return torch.sparse_coo_tensor(
                 self.tensor(indices),
                 self.tensor(values),
@@ -99,12 +100,19 @@ class Tensors:
                 check_invariants=True,
                 is_coalesced=coalesced[0] if coalesced and type(coalesced[0]) is bool else None,
             )
-        compressed, plain, values, size = data
+        compressed, plain, values, size = _sequence(data)
         parts = (self.tensor(compressed), self.tensor(plain), self.tensor(values))
         return torch.sparse_compressed_tensor(*parts, _counts(size), layout=kind, check_invariants=True)
 
     def quantized(
-        self, storage: Any, offset: Any, size: Any, stride: Any, quantizer: Any, gradient: Any, hooks: Any
+        self,
+        storage: object,
+        offset: object,
+        size: object,
+        stride: object,
+        quantizer: object,
+        gradient: object,
+        hooks: object,
     ) -> torch.Tensor:
         found = self._storages.find(storage)
         if found.dtype not in _INTEGERS:
@@ -112,14 +120,19 @@ class Tensors:
         integers = _view(found.data, _INTEGERS[found.dtype], offset, size, stride)
         if integers.nbytes > found.data.nbytes():
             raise PickleFault("a quantized tensor has more elements than its storage")
-        scheme, scale, zero, *axis = quantizer
-        kind = _QSCHEMES.get(scheme.path)
-        if kind is torch.per_tensor_affine:
-            return torch._make_per_tensor_quantized_tensor(integers, float(scale), int(zero))
-        if kind is torch.per_channel_affine:
+        return self._quantized(integers, *_sequence(quantizer))
+
+    def _quantized(
+        self, integers: torch.Tensor, scheme: object, scale: object, zero: object, axis: object = None
+    ) -> torch.Tensor:
+        path = scheme.path if type(scheme) is Global else ""
+        kind = _QSCHEMES.get(path)
+        if kind is torch.per_tensor_affine and isinstance(scale, float | int) and type(zero) is int:
+            return torch._make_per_tensor_quantized_tensor(integers, float(scale), zero)
+        if kind is torch.per_channel_affine and type(axis) is int:
             scales, zeros = self.tensor(scale), self.tensor(zero)
-            return torch._make_per_channel_quantized_tensor(integers, scales, zeros, int(axis[0]))
-        raise PickleFault(f"a quantized tensor is of an unknown scheme ({scheme.path})")
+            return torch._make_per_channel_quantized_tensor(integers, scales, zeros, axis)
+        raise PickleFault(f"a quantized tensor is of an unknown scheme ({path})")
 
 
 _INTEGERS = {torch.qint8: torch.int8, torch.quint8: torch.uint8, torch.qint32: torch.int32}
@@ -136,7 +149,7 @@ _BUILDERS: dict[str, Callable[..., torch.Tensor]] = {
 
 
 def _view(
-    storage: torch.UntypedStorage, dtype: torch.dtype, offset: Any, size: Any, stride: Any
+    storage: torch.UntypedStorage, dtype: torch.dtype, offset: object, size: object, stride: object
 ) -> torch.Tensor:
     sizes, strides = _counts(size), _counts(stride)
     if type(offset) is not int or offset < 0 or len(sizes) != len(strides):
@@ -148,23 +161,30 @@ def _view(
     return torch.empty(0, dtype=dtype).set_(storage, offset if 0 not in sizes else 0, sizes, strides)
 
 
-def _counts(sizes: Any) -> tuple[int, ...]:
+def _sequence(obj: object) -> Sequence[object]:
+    """The parts of what must be a tuple or list."""
+    if not isinstance(obj, tuple | list):
+        raise PickleFault("a tensor is described by what is no tuple")
+    return obj
+
+
+def _counts(sizes: object) -> tuple[int, ...]:
     """Sizes or strides as non-negative ints."""
-    items = sizes.args[0] if type(sizes) is Built and sizes.path == "torch.Size" else sizes
-    if type(items) not in (tuple, list) or not all(type(item) is int and item >= 0 for item in items):
+    items = _sequence(sizes.args)[0] if type(sizes) is Built and sizes.path == "torch.Size" else sizes
+    if not isinstance(items, tuple | list) or not all(type(item) is int and item >= 0 for item in items):
         raise PickleFault("a tensor has a shape that is no tuple of sizes")
     return tuple(items)
 
 
-def _dtype(obj: Any) -> torch.dtype:
+def _dtype(obj: object) -> torch.dtype:
     dtype = DTYPES.get(obj.path) if type(obj) is Global else None
     if dtype is None:
         raise PickleFault("a tensor has an unknown dtype")
     return dtype
 
 
-def _finished(tensor: torch.Tensor, gradient: Any, metadata: Any) -> torch.Tensor:
-    marks = metadata.by_name() if type(metadata) is Mapping else {}
+def _finished(tensor: torch.Tensor, gradient: object, metadata: object) -> torch.Tensor:
+    marks = metadata.by_name() if type(metadata) is Pairs else {}
     if not marks.keys() <= _METADATA or not all(type(mark) is bool for mark in marks.values()):
         raise PickleFault("a tensor carries unknown marks")
     if marks:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from fx2py.graph.names import dotted_name, imported_name
+from fx2py.graph.symbols import expression_text
 from fx2py.graph.values import (
     Dict,
     List,
@@ -24,21 +26,19 @@ from fx2py.graph.values import (
     sorted_set,
 )
 from fx2py.read.forward.values import TORCH_DATA, ArgumentReader, parse_text
-from fx2py.read.pickled.meta import (
-    PICKLER,
-    SYMBOLIC_BOOL,
-    SYMBOLIC_FLOAT,
-    SYMBOLIC_INT,
-    attributes,
-    symbolic_size,
-    symbolic_text,
-)
-from fx2py.read.pickled.records import Built, Global, Mapping, Members, PickleFault
+from fx2py.read.pickled.storages import byte_string
+from fx2py.read.pickled.stream import Built, Global, Members, Pairs, PickleFault
 from fx2py.read.pickled.tensors import LAYOUTS, Tensors, is_tensor
-from fx2py.read.storages import byte_string
 
+PICKLER = "torch.fx._graph_pickler"
+SYMBOLIC_INT = f"{PICKLER}._SymNodePickleData.unpickle_sym_int"
+SYMBOLIC_FLOAT, SYMBOLIC_BOOL = "torch.SymFloat", "torch.SymBool"
+_LONGEST_MANTISSA = 32
+_NUMBERS = {"Zero": "0", "One": "1", "NegativeOne": "-1"}
+LIMIT = 10_000
+"""The parts that an expression, or what is recorded of a result, may have: a pickle that shares parts has no end to them."""
 _MAX_REPEATED = 200_000
-_LEAVES = frozenset({type(None), bool, int, float, str, bytes})
+_LEAVES = (bool, int, float, str, bytes)
 _NODE = f"{PICKLER}._NodePickleData"
 _TARGETS = frozenset(
     f"{PICKLER}._Op{kind}PickleData" for kind in ("Str", "Overload", "OverloadPacket", "Function")
@@ -51,7 +51,7 @@ def name_of(obj: Global) -> Name:
     return imported_name(obj.module, obj.qualname)
 
 
-def target_name(obj: Any) -> str | None:
+def target_name(obj: object) -> str | None:
     """The dotted path or text that GraphPickler keeps of a target; None for anything else."""
     if type(obj) is not Built or obj.path not in _TARGETS:
         return None
@@ -62,7 +62,12 @@ def target_name(obj: Any) -> str | None:
     return f"{root}.{name}" if root else name
 
 
-class Values:
+def attributes(obj: object) -> dict[str, object]:
+    """The state of a pickled object by name; empty for anything else."""
+    return obj.state.by_name() if type(obj) is Built and type(obj.state) is Pairs else {}
+
+
+class PickledValues:
     """Converts the objects of one pickle, each once.
 
     What a pickle shares, a reader of its values meets again each time, with all that is inside: those are counted.
@@ -72,13 +77,13 @@ class Values:
         self._tensors = tensors
         self._count = 0
         self._repeated = 0
-        self._made: dict[int, tuple[Any, Value, int]] = {}
+        self._made: dict[int, tuple[object, Value, int]] = {}
 
-    def value(self, obj: Any) -> Value:
+    def value(self, obj: object) -> Value:
         """The object as a value; PickleFault when the pickle repeats itself into more values than a graph can need."""
-        if type(obj) in _LEAVES:
+        if obj is None or isinstance(obj, _LEAVES):
             self._count += 1
-            return obj  # type: ignore[no-any-return]
+            return obj
         known = self._made.get(id(obj))
         if known is None:
             handler = _KINDS.get(type(obj))
@@ -95,15 +100,15 @@ class Values:
             raise PickleFault("the pickle repeats parts of itself too often")
         return known[1]
 
-    def items(self, objs: Any) -> tuple[Value, ...]:
-        if type(objs) not in (list, tuple):
+    def items(self, objs: object) -> tuple[Value, ...]:
+        if not isinstance(objs, list | tuple):
             raise PickleFault("a container is made of what is no list")
         return tuple([self.value(obj) for obj in objs])
 
-    def mapping(self, obj: Mapping) -> Dict:
+    def mapping(self, obj: Pairs) -> Dict:
         return Dict(self.pairs(obj.pairs))
 
-    def pairs(self, pairs: Sequence[tuple[Any, Any]]) -> tuple[tuple[Value, Value], ...]:
+    def pairs(self, pairs: Sequence[tuple[object, object]]) -> tuple[tuple[Value, Value], ...]:
         return tuple([(self.value(key), self.value(item)) for key, item in pairs])
 
     def named(self, obj: Global) -> Value:
@@ -125,13 +130,12 @@ class Values:
         operator = self._operator(obj.function)
         if operator is not None:
             return dotted_name(operator)
-        is_named = type(obj.function) is Global
-        return Opaque(name_of(obj.function) if is_named else Name("builtins", "object"))
+        return Opaque(_class_of(obj))
 
-    def _operator(self, function: Any) -> str | None:
+    def _operator(self, function: object) -> str | None:
         """The path of an operator that GraphPickler describes by the bound method which would give it."""
-        if type(function) is Built and function.path == "builtins.getattr" and type(function.args) is tuple:
-            return target_name(function.args[0]) if function.args else None
+        if type(function) is Built and function.path == "builtins.getattr":
+            return target_name(function.first)
         return None
 
     def node(self, obj: Built) -> Value:
@@ -142,33 +146,29 @@ class Values:
 
     def symbolic(self, obj: Built) -> Value:
         size = symbolic_size(obj)
-        return SymExpr(size) if type(size) is str else size
+        return SymExpr(size) if isinstance(size, str) else size
 
     def symbolic_number(self, obj: Built) -> Value:
         text = symbolic_text(obj)
-        return Opaque(name_of(obj.function)) if text is None else SymExpr(text)
+        return Opaque(_class_of(obj)) if text is None else SymExpr(text)
 
     def immutable_list(self, obj: Built) -> Value:
-        return List(self.items([*(obj.args[0] if obj.args else ()), *obj.items]))
+        return List(self.items([*_sequence(obj.first), *obj.items]))
 
     def immutable_dict(self, obj: Built) -> Value:
-        entries = obj.args[0] if obj.args else ()
-        pairs = entries.pairs if type(entries) is Mapping else [(key, item) for key, item in entries]
-        return Dict(self.pairs([*pairs, *obj.pairs]))
+        return Dict(self.pairs([*_entries(obj.first), *obj.pairs]))
 
     def ordered_dict(self, obj: Built) -> Value:
-        entries = obj.args[0] if obj.args else []
-        pairs = entries.pairs if type(entries) is Mapping else [tuple(entry) for entry in entries]
-        return Dict(self.pairs([*pairs, *obj.pairs]), Name("collections", "OrderedDict"))
+        return Dict(self.pairs([*_entries(obj.first), *obj.pairs]), Name("collections", "OrderedDict"))
 
     def default_dict(self, obj: Built) -> Value:
-        if obj.args and obj.args[0] is not None:
+        if obj.first is not None:
             return Opaque(Name("collections", "defaultdict"))
         return Dict(self.pairs(obj.pairs), Name("collections", "defaultdict"))
 
     def member(self, obj: Built) -> Value:
         """``getattr`` as pickles use it: a function of torch, a member of an enum, a method of a class."""
-        owner, word = obj.args
+        owner, word = _sequence(obj.args)
         if type(owner) is not Global or type(word) is not str:
             return Opaque(Name("builtins", "getattr"))
         if owner.path == _NATIVE_FUNCTIONS:
@@ -176,59 +176,134 @@ class Values:
         return imported_name(owner.module, f"{owner.qualname}.{word}")
 
     def members(self, obj: Built, frozen: bool) -> Value:
-        return sorted_set(self.items([*(obj.args[0] if obj.args else ()), *obj.items]), frozen)
+        return sorted_set(self.items([*_sequence(obj.first), *obj.items]), frozen)
 
 
-def _plain(values: Values, objs: Any) -> tuple[Any, ...]:
-    """Arguments that must be plain leaves."""
-    if not all(type(obj) in _LEAVES for obj in objs):
+def _class_of(obj: Built) -> Name:
+    """The name of what was called to make an object, usually its class."""
+    return name_of(obj.function) if type(obj.function) is Global else Name("builtins", "object")
+
+
+def _sequence(obj: object) -> Sequence[object]:
+    """The items of a list or tuple that may be left out."""
+    if obj is not None and not isinstance(obj, list | tuple):
+        raise TypeError("a container is made of what is no list")
+    return obj or ()
+
+
+def _entries(obj: object) -> Sequence[tuple[object, object]]:
+    """The entries of a dict, or of a list of pairs that a dict is made of; either may be left out."""
+    if type(obj) is Pairs:
+        return obj.pairs
+    return [(key, item) for key, item in map(_sequence, _sequence(obj))]
+
+
+def _scalars(obj: Built) -> tuple[Any, ...]:
+    """Arguments that must be scalars; whether they fit is up to what is made of them."""
+    objs = _sequence(obj.args)
+    if not all(each is None or isinstance(each, _LEAVES) for each in objs):
         raise TypeError("they are no plain values")
     return tuple(objs)
 
 
-def _bytes(values: Values, obj: Built) -> Value:
+def _bytes(values: PickledValues, obj: Built) -> Value:
     data = byte_string(obj)
     if data is None:
         raise TypeError("they are no bytes")
     return data
 
 
-def _printed(values: Values, obj: Built) -> Value:
+def _printed(values: PickledValues, obj: Built) -> Value:
     """What dill keeps by its text, for ``eval``: read as an argument of a graph is, so only data comes out."""
-    match parse_text(str(*_plain(values, obj.args))):
+    match parse_text(str(*_scalars(obj))):
         case [ast.Expr(value=text)]:
             return ArgumentReader().value(text)
     raise TypeError("they are no value")
 
 
-_KINDS: dict[type, Callable[[Values, Any], Value]] = {
+_KINDS: dict[type, Callable[[PickledValues, Any], Value]] = {
     tuple: lambda values, obj: values.items(obj),
     list: lambda values, obj: List(values.items(obj)),
-    Mapping: Values.mapping,
+    Pairs: PickledValues.mapping,
     Members: lambda values, obj: sorted_set(values.items(obj.items), obj.frozen),
-    Global: Values.named,
-    Built: Values.built,
+    Global: PickledValues.named,
+    Built: PickledValues.built,
 }
-_CONSTRUCTORS: dict[str, Callable[[Values, Built], Value]] = {
-    "collections.OrderedDict": Values.ordered_dict,
-    "collections.defaultdict": Values.default_dict,
+_CONSTRUCTORS: dict[str, Callable[[PickledValues, Built], Value]] = {
+    "collections.OrderedDict": PickledValues.ordered_dict,
+    "collections.defaultdict": PickledValues.default_dict,
     "builtins.set": lambda values, obj: values.members(obj, False),
     "builtins.frozenset": lambda values, obj: values.members(obj, True),
-    "builtins.complex": lambda values, obj: complex(*_plain(values, obj.args)),
+    "builtins.complex": lambda values, obj: complex(*_scalars(obj)),
     "builtins.slice": lambda values, obj: Slice(*values.items(obj.args)),
     "builtins.range": lambda values, obj: Range(*values.items(obj.args)),
     "builtins.bytes": _bytes,
     "_codecs.encode": _bytes,
-    "torch.Size": lambda values, obj: Size(values.items(obj.args[0])),
-    "torch.device": lambda values, obj: torch.device(*_plain(values, obj.args)),
-    "torch.serialization._get_layout": lambda values, obj: LAYOUTS[_plain(values, obj.args)[0]],
-    "builtins.getattr": Values.member,
+    "torch.Size": lambda values, obj: Size(values.items(obj.first)),
+    "torch.device": lambda values, obj: torch.device(*_scalars(obj)),
+    "torch.serialization._get_layout": lambda values, obj: LAYOUTS[_scalars(obj)[0]],
+    "builtins.getattr": PickledValues.member,
     "dill._dill._eval_repr": _printed,
-    "torch.fx.immutable_collections.immutable_list": Values.immutable_list,
-    "torch.fx.immutable_collections.immutable_dict": Values.immutable_dict,
-    _NODE: Values.node,
-    SYMBOLIC_INT: Values.symbolic,
-    SYMBOLIC_FLOAT: Values.symbolic_number,
-    SYMBOLIC_BOOL: Values.symbolic_number,
+    "torch.fx.immutable_collections.immutable_list": PickledValues.immutable_list,
+    "torch.fx.immutable_collections.immutable_dict": PickledValues.immutable_dict,
+    _NODE: PickledValues.node,
+    SYMBOLIC_INT: PickledValues.symbolic,
+    SYMBOLIC_FLOAT: PickledValues.symbolic_number,
+    SYMBOLIC_BOOL: PickledValues.symbolic_number,
 }
 """The calls in a pickle that stand for data; any other becomes ``Opaque``."""
+
+
+# -- symbolic numbers --------------------------------------------------------------------------------------------
+
+
+def symbolic_size(obj: object) -> int | str | None:
+    """The number that a pickled SymInt is, or the text of its expression; None for anything else."""
+    if type(obj) is not Built or obj.path != SYMBOLIC_INT:
+        return None
+    text = expression_text(_Expression().text(attributes(obj.first).get("expr")))
+    return int(text) if text.lstrip("-").isdecimal() else text
+
+
+def symbolic_text(obj: Built) -> str | None:
+    """The expression of a pickled SymFloat or SymBool; None where it holds none."""
+    expression = attributes(attributes(obj).get("node")).get("_expr")
+    return None if expression is None else expression_text(_Expression().text(expression))
+
+
+class _Expression:
+    """Writes a pickled sympy expression as ``sympy.srepr`` would."""
+
+    def __init__(self) -> None:
+        self._left = LIMIT
+
+    def text(self, obj: object) -> str:
+        self._left -= 1
+        if self._left < 0 or type(obj) is not Built:
+            raise PickleFault("a symbolic size is damaged or too long")
+        name = obj.path.rpartition(".")[2]
+        if name in _NUMBERS:
+            return f"Integer({_NUMBERS[name]})"
+        if type(obj.args) is not tuple:
+            raise PickleFault("a symbolic size is damaged")
+        if name == "Float":
+            return f"Float('{_float(obj.args)!r}')"
+        return f"{name}({', '.join([self._part(part) for part in obj.args])})"
+
+    def _part(self, part: object) -> str:
+        if type(part) is int:
+            return str(part)
+        if type(part) is str:
+            return f"'{part}'"
+        return self.text(part)
+
+
+def _float(args: tuple[object, ...]) -> float:
+    """The number of a sympy ``Float``: its sign, hexadecimal mantissa and binary exponent."""
+    match args:
+        case ((0 | 1 as sign, str(mantissa), int(exponent), _),) if len(mantissa) < _LONGEST_MANTISSA:
+            try:
+                return math.ldexp(-int(mantissa, 16) if sign else int(mantissa, 16), exponent)
+            except (ValueError, OverflowError):
+                pass
+    raise PickleFault("a symbolic number is damaged")

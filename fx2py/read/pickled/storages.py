@@ -5,13 +5,12 @@ from __future__ import annotations
 import pickle
 import struct
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
 from fx2py.read.archive import Archive
-from fx2py.read.pickled.records import Built, Global, Mapping, Persistent, PickleFault
-from fx2py.read.pickled.stream import Data, read_pickle
+from fx2py.read.pickled.stream import Built, Data, Global, Pairs, Persistent, PickleFault, read_pickle
 
 STREAM_MAGIC = 0x1950A86A20F9469CFC6C
 _STREAM_PROTOCOL = 1001
@@ -41,7 +40,7 @@ class Storage:
 class Storages(Protocol):
     """Where the storages of one pickle are found; a reference seen twice gives the same bytes."""
 
-    def find(self, reference: Any) -> Storage: ...
+    def find(self, reference: object) -> Storage: ...
 
 
 class ArchiveStorages:
@@ -51,7 +50,7 @@ class ArchiveStorages:
         self._archive, self._folder, self._suffix = archive, folder, suffix
         self._found: dict[str, torch.UntypedStorage] = {}
 
-    def find(self, reference: Any) -> Storage:
+    def find(self, reference: object) -> Storage:
         dtype, key, count = _reference(reference)
         if key not in self._found:
             self._found[key] = self._archive.storage(f"{self._folder}{key}{self._suffix}")
@@ -70,7 +69,7 @@ class StreamStorages:
         self._data: dict[str, torch.UntypedStorage] = {}
         self._embedded: dict[int, tuple[Built, Storage]] = {}
 
-    def find(self, reference: Any) -> Storage:
+    def find(self, reference: object) -> Storage:
         if type(reference) is Built and reference.path == "torch.storage._load_from_bytes":
             return self._load(reference)
         dtype, key, _ = _reference(reference)
@@ -94,7 +93,7 @@ class StreamStorages:
         return self._embedded[id(built)][1]
 
 
-def byte_string(obj: Any) -> bytes | None:
+def byte_string(obj: object) -> bytes | None:
     """Bytes as a pickle holds them: directly or, before protocol 3, as Latin-1 text; None for anything else."""
     if type(obj) is bytes:
         return obj
@@ -111,7 +110,7 @@ def is_stream(data: Data, start: int = 0) -> bool:
     return data[start : start + 16] == b"\x80\x02\x8a\x0a" + STREAM_MAGIC.to_bytes(10, "little") + b".\x80"
 
 
-def read_stream(data: Data, start: int = 0) -> tuple[Any, StreamStorages, int]:
+def read_stream(data: Data, start: int = 0) -> tuple[object, StreamStorages, int]:
     """The pickled object of such a file, its storages, and where they end; PickleFault when it is damaged."""
     behind = start + len(_HEAD)
     position = behind if data[start:behind] == _HEAD else _end_of_head(data, start)
@@ -133,7 +132,7 @@ def _end_of_head(data: Data, start: int) -> int:
     system, position = read_pickle(data, position)
     if magic != STREAM_MAGIC or protocol != _STREAM_PROTOCOL:
         raise PickleFault("the file is of an unknown version of torch.save")
-    if type(system) is not Mapping or system.by_name().get("little_endian") is not True:
+    if type(system) is not Pairs or system.by_name().get("little_endian") is not True:
         raise PickleFault("the file was written on a big-endian machine")
     return position
 
@@ -162,7 +161,7 @@ def _bytes_at(data: Data, start: int, size: int) -> torch.UntypedStorage:
     return (view if view.data_ptr() % _ALIGNMENT == 0 else view.clone()).untyped_storage()
 
 
-def _item_sizes(root: Any) -> dict[str, int]:
+def _item_sizes(root: object) -> dict[str, int]:
     """The element size of every storage that the object refers to."""
     sizes: dict[str, int] = {}
     seen: set[int] = set()
@@ -179,10 +178,10 @@ def _item_sizes(root: Any) -> dict[str, int]:
     return sizes
 
 
-def _parts(obj: Any) -> list[Any]:
-    if type(obj) in (list, tuple):
+def _parts(obj: object) -> list[object]:
+    if isinstance(obj, list | tuple):
         return list(obj)
-    if type(obj) is Mapping:
+    if type(obj) is Pairs:
         return [part for pair in obj.pairs for part in pair]
     if type(obj) is Built:
         pairs = [part for pair in obj.pairs for part in pair]
@@ -190,7 +189,7 @@ def _parts(obj: Any) -> list[Any]:
     return []
 
 
-def _reference(reference: Any) -> tuple[torch.dtype, str, int]:
+def _reference(reference: object) -> tuple[torch.dtype, str, int]:
     """The dtype, key and element count of ``("storage", class, key, location, count, ...)``."""
     key = reference.key if type(reference) is Persistent else None
     if type(key) is tuple and len(key) >= 5 and key[0] == "storage":
@@ -201,7 +200,7 @@ def _reference(reference: Any) -> tuple[torch.dtype, str, int]:
     raise PickleFault("a tensor refers to its storage in an unknown way")
 
 
-def _dtype(cls: Any) -> torch.dtype | None:
+def _dtype(cls: object) -> torch.dtype | None:
     if type(cls) is not Global:
         return None
     return torch.uint8 if cls.path in _UNTYPED else _DTYPES.get(cls.path)
