@@ -59,7 +59,7 @@ Remedy: TypeAlias = Admit | Choose | Supply | Argument
 class Hint(str):
     """A text for callers in Python that knows which of its ``parts`` are arguments.
 
-    The command line shows an option in place of each (``fx2py.cli.hints``).
+    The command line shows an option in place of each (``fx2py.cli.messages``).
     """
 
     parts: tuple[str | Remedy, ...]

@@ -4,41 +4,45 @@ from __future__ import annotations
 
 import gc
 import logging
-import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from fx2py.cli import launch, render, terminal
+from fx2py.cli import launch, messages, terminal
 from fx2py.cli.bench import bench
 from fx2py.cli.diff import diff
 from fx2py.cli.gen import gen
-from fx2py.cli.log import Remarks
-from fx2py.cli.output import guarded_output, speaking_alone
+from fx2py.cli.options import expanded
 from fx2py.cli.run import run
 from fx2py.cli.split import split
-from fx2py.errors import Fx2pyError, InternalError, OtherRankError
-
-DEBUG = "--debug"
-_NO_MEMORY = re.compile("DefaultCPUAllocator: |Storage size calculation overflowed|out of memory")
-"""What torch says in a RuntimeError when there is no memory, on the CPU and elsewhere."""
+from fx2py.cli.streams import guarded_output, speaking_alone
 
 
 class _Command(TyperCommand):
     """A command whose help shows no type behind an option that takes no value; typer writes ``<bool>`` there."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types_of_flags(super().get_params(ctx))
+    def get_params(self, ctx: object) -> list[Any]:
+        return _without_types_of_flags(super().get_params(cast(typer.Context, ctx)))
 
 
 class _Group(TyperGroup):
-    """The command line itself, in the same way."""
+    """The command line itself, in the same way; it tells of mistakes in its use as JSON where that is asked for."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types_of_flags(super().get_params(ctx))
+    def get_params(self, ctx: object) -> list[Any]:
+        return _without_types_of_flags(super().get_params(cast(typer.Context, ctx)))
+
+    def parse_args(self, ctx: object, args: list[str]) -> list[str]:
+        with _usage_told():
+            return super().parse_args(cast(typer.Context, ctx), args)
+
+    def invoke(self, ctx: object) -> object:
+        with _usage_told():
+            return super().invoke(cast(typer.Context, ctx))
 
 
 def _without_types_of_flags(params: list[Any]) -> list[Any]:
@@ -48,6 +52,18 @@ def _without_types_of_flags(params: list[Any]) -> list[Any]:
     return params
 
 
+@contextmanager
+def _usage_told() -> Iterator[None]:
+    """Let typer show a mistake on stderr. Its class is click's or typer's own, depending on the version of typer."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message"):
+            hint = "See the command's --help."
+            messages.print_fault_document({"error": error.format_message(), "hint": hint, "exit_code": 2})
+        raise
+
+
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
@@ -55,7 +71,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (gen, run, diff, bench, split):
-    app.command(cls=_Command)(speaking_alone(command))
+    app.command(cls=_Command)(expanded(speaking_alone(command)))
 
 
 def _print_version(wanted: bool) -> None:
@@ -70,39 +86,33 @@ def fx2py(
         bool,
         typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
     ] = False,
-    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option(messages.DEBUG, help="Show the traceback of an error.")] = False,
 ) -> None:
     """Turn a saved PyTorch FX graph into Python that a person can read, trust and run at full speed.
 
     The file is read as data: opening it executes nothing.
     """
-    logging.getLogger("fx2py").handlers = [Remarks()]
+    logging.getLogger("fx2py").handlers = [messages.NoteHandler()]
 
 
-def known_fault(fault: Exception) -> Fx2pyError:
-    """A fault as one that a user can be told; of those that are not fx2py's own, only the lack of memory is known."""
-    if isinstance(fault, Fx2pyError):
-        return fault
-    if isinstance(fault, MemoryError) or (isinstance(fault, RuntimeError) and _NO_MEMORY.search(str(fault))):
-        return Fx2pyError(
-            "there is not enough memory for this.", "The graph, or what came out of it, is too large."
-        )
-    return InternalError(f"{type(fault).__name__}: {fault}")
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    try:
+        yield
+    except Exception as fault:  # the outermost boundary: a user gets a message, never a traceback
+        sys.exit(messages.tell(fault))
 
 
 def main() -> None:
     """Run the command line and exit: 0 fine or equivalent, 1 not equivalent, 2 input or use at fault, 70 internal."""
     try:
-        launch.speak_as_launched()
-        with guarded_output():
+        with (
+            _faults_told(),
+            guarded_output(),
+            _faults_told(),
+        ):  # the outer one: of an output that cannot be written
+            launch.speak_as_launched()
             app()
-    except Exception as fault:  # the outermost boundary: a user gets a message, never a traceback
-        if DEBUG in sys.argv[1:]:
-            render.print_traceback(fault)
-        known = known_fault(fault)
-        if not isinstance(known, OtherRankError):
-            render.print_fault(known)
-        sys.exit(known.exit_code)
     finally:
         # The process ends: looking through all that torch holds for cycles would take a fifth of a second.
         gc.freeze()

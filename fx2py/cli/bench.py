@@ -4,94 +4,68 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import options, render
-from fx2py.cli.device import check_device
-from fx2py.cli.locate import is_generated, newest_folder
+from fx2py.cli import launch, options, results
+from fx2py.cli.messages import print_note, working
+from fx2py.cli.results import Benched
+from fx2py.cli.targets import is_generated, newest_folder, recorded_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fx2py.bench import BenchReport
+    from fx2py.bench import LiveSource
     from fx2py.graph.data import GraphData
     from fx2py.graph.values import Name
     from fx2py.trust import Policy
 
 
-@dataclass(frozen=True, slots=True)
-class Benched:
-    """What was timed, and the report."""
-
-    label: str
-    report: BenchReport
-
-
 def bench(
-    source: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="GRAPH_OR_FOLDER",
-            help="A saved graph or a generated folder. Default: the newest *_fx2py here.",
-        ),
-    ] = None,
-    inputs: options.InputsFile = None,
-    device: options.Device = None,
-    seed: options.Seed = 0,
-    rounds: Annotated[int, typer.Option("--rounds", min=3, help="Time everything so often, in turn.")] = 15,
+    source: options.SourcePath = None,
+    *,
+    inputs: options.InputOptions,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=3, metavar="N", help="Time everything N times, in turn.")
+    ] = 15,
     model: options.ModelName = None,
-    allow: options.Allow = None,
-    allow_op: options.AllowOp = None,
-    allow_class: options.AllowClass = None,
-    trust: options.Trust = False,
+    trust: options.TrustOptions,
     as_json: options.AsJson = False,
 ) -> None:
     """Time a graph in every way it can be run. With --trust torch loads the file too, and takes part."""
-    check_device(device)
-    admitted = options.policy(allow, allow_op, allow_class, trust)
+    launch.own_device(inputs.device, None)
+    policy = trust.policy()
     target = source or newest_folder(Path())
 
     from fx2py.trust.checked_kernels import checked_kernels
 
-    with render.working(f"timing {target}"), checked_kernels(trusted=trust):
-        done = _bench(target, _Request(inputs, device, seed, rounds, model), admitted)
-    render.print_bench(done, as_json)
+    with working(f"timing {target}"), checked_kernels(trusted=trust.trust):
+        done = _bench(target, model, inputs, rounds, policy)
+    results.print_bench(done, as_json)
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """How to time: the options that are not about trust or printing."""
-
-    inputs: Path | None
-    device: str | None
-    seed: int
-    rounds: int
-    model: str | None
-
-
-def _bench(target: Path, request: _Request, policy: Policy) -> Benched:
+def _bench(
+    target: Path, model: str | None, asked: options.InputOptions, rounds: int, policy: Policy
+) -> Benched:
     from fx2py.artifact import open_artifact
     from fx2py.bench import bench_graph
     from fx2py.cli.call import choose_inputs
-    from fx2py.cli.locate import recorded_graph
     from fx2py.read import open_graph
 
     folder = open_artifact(target) if is_generated(target) else None
-    data = open_graph(target, model=request.model) if folder is None else recorded_graph(folder, target)
-    inputs = choose_inputs(lambda: data, request.inputs, request.seed, request.device, policy)
-    live = _as_torch_loads_it(data) if policy.trust_all and request.device is None else None
+    data = open_graph(target, model=model) if folder is None else recorded_graph(folder, target)
+    inputs = choose_inputs(lambda: data, asked.file, asked.seed, asked.device, policy)
+    live = _as_torch_loads_it(data) if policy.trust_all and asked.device is None else None
     report = bench_graph(
-        data, inputs, live=live, folder=folder, policy=policy, device=request.device, rounds=request.rounds
+        data, inputs, live=live, folder=folder, policy=policy, device=asked.device, rounds=rounds
     )
     return Benched(str(target), report)
 
 
-def _as_torch_loads_it(data: GraphData) -> Any:
+def _as_torch_loads_it(data: GraphData) -> LiveSource | None:
     """The graph as torch's own object, which runs what the file says; only for a file that the user trusts.
 
     None where torch cannot load it; a note says so.
@@ -107,7 +81,7 @@ def _as_torch_loads_it(data: GraphData) -> Any:
         return _loaded(path, data.provenance.format)
     except Exception as error:  # torch's loaders raise whatever the file leads them to
         first_line = str(error).partition("\n")[0]
-        render.print_note(f"torch cannot load {path}, so its own ways take no part: {first_line}")
+        print_note(f"torch cannot load {path}, so its own ways take no part: {first_line}")
         return None
     finally:
         logging.disable(logging.NOTSET)
@@ -127,7 +101,7 @@ def _container_classes(data: GraphData) -> Iterator[Name]:
             yield tree.cls
 
 
-def _loaded(path: str, saved_as: str) -> Any:
+def _loaded(path: str, saved_as: str) -> LiveSource | None:
     import torch
 
     if saved_as == "pt2":

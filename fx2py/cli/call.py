@@ -1,22 +1,23 @@
-"""One call of bound code: its inputs, its time, and what the graph raises as a fault of the input."""
+"""One call of bound code: its inputs, its time, what came out, and what the graph raises as a fault of the input."""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import traceback
-from collections.abc import Callable
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter
 from types import FunctionType
-from typing import Any
 
 import torch
 
 from fx2py.artifact import Artifact, submodule_table
+from fx2py.cli.results import Summary
 from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
-from fx2py.graph.tensors import TensorCopies
+from fx2py.graph.tensors import TensorCopies, is_wrapper, shape_of, without_repetition
 from fx2py.replay.inputs import Inputs, find_inputs, load_inputs
 from fx2py.runtime.checks import InputError
 from fx2py.trust import Policy
@@ -30,17 +31,20 @@ def choose_inputs(
         return find_inputs(graph(), seed=seed, device=device, policy=policy)
     found = load_inputs(file)
     move = TensorCopies(None if device is None else torch.device(device))
-    return replace(found, args=move.of(found.args), kwargs=move.of(dict(found.kwargs)))
+    return dataclasses.replace(found, args=move.of(found.args), kwargs=move.of(dict(found.kwargs)))
 
 
-def refusing(execute: Callable[..., Any], inputs: Inputs) -> Callable[..., Any]:
+# -- the call ------------------------------------------------------------------------------------------------------
+
+
+def refusing(execute: Callable[..., object], inputs: Inputs) -> Callable[..., object]:
     """``execute``, which raises ReplayError for whatever the graph raises on these inputs."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         try:
             result = execute(*args, **kwargs)
             if torch.accelerator.is_available():
-                torch.accelerator.synchronize()
+                torch.accelerator.synchronize()  # kernels of a device report their errors here, not at the call
         except Fx2pyError:
             raise
         except Exception as error:  # whatever a graph raises on these inputs is no fault of fx2py
@@ -51,7 +55,7 @@ def refusing(execute: Callable[..., Any], inputs: Inputs) -> Callable[..., Any]:
     return call
 
 
-def timed(execute: Callable[..., Any], inputs: Inputs) -> tuple[Any, float]:
+def timed(execute: Callable[..., object], inputs: Inputs) -> tuple[object, float]:
     """The result of a call and its seconds, work on the device included; ReplayError when the graph raises."""
     call = refusing(execute, inputs)
     start = perf_counter()
@@ -59,21 +63,21 @@ def timed(execute: Callable[..., Any], inputs: Inputs) -> tuple[Any, float]:
     return result, perf_counter() - start
 
 
-def _reason(error: Exception, execute: Callable[..., Any]) -> str:
+def _reason(error: Exception, execute: Callable[..., object]) -> str:
     """Whether the code refused the inputs, or the graph raised while it ran."""
-    refused = type(error).__name__ == InputError.__name__
+    refused = type(error).__name__ == InputError.__name__  # each folder's runtime has a class of that name
     if refused or (isinstance(error, TypeError) and not _entered(error, execute)):
         return f"the inputs do not fit the graph: {error}"
     return f"the graph raised {type(error).__name__}: {error}"
 
 
-def _entered(error: Exception, execute: Callable[..., Any]) -> bool:
+def _entered(error: Exception, execute: Callable[..., object]) -> bool:
     """Whether the error came from inside the code, not from the call of it."""
     code = getattr(inspect.unwrap(execute), "__code__", None)
     return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
-def bindings(artifact: Artifact, execute: Callable[..., Any]) -> tuple[tuple[str, str], ...]:
+def bindings(artifact: Artifact, execute: Callable[..., object]) -> tuple[tuple[str, str], ...]:
     """Each submodule with the way that it is called."""
     table = submodule_table(execute)
     manners = [_manner(bound) for bound in table]
@@ -85,9 +89,74 @@ def bindings(artifact: Artifact, execute: Callable[..., Any]) -> tuple[tuple[str
     return tuple(zip(artifact.manifest.slots, manners, strict=False))
 
 
-def _manner(bound: Any) -> str:
+def _manner(bound: object) -> str:
     if isinstance(bound, FunctionType):
         return "generated function"
     if inspect.ismethod(bound) and isinstance(bound.__self__, torch.nn.Module):
         return f"{type(bound.__self__).__name__}.forward, without hooks"
     return f"{type(bound).__name__}, called in full"
+
+
+# -- what came out -------------------------------------------------------------------------------------------------
+
+
+def as_builtin_containers(value: object) -> object:
+    """A result in dicts, lists and tuples only, so that a saved one opens anywhere with ``weights_only=True``."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {name: as_builtin_containers(part) for name, part in zip(value._fields, value, strict=True)}
+    if isinstance(value, Mapping):
+        return {key: as_builtin_containers(part) for key, part in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        each = [field.name for field in dataclasses.fields(value)]
+        return {name: as_builtin_containers(getattr(value, name)) for name in each}
+    if isinstance(value, tuple) and not isinstance(value, torch.Size):
+        return tuple([as_builtin_containers(part) for part in value])
+    return [as_builtin_containers(part) for part in value] if isinstance(value, list | deque) else value
+
+
+def summarize(result: object) -> Iterator[Summary]:
+    """A row for each leaf of a result in such containers, in order; a tensor that stands there often is looked through once."""
+    return _rows(result, "", {})
+
+
+def _rows(result: object, path: str, known: dict[int, Summary]) -> Iterator[Summary]:
+    if isinstance(result, dict):
+        for key, part in result.items():
+            named = isinstance(key, str) and key.isidentifier()
+            yield from _rows(part, f"{path}.{key}" if named else f"{path}[{key!r}]", known)
+    elif isinstance(result, tuple | list) and type(result) in (tuple, list):
+        for index, part in enumerate(result):
+            yield from _rows(part, f"{path}[{index}]", known)
+    else:
+        where = path.removeprefix(".") or "result"
+        if id(result) not in known:
+            known[id(result)] = _summary(where, result)
+        yield dataclasses.replace(known[id(result)], path=where)
+
+
+def _summary(path: str, value: object) -> Summary:
+    if not isinstance(value, torch.Tensor):
+        return Summary(path, type(value).__name__, f"{value!r:.40}")
+    dtype = str(value.dtype).removeprefix("torch.")
+    place = (path, "Tensor", None, dtype, shape_of(value), str(value.device))
+    each, times = without_repetition(value) if _has_strides(value) else (value, 1)
+    numbers = _numbers(each)
+    if numbers is None:
+        return Summary(*place)
+    present = numbers[~numbers.isnan()]
+    nans = (numbers.numel() - present.numel()) * times
+    if present.numel() == 0:
+        return Summary(*place, nan=nans)
+    low, high = present.aminmax()
+    return Summary(*place, low.item(), present.mean().item(), high.item(), nans)
+
+
+def _has_strides(value: torch.Tensor) -> bool:
+    return value.layout == torch.strided and not value.is_nested and not is_wrapper(value)
+
+
+def _numbers(value: torch.Tensor) -> torch.Tensor | None:
+    """The values as float64 on the CPU; None for tensors that have no order or keep their numbers elsewhere."""
+    if value.is_complex() or value.is_quantized or value.device.type == "meta" or not _has_strides(value):
+        return None
+    return value.detach().to("cpu", torch.float64).flatten()

@@ -8,31 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import launch, options, render
-from fx2py.cli.apart import LockIn, Sandbox, not_locked, require_simple, run_apart
-from fx2py.cli.device import check_device
-from fx2py.cli.every import FoldersOfGraphs
-from fx2py.cli.locate import default_folder, is_generated
+from fx2py.cli import launch, options, results, sandbox
+from fx2py.cli.messages import working
+from fx2py.cli.results import Diffed
+from fx2py.cli.targets import FoldersOfGraphs, default_folder, is_generated, open_pair, open_subject
 
 if TYPE_CHECKING:
     from fx2py.artifact import Artifact
-    from fx2py.compare import EquivalenceReport
     from fx2py.compare.diff import Side
     from fx2py.distributed.launcher import Rank
-    from fx2py.program.options import GenerateOptions
     from fx2py.replay.inputs import Inputs
     from fx2py.trust import Policy
-
-
-@dataclass(frozen=True, slots=True)
-class Diffed:
-    """What was compared on which inputs, the report, and what the code does not hold of the graph."""
-
-    graph: str
-    code: str
-    inputs: str
-    report: EquivalenceReport
-    notes: tuple[str, ...] = ()
 
 
 def diff(
@@ -46,58 +32,44 @@ def diff(
         Path | None,
         typer.Argument(metavar="FOLDER", help="The generated folder. Default: the newest *_fx2py here."),
     ] = None,
-    inputs: options.InputsFile = None,
-    device: options.Device = None,
-    seed: options.Seed = 0,
-    model: options.ModelName = None,
-    exact_ops: options.ExactOps = False,
-    optimize: options.Optimize = False,
-    allow: options.Allow = None,
-    allow_op: options.AllowOp = None,
-    allow_class: options.AllowClass = None,
-    trust: options.Trust = False,
-    sandbox: options.Sandbox = False,
-    sandbox_memory: options.SandboxMemory = 8.0,
-    sandbox_seconds: options.SandboxSeconds = 600.0,
+    *,
+    inputs: options.InputOptions,
+    code: options.CodeOptions,
+    trust: options.TrustOptions,
+    sandboxed: options.SandboxOptions,
     as_json: options.AsJson = False,
 ) -> None:
     """Compare generated code with its graph, bit for bit. Exits 0 when equivalent, 1 when not."""
-    rank = launch.asked_rank(graph, folder, inputs)
+    rank = launch.asked_rank(graph, folder, inputs.file)
+    request = _Request(graph, folder, inputs, code, rank)
 
-    def work(lock_in: LockIn) -> None:
-        admitted = options.policy(allow, allow_op, allow_class, trust)
+    def work(lock_in: sandbox.LockIn, descriptor: int | None) -> None:
+        policy = trust.policy()
 
-        from fx2py.program.options import GenerateOptions
         from fx2py.trust.checked_kernels import checked_kernels
 
-        wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
-        request = _Request(inputs, device, seed, model, wanted)
         lock_in()
-        working = render.working(f"comparing {graph or 'the newest folder'}")
-        with working, checked_kernels(trusted=trust), launch.world(rank) as ranks:
-            ready = ranks.agree(lambda: _prepare(graph, folder, request, admitted, rank))
+        spinner = working(f"comparing {graph or 'the newest folder'}")
+        with spinner, checked_kernels(trusted=trust.trust), launch.world(rank) as ranks:
+            ready = ranks.agree(lambda: _prepare(request, policy))
             ranks.form_groups(ready.artifact)
-            done = ranks.gather(ranks.agree(lambda: _compare(ready, seed, is_alone=ranks.is_alone)))
-        render.print_diff(done, as_json)
+            done = ranks.gather(ranks.agree(lambda: _compare(ready, inputs.seed, is_alone=ranks.is_alone)))
+        results.print_diff(done, as_json)
         raise typer.Exit(0 if all(each.report.equal for each in done) else 1)
 
-    if not sandbox:
-        work(not_locked)
-        return
-    require_simple(rank, device)
-    limits = Sandbox(sandbox_memory, sandbox_seconds)
-    run_apart(work, limits, [graph, folder, inputs], kept=None, as_json=as_json)
+    reads = [graph, folder, inputs.file]
+    sandbox.perform(work, sandboxed, rank=rank, device=inputs.device, reads=reads, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """How to compare: the options that are not about trust or printing."""
+    """What to compare and how: the options that are not about trust or printing."""
 
-    inputs: Path | None
-    device: str | None
-    seed: int
-    model: str | None
-    options: GenerateOptions
+    graph: Path | None
+    folder: Path | None
+    inputs: options.InputOptions
+    code: options.CodeOptions
+    rank: Rank | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,14 +83,13 @@ class _Ready:
     inputs: Inputs
 
 
-def _pair(
-    graph: Path | None, folder: Path | None, model: str | None, rank: Rank | None
-) -> tuple[Path | None, Path]:
+def _pair(request: _Request) -> tuple[Path | None, Path]:
     """What is meant: a graph and a generated folder, or None and a folder or graph that stands for both."""
+    graph, folder, rank = request.graph, request.folder, request.rank
     target = launch.own_graph(graph, rank)
     if graph is None:
         return None, target
-    beside = _beside(target, model) if folder is None else launch.own_graph(folder, rank)
+    beside = _beside(target, request.code.model) if folder is None else launch.own_graph(folder, rank)
     if folder is None and (is_generated(target) or not is_generated(beside)):
         return None, target
     return target, beside
@@ -130,22 +101,20 @@ def _beside(graph: Path, model: str | None) -> Path:
     return own if is_generated(own) else default_folder(graph, Path())
 
 
-def _prepare(
-    graph: Path | None, folder: Path | None, request: _Request, policy: Policy, rank: Rank | None
-) -> _Ready:
+def _prepare(request: _Request, policy: Policy) -> _Ready:
     from fx2py.cli.call import choose_inputs
-    from fx2py.cli.subject import open_pair, open_subject
     from fx2py.compare.diff import bind_sides
 
-    device = launch.own_device(request.device, rank)
-    check_device(device)
-    named, target = _pair(graph, folder, request.model, rank)
+    rank, asked = request.rank, request.inputs
+    model, generating = request.code.model, request.code.generating()
+    device = launch.own_device(asked.device, rank)
+    named, target = _pair(request)
     if named is None:
-        subject = open_subject(target, request.model, request.options)
+        subject = open_subject(target, model, generating)
     else:
-        subject = open_pair(named, target, request.model, request.options)
+        subject = open_pair(named, target, model, generating)
     data = subject.graph()
-    inputs = choose_inputs(lambda: data, launch.own_input(request.inputs, rank), request.seed, device, policy)
+    inputs = choose_inputs(lambda: data, launch.own_input(asked.file, rank), asked.seed, device, policy)
     sides = bind_sides(data, subject.artifact, device=device, policy=policy)
     code = str(target) if is_generated(target) else "generated in memory"
     return _Ready(str(data.provenance.path), code, subject.artifact, sides, inputs)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import launch, options, render, render_code
-from fx2py.cli.every import FoldersOfGraphs
-from fx2py.cli.locate import default_folder
+from fx2py.cli import launch, options, results
+from fx2py.cli.messages import progress, working
+from fx2py.cli.results import Failure, Generated
+from fx2py.cli.targets import FoldersOfGraphs, default_folder, same_folder
 from fx2py.distributed.launcher import PLACEHOLDER
-from fx2py.errors import ArtifactError, Fx2pyError
+from fx2py.errors import Fx2pyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeAlias
 
     from fx2py.api import Arguments
-    from fx2py.artifact import Artifact, Manifest
+    from fx2py.artifact import Artifact
     from fx2py.program.options import GenerateOptions
     from fx2py.program.translate import Stage
     from fx2py.trust import Policy
@@ -32,30 +33,6 @@ class Compiler(Enum):
     """What can compile pieces."""
 
     INDUCTOR = "inductor"
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """A graph that was generated: where it lies, where its code went, what is in it, and the classes to admit.
-
-    ``name`` is its name among those of the file, where all of them were asked for.
-    """
-
-    graph: Path
-    name: str
-    folder: Path
-    source: str
-    manifest: Manifest
-    unadmitted: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A graph that was not generated, or a file of which all graphs were asked for, and why."""
-
-    graph: Path
-    name: str
-    fault: Fx2pyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +49,7 @@ def gen(
         list[Path],
         typer.Argument(metavar="GRAPH", help="Saved graphs: .pt, .pt2 and others.", show_default=False),
     ],
+    *,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -92,17 +70,23 @@ def gen(
             help="Print the program of one graph after each step, with what the step changed; write nothing.",
         ),
     ] = False,
-    model: options.ModelName = None,
     every: Annotated[
         bool,
         typer.Option("--all", help="Every graph of each file, to a folder of its own: NAME.GRAPH_fx2py."),
     ] = False,
-    exact_ops: options.ExactOps = False,
-    optimize: options.Optimize = False,
+    code: options.CodeOptions,
     keep_submodules: Annotated[
         bool, typer.Option("--keep-submodules", help="Keep nested graphs as functions; do not flatten them.")
     ] = False,
-    split_at: options.SplitAt = None,
+    split_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--split-at",
+            metavar="OP",
+            help="Cut the graph at an operator or module and keep the pieces as functions; "
+            "may be given several times.",
+        ),
+    ] = None,
     compile_: Annotated[
         Compiler | None,
         typer.Option(
@@ -121,10 +105,7 @@ def gen(
         ),
     ] = None,
     no_comments: Annotated[bool, typer.Option("--no-comments", help="Leave the comments out.")] = False,
-    allow: options.Allow = None,
-    allow_op: options.AllowOp = None,
-    allow_class: options.AllowClass = None,
-    trust: options.Trust = False,
+    trust: options.TrustOptions,
     as_json: options.AsJson = False,
 ) -> None:
     """Generate readable Python from saved graphs. Executes, imports and resolves nothing of the files.
@@ -136,44 +117,40 @@ def gen(
     graphs = launch.every_graph(graphs)
     prints = "--stages" if stages else "--stdout" if stdout else ""
     _check_use(graphs, output, prints, as_json, compile_)
-    _check_every(every, model, prints)
-    if compile_ is None and (inputs or allow or allow_op or allow_class or trust):
+    _check_every(every, code.model, prints)
+    if compile_ is None and (inputs or trust.is_given):
         raise typer.BadParameter(
             "--inputs and the trust options are for --compile, which alone runs the code."
         )
     folders = _parents(graphs, output) if every else _folders(graphs, output)
-    admitted = options.policy(allow, allow_op, allow_class, trust)
-
-    from fx2py.program.options import GenerateOptions
-
-    wanted = GenerateOptions(
+    policy = trust.policy()
+    wanted = replace(
+        code.generating(),
         comments=not no_comments,
-        exact_ops=exact_ops,
-        optimize=optimize,
         keep_submodules=keep_submodules,
         split_at=tuple(split_at or ()),
-        compile="inductor" if compile_ is Compiler.INDUCTOR else None,
+        compile=None if compile_ is None else "inductor",
     )
     if stages:
-        render_code.print_stages(*_stages(graphs[0], model, wanted))
+        results.print_stages(*_stages(graphs[0], code.model, wanted))
         return
     if stdout:
-        render.print_source(_source(graphs[0], model, wanted))
+        results.print_source(_source(graphs[0], code.model, wanted))
         return
-    settings = _Settings(wanted, inputs, admitted)
+    settings = _Settings(wanted, inputs, policy)
     of = dict(zip(graphs, folders, strict=True))
     if every:
         names = FoldersOfGraphs()
-        with render.working(f"generating every graph of {graphs[0].name}"):
+        with working(f"generating every graph of {graphs[0].name}"):
             done, failures = _write_each(
                 _each_graph(graphs, settings), lambda graph, name: names.folder(graph, name, of[graph])
             )
     else:
-        with render.progress("generating", len(of)) as advance:
+        with progress("generating", len(of)) as advance:
             done, failures = _write_each(
-                _one_graph_each(of, model, settings), lambda graph, name: of[graph], advance
+                _one_graph_each(of, code.model, settings), lambda graph, name: of[graph], advance
             )
-    render_code.print_generated(done, failures, as_json)
+    results.print_generated(done, failures, as_json)
     if failures:
         raise typer.Exit(max(failure.fault.exit_code for failure in failures))
 
@@ -245,7 +222,7 @@ def _generated(graph: Path, name: str, folder: Path, artifact: Artifact) -> Gene
 def _source(graph: Path, model: str | None, wanted: GenerateOptions) -> str:
     import fx2py
 
-    with render.working(f"generating {graph.name}"):
+    with working(f"generating {graph.name}"):
         return fx2py.generate(graph, model=model, options=wanted).source
 
 
@@ -255,7 +232,7 @@ def _stages(graph: Path, model: str | None, wanted: GenerateOptions) -> tuple[st
     from fx2py.graph.listing import listing
     from fx2py.read import open_graph
 
-    with render.working(f"generating {graph.name}"):
+    with working(f"generating {graph.name}"):
         data = open_graph(graph, model=model)
         return listing(data), list(generation_stages(data, wanted))
 
@@ -300,9 +277,6 @@ def _folders(graphs: list[Path], output: Path | None) -> list[Path]:
     for graph in graphs:
         folder = default_folder(graph, output or Path())
         if folder in owners:
-            raise ArtifactError(
-                f"{owners[folder]} and {graph} would both be written to {folder}",
-                "Generate them one at a time, each with -o DIR of its own.",
-            )
+            raise same_folder(owners[folder], graph, folder)
         owners[folder] = graph
     return list(owners)

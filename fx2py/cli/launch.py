@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fx2py.cli import terminal
-from fx2py.cli.locate import newest_folder
+from fx2py.cli.targets import newest_folder
 from fx2py.distributed.launcher import (
     PLACEHOLDER,
     Alone,
@@ -92,5 +92,14 @@ def own_output(path: Path | None, rank: Rank | None) -> Path | None:
 
 
 def own_device(name: str | None, rank: Rank | None) -> str | None:
-    """The device of this rank: under a launcher, ``cuda`` means a GPU for each."""
-    return f"cuda:{rank.local}" if name == "cuda" and rank is not None else name
+    """The device of this rank, where under a launcher ``cuda`` means a GPU for each; None is as recorded.
+
+    Raises ReplayError unless a tensor can be made there.
+    """
+    if name is None:
+        return None
+    from fx2py.operators.devices import present_device
+
+    own = f"cuda:{rank.local}" if name == "cuda" and rank is not None else name
+    present_device(own)
+    return own

@@ -1,128 +1,219 @@
-"""The options that several commands share."""
+"""The options that several commands share, each declared once: as an alias, or as a field of a group of options.
+
+A command takes a group as one parameter, and ``expanded`` shows typer the fields in its place.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias, get_type_hints
 
 import typer
 
-from fx2py.cli import render
+from fx2py.cli.messages import print_note
 from fx2py.collector import collector_paused
 
 if TYPE_CHECKING:
+    from fx2py.program.options import GenerateOptions
     from fx2py.trust import Policy
+    from fx2py.trust.sandbox import Limits
 
-TRUST = "Trust"
+_TRUST = "Trust"
 
-InputsFile: TypeAlias = Annotated[
+SourcePath: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        "--inputs",
-        metavar="FILE",
-        help="A torch.save'd (args, kwargs), tuple or dict of inputs. Without it: the graph's own sample inputs, "
-        "else inputs made from the recorded shapes.",
+    typer.Argument(
+        metavar="GRAPH_OR_FOLDER",
+        help="A saved graph or a generated folder. Default: the newest *_fx2py here.",
     ),
 ]
-Device: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        metavar="DEVICE",
-        help="Move weights, inputs and every device in the code: cpu, cuda, cuda:1.",
-    ),
-]
-Sandbox: TypeAlias = Annotated[
+AsJson: TypeAlias = Annotated[
     bool,
-    typer.Option(
-        "--sandbox",
-        rich_help_panel=TRUST,
-        help="Run in a process without network, other programs and files to write; Linux only.",
-    ),
+    typer.Option("--json", help="Print the result, or the error, as one JSON document and nothing else."),
 ]
-SandboxMemory: TypeAlias = Annotated[
-    float,
-    typer.Option(
-        "--sandbox-memory", min=0.01, metavar="GIB", rich_help_panel=TRUST, help="Memory that it may take."
-    ),
-]
-SandboxSeconds: TypeAlias = Annotated[
-    float,
-    typer.Option(
-        "--sandbox-seconds", min=1, metavar="N", rich_help_panel=TRUST, help="Time that it may take."
-    ),
-]
-Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of made inputs and of random operators.")]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 ModelName: TypeAlias = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Which graph of a file that holds several.")
 ]
-ExactOps: TypeAlias = Annotated[
-    bool, typer.Option("--exact-ops", help="Keep every torch.ops overload; emit no native calls.")
-]
-SplitAt: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--split-at",
-        metavar="OP",
-        help="Cut the graph at an operator or module and keep the pieces as functions; may be given several times.",
-    ),
-]
-Optimize: TypeAlias = Annotated[
-    bool, typer.Option("-O", "--optimize", help="Leave out, or compute once, what provably changes nothing.")
-]
-Allow: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow", metavar="PACKAGE.FUNCTION", rich_help_panel=TRUST, help="Import and admit a function."
-    ),
-]
-AllowOp: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-op",
-        metavar="NAMESPACE[=MODULE]",
-        rich_help_panel=TRUST,
-        help="Admit the operators of a library, which MODULE registers.",
-    ),
-]
-AllowClass: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-class",
-        metavar="PACKAGE.CLASS",
-        rich_help_panel=TRUST,
-        help="Import and admit a module class.",
-    ),
-]
-Trust: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--trust",
-        rich_help_panel=TRUST,
-        help="Admit every name: the graph may then run any code on this machine.",
-    ),
-]
 
 
-def policy(
-    allow: list[str] | None, allow_op: list[str] | None, allow_class: list[str] | None, trust: bool
-) -> Policy:
-    """What the trust options admit beyond torch's own names; says so when that is everything.
+@dataclass(frozen=True, slots=True)
+class InputOptions:
+    """What the code is called with, and where."""
 
-    Every command comes here first, so that here torch and what stands on it are imported. Meanwhile no cycles are
-    looked for, which takes a tenth of the time of the imports.
-    """
-    with collector_paused():
-        import_module("fx2py.api")
-        from fx2py.trust import Policy
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE",
+            help="A torch.save'd (args, kwargs), tuple or dict of inputs. Without it: the graph's own sample inputs, "
+            "else inputs made from the recorded shapes.",
+        ),
+    ] = None
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="DEVICE",
+            help="Move weights, inputs and every device in the code: cpu, cuda, cuda:1.",
+        ),
+    ] = None
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Seed of made inputs and of random operators.")
+    ] = 0
 
-    if trust:
-        render.print_note("--trust: every name is admitted; the graph may run any code on this machine.")
-    return Policy(
-        functions=frozenset(allow or ()),
-        ops=frozenset(allow_op or ()),
-        classes=frozenset(allow_class or ()),
-        trust_all=trust,
-    )
+
+@dataclass(frozen=True, slots=True)
+class CodeOptions:
+    """Which graph is meant, and how its code is generated."""
+
+    model: ModelName = None
+    exact_ops: Annotated[
+        bool, typer.Option("--exact-ops", help="Keep every torch.ops overload; emit no native calls.")
+    ] = False
+    optimize: Annotated[
+        bool,
+        typer.Option("-O", "--optimize", help="Leave out, or compute once, what provably changes nothing."),
+    ] = False
+
+    def generating(self) -> GenerateOptions:
+        from fx2py.program.options import GenerateOptions
+
+        return GenerateOptions(exact_ops=self.exact_ops, optimize=self.optimize)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustOptions:
+    """What the file may name beyond torch's own."""
+
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow", metavar="PACKAGE.FUNCTION", rich_help_panel=_TRUST, help="Import and admit a function."
+        ),
+    ] = None
+    allow_op: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-op",
+            metavar="NAMESPACE[=MODULE]",
+            rich_help_panel=_TRUST,
+            help="Admit the operators of a library, which MODULE registers.",
+        ),
+    ] = None
+    allow_class: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-class",
+            metavar="PACKAGE.CLASS",
+            rich_help_panel=_TRUST,
+            help="Import and admit a module class.",
+        ),
+    ] = None
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            rich_help_panel=_TRUST,
+            help="Admit every name: the graph may then run any code on this machine.",
+        ),
+    ] = False
+
+    @property
+    def is_given(self) -> bool:
+        return bool(self.allow or self.allow_op or self.allow_class or self.trust)
+
+    def policy(self) -> Policy:
+        """What is admitted; says so when that is everything.
+
+        Every command comes here first, so that here torch and what stands on it are imported. Meanwhile no cycles are
+        looked for, which takes a tenth of the time of the imports.
+        """
+        with collector_paused():
+            import_module("fx2py.api")
+            from fx2py.trust import Policy
+
+        if self.trust:
+            print_note("--trust: every name is admitted; the graph may run any code on this machine.")
+        return Policy(
+            functions=frozenset(self.allow or ()),
+            ops=frozenset(self.allow_op or ()),
+            classes=frozenset(self.allow_class or ()),
+            trust_all=self.trust,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxOptions:
+    """Whether to run in a sandbox, and what a run may take there."""
+
+    sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--sandbox",
+            rich_help_panel=_TRUST,
+            help="Run in a process without network, other programs and files to write; Linux only.",
+        ),
+    ] = False
+    sandbox_memory: Annotated[
+        float,
+        typer.Option(
+            "--sandbox-memory",
+            min=0.01,
+            metavar="GIB",
+            rich_help_panel=_TRUST,
+            help="Memory that it may take.",
+        ),
+    ] = 8.0
+    sandbox_seconds: Annotated[
+        float,
+        typer.Option(
+            "--sandbox-seconds", min=1, metavar="N", rich_help_panel=_TRUST, help="Time that it may take."
+        ),
+    ] = 600.0
+
+    @property
+    def limits(self) -> Limits:
+        from fx2py.trust.sandbox import GIBI, Limits
+
+        return Limits(int(self.sandbox_memory * GIBI), self.sandbox_seconds)
+
+
+_GROUPS = (InputOptions, CodeOptions, TrustOptions, SandboxOptions)
+
+
+def expanded(command: Callable[..., None]) -> Callable[..., None]:
+    """A command as typer is to see it: with the options of a group in place of each parameter that takes the group."""
+    signature = inspect.signature(command, eval_str=True)
+    groups = {
+        each.name: each.annotation for each in signature.parameters.values() if each.annotation in _GROUPS
+    }
+
+    @functools.wraps(command)
+    def call(**given: object) -> None:
+        made = {
+            name: group(**{option.name: given.pop(option.name) for option in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**given, **made)
+
+    parameters = [
+        option
+        for each in signature.parameters.values()
+        for option in (_options_of(each.annotation) if each.name in groups else [each])
+    ]
+    call.__dict__["__signature__"] = signature.replace(parameters=parameters)
+    return call
+
+
+def _options_of(group: type) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    for option in fields(group):
+        assert option.default is not MISSING
+        yield inspect.Parameter(
+            option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=hints[option.name]
+        )

@@ -3,146 +3,83 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import launch, options, render
-from fx2py.cli.apart import LockIn, Sandbox, not_locked, require_simple, run_apart
-from fx2py.cli.device import check_device
-from fx2py.errors import ReplayError
+from fx2py.cli import launch, options, results, sandbox
+from fx2py.cli.messages import working
+from fx2py.cli.results import Memory, Ran
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fx2py.artifact import Artifact, Manifest
-    from fx2py.cli.summary import Summary
     from fx2py.distributed.launcher import Rank
-    from fx2py.program.options import GenerateOptions
     from fx2py.replay.inputs import Inputs
     from fx2py.trust import Policy
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What was run on what, what came out, the seconds of each call, how each submodule was bound, and notes."""
-
-    label: str
-    inputs: str
-    outputs: tuple[Summary, ...]
-    seconds: tuple[float, ...]
-    saved: Path | None = None
-    bindings: tuple[tuple[str, str], ...] = ()
-    memory: Memory | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """The peak bytes of a call's own results: as planned (None where ``unknown`` says why) and as measured."""
-
-    planned: int | None
-    unknown: str
-    measured: int
-
-
 def run(
-    source: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="GRAPH_OR_FOLDER",
-            help="A saved graph or a generated folder. Default: the newest *_fx2py here.",
-        ),
-    ] = None,
-    inputs: options.InputsFile = None,
-    device: options.Device = None,
+    source: options.SourcePath = None,
+    *,
+    inputs: options.InputOptions,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Save the result with torch.save.")
     ] = None,
-    seed: options.Seed = 0,
     repeat: Annotated[
-        int, typer.Option("--repeat", min=1, help="Call so often; the time is the median.")
+        int, typer.Option("--repeat", min=1, metavar="N", help="Call N times; the time shown is the median.")
     ] = 1,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show how each submodule is bound.")] = False,
     memory: Annotated[
         bool, typer.Option("--memory", help="Measure the peak memory of the results in one more call.")
     ] = False,
-    model: options.ModelName = None,
-    exact_ops: options.ExactOps = False,
-    optimize: options.Optimize = False,
-    allow: options.Allow = None,
-    allow_op: options.AllowOp = None,
-    allow_class: options.AllowClass = None,
-    trust: options.Trust = False,
-    sandbox: options.Sandbox = False,
-    sandbox_memory: options.SandboxMemory = 8.0,
-    sandbox_seconds: options.SandboxSeconds = 600.0,
+    code: options.CodeOptions,
+    trust: options.TrustOptions,
+    sandboxed: options.SandboxOptions,
     as_json: options.AsJson = False,
 ) -> None:
     """Run a graph on given, stored or made inputs and show the results."""
-    rank = launch.asked_rank(source, inputs, output)
+    rank = launch.asked_rank(source, inputs.file, output)
+    request = _Request(source, inputs, output, repeat, memory, code, rank)
 
-    def work(lock_in: LockIn, descriptor: int | None = None) -> None:
-        admitted = options.policy(allow, allow_op, allow_class, trust)
+    def work(lock_in: sandbox.LockIn, descriptor: int | None) -> None:
+        policy = trust.policy()
 
-        from fx2py.program.options import GenerateOptions
         from fx2py.trust.checked_kernels import checked_kernels
 
-        wanted = GenerateOptions(exact_ops=exact_ops, optimize=optimize)
-        request = _Request(inputs, device, output, seed, repeat, model, wanted, memory, descriptor)
         lock_in()
-        working = render.working(f"running {source or 'the newest folder'}")
-        with working, checked_kernels(trusted=trust), launch.world(rank) as ranks:
-            ready = ranks.agree(lambda: _prepare(source, request, admitted, rank))
+        spinner = working(f"running {source or 'the newest folder'}")
+        with spinner, checked_kernels(trusted=trust.trust), launch.world(rank) as ranks:
+            ready = ranks.agree(lambda: _prepare(request, policy))
             ranks.form_groups(ready.artifact)
-            ran = ranks.gather(ranks.agree(lambda: _call(ready, request)))
-        render.print_run(ran, verbose, as_json)
+            ran = ranks.gather(ranks.agree(lambda: _call(ready, request, descriptor)))
+        results.print_run(ran, verbose, as_json)
 
-    if not sandbox:
-        work(not_locked)
-        return
-    require_simple(rank, device)
-    with _descriptor_of(output) as kept:
-        limits = Sandbox(sandbox_memory, sandbox_seconds)
-        run_apart(lambda lock_in: work(lock_in, kept), limits, [source, inputs], kept=kept, as_json=as_json)
-
-
-@contextmanager
-def _descriptor_of(output: Path | None) -> Iterator[int | None]:
-    """What the child of a sandbox writes the result to, which it could not open itself; whole or not at all."""
-    if output is None:
-        yield None
-        return
-    from fx2py.files import whole_file
-
-    try:
-        with whole_file(output) as staging:
-            descriptor = os.open(staging, os.O_WRONLY)
-            try:
-                yield descriptor
-            finally:
-                os.close(descriptor)
-    except OSError as error:
-        raise _unsaved(output, error) from None
+    sandbox.perform(
+        work,
+        sandboxed,
+        rank=rank,
+        device=inputs.device,
+        reads=[source, inputs.file],
+        writes=output,
+        as_json=as_json,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """How to run: the options that are not about trust or printing."""
+    """What to run and how: the options that are not about trust or printing."""
 
-    inputs: Path | None
-    device: str | None
+    source: Path | None
+    inputs: options.InputOptions
     output: Path | None
-    seed: int
     repeat: int
-    model: str | None
-    options: GenerateOptions
     memory: bool
-    descriptor: int | None
+    code: options.CodeOptions
+    rank: Rank | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,25 +88,23 @@ class _Ready:
 
     target: Path
     artifact: Artifact
-    execute: Callable[..., Any]
+    execute: Callable[..., object]
     inputs: Inputs
     output: Path | None
 
 
-def _prepare(source: Path | None, request: _Request, policy: Policy, rank: Rank | None) -> _Ready:
+def _prepare(request: _Request, policy: Policy) -> _Ready:
     import torch
 
     from fx2py.cli.call import choose_inputs
-    from fx2py.cli.subject import open_subject
+    from fx2py.cli.targets import open_subject
 
-    device = launch.own_device(request.device, rank)
-    check_device(device)
-    target = launch.own_graph(source, rank)
+    rank, asked = request.rank, request.inputs
+    device = launch.own_device(asked.device, rank)
+    target = launch.own_graph(request.source, rank)
     output = launch.own_output(request.output, rank)
-    subject = open_subject(target, request.model, request.options)
-    inputs = choose_inputs(
-        subject.graph, launch.own_input(request.inputs, rank), request.seed, device, policy
-    )
+    subject = open_subject(target, request.code.model, request.code.generating())
+    inputs = choose_inputs(subject.graph, launch.own_input(asked.file, rank), asked.seed, device, policy)
     execute = subject.artifact.bind(device, policy=policy)
     if not _may_ask_for_gradients(subject.artifact.manifest):
         execute = torch.no_grad()(execute)
@@ -184,36 +119,39 @@ def _may_ask_for_gradients(manifest: Manifest) -> bool:
     )
 
 
-def _call(ready: _Ready, request: _Request) -> Ran:
+def _call(ready: _Ready, request: _Request, descriptor: int | None) -> Ran:
     import torch
 
-    from fx2py.cli.call import bindings, timed
-    from fx2py.cli.summary import plain, summarize
+    from fx2py.cli.call import as_builtin_containers, bindings, summarize, timed
 
     execute, inputs = ready.execute, ready.inputs
-    torch.manual_seed(request.seed)
+    torch.manual_seed(request.inputs.seed)
     result, seconds = timed(execute, inputs)
-    returned = plain(result)
+    returned = as_builtin_containers(result)
     outputs = tuple(summarize(returned))
     if ready.output is not None:
-        _save(returned, ready.output, request.descriptor)
+        _save(returned, ready.output, descriptor)
     more = [timed(execute, inputs)[1] for _ in range(request.repeat - 1)]
-    bound = bindings(ready.artifact, execute)
-    memory = _memory(ready.artifact, execute, inputs) if request.memory else None
-    notes = ready.artifact.manifest.notes
     return Ran(
-        str(ready.target), inputs.source, outputs, (seconds, *more), ready.output, bound, memory, notes
+        str(ready.target),
+        inputs.source,
+        outputs,
+        (seconds, *more),
+        ready.output,
+        bindings(ready.artifact, execute),
+        _memory(ready.artifact, execute, inputs) if request.memory else None,
+        ready.artifact.manifest.notes,
     )
 
 
-def _memory(artifact: Artifact, execute: Callable[..., Any], inputs: Inputs) -> Memory:
+def _memory(artifact: Artifact, execute: Callable[..., object], inputs: Inputs) -> Memory:
     from fx2py.replay.memory import measured_peak
 
     plan = artifact.manifest.memory
     return Memory(plan.planned_peak, plan.unknown, measured_peak(execute, inputs.args, inputs.kwargs))
 
 
-def _save(result: Any, path: Path, descriptor: int | None) -> None:
+def _save(result: object, path: Path, descriptor: int | None) -> None:
     """``torch.save`` to ``path``, whole or not at all, or to what is open as ``descriptor``."""
     import torch
 
@@ -227,8 +165,4 @@ def _save(result: Any, path: Path, descriptor: int | None) -> None:
         with whole_file(path) as staging:
             torch.save(result, staging)
     except (OSError, RuntimeError) as error:
-        raise _unsaved(path, error) from None
-
-
-def _unsaved(path: Path, error: Exception) -> ReplayError:
-    return ReplayError(f"the result cannot be saved to {path}: {error}.", "Choose another --output.")
+        raise sandbox.unsaved(path, error) from None

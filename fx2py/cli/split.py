@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from fx2py.cli import options, render, render_code
-
-if TYPE_CHECKING:
-    from fx2py.artifact import Manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """A graph that was split: where it lies, what its pieces are, and the graph file that it was saved in."""
-
-    graph: Path
-    manifest: Manifest
-    file: Path | None
+from fx2py.cli import options, results
+from fx2py.cli.messages import working
+from fx2py.cli.results import Split
 
 
 def split(
@@ -44,9 +33,9 @@ def split(
     as_json: options.AsJson = False,
 ) -> None:
     """Cut a saved graph into pieces: each named operator alone, and what stands between them."""
-    with render.working(f"splitting {graph.name}"):
+    with working(f"splitting {graph.name}"):
         done = _split(graph, at, output, model)
-    render_code.print_split(done, as_json)
+    results.print_split(done, as_json)
 
 
 def _split(graph: Path, ops: list[str], output: Path | None, model: str | None) -> Split:
@@ -56,8 +45,8 @@ def _split(graph: Path, ops: list[str], output: Path | None, model: str | None) 
     from fx2py.read import open_graph
     from fx2py.splitting.data import split_data
 
-    pieces = split_data(open_graph(graph, model=model), ops)
-    manifest = generate(pieces, GenerateOptions(keep_submodules=True)).manifest
+    divided = split_data(open_graph(graph, model=model), ops)
+    manifest = generate(divided, GenerateOptions(keep_submodules=True)).manifest
     if output is not None:
-        save_graph(pieces, output)
-    return Split(graph, manifest, output)
+        save_graph(divided, output)
+    return Split(graph, tuple(entry for entry in manifest.submodules if entry.mode == "function"), output)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Generic, TextIO, TypeVar
 
 from rich import box
 from rich.console import Console, ConsoleRenderable
@@ -16,8 +17,10 @@ from rich.text import Text
 
 from fx2py.distributed.launcher import Rank
 
+T = TypeVar("T")
+
 _speaker = Rank()
-_streams: tuple[Any, Any] = (None, None)
+_streams: tuple[TextIO | None, TextIO | None] = (None, None)
 """The command's own standard output and error; None stands for those of the process."""
 _live: Console | None = None
 
@@ -34,7 +37,7 @@ def is_silent() -> bool:
 
 
 @contextmanager
-def writing_to(output: Any, error: Any) -> Iterator[None]:
+def writing_to(output: TextIO, error: TextIO) -> Iterator[None]:
     """Meanwhile the command writes to these streams, whatever ``sys.stdout`` and ``sys.stderr`` are."""
     global _streams
     before, _streams = _streams, (output, error)
@@ -44,7 +47,7 @@ def writing_to(output: Any, error: Any) -> Iterator[None]:
         _streams = before
 
 
-def out() -> Any:
+def out() -> TextIO:
     """The command's own standard output."""
     return _streams[0] or sys.stdout
 
@@ -123,9 +126,9 @@ def print_notes(console: Console, notes: Iterable[str]) -> None:
         print_line(console, f"note: {note}", "yellow")
 
 
-def print_json(data: Any) -> None:
-    """One JSON document."""
-    write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+def print_json(data: object) -> None:
+    """One JSON document; paths in it are text."""
+    write(json.dumps(data, indent=2, allow_nan=False, default=str) + "\n")
 
 
 def print_code(console: Console, source: str) -> None:
@@ -141,27 +144,23 @@ def print_code(console: Console, source: str) -> None:
     console.print(code, soft_wrap=True)
 
 
-_NUMERIC = frozenset(
-    {"calls", "modules", "tensors", "numbers", "min", "mean", "max", "nan"}
-    | {"time", "spread", "ratio", "per node", "peak bytes", "code bytes"}
-)
+@dataclass(frozen=True, slots=True)
+class Column(Generic[T]):
+    """A column of a table: its name, and what stands there of a row. Numbers are aligned to the right."""
+
+    name: str
+    cell: Callable[[T], str | Text]
+    is_number: bool = False
 
 
-def table_of(*columns: str) -> Table:
-    """An empty table; columns of numbers are aligned to the right."""
+def print_table(console: Console, columns: Sequence[Column[T]], rows: Iterable[T]) -> None:
+    """A table, text in it as it stands, and an empty line below it."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in _NUMERIC else "left", overflow="fold")
-    return table
-
-
-def add_row(table: Table, *cells: str | Text) -> None:
-    """Add a row; plain text is shown as it stands."""
-    table.add_row(*[shown(cell) if isinstance(cell, str) else cell for cell in cells])
-
-
-def print_table(console: Console, table: Table) -> None:
-    """A table, and an empty line below it."""
+        table.add_column(column.name, justify="right" if column.is_number else "left", overflow="fold")
+    for row in rows:
+        cells = [column.cell(row) for column in columns]
+        table.add_row(*[shown(cell) if isinstance(cell, str) else cell for cell in cells])
     console.print(table)
     console.print()
 

@@ -227,11 +227,31 @@ def test_what_the_child_writes_is_escaped_by_the_parent(tmp_path: Path) -> None:
     assert "\x1b" not in done.stderr + done.stdout
 
 
-def test_a_child_that_pretends_to_be_done_gives_no_document(tmp_path: Path) -> None:
+def test_a_child_that_pretends_to_be_done_gives_no_result(tmp_path: Path) -> None:
     calling(tmp_path, os._exit, 0)
     done = run(tmp_path, "--trust", "--json")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert done.returncode == json.loads(done.stdout)["exit_code"] == 2
+    assert json.loads(done.stdout)["error"] == "the run ended inside the sandbox without a result."
     assert "error: the run ended inside the sandbox without a result." in done.stderr
+
+
+def test_an_error_in_the_sandbox_is_a_document_where_json_is_asked_for(tmp_path: Path) -> None:
+    calling(tmp_path, builtins.open, str(tmp_path / "mark"), "w")
+    done = run(tmp_path, "--trust", "--json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["exit_code"]) == (2, 2)
+    assert document["error"].startswith("the graph raised PermissionError: ")
+    assert f"error: {document['error']}" in done.stderr
+
+
+def test_a_child_that_writes_no_json_gives_an_error_document(tmp_path: Path) -> None:
+    """A trusted graph can write to the pipe that the parent reads the document from."""
+    saved(
+        tmp_path,
+        lambda graph, x: (x, *[graph.call_function(os.write, (number, b"{")) for number in range(3, 12)]),
+    )
+    done = run(tmp_path, "--trust", "--json")
+    assert json.loads(done.stdout)["exit_code"] == done.returncode == 2
 
 
 def test_a_system_without_a_sandbox_says_so(fx2py, here: Path, monkeypatch) -> None:

@@ -127,8 +127,8 @@ def test_what_a_graph_raises_is_escaped(fx2py, here, command, target, args) -> N
     assert_clean(result.out)
     assert_clean(result.err)
     assert "forged" in result.out + result.err
-    document = fx2py(command, path, "--inputs", "in.pt", "--json").out
-    assert document == "" or json.loads(document)["raised"]["graph"]
+    document = json.loads(fx2py(command, path, "--inputs", "in.pt", "--json").out)
+    assert "forged" in (document["error"] if command == "run" else document["raised"]["graph"])
 
 
 def test_warnings_are_escaped(fx2py, here, monkeypatch) -> None:
@@ -200,7 +200,7 @@ def test_a_pickled_text_in_any_place_is_shown_escaped(fx2py, here) -> None:
 def test_only_the_terminal_writes() -> None:
     """Whatever comes to a screen or into a document goes through one file, which escapes it."""
     package = Path(library.__file__).parent
-    writers = {package / "cli" / "terminal.py", package / "cli" / "output.py"}
+    writers = {package / "cli" / "terminal.py", package / "cli" / "streams.py"}
     writing = re.compile(r"\bsys\.(__)?std(out|err)\b|(?<![\w.])print\(|\bConsole\(|\becho\(|os\.write\(")
     for path in set(package.rglob("*.py")) - writers:
         assert not writing.search(path.read_text(encoding="utf-8")), path

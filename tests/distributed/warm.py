@@ -5,8 +5,8 @@ from importlib import import_module
 from fx2py.trust import classes, functions, operators
 
 for name in (
-    *("torch._dynamo", "torch.export", "fx2py.cli.app", "fx2py.cli.call", "fx2py.cli.subject"),
-    *("fx2py.cli.summary", "fx2py.compare.diff", "fx2py.distributed.world", "tests.distributed.models"),
+    *("torch._dynamo", "torch.export", "fx2py.cli.app", "fx2py.cli.call", "fx2py.artifact"),
+    *("fx2py.read", "fx2py.compare.diff", "fx2py.distributed.world", "tests.distributed.models"),
 ):
     import_module(name)
 for table in (functions.functions, functions.methods, functions.attributes, operators.higher_order):

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 import fx2py
-from fx2py.cli import render
+from fx2py.cli import messages, terminal
 from fx2py.cli.app import main
 from fx2py.errors import ArtifactError, UnknownFormatError
 from fx2py.files import whole_file
@@ -285,11 +285,11 @@ def test_a_refused_name_is_shown_with_its_file_and_its_option(command, tmp_path,
 
 def test_the_name_of_a_file_cannot_steer_the_terminal(monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(render, "stderr", lambda: Console(file=screen, force_terminal=True))
+    monkeypatch.setattr(terminal, "stderr", lambda: Console(file=screen, force_terminal=True))
     name = "[/b][link=x]\x1b]0;title\x07\u202e.pt2"
-    with render.working(f"running {name}"):
+    with messages.working(f"running {name}"):
         pass
-    with render.progress("generating", 1) as advance:
+    with messages.progress("generating", 1) as advance:
         advance(name)
     assert "[/b][link=x]" in screen.getvalue()
     assert "\x1b]0" not in screen.getvalue()

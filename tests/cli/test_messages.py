@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from fx2py.cli.hints import with_options
+from fx2py.cli.messages import with_options
 from fx2py.errors import Admit, Argument, Choose, Hint, Supply
 from tests.test_rooms import FILES, room
 
@@ -61,12 +61,13 @@ def test_a_class_of_ones_own_is_asked_for_with_its_option(fx2py, here):
     graph.output(graph.call_module("0", (graph.placeholder("x"),)))
     torch.save(fx.GraphModule(root, graph), "leaf.pt")
     torch.save((torch.ones(2),), "inputs.pt")
-    assert "--allow-class tests.cli.test_hints.Leaf" in fx2py("gen", "leaf.pt").out
+    assert "--allow-class tests.cli.test_messages.Leaf" in fx2py("gen", "leaf.pt").out
     for command in (("run",), ("diff", "leaf.pt")):
         refused = fx2py(*command, "--inputs", "inputs.pt")
         assert refused.code == 2
-        assert "--allow-class tests.cli.test_hints.Leaf" in refused.err
+        assert "--allow-class tests.cli.test_messages.Leaf" in refused.err
         assert "Policy(" not in refused.err
         assert (
-            fx2py(*command, "--inputs", "inputs.pt", "--allow-class", "tests.cli.test_hints.Leaf").code == 0
+            fx2py(*command, "--inputs", "inputs.pt", "--allow-class", "tests.cli.test_messages.Leaf").code
+            == 0
         )

@@ -7,81 +7,103 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import typer
 
-from fx2py.cli import render, terminal
+from fx2py.cli import messages, terminal
+from fx2py.cli.options import SandboxOptions
 from fx2py.distributed.launcher import Rank
-from fx2py.errors import Fx2pyError, ReplayError
-from fx2py.trust.sandbox import GIBI, Limits, lock_in, require_sandbox
+from fx2py.errors import ReplayError
 
-LockIn = Callable[[], None]
+LockIn: TypeAlias = Callable[[], None]
 """Called by the work when torch is imported, and before it reads what nobody trusts."""
+Work: TypeAlias = Callable[[LockIn, int | None], None]
+"""The work of a command; it writes the file that it was asked for to the descriptor, where it is given one."""
 
 _MOST_TEXT = 64 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Sandbox:
-    """How ``--sandbox`` was asked for."""
+def perform(
+    work: Work,
+    asked: SandboxOptions,
+    *,
+    rank: Rank | None,
+    device: str | None,
+    reads: Iterable[Path | None],
+    writes: Path | None = None,
+    as_json: bool,
+) -> None:
+    """Do the work of a command: here, or where ``--sandbox`` asks for it in a process that can do little else.
 
-    gibibytes: float
-    seconds: float
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(int(self.gibibytes * GIBI), self.seconds)
-
-
-def not_locked() -> None:
-    """Stands for ``LockIn`` without a sandbox."""
-
-
-def require_simple(rank: Rank | None, device: str | None) -> None:
-    """Raise ReplayError for what needs more than a sandbox leaves: other processes, and devices."""
+    Raises ReplayError for what needs more than a sandbox leaves: other processes, and devices.
+    """
+    if not asked.sandbox:
+        work(lambda: None, None)
+        return
     if rank is not None:
         raise ReplayError("several ranks cannot run in a sandbox, which has no network.", "Run one of them.")
     if device not in (None, "cpu", "meta"):
-        raise ReplayError(f"{device} cannot be reached from a sandbox.", "Leave --device away, or --sandbox.")
+        raise ReplayError(f"{device} cannot be reached from a sandbox.", "Leave out --device, or --sandbox.")
+    with _descriptor_of(writes) as kept:
+        _perform_apart(work, asked, reads, kept, as_json)
 
 
-def run_apart(
-    work: Callable[[LockIn], None],
-    sandbox: Sandbox,
-    paths: Iterable[Path | None],
-    *,
-    kept: int | None,
-    as_json: bool,
+@contextmanager
+def _descriptor_of(output: Path | None) -> Iterator[int | None]:
+    """What the child writes the result to, which it could not open itself; whole or not at all."""
+    if output is None:
+        yield None
+        return
+    from fx2py.files import whole_file
+
+    try:
+        with whole_file(output) as staging:
+            descriptor = os.open(staging, os.O_WRONLY)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise unsaved(output, error) from None
+
+
+def unsaved(path: Path, error: Exception) -> ReplayError:
+    return ReplayError(f"the result cannot be saved to {path}: {error}.", "Choose another --output.")
+
+
+def _perform_apart(
+    work: Work, asked: SandboxOptions, reads: Iterable[Path | None], kept: int | None, as_json: bool
 ) -> None:
-    """Do the work of a command in a sandbox that can read what is beside ``paths`` and here, and show what it says.
+    """Do the work in a child that can read what is beside ``reads`` and here, and show what it says.
 
     ``kept`` is a descriptor that the work may write to. Raises typer.Exit with the exit code of the work where that is
     not 0, and ReplayError where it was stopped.
     """
+    from fx2py.trust.sandbox import lock_in, require_sandbox
+
     require_sandbox()
-    readable = [Path(), *(path.resolve().parent for path in paths if path is not None)]
+    readable = [Path(), *(path.resolve().parent for path in reads if path is not None)]
     said, saying = os.pipe()
     told, telling = os.pipe()
     child = os.fork()
     if child == 0:
-        _child(lambda: work(lambda: lock_in(sandbox.limits, readable)), saying, telling, kept)
+        _child(lambda: work(lambda: lock_in(asked.limits, readable), kept), saying, telling, kept)
     os.close(saying)
     os.close(telling)
     try:
-        with render.working("running in a sandbox"):
-            document, remarks, stopped = _collect(said, told, sandbox.seconds)
+        with messages.working("running in a sandbox"):
+            document, remarks, stopped = _collect(said, told, asked.sandbox_seconds)
     finally:
         os.kill(child, signal.SIGKILL)  # of a process that is waited for: one that has ended stays until then
         status = os.waitpid(child, 0)[1]
     for line in remarks.splitlines():
         terminal.print_line(terminal.stderr(), line)
     code = _code(status, stopped)
-    if code in (0, 1):
+    if as_json or code in (0, 1):
         _show(document, as_json)
     if code:
         raise typer.Exit(code)
@@ -172,14 +194,10 @@ def _only(saying: int, telling: int, kept: int | None) -> int:
 
 
 def _exit_code(work: Callable[[], None]) -> int:
-    from fx2py.cli.app import known_fault
-
     try:
         work()
     except typer.Exit as ended:
         return ended.exit_code
     except Exception as fault:
-        known: Fx2pyError = known_fault(fault)
-        render.print_fault(known)
-        return known.exit_code
+        return messages.tell(fault)
     return 0

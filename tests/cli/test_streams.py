@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fx2py.cli.output import PIPE_CLOSED
+from fx2py.cli.streams import PIPE_CLOSED
 
 COMMAND = [sys.executable, "-c", "from fx2py.cli.app import main; main()"]
 

@@ -14,12 +14,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TextIO
+from typing import IO, ParamSpec, TextIO, TypeVar, cast
 
 from fx2py.cli import terminal
 from fx2py.errors import Fx2pyError
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 PIPE_CLOSED = 141
 """The exit code of a program that ends since nobody reads its output, as a shell gives it."""
@@ -32,17 +33,17 @@ class Output:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        return int(self._or_end(self.stream.write, text))
+        return self._or_end(lambda: self.stream.write(text))
 
     def flush(self) -> None:
         self._or_end(self.stream.flush)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self.stream, name)
 
-    def _or_end(self, act: Callable[..., Any], *args: str) -> Any:
+    def _or_end(self, act: Callable[[], R]) -> R:
         try:
-            return act(*args)
+            return act()
         except BrokenPipeError:
             self._drop()
             raise SystemExit(PIPE_CLOSED) from None
@@ -61,8 +62,8 @@ class Output:
 def guarded_output() -> Iterator[None]:
     """Standard output is an ``Output`` meanwhile, and is written whole."""
     before = sys.stdout
-    output: Any = Output(before or io.StringIO())
-    sys.stdout = output
+    output = Output(before or io.StringIO())
+    sys.stdout = cast(TextIO, output)
     try:
         yield
     finally:
@@ -125,35 +126,36 @@ def _strays_apart() -> Iterator[None]:
 
 
 @contextmanager
-def _descriptor_apart(stream: Any, strays: Strays) -> Iterator[Any]:
+def _descriptor_apart(stream: TextIO, strays: Strays) -> Iterator[TextIO]:
     """A stream to where ``stream`` leads, while descriptor 1 leads to a file, of which ``strays`` gets the content."""
     if not _is_descriptor(stream, _STDOUT):
         yield stream
         return
     stream.flush()
     with tempfile.TemporaryFile() as file:
-        own: Any = Output(os.fdopen(os.dup(_STDOUT), "w", encoding=stream.encoding, errors=stream.errors))
+        own = os.fdopen(os.dup(_STDOUT), "w", encoding=stream.encoding, errors=stream.errors)
+        guarded = Output(own)
         os.dup2(file.fileno(), _STDOUT)
         try:
-            yield own
+            yield cast(TextIO, guarded)
         finally:
             os.dup2(own.fileno(), _STDOUT)
-            _hand_over(file, strays)
+            _show_strays(file, strays)
             try:
-                own.flush()
+                guarded.flush()
             finally:
                 own.close()
 
 
-def _is_descriptor(stream: Any, number: int) -> bool:
+def _is_descriptor(stream: TextIO, number: int) -> bool:
     """Whether a stream is what it is for a command, not replaced or closed."""
     try:
-        return bool(stream.fileno() == number)
+        return stream.fileno() == number
     except (AttributeError, OSError, ValueError):
         return False
 
 
-def _hand_over(file: Any, strays: Strays) -> None:
+def _show_strays(file: IO[bytes], strays: Strays) -> None:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     strays.write(file.read(_SHOWN_OF_DESCRIPTOR).decode("utf-8", "backslashreplace"))

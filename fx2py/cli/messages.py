@@ -1,0 +1,167 @@
+"""What a command says beside its result: notes, progress and faults, on stderr; a fault under ``--json`` on stdout too.
+
+The library speaks to callers in Python; here options of the command line stand in place of its arguments.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fx2py.cli import terminal
+from fx2py.errors import (
+    Admit,
+    Argument,
+    Choose,
+    Fx2pyError,
+    Hint,
+    InternalError,
+    OtherRankError,
+    Remedy,
+    Supply,
+)
+
+# -- options in place of arguments ---------------------------------------------------------------------------------
+
+_ADMITTING = {"functions": "--allow", "ops": "--allow-op", "classes": "--allow-class", "trust_all": "--trust"}
+_OPTIONS = {
+    Argument.EVERY_GRAPH: "fx2py gen --all",
+    Argument.KEEP_SUBMODULES: "--keep-submodules",
+    Argument.INPUTS: "--inputs FILE: a torch.save'd tuple, dict or (args, kwargs)",
+}
+
+
+def with_options(text: str) -> str:
+    """A message or hint with an option for each argument that it knows of."""
+    if not isinstance(text, Hint):
+        return text
+    return "".join([part if isinstance(part, str) else option_of(part) for part in text.parts])
+
+
+def option_of(remedy: Remedy) -> str:
+    """What stands for an argument on the command line."""
+    match remedy:
+        case Admit(field, entry):
+            return f"{_ADMITTING[field]} {entry}".rstrip()
+        case Choose(graph):
+            return f"--model {graph!r}"
+        case Supply():
+            return f"artifact.bind({remedy}) in Python"
+        case Argument():
+            return _OPTIONS[remedy]
+
+
+# -- notes and progress --------------------------------------------------------------------------------------------
+
+
+def print_note(text: str) -> None:
+    """A remark beside the result; on stderr, so that it never mixes with what a pipe reads."""
+    terminal.print_line(terminal.stderr(), with_options(text), "dim")
+
+
+class NoteHandler(logging.Handler):
+    """Prints what the library logs as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.args, tuple):
+            record.args = tuple([with_options(arg) if isinstance(arg, str) else arg for arg in record.args])
+        print_note(record.getMessage())
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """A spinner on a terminal while something is under way that may take seconds."""
+    console = terminal.stderr()
+    if terminal.is_silent() or not console.is_terminal:
+        yield
+        return
+    from rich.spinner import Spinner
+
+    with terminal.live(console, Spinner("dots", terminal.shown(text), style="status.spinner")):
+        yield
+
+
+@contextmanager
+def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal while ``total`` things are worked on; call the result with the name of each that is done."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    console = terminal.stderr()
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,  # see terminal.live
+        redirect_stderr=False,
+        disable=terminal.is_silent() or not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(text, total=total)
+
+        def advance(name: str) -> None:
+            bar.update(task, advance=1, description=terminal.shown(f"{text} (done: {name})").plain)
+
+        yield advance
+
+
+# -- faults --------------------------------------------------------------------------------------------------------
+
+JSON = "--json"
+DEBUG = "--debug"
+_NO_MEMORY = re.compile("DefaultCPUAllocator: |Storage size calculation overflowed|out of memory")
+"""What torch says in a RuntimeError when there is no memory: c10/core/CPUAllocator.cpp, c10/core/Storage sizes, CUDA."""
+
+
+def known_fault(fault: Exception) -> Fx2pyError:
+    """A fault as one that a user can be told; of those that are not fx2py's own, only the lack of memory is known."""
+    if isinstance(fault, Fx2pyError):
+        return fault
+    if isinstance(fault, MemoryError) or (isinstance(fault, RuntimeError) and _NO_MEMORY.search(str(fault))):
+        return Fx2pyError(
+            "there is not enough memory for this.", "The graph, or what came out of it, is too large."
+        )
+    return InternalError(f"{type(fault).__name__}: {fault}")
+
+
+def tell(fault: Exception) -> int:
+    """Tell the user of a fault that ends the command; returns the exit code.
+
+    What another rank failed of, that rank says; the document of the first one has it too.
+    """
+    if DEBUG in sys.argv[1:]:
+        for line in "".join(traceback.format_exception(fault)).splitlines():
+            terminal.print_line(terminal.faults(), line)
+    known = known_fault(fault)
+    if not isinstance(known, OtherRankError):
+        print_fault(known)
+    print_fault_document({**fault_data(known), "exit_code": known.exit_code})
+    return known.exit_code
+
+
+def print_fault(fault: Fx2pyError, name: str = "") -> None:
+    """One message: what is wrong, with which graph of the file where it has a name, then the next step."""
+    console = terminal.faults()
+    label = terminal.who() if isinstance(fault, InternalError) else f"{terminal.who()}error: "
+    message = with_options(f"{name}: {fault.message}" if name else fault.message)
+    console.print(terminal.shown(label, "bold red") + terminal.shown_lines(message), soft_wrap=True)
+    if fault.hint:
+        terminal.print_line(console, with_options(fault.hint), "dim")
+
+
+def fault_data(fault: Fx2pyError) -> dict[str, object]:
+    return {"error": with_options(fault.message), "hint": with_options(fault.hint)}
+
+
+def print_fault_document(data: dict[str, object]) -> None:
+    """The one JSON document of a command that failed, where JSON was asked for."""
+    if JSON in sys.argv[1:]:
+        terminal.print_json(data)

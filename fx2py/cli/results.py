@@ -1,0 +1,490 @@
+"""The result of each command: what it holds, the table and the facts that are printed of it, and its JSON.
+
+Results go to stdout. A command under a launcher has a result of every rank, and the first rank prints them. Colour appears
+on a terminal only; rich follows ``NO_COLOR`` and ``TERM``. Tables fit 80 columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from math import isfinite, prod
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.text import Text
+
+from fx2py.cli.messages import fault_data, print_fault
+from fx2py.cli.terminal import (
+    Column,
+    duration,
+    out,
+    print_code,
+    print_facts,
+    print_json,
+    print_line,
+    print_notes,
+    print_table,
+    short,
+    shown,
+    stdout,
+    write,
+)
+from fx2py.errors import Fx2pyError
+
+if TYPE_CHECKING:
+    from fx2py.artifact.manifest import Manifest, SubmoduleEntry, TensorEntry
+    from fx2py.bench import BenchReport, BenchRow
+    from fx2py.compare import EquivalenceReport, LeafOutcome
+    from fx2py.program.translate import Stage
+
+T = TypeVar("T")
+
+
+def _with_ranks(ranks: Sequence[dict[str, object]]) -> dict[str, object]:
+    """The data of the first rank, and below it those of each where there are several."""
+    return ranks[0] if len(ranks) == 1 else {**ranks[0], "ranks": ranks}
+
+
+def _print_ranks(columns: Sequence[Column[T]], ranks: Sequence[Sequence[T]]) -> None:
+    """A table of what every rank has; a column says whose a row is, where there are several."""
+    if len(ranks) == 1:
+        print_table(stdout(), columns, ranks[0])
+        return
+    whose: Column[tuple[int, T]] = Column("rank", lambda row: str(row[0]))
+    rows = [(rank, row) for rank, own in enumerate(ranks) for row in own]
+    print_table(stdout(), [whose, *map(_of_second, columns)], rows)
+
+
+def _of_second(column: Column[T]) -> Column[tuple[int, T]]:
+    return Column(column.name, lambda row: column.cell(row[1]), column.is_number)
+
+
+def _each(texts: Iterable[str]) -> str:
+    """What the ranks have, once where it is the same."""
+    return ", ".join(dict.fromkeys(texts))
+
+
+def _finite(number: float | None) -> float | str | None:
+    """JSON has no infinity: it is given as text."""
+    return number if number is None or isfinite(number) else str(number)
+
+
+# -- gen -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A graph that was generated: where it lies, where its code went, what is in it, and the classes to admit.
+
+    ``name`` is its name among those of the file, where all of them were asked for.
+    """
+
+    graph: Path
+    name: str
+    folder: Path
+    source: str
+    manifest: Manifest
+    unadmitted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A graph that was not generated, or a file of which all graphs were asked for, and why."""
+
+    graph: Path
+    name: str
+    fault: Fx2pyError
+
+
+SHOWN_LINES = 120
+"""Longer code is cut on a screen; the file has it all, and so has a pipe."""
+
+GENERATED: tuple[Column[Generated], ...] = (
+    Column("graph", lambda row: row.name or row.graph.name),
+    Column("folder", lambda row: str(row.folder)),
+    Column("calls", lambda row: f"{_calls(row.manifest):,}", is_number=True),
+    Column("modules", lambda row: f"{len(row.manifest.submodules):,}", is_number=True),
+    Column("tensors", lambda row: f"{len(_tensors(row.manifest)):,}", is_number=True),
+    Column("numbers", lambda row: f"{_numbers(row.manifest):,}", is_number=True),
+    Column("needs", lambda row: ", ".join(row.manifest.requires)),
+)
+"""The table of ``gen`` for several graphs."""
+
+
+def print_generated(done: Sequence[Generated], failures: Sequence[Failure], as_json: bool) -> None:
+    """The code of one graph and facts about it; a table with a row a graph for several; then each failure."""
+    if as_json:
+        graphs = [
+            {"graph": each.graph, "folder": each.folder, "manifest": each.manifest.to_json()} for each in done
+        ]
+        print_json({"graphs": graphs, "failures": [_failure_data(each) for each in failures]})
+    elif len(done) == 1:
+        _print_code_and_facts(done[0])
+    elif done:
+        print_table(stdout(), GENERATED, done)
+    for failure in failures:
+        print_fault(failure.fault, failure.name)
+
+
+def _failure_data(failure: Failure) -> dict[str, object]:
+    model = {"model": failure.name} if failure.name else {}
+    return {"graph": failure.graph, **model, **fault_data(failure.fault)}
+
+
+def _print_code_and_facts(item: Generated) -> None:
+    console = stdout()
+    code = item.source.splitlines()
+    shown_lines = SHOWN_LINES if console.is_terminal else len(code)
+    print_code(console, "\n".join(code[:shown_lines]) + "\n")
+    console.print()
+    if len(code) > shown_lines:
+        rest = f"... {len(code) - shown_lines} more lines in {item.folder / 'execution_fn.py'}"
+        print_line(console, rest, "dim")
+    print_facts(console, _facts(item))
+    print_notes(console, item.manifest.notes)
+
+
+def _facts(item: Generated) -> dict[str, str]:
+    manifest = item.manifest
+    needs = (*manifest.requires, *map(_class_needed, item.unadmitted))
+    return {
+        "graph": f"{item.graph} ({manifest.graph.format})",
+        "folder": str(item.folder),
+        "inputs": ", ".join(entry.name for entry in manifest.inputs) or "none",
+        "calls": f"{_calls(manifest)}, of {len(manifest.targets)} functions and operators",
+        "modules": str(len(manifest.submodules)),
+        "tensors": f"{len(_tensors(manifest))}, of {_numbers(manifest):,} numbers",
+        **({} if manifest.compiled is None else {"compiled": str(manifest.compiled)}),
+        **({"to run": f"needs {', '.join(needs)}"} if needs else {}),
+    }
+
+
+def _class_needed(cls: str) -> str:
+    """How a class is given to code that calls a module of it; one of a script cannot be imported."""
+    return (
+        f"a callable for {cls} (bind it in Python)" if cls.startswith("__main__.") else f"--allow-class {cls}"
+    )
+
+
+def _calls(manifest: Manifest) -> int:
+    return sum(target.calls for target in manifest.targets)
+
+
+def _tensors(manifest: Manifest) -> list[TensorEntry]:
+    """Every stored tensor: what the code itself reads, and what the modules that it calls hold."""
+    called = [entry for entry in manifest.submodules if entry.mode == "called"]
+    held = [tensor for entry in called for tensor in (*entry.parameters, *entry.buffers)]
+    return [*manifest.weights, *held]
+
+
+def _numbers(manifest: Manifest) -> int:
+    return sum(prod(entry.shape) for entry in _tensors(manifest))
+
+
+def print_source(source: str) -> None:
+    """The source alone: highlighted on a terminal, byte for byte in a pipe."""
+    if out().isatty():
+        print_code(stdout(), source)
+    else:
+        write(source)
+
+
+def print_stages(graph: str, stages: Sequence[Stage]) -> None:
+    """The listings of the graph and of the first stage, then what each later one changed."""
+    from fx2py.program.listing import changes, listing
+
+    console = stdout()
+    for name, text in (("graph", graph), (stages[0].name, listing(stages[0].program))):
+        print_line(console, f"# {name}", "bold")
+        for line in text.splitlines():
+            print_line(console, line)
+        print_line(console, "")
+    for before, after in pairwise(stages):
+        lines = list(changes(before.program, after.program))
+        print_line(console, f"# {after.name}{'' if lines else ': changed nothing'}", "bold")
+        for line in lines:
+            print_line(console, line, {"-": "red", "+": "green"}[line[0]])
+        print_line(console, "")
+
+
+# -- run -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One returned value: where it stands in the result, what it is, and the range of its numbers.
+
+    ``dtype``, ``shape`` and ``device`` are those of a tensor, ``value`` is the text of anything else. ``min``, ``mean``
+    and ``max`` leave nan out; they are None where there is no number to order, as in an empty or complex tensor. ``nan``
+    counts; it is None for what is not a tensor of numbers.
+    """
+
+    path: str
+    type: str
+    value: str | None = None
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+    device: str | None = None
+    min: float | None = None
+    mean: float | None = None
+    max: float | None = None
+    nan: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The peak bytes of a call's own results: as planned (None where ``unknown`` says why) and as measured."""
+
+    planned: int | None
+    unknown: str
+    measured: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What was run on what, what came out, the seconds of each call, how each submodule was bound, and notes."""
+
+    label: str
+    inputs: str
+    outputs: tuple[Summary, ...]
+    seconds: tuple[float, ...]
+    saved: Path | None = None
+    bindings: tuple[tuple[str, str], ...] = ()
+    memory: Memory | None = None
+    notes: tuple[str, ...] = ()
+
+
+OUTPUTS: tuple[Column[Summary], ...] = (
+    Column("output", lambda row: row.path),
+    Column("dtype", lambda row: row.dtype or f"{row.type} {row.value}"),
+    Column("shape", lambda row: "" if row.shape is None else str(list(row.shape))),
+    Column("device", lambda row: row.device or ""),
+    Column("min", lambda row: short(row.min), is_number=True),
+    Column("mean", lambda row: short(row.mean), is_number=True),
+    Column("max", lambda row: short(row.max), is_number=True),
+    Column("nan", lambda row: "" if row.nan is None else str(row.nan), is_number=True),
+)
+"""The table of ``run``."""
+
+BINDINGS: tuple[Column[tuple[str, str]], ...] = (
+    Column("submodule", lambda row: row[0]),
+    Column("bound as", lambda row: row[1]),
+)
+"""The table that ``run --verbose`` adds."""
+
+
+def print_run(ranks: Sequence[Ran], verbose: bool, as_json: bool) -> None:
+    """Every value that came out on each rank, what was run on what, and the time of the first."""
+    if as_json:
+        print_json(_with_ranks([_run_data(ran) for ran in ranks]))
+        return
+    console, ran = stdout(), ranks[0]
+    _print_ranks(OUTPUTS, [each.outputs for each in ranks])
+    if verbose:
+        print_table(console, BINDINGS, ran.bindings)
+    calls = "one call" if len(ran.seconds) == 1 else f"median of {len(ran.seconds)} calls"
+    facts = {"ran": _each(each.label for each in ranks), "time": f"{duration(median(ran.seconds))} ({calls})"}
+    if ran.saved is not None:
+        facts["saved"] = _each(str(each.saved) for each in ranks)
+    if ran.memory is not None:
+        plan = ran.memory.planned
+        facts["planned peak"] = f"unknown: {ran.memory.unknown}" if plan is None else f"{plan:,} bytes"
+        facts["measured peak"] = f"{ran.memory.measured:,} bytes"
+    print_facts(console, facts)
+    print_line(console, ran.inputs)
+    print_notes(console, ran.notes)
+
+
+def _run_data(ran: Ran) -> dict[str, object]:
+    ranges = [
+        {"min": _finite(row.min), "mean": _finite(row.mean), "max": _finite(row.max)} for row in ran.outputs
+    ]
+    return {
+        "ran": ran.label,
+        "inputs": ran.inputs,
+        "outputs": [{**asdict(row), **numbers} for row, numbers in zip(ran.outputs, ranges, strict=True)],
+        "submodules": dict(ran.bindings),
+        "seconds": ran.seconds,
+        "median_seconds": median(ran.seconds),
+        "saved": ran.saved,
+        "memory": None if ran.memory is None else asdict(ran.memory),
+        "notes": ran.notes,
+    }
+
+
+# -- diff ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Diffed:
+    """What was compared on which inputs, the report, and what the code does not hold of the graph."""
+
+    graph: str
+    code: str
+    inputs: str
+    report: EquivalenceReport
+    notes: tuple[str, ...] = ()
+
+
+LEAVES: tuple[Column[LeafOutcome], ...] = (
+    Column("output", lambda row: row.path),
+    Column("expected", lambda row: row.expected),
+    Column("outcome", lambda row: _outcome(row)),
+)
+"""The table of ``diff``."""
+
+
+def print_diff(ranks: Sequence[Diffed], as_json: bool) -> None:
+    """The outcome of each output and of each changed tensor on each rank, and the verdict."""
+    reports = [done.report for done in ranks]
+    equal = all(report.equal for report in reports)
+    if as_json:
+        print_json({**_with_ranks([_diff_data(done) for done in ranks]), "equal": equal})
+        return
+    console, done, report = stdout(), ranks[0], reports[0]
+    _print_ranks(LEAVES, [(*each.outputs, *each.mutations) for each in reports])
+    facts = {"graph": _each(each.graph for each in ranks), "code": _each(each.code for each in ranks)}
+    print_facts(console, facts | {name: fact for each in reports for name, fact in _raised(each).items()})
+    print_line(console, done.inputs)
+    print_notes(console, done.notes)
+    if equal and report.raised[0] is not None:
+        console.print(
+            shown("equivalent", "bold yellow") + shown(": both raise this error, so no result was compared")
+        )
+        print_line(console, "Pass inputs that the graph accepts with --inputs FILE.")
+    elif equal:
+        console.print(shown("equivalent", "bold green") + shown(": the same, bit for bit, on these inputs"))
+    else:
+        print_line(console, "not equivalent", "bold red")
+
+
+def _diff_data(done: Diffed) -> dict[str, object]:
+    report = done.report
+    return {
+        "graph": done.graph,
+        "code": done.code,
+        "inputs": done.inputs,
+        "equal": report.equal,
+        "outputs": [_leaf_data(leaf) for leaf in report.outputs],
+        "mutations": [_leaf_data(leaf) for leaf in report.mutations],
+        "raised": {"graph": report.raised[0], "code": report.raised[1]},
+        "same_random_state": report.same_random_state,
+        "notes": done.notes,
+    }
+
+
+def _leaf_data(leaf: LeafOutcome) -> dict[str, object]:
+    return {**asdict(leaf), "equal": leaf.equal, "max_difference": _finite(leaf.max_difference)}
+
+
+def _outcome(leaf: LeafOutcome) -> Text:
+    if leaf.equal:
+        return shown("equal", "green")
+    text = f"differs in {', '.join(leaf.differences)}"
+    if leaf.expected != leaf.actual:
+        text += f": {leaf.actual}"
+    if leaf.differing:
+        text += f"; {leaf.differing} elements"
+    if leaf.max_difference is not None:
+        text += f", at most by {leaf.max_difference:.3g}"
+    return shown(text, "red")
+
+
+def _raised(report: EquivalenceReport) -> dict[str, str]:
+    """What either side raised, and a random state that came out different."""
+    sides = zip(("graph raised", "code raised"), report.raised, strict=True)
+    facts = {side: text for side, text in sides if text is not None}
+    return facts if report.same_random_state else {**facts, "random state": "differs afterwards"}
+
+
+# -- bench ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Benched:
+    """What was timed, and the report."""
+
+    label: str
+    report: BenchReport
+
+
+WAYS: tuple[Column[BenchRow], ...] = (
+    Column("way", lambda row: row.name),
+    Column("time", lambda row: duration(row.seconds), is_number=True),
+    Column("spread", lambda row: f"{row.spread:.0%}", is_number=True),
+    Column("ratio", lambda row: f"{row.ratio:.2f}", is_number=True),
+    Column("per node", lambda row: duration(row.per_node), is_number=True),
+    Column(
+        "per submodule",
+        lambda row: "" if row.per_submodule is None else duration(row.per_submodule),
+        is_number=True,
+    ),
+    Column("peak bytes", lambda row: f"{row.peak_bytes:,}", is_number=True),
+    Column("code bytes", lambda row: "" if row.code_bytes is None else f"{row.code_bytes:,}", is_number=True),
+)
+"""The table of ``bench``."""
+
+
+def print_bench(done: Benched, as_json: bool) -> None:
+    """A row for each way to run the graph, the first of fx2py being one."""
+    report = done.report
+    if as_json:
+        print_json({"ran": done.label, **asdict(report)})
+        return
+    console = stdout()
+    columns = [each for each in WAYS if each.name != "per submodule" or report.submodule_calls]
+    print_table(console, columns, report.rows)
+    facts = {
+        "ran": done.label,
+        "nodes": str(report.nodes),
+        "submodules": f"{report.submodule_calls} calls",
+        "rounds": str(report.rounds),
+    }
+    print_facts(console, facts)
+    print_line(console, report.inputs)
+    if report.noise:
+        print_line(console, report.noise, "bold yellow")
+
+
+# -- split ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A graph that was split: where it lies, what its pieces are, and the graph file that it was saved in."""
+
+    graph: Path
+    pieces: tuple[SubmoduleEntry, ...]
+    file: Path | None
+
+
+def print_split(done: Split, as_json: bool) -> None:
+    """A row for each different piece: how often it is used, what goes in, what comes out, and the pieces equal to it."""
+    if as_json:
+        rows = [asdict(entry) for entry in done.pieces]
+        print_json({"graph": done.graph, "file": done.file, "pieces": rows})
+        return
+    equal: dict[str | None, list[str]] = {}
+    for entry in done.pieces:
+        equal.setdefault(entry.identical_to, []).append(entry.name)
+    distinct = [entry for entry in done.pieces if entry.identical_to is None]
+    console = stdout()
+    print_table(console, _pieces_table(equal), distinct)
+    facts = {"graph": str(done.graph), "pieces": f"{len(done.pieces)}, {len(distinct)} of them different"}
+    if done.file is not None:
+        facts["file"] = str(done.file)
+    print_facts(console, facts)
+
+
+def _pieces_table(equal: Mapping[str | None, Sequence[str]]) -> tuple[Column[SubmoduleEntry], ...]:
+    """The table of ``split``; ``equal`` has the names of the pieces that are equal to one."""
+    return (
+        Column("piece", lambda row: row.name),
+        Column("used", lambda row: "once" if row.used == 1 else f"{row.used} times"),
+        Column("inputs", lambda row: ", ".join(value or "?" for value in row.inputs)),
+        Column("result", lambda row: row.output or ""),
+        Column("also as", lambda row: ", ".join(equal.get(row.name, ()))),
+    )
