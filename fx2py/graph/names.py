@@ -1,7 +1,7 @@
-"""Canonical names of functions, classes and operators: every door gives the same name to the same object.
+"""Canonical names of functions, classes and operators: every format gives the same name to the same object.
 
-Names that a file holds are compared with tables made from torch and the standard library; nothing is imported or
-looked up because a file names it.
+Names in a file are compared with tables made from torch and the standard library; nothing is imported or looked up
+because a file names it.
 """
 
 from __future__ import annotations

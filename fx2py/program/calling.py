@@ -1,4 +1,4 @@
-"""Calling conventions: from a caller's arguments to placeholders, and from flat results to the caller's containers."""
+"""Calling conventions: a caller's arguments flattened to placeholders, flat results unflattened for the caller."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from fx2py.program.ir import (
 
 Refuse = Callable[[str, str], None]
 _BOUND = (Ref, Attribute, OpName, Opaque, SymExpr, TensorValue, Record)
-"""What only a body can name; a default stands outside of it."""
+"""What only the body of a function can name; defaults are evaluated outside of it."""
 
 
 def parameters_of(
@@ -51,7 +51,7 @@ def parameters_of(
     env: dict[str, Operand],
     refuse: Refuse,
 ) -> tuple[Parameter, ...]:
-    """The function's parameters; a placeholder that is a parameter itself gets its variable in ``env``."""
+    """The function's parameters; ``env`` gets the variable of each placeholder that is itself a parameter."""
     if convention is not None:
         return tuple(_parameters_by_convention(graph, convention, names))
     parameters: list[Parameter] = []
@@ -75,7 +75,7 @@ def parameters_of(
 def _parameters_by_convention(
     graph: Graph, convention: CallingConvention, names: FreshNames
 ) -> Iterator[Parameter]:
-    """A parameter for each container or value that a caller passes; a value is what its placeholder recorded."""
+    """A parameter for each container or value that a caller passes, with the placeholder's node where it is a value."""
     placeholders, first = graph.placeholders, 0
     for name, tree in (*convention.args, *convention.kwargs):
         is_value = tree.kind == "leaf" and first < len(placeholders)
@@ -111,7 +111,7 @@ def unpack_inputs(
     env: dict[str, Operand],
     refuse: Refuse,
 ) -> list[Statement]:
-    """Statements that take the placeholders' values out of the containers a caller passes."""
+    """Statements that take the placeholders' values out of the caller's containers."""
     statements: list[Statement] = []
     leaves: list[Operand] = []
     placeholders = graph.placeholders
@@ -145,7 +145,7 @@ def unpack_inputs(
 
 
 def pack_result(tree: Tree, result: Operand, refuse: Refuse) -> Operand:
-    """The flat result put into the containers that the caller gets."""
+    """The flat result in the containers that the caller gets."""
     flat = result.items if isinstance(result, List) else result
     if not isinstance(flat, tuple) or len(flat) != tree.leaf_count:
         refuse("output", f"the result does not have the {tree.leaf_count} leaves of its structure")
@@ -173,7 +173,7 @@ def _pack(tree: Tree, leaves: Iterator[Operand]) -> Operand:
 
 
 def container_of(tree: Tree) -> ContainerClass | None:
-    """The class that makes a container of the result; None for those that have a display of their own."""
+    """The class whose instances hold a part of the result; None for what Python writes as a display (``[x]``)."""
     if tree.kind == "deque":
         return ContainerClass(Name("collections", "deque"), ("iterable", "maxlen")[: 1 + len(tree.keys)])
     if tree.cls is None or tree.kind == "defaultdict":
@@ -195,7 +195,7 @@ def bind_arguments(
     env: dict[str, Operand],
     convert_default: Callable[[Value], Operand],
 ) -> str:
-    """Bind a call's arguments to a nested graph's placeholders as Python would; returns what does not fit, or ''."""
+    """Bind a call's arguments to a nested graph's placeholders as Python would; returns why that fails, or ''."""
     positional = list(args)
     left = dict(kwargs)
     for node in graph.placeholders:
@@ -222,7 +222,7 @@ def bind_arguments(
 
 
 def as_parameters(function: Function | None, kwargs: Keywords) -> Keywords:
-    """Keyword arguments under the names that the parameters of a generated function have in the code."""
+    """Keyword arguments renamed from the callers' names to those of a generated function's parameters."""
     named = [each for each in function.parameters if not each.kind.startswith("var_")] if function else []
     names = {each.public_name: each.name for each in named}
     return tuple([(names.get(name, name), value) for name, value in kwargs])

@@ -1,4 +1,4 @@
-"""What Python text can say: values that it gives back exactly, those that need a table, those that it cannot hold at all."""
+"""Which values Python text gives back exactly, which need the constants table, and which cannot be written at all."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _NAN_BITS = struct.pack("<d", math.nan)
 
 
 def _float_has_text(value: float) -> bool:
-    """nan has text only with the bits of ``math.nan``; a payload or sign cannot be written."""
+    """Of the nans only the one with the bits of ``math.nan`` has text; a payload or sign cannot be written."""
     return not math.isnan(value) or struct.pack("<d", value) == _NAN_BITS
 
 
 def needs_slot(value: Operand) -> bool:
     """Whether a leaf must be bound through the constants table.
 
-    Devices always are, so that retargeting rebinds a table and leaves the text alone; the rest has no text that
-    evaluates back to the same type and bits.
+    Devices always are, so that moving the code to another device rebinds a table and leaves the text alone. The others
+    have no text that evaluates to the same type and bits.
     """
     if isinstance(value, complex):
         return not (_float_has_text(value.real) and _float_has_text(value.imag))
@@ -56,7 +56,7 @@ def needs_slot(value: Operand) -> bool:
 
 
 def constant_name(value: Value) -> str:
-    """The readable name of a constant's variable."""
+    """A readable name for a constant's variable."""
     if isinstance(value, torch.device):
         return f"{value.type}_{value.index}" if value.index is not None else f"{value.type}_device"
     if isinstance(value, DeviceType):
@@ -79,7 +79,7 @@ def bits_of(value: float | complex) -> tuple[str, str]:
 
 
 def fault_of(value: Operand) -> str:
-    """Why a value of a graph has no text that gives it back, or ''; leaves that need a table are no fault."""
+    """Why a value of a graph cannot be written, or ''; leaves that need the constants table can."""
     level: tuple[Operand, ...] = (value,)
     for _ in range(_DEEPEST):
         for part in level:
@@ -121,7 +121,7 @@ def _device_type(value: DeviceType) -> str:
 
 
 def _device(value: torch.device) -> str:
-    """torch keeps an index in eight bits with a sign and counts on past them (c10/core/Device.h)."""
+    """torch stores a device's index as a signed byte, and wraps a greater one (DeviceIndex in c10/core/Device.h)."""
     return "" if "-" not in str(value) else f"{value} is a device whose number torch cannot count to"
 
 
@@ -156,7 +156,7 @@ def _is_mutable(value: Value) -> bool:
 
 
 def _equal_key(value: Value) -> Hashable:
-    """What is equal where Python takes two keys for one; the text of every nan is the same object."""
+    """Equal if Python takes two keys for one. nan differs from itself, but all nans in a text are one object, ``math.nan``."""
     if type(value) is tuple:
         return tuple(map(_equal_key, value))
     return math.nan if type(value) is float and math.isnan(value) else value
@@ -173,4 +173,4 @@ _CHECKS: dict[type, Callable[[Any], str]] = {
     Record: _record,
 }
 NEVER_AT_FAULT = (PLAIN | {Ref}) - _CHECKS.keys()
-"""The exact types of the values that need not be looked at."""
+"""The exact types of values that can always be written."""

@@ -1,4 +1,4 @@
-"""Variable names: every name of a generated function is settled here, before any text is written."""
+"""Identifiers of generated code: each is chosen here, before any text is written, so that none hides another."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fx2py.program.ir import TABLE_NAMES
 
 MODULE_ALIASES = {"torch.nn.functional": "F"}
 MODULES = frozenset({"torch", "math", "functools", "operator"})
-"""The packages that the text of a value may name, and that any file may thus import."""
+"""The packages that the text of a value may name and that any generated file may import."""
 FROM_RUNTIME = ("check_inputs", "fields_of", "graph_module")
-"""What a function may take from the runtime, as it takes its tables."""
+"""Functions of the runtime that generated functions take as keyword-only parameters, like the tables."""
 MODULE_NAMES = (
     *("__annotations__", "__builtins__", "__cached__", "__doc__", "__file__", "__loader__"),
     *("__module_itself__", "__name__", "__package__", "__path__", "__spec__"),
 )
-"""What Python and binding themselves put into a module."""
+"""Names that Python itself and binding put into a module."""
 RESERVED = frozenset(
     {
         *keyword.kwlist,
@@ -31,24 +31,24 @@ RESERVED = frozenset(
     }
     | {*MODULES, *MODULE_NAMES}
 )
-"""What a name must not hide: the language's own names, and those of every generated file."""
+"""Names that no variable may hide: those of the language, and those that every generated file uses."""
 _KEYWORDS = frozenset({*keyword.kwlist, "__debug__"})
 _SUFFIX = re.compile(r"_(\d+)$")
 _LONGEST, _HEAD = 80, 36
 _CAPTURED_WORDS = re.compile("_(?:modules|parameters|buffers)(?:_+(?:modules|parameters|buffers))*_+")
-"""What stands between the names of modules in an input that torch.compile made of a weight (``l_self_modules_...``)."""
+"""The words between module names in Dynamo's placeholder for a weight: ``l_self_modules_layers_modules_0_...``."""
 
 
 def is_plain_identifier(text: str) -> bool:
-    """Whether Python reads ``text`` as one identifier that is spelled the way Python stores it."""
+    """Whether ``text`` is an identifier in the NFKC form in which Python stores it, and no keyword."""
     return text.isidentifier() and text not in _KEYWORDS and unicodedata.normalize("NFKC", text) == text
 
 
 def identifier_for(text: str) -> str:
-    """An identifier as close to ``text`` as Python allows; a keyword gets the number that torch.fx gives it in a file.
+    """An identifier as close to ``text`` as Python allows.
 
-    A long one keeps its begin and its end. Different texts can get the same: ``FreshNames`` and ``distinct_identifiers`` keep
-    them apart.
+    A keyword gets the suffix that torch.fx gives it (``_Namespace`` in torch/fx/graph.py). A long text is shortened in
+    its middle. Different texts may give the same identifier; ``FreshNames`` and ``distinct_identifiers`` keep them apart.
     """
     if len(text) <= _LONGEST and is_plain_identifier(text):
         return text
@@ -61,29 +61,29 @@ def identifier_for(text: str) -> str:
 
 
 def _shortened(name: str) -> str:
-    """A long name without the words that torch.compile puts between a module's own, then without its middle."""
+    """A long name without the words that Dynamo puts between the names of modules, then, if still long, without its middle."""
     if len(name) > _LONGEST:
         name = _CAPTURED_WORDS.sub("_", name)
     return name if len(name) <= _LONGEST else f"{name[:_HEAD]}__{name[_HEAD + 2 - _LONGEST:]}"
 
 
 def distinct_identifiers(texts: Iterable[str]) -> list[str]:
-    """An identifier for each text, in order; where two would be the same, the later one has a number behind it."""
+    """An identifier for each text, in order; of two equal ones the later gets a numeric suffix."""
     names = FreshNames(reserved=())
     return [names.fresh(text) for text in texts]
 
 
 def tensor_name(path: str) -> str:
-    """A short name for the tensor at a path: its own and its module's, with what a number counts."""
+    """A short name for the tensor at a path: its own name and its module's, or ``layers_0_weight`` for a numbered module."""
     *outer, module, own = ["", *path.split(".")]
     name = f"{module}_{own}" if module else own
     return f"{outer[-1]}_{name}" if module.isdigit() and outer[-1:] != [""] else name
 
 
 class FreshNames:
-    """The names taken in one function, ``reserved`` from the start; ``fresh`` hands out each name once.
+    """The names taken in one function, ``reserved`` from the start; ``fresh`` returns each name once.
 
-    That takes amortised constant time.
+    ``fresh`` takes amortised constant time, however often the same name is wished for.
     """
 
     def __init__(self, reserved: Iterable[str] = RESERVED) -> None:

@@ -1,4 +1,4 @@
-"""The contract of an exported program as the table that its generated code checks inputs against."""
+"""The input contract of an exported program as the table against which the generated code checks its inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from fx2py.runtime.sizes import SizeExpression, expression_tree, guard_condition
 
 _CONSTANTS = (bool, int, float, complex, str)
 _LOWEST_CHECKED = 3
-"""torch exports with sizes of at least 2 and lets 0 and 1 pass when it runs."""
+"""torch.export assumes dynamic sizes of at least 2, but checks no lower bound of 2 or less when the program runs.
+
+Source: ``_check_input_constraints_for_graph`` in torch/_export/utils.py.
+"""
 
 
 def input_table(
@@ -23,7 +26,7 @@ def input_table(
 ) -> tuple[InputTable | None, tuple[str, ...]]:
     """What is demanded of each parameter, and a note for each part of the contract that no check can express.
 
-    There is no table when nobody passes anything, or when contract and convention do not fit each other.
+    The table is None if there are no parameters, or if contract and calling convention disagree.
     """
     trees = (*convention.args, *convention.kwargs)
     if not trees or sum(tree.leaf_count for _, tree in trees) != len(contract.checks):
@@ -37,7 +40,7 @@ def input_table(
 
 
 def leaf_demands(demands: tuple[tuple[str, Value], ...]) -> dict[str, object]:
-    """What is demanded of each leaf, by the expression with which a caller reaches it."""
+    """What is demanded of each leaf, by the expression that reaches it from the parameters."""
     leaves: dict[str, object] = {}
     for name, demand in demands:
         container_opener(name, demand_object(demand, lambda key: key), leaves)
@@ -45,7 +48,7 @@ def leaf_demands(demands: tuple[tuple[str, Value], ...]) -> dict[str, object]:
 
 
 def demand_object(demand: Value, constant: Callable[[Value], object]) -> object:
-    """The Python object that a demand of the table stands for; ``constant`` gives that of a dict key."""
+    """A demand of the table as the runtime's object; ``constant`` converts a dict key."""
     if type(demand) is tuple:
         return tuple([demand_object(part, constant) for part in demand])
     if type(demand) is List:
@@ -105,7 +108,7 @@ def _leaf(check: InputCheck, notes: list[str]) -> Value:
         expression = _size(check, check.symbol, notes)
         return Integer(expression) if type(expression) is str else ...
     if not check.constant or check.value is None or type(check.value) not in _CONSTANTS:
-        return ...  # what was None when the model was exported is not looked at, as ``ep.module()`` does not
+        return ...  # ``ep.module()`` does not look at an input that was None at export either
     is_nan = type(check.value) is float and math.isnan(check.value)
     return math.nan if is_nan else check.value
 
@@ -124,7 +127,7 @@ def _size(check: InputCheck, size: int | str, notes: list[str]) -> Value:
 def _ranges(
     contract: InputContract, leaves: dict[str, object]
 ) -> Iterator[tuple[str, int | None, int | None]]:
-    """The ranges that some size must be checked against."""
+    """The ranges that the size of some input must be checked against."""
     demanded = {
         str(size)
         for demand in leaves.values()
@@ -142,7 +145,7 @@ def _ranges(
 def _guards(
     texts: tuple[str, ...], leaves: dict[str, object], parameters: list[str], notes: list[str]
 ) -> Iterator[str]:
-    """The guards that say more than the sizes do, over the inputs as a caller writes them."""
+    """The guards that the checks of sizes do not imply, as conditions over the inputs as a caller names them."""
     for text in texts:
         try:
             tree = _Renaming(list(leaves), parameters).visit(expression_tree(text))
@@ -157,7 +160,7 @@ def _guards(
 
 
 class _Renaming(ast.NodeTransformer):
-    """``L['x'].size()[0]``, as torch names what it guards, to ``x.shape[0]``."""
+    """Renames torch's sources of guards, ``L['x'].size()[0]``, to ``x.shape[0]``."""
 
     def __init__(self, leaves: list[str], parameters: list[str]) -> None:
         self.leaves = leaves
@@ -185,7 +188,7 @@ class _Renaming(ast.NodeTransformer):
 
 
 def _follows_from_sizes(guard: ast.expr, leaves: dict[str, object]) -> bool:
-    """Whether a guard is an equation of sizes whose sides are the same linear expression of named sizes."""
+    """Whether a guard equates two sizes that are the same linear expression of symbols, so that it always holds."""
     if not isinstance(guard, ast.Compare) or len(guard.ops) != 1 or not isinstance(guard.ops[0], ast.Eq):
         return False
     left, right = (_linear(side, leaves) for side in (guard.left, guard.comparators[0]))
@@ -193,7 +196,7 @@ def _follows_from_sizes(guard: ast.expr, leaves: dict[str, object]) -> bool:
 
 
 def _linear(node: ast.expr, leaves: dict[str, object]) -> dict[str, int] | None:
-    """The factor of each named size, with '' for what stands alone; None for what is not linear."""
+    """The coefficient of each symbol, with '' for the constant term; None if the expression is not linear."""
     if isinstance(node, ast.Constant):
         return {"": node.value} if type(node.value) is int and node.value else {} if node.value == 0 else None
     if isinstance(node, ast.Name) and node.id not in leaves:

@@ -1,13 +1,13 @@
-"""Program: straight-line functions over slots, the form between a graph and its text.
+"""Program: the intermediate representation between a graph and its text, straight-line functions over bound tables.
 
-Values are those of ``fx2py.graph.values`` with ``Ref`` naming a local variable, plus ``Slot`` and ``Local`` below.
+Values are those of ``fx2py.graph.values``, where a ``Ref`` names a local variable, plus ``Slot``, ``Local`` and ``Take``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 
@@ -17,7 +17,7 @@ from fx2py.graph.values import Live, Name, OpName, ProgramLeaf, Ref, TensorValue
 TableName: TypeAlias = Literal["weights", "submods", "consts", "compute_once"]
 ENTRY = "execution_fn"
 COMPUTE_ONCE: TableName = "compute_once"
-"""The function of what depends on no input; to the entry it is given as a table is, bound and keeping its results."""
+"""The function of what depends on no input. The entry takes it as it takes a table, wrapped so that it keeps its results."""
 TABLE_NAMES: tuple[TableName, ...] = ("submods", "weights", "consts", COMPUTE_ONCE)
 """The tables in the order in which a function takes them."""
 
@@ -35,7 +35,7 @@ class Slot(ProgramLeaf):
 
 @dataclass(frozen=True, slots=True)
 class Local(ProgramLeaf):
-    """Another function of the same Program; ``as_graph`` hands it on as a GraphModule that calls it."""
+    """Another function of the same Program; with ``as_graph`` it is passed as a GraphModule that calls the function."""
 
     name: str
     as_graph: bool = False
@@ -46,7 +46,7 @@ class Local(ProgramLeaf):
 
 @dataclass(frozen=True, slots=True)
 class Take(ProgramLeaf):
-    """The first item of the list in a variable, taken out of it; only as an argument of a call."""
+    """Removes the first item of the list in a variable and passes it on (a last-use move); only an argument of a call."""
 
     name: str
 
@@ -66,9 +66,9 @@ class Method(ProgramLeaf):
 
 Callee: TypeAlias = "Name | OpName | Live | Method | Slot | Local | Ref"
 Operand: TypeAlias = "Value | Slot | Local | Take"
+"""What a statement reads. A Take is always an argument itself, not inside a container; only a Load reads a Slot."""
 Arguments: TypeAlias = tuple[Operand, ...]
 Keywords: TypeAlias = tuple[tuple[str, Operand], ...]
-"""What stands in a call, a container or a result; a Take directly in a call alone, a Slot only where a Load names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """``target = call``; ``target`` None evaluates the call and drops the result at once."""
+    """``target = call``; with ``target`` None the result is dropped at once."""
 
     target: str | None
     call: Call
@@ -100,7 +100,7 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """``target = weights[3]``: names a slot for the statements that follow; the table keeps owning the value."""
+    """``target = weights[3]``: a variable for a slot; the table keeps owning the value."""
 
     target: str
     slot: Slot
@@ -116,7 +116,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """``target = value``: builds a container (or names a value) that later statements share."""
+    """``target = value``: a container that several later statements use, so that all of them see one object."""
 
     target: str
     value: Operand
@@ -132,7 +132,7 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Ends the life of variables whose last use has passed."""
+    """``del names``: variables whose last use has passed."""
 
     names: tuple[str, ...]
 
@@ -147,14 +147,14 @@ class Delete:
 Statement: TypeAlias = "Assign | Load | Bind | Delete"
 
 
-class _Required:
+class _Required(ProgramLeaf):
     """The default of a parameter that has none."""
 
     def __repr__(self) -> str:
         return "REQUIRED"
 
 
-REQUIRED: Any = _Required()
+REQUIRED = _Required()
 
 
 def names_in(*values: Operand) -> list[str]:
@@ -169,7 +169,7 @@ ParameterKind: TypeAlias = Literal["positional", "var_positional", "keyword_only
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter: its variable, the name callers use for it, ``kind`` as in a Python signature, its default."""
+    """One parameter: its variable, the name by which callers pass it, its kind in a Python signature, its default."""
 
     name: str
     public_name: str
@@ -180,7 +180,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One generated function; ``tables`` are its keyword-only parameters, in this order: submods, weights, consts."""
+    """One generated function; ``tables`` are its keyword-only parameters, in the order of TABLE_NAMES."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -217,9 +217,10 @@ class Weight:
 class Submodule:
     """One entry of the submodule table.
 
-    ``record`` is None when the path leads to nothing that can be rebuilt. ``function`` names the generated function
-    that stands in the slot when the submodule is a GraphModule that was kept. ``inputs`` and ``output`` are what the
-    first call recorded. ``whole``: the code reads its attributes or hands it on, so the slot holds the module itself.
+    ``record`` is None if the path leads to nothing that can be rebuilt. ``function`` names the generated function in
+    the slot, for a GraphModule that was kept as a function. ``inputs`` and ``output`` are what the graph recorded for
+    the first call. ``whole``: the code reads attributes of the module or passes it as an argument, so the slot must hold
+    the module itself and not only something callable.
     """
 
     path: str
@@ -233,7 +234,7 @@ class Submodule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Constant:
-    """One entry of the constants table: a readable name and a value that has no exact text, or a device."""
+    """One entry of the constants table: a readable name, and a device or a value that no text gives back exactly."""
 
     name: str
     value: Value
@@ -242,16 +243,16 @@ class Constant:
 FIELDS = Name("fx2py.runtime.checks", "Fields")
 CHECK_INPUTS = "check_inputs"
 FIELDS_OF = "fields_of"
-"""Functions that the code takes from the runtime, which it calls as Locals."""
+"""Functions of the runtime, which the code calls as Locals."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputTable:
-    """What ``check_inputs`` demands of the caller: one demand a parameter, by the name that callers use.
+    """What ``check_inputs`` demands of the caller: one demand for each parameter, by the name that callers use.
 
-    A demand is a container value of demands (a Record of ``FIELDS`` for other classes), or for a leaf a Shape, an
-    Integer, a constant or ``...`` (see ``fx2py.runtime.checks``). ``guards`` are conditions in terms of the inputs.
-    ``autocast``: whether the code may run under autocast.
+    A demand for a container is a container of demands (a Record of ``FIELDS`` for a class other than Python's own); for
+    a leaf it is a Shape, an Integer, a constant, or ``...`` for anything (see ``fx2py.runtime.checks``). ``guards`` are
+    conditions over the inputs. ``autocast``: whether the code may run under autocast.
     """
 
     demands: tuple[tuple[str, Value], ...]
@@ -262,7 +263,7 @@ class InputTable:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """One simplification: the pass, the node that it left out, and why that changes nothing."""
+    """One simplification: the pass, the node that it removed or moved, and why that changes nothing."""
 
     pass_name: str
     node: str
@@ -274,10 +275,10 @@ LIVE = Provenance("live")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """What is told of a translation beside its code.
+    """What the manifest says about a translation beside its code.
 
-    ``inlined`` are the modules whose graphs were flattened into their callers, by path; ``notes`` what the code does not
-    do or check; ``optimizations`` what the passes left out or moved.
+    ``inlined``: the modules whose graphs were inlined into their callers, by path. ``notes``: what the code does not do
+    or check. ``optimizations``: what the passes removed or moved.
     """
 
     provenance: Provenance = LIVE
@@ -291,7 +292,7 @@ class Program:
     """A whole translation: functions (callees before callers, the entry last) and what is bound to them.
 
     ``op_aliases`` and ``containers`` are the module-level names of operators and container classes. ``below_autograd``:
-    the code may leave out autograd's part of each operator in calls that record no gradients.
+    calls that record no gradients may skip the dispatch keys Autograd and ADInplaceOrView.
     """
 
     functions: tuple[Function, ...]

@@ -1,4 +1,4 @@
-"""A Program as a listing to read: what each pass is given and what it makes of it, one line a statement."""
+"""The printed form of a Program, one line a statement; tests of passes compare it, and ``gen --stages`` prints it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def function_listing(function: Function) -> str:
 
 
 def changes(before: Program, after: Program) -> Iterator[str]:
-    """The lines of two listings that differ, ``-`` before those that are gone and ``+`` before new ones."""
+    """The lines in which two listings differ: ``-`` before those that are gone, ``+`` before new ones."""
     one, other = (listing(program).splitlines() for program in (before, after))
     lines = difflib.unified_diff(one, other, n=0, lineterm="")
     for line in lines:
@@ -68,7 +68,7 @@ def _assign(statement: Assign) -> str:
 
 
 def _callee(callee: Callee) -> str:
-    """What is called; a method, which is looked up on the first argument, with the dot that stands before it."""
+    """What is called; a method, which is looked up on the first argument, as ``.name``."""
     if isinstance(callee, Local | Method):
         return callee.name if isinstance(callee, Local) else f".{callee.name}"
     return value_text(callee)

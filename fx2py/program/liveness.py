@@ -1,21 +1,22 @@
-"""How long values live: each is deleted right after its last use, and none lives longer by how the code is written.
+"""Liveness: every value is deleted right after its last use, so that peak memory is that of the graph itself.
 
-``unpack_early``: a graph takes the items of ``split`` or ``topk`` wherever it needs them, and the tuple holds all of them
-until the last one is taken. Taken right after the call, each item lives exactly as long as it is used itself; one that
-is never used is not taken at all.
+Two rewrites keep values from living longer than that:
 
-``move_arguments``: Python keeps the arguments of a call alive in the caller's variables. Where the called function is
-done with an argument before it ends, the caller puts it into a list, forgets it, and takes it out again in the call
-itself, which is a last-use move:
+``unpack_early``: a graph takes the items of ``split`` or ``topk`` wherever it needs them, and the tuple keeps all of them
+alive until the last one is taken. Taken right after the call, each item lives until its own last use, and one that is
+never used is not taken at all.
+
+``move_arguments``: a caller's variables keep the arguments of a call alive while it runs. Where the called function
+deletes a parameter before its last call, the caller moves its last use of that argument into the call:
 
     moved = [hidden]
     del hidden
     output = submods[1](moved.pop(0))
 
-From Python 3.11 on the called function then holds the only reference, and its own ``del`` frees the value; Python 3.10
-keeps the arguments of a running call on the caller's stack.
+From Python 3.11 on the called function then holds the only reference, and its own ``del`` frees the value. Python 3.10
+keeps the arguments of a running call on the caller's stack, so that there nothing is gained.
 
-``place_loads`` and ``finish`` come last: names for slots right before their first use, deletions right after the last.
+``place_loads`` and ``finish`` come last: variables for slots right before their first use, deletions after the last use.
 """
 
 from __future__ import annotations
@@ -52,10 +53,11 @@ from fx2py.program.ir import (
 
 
 def unpack_early(statements: Sequence[Statement], result: Operand) -> list[Statement]:
-    """The statements with each item of a container that is only unpacked taken right after the container is made.
+    """The statements with the items of a tuple that is only unpacked taken right after the call that returns it.
 
-    Exact because the container is a fresh tuple or list: nothing else can reach it, and taking an item runs no code,
-    where an item of a tensor would be a view of what may still change. Only an item that is not there raises earlier than the graph would.
+    Exact because the call returns a new tuple or list: nothing else refers to it, and indexing it runs no code. (An item
+    of a tensor would be a view of what may still change.) Only an item that does not exist raises earlier than in the
+    graph.
     """
     items: dict[str, list[_Item]] = {}
     whole = set(names_in(result))
@@ -95,7 +97,7 @@ class _Item:
 
 
 def _item_of(statement: Statement) -> _Item | None:
-    """The item that a statement takes; None where it does something else."""
+    """The item that a statement takes; None if it does something else."""
     if type(statement) is not Assign or statement.call.callee != GETITEM or statement.call.kwargs:
         return None
     container, index = statement.call.args if len(statement.call.args) == 2 else (None, None)
@@ -105,7 +107,7 @@ def _item_of(statement: Statement) -> _Item | None:
 
 
 def _makes_container(statement: Statement) -> TypeGuard[Assign]:
-    """Whether every call of a statement's target returns a fresh tuple or list."""
+    """Whether every call of a statement's target returns a new tuple or list."""
     target = _target(statement)
     if isinstance(target, OpName):
         return target.namespace == "aten" and result_count(target) != 1
@@ -115,7 +117,7 @@ def _makes_container(statement: Statement) -> TypeGuard[Assign]:
 
 
 def _result_count(statement: Statement) -> int:
-    """How many results the operator of a call has in every call; 0 where that is not known."""
+    """How many results the called operator always has; 0 if that is not known."""
     target = _target(statement)
     count = result_count(target) if isinstance(target, OpName) and target.namespace == "aten" else None
     return 0 if count is None or count == 1 else count
@@ -137,9 +139,9 @@ def move_arguments(
     function_of: Callable[[Slot], Function | None],
     fresh: Callable[[str], str],
 ) -> list[Statement]:
-    """The statements with each argument moved into the call that the called function can free before it ends.
+    """The statements with each argument that the called function frees before it ends moved into the call.
 
-    ``loads`` bind the variables that a table keeps alive; ``function_of`` gives the generated function in a slot.
+    ``loads`` are the variables that a table keeps alive; ``function_of`` gives the generated function in a slot.
     """
     kept = {load.target for load in loads} | set(names_in(result))
     last = {
@@ -161,7 +163,7 @@ def move_arguments(
 
 
 def _freed_early_in(call: Call, function_of: Callable[[Slot], Function | None]) -> dict[int, str]:
-    """The variables, by their place in a call, whose parameters the called function deletes before its last call."""
+    """The variables, by argument position, whose parameters the called function deletes before its own last call."""
     function = function_of(call.callee) if isinstance(call.callee, Slot) else None
     if function is None:
         return {}
@@ -171,7 +173,7 @@ def _freed_early_in(call: Call, function_of: Callable[[Slot], Function | None]) 
 
 
 def _freed_early(function: Function) -> frozenset[str]:
-    """The positional parameters that are deleted while something is still to be called."""
+    """The positional parameters that a function deletes before its last call."""
     calls = [index for index, statement in enumerate(function.body) if isinstance(statement, Assign)]
     before = function.body[: calls[-1]] if calls else ()
     deleted = {name for statement in before if isinstance(statement, Delete) for name in statement.names}
@@ -191,7 +193,7 @@ def _with_moves(statement: Assign, places: list[int], fresh: Callable[[str], str
 
 
 def place_loads(statements: Sequence[Statement], result: Operand, loads: Iterable[Load]) -> list[Statement]:
-    """Each load right before the first statement that uses its variable, where a reader looks for it."""
+    """The statements with each load right before the first use of its variable, where a reader looks for it."""
     waiting = {load.target: load for load in loads}
     placed: list[Statement] = []
     for statement in statements:
@@ -209,7 +211,7 @@ def finish(
     path: str,
     functions: Sequence[Function],
 ) -> Function:
-    """The finished function: dead results dropped, deletions inserted, the tables that it needs declared."""
+    """The finished function: unused results dropped, deletions inserted, the tables that it reads as parameters."""
     kept_alive = set(names_in(result))
     kept_alive.update(statement.target for statement in statements if type(statement) is Load)
     seen = set(kept_alive)
@@ -230,7 +232,7 @@ def finish(
 def _tables(
     body: Sequence[Statement], result: Operand, functions: Sequence[Function]
 ) -> tuple[TableName, ...]:
-    """The tables read here or by a local function that is passed on as a value."""
+    """The tables that the function reads, or that a function reads which it passes as an argument."""
     by_name = {function.name: function for function in functions}
     needed: set[TableName] = set()
     values = [value for statement in body for value in statement.operands]

@@ -1,4 +1,4 @@
-"""Lowering: GraphData to a Program of straight-line functions; nested graphs are flattened into their callers."""
+"""Lowering: GraphData to a Program of straight-line functions, with nested graphs inlined into their callers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ from fx2py.program.ir import (
     names_in,
 )
 from fx2py.program.liveness import finish, move_arguments, place_loads, unpack_early
-from fx2py.program.module_use import ChangingModules, handed_on
+from fx2py.program.module_use import ChangingModules, used_as_objects
 from fx2py.program.native import native_call
 from fx2py.program.options import DEFAULT, Embedding, GenerateOptions
 from fx2py.program.verify import verify
@@ -86,15 +86,19 @@ _TAKES_GRAPH_MODULES = frozenset(
     OpName("higher_order", name)
     for name in ("tag_activation_checkpoint", "autograd_function_apply", "run_const_graph")
 )
-"""Higher-order operators that look into their operand as a GraphModule; all others take any function."""
+"""Higher-order operators that read their operand's ``graph`` or ``meta``; all others take any function.
+
+Source: torch/_higher_order_ops/wrap.py and run_const_graph.py, ``AutogradFunctionApply`` in
+torch/_functorch/autograd_function.py.
+"""
 _MUTABLE = (List, Dict, Set)
 _DEEPEST = 100
 _REPEATED_ANYWAY, _REPEATED_A_NODE, _REPEATED_AT_MOST = 10_000, 100, 100_000
-"""Parts that flattening may add: some in any case, more for each node in the file, so that a small file costs little."""
+"""How many nodes and tuples inlining may repeat: proportional to the file, so that a small file cannot cost much."""
 
 
 def lower(data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedding | None = None) -> Program:
-    """The Program that does what a graph does; raises UnsupportedGraphError with every finding, not only the first."""
+    """The Program that does what the graph does; raises UnsupportedGraphError with every finding, not only the first."""
     lowering = ProgramLowering(data, options, embedding)
     entry = FunctionLowering(lowering, data.root, "").run(lowering.entry)
     if lowering.findings:
@@ -118,7 +122,7 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedd
 
 
 def _lost(submods: Iterable[Submodule]) -> Iterator[str]:
-    """What the file does not hold of the modules that the code calls."""
+    """A note for each module that the code calls and that the file holds only in part."""
     for entry in submods:
         for path, record in entry.record.walk(entry.path) if entry.record else ():
             if record.lost:
@@ -126,7 +130,7 @@ def _lost(submods: Iterable[Submodule]) -> Iterator[str]:
 
 
 class ProgramLowering:
-    """Lowers a whole graph: holds what its functions share, their tables, module-level names and findings."""
+    """Lowers a whole graph; holds what its functions share: tables, module-level names and findings."""
 
     def __init__(self, data: GraphData, options: GenerateOptions, embedding: Embedding | None) -> None:
         self.data = data
@@ -156,7 +160,7 @@ class ProgramLowering:
         self._reserve_module_names(data)
 
     def _reserve_module_names(self, data: GraphData) -> None:
-        """Settle every module-level name first, so that no variable of any function can hide one."""
+        """Choose every module-level name first, so that no variable of any function can hide one."""
         found = used_by(data)
         for package in found.packages:
             self._module_names.reserve(package)
@@ -182,9 +186,9 @@ class ProgramLowering:
         return tuple((alias, op) for op, alias in self.op_aliases.items() if op in self._used_ops)
 
     def repeat(self, count: int) -> None:
-        """Count what the file holds once and the code would hold again; UnsupportedGraphError beyond all reason.
+        """Count parts that the code repeats; raises UnsupportedGraphError where a small file would give endless code.
 
-        Modules that call each other twice, and tuples of such results, double with every step.
+        Modules that each call the next one twice, and tuples of such results, double with every level.
         """
         self._repeated += count
         if self._repeated > self._may_repeat:
@@ -197,7 +201,7 @@ class ProgramLowering:
             raise fault
 
     def flatten(self, record: ModuleRecord, graph: Graph) -> None:
-        """Note that the graph of a record is flattened into its caller, once more when it was before."""
+        """Count the nodes of a graph that is inlined for the second time or more."""
         if id(record) in self._flattened:
             self.repeat(len(graph.nodes))
         self._flattened.add(id(record))
@@ -215,7 +219,7 @@ class ProgramLowering:
         return self._built[id(record)]
 
     def function_in(self, slot: Slot) -> Function | None:
-        """The generated function that stands in a slot of the submodules; None where something else does."""
+        """The generated function in a slot of the submodules; None if something else is."""
         name = self.tables.submods[slot.index].function if slot.table == "submods" else None
         return self._lowered.get(name or "")
 
@@ -228,7 +232,7 @@ def _most_repeated(data: GraphData) -> int:
 
 @dataclass(frozen=True, slots=True)
 class UsedNames:
-    """Top-level packages, operators and container classes, each once, in order of appearance."""
+    """The top-level packages, operators and container classes that a graph names, each once, in order of appearance."""
 
     packages: dict[str, None] = field(default_factory=dict)
     ops: dict[OpName, None] = field(default_factory=dict)
@@ -246,7 +250,7 @@ class UsedNames:
 
 
 def used_by(data: GraphData) -> UsedNames:
-    """Everything that the graphs, the modules' attributes and the structure of the result name."""
+    """The names in all graphs, in the modules' attributes and in the structure of the results."""
     found = UsedNames()
     for _, record in data.root.walk():
         for value in _values(record):
@@ -274,7 +278,7 @@ def _values(record: ModuleRecord) -> Iterator[Value]:
 
 
 class TableBuilder:
-    """Slots by identity of tensor, module record or exact constant; each thing gets one slot."""
+    """Fills the tables: one slot for each tensor and module record (by identity) and each constant (by type and bits)."""
 
     def __init__(self) -> None:
         self.weights: list[Weight] = []
@@ -298,13 +302,13 @@ class TableBuilder:
         return self._index[key]
 
     def module(self, path: str, record: ModuleRecord) -> Slot:
-        """The slot of a submodule that is used as an object, not only called."""
+        """The slot of a submodule that is used as an object and not only called."""
         slot = self.submodule(path, record)
         self.submods[slot.index] = replace(self.submods[slot.index], whole=True)
         return slot
 
     def record_call(self, slot: Slot, inputs: tuple[ValueMeta, ...], output: ValueMeta) -> None:
-        """Count a call site; the first one says what goes in and comes out."""
+        """Count a call site; what the first one recorded becomes the entry's inputs and output."""
         entry = self.submods[slot.index]
         if not entry.calls:
             entry = replace(entry, inputs=inputs, output=output)
@@ -327,7 +331,7 @@ class TableBuilder:
 
 
 class FunctionLowering:
-    """Lowers one function: its own graph and every graph that is flattened into it."""
+    """Lowers one function: its own graph and every graph that is inlined into it."""
 
     def __init__(self, outer: ProgramLowering, record: ModuleRecord, path: str) -> None:
         self.outer = outer
@@ -371,7 +375,7 @@ class FunctionLowering:
             self.statements.append(Assign(None, call))
 
     def _note_checked_tensors(self, graph: Graph, frame: Frame) -> None:
-        """What passed as a tensor is known to be one."""
+        """Note the inputs that are tensors, because ``check_inputs`` let them pass as such."""
         if self.outer.input_table is None:
             return
         demands = leaf_demands(self.outer.input_table.demands).values()
@@ -387,10 +391,10 @@ class FunctionLowering:
             if handler is not None:
                 handler(self, node, frame)
 
-    # -- values ----------------------------------------------------------------------------------------------
+    # -- values
 
     def convert(self, value: Value, frame: Frame, where: str, keep_tuples: bool = False) -> Operand:
-        """A graph's value as a Program's value; what has no exact text becomes a slot, the rest a finding."""
+        """A graph's value as an operand; what has no exact text becomes a slot, what cannot be written a finding."""
 
         def leaf(part: Value) -> Operand:
             if type(part) is Ref:
@@ -408,7 +412,7 @@ class FunctionLowering:
         return self.outer.embedding is None and needs_slot(value)
 
     def _with_devices(self, node: Node) -> Node:
-        """The node with its devices as such, so that the code can move to another device."""
+        """The node with text and defaults that mean a device replaced by devices, so that they can be retargeted."""
         return explicit_devices(node) if self.outer.embedding is None else node
 
     def _is_well_formed(self, value: Operand, where: str) -> bool:
@@ -429,7 +433,7 @@ class FunctionLowering:
         return value
 
     def _with_shared_parts(self, name: str, value: Operand) -> Operand:
-        """A tuple that may be taken apart, with a variable for each mutable container in it: all its uses see one."""
+        """A tuple kept as its items, with a variable for each mutable container in it, so that all uses see one object."""
         if type(value) is not tuple:
             return value
         self.outer.repeat(sum(type(part) is tuple for part in value))
@@ -437,11 +441,11 @@ class FunctionLowering:
         return tuple([share(name, v) for share, v in zip(shares, value, strict=True)])
 
     def _kept(self, value: Value, frame: Frame, node: Node) -> Operand:
-        """A value that crosses the border of a flattened graph: its tuples are not built unless they are needed."""
+        """An argument or result of an inlined graph; its tuples are built only if something needs them whole."""
         return self._with_shared_parts(node.name, self.convert(value, frame, node.name, keep_tuples=True))
 
     def _shared(self, name: str, value: Operand) -> Ref:
-        """A variable for a container that is used as a whole, so that all its uses see one object."""
+        """A variable for a container that is used whole, so that all uses see one object."""
         target = self.names.fresh(name)
         self.containers.add(target)
         if isinstance(value, Dict) and value.cls == DEFAULTDICT:
@@ -455,7 +459,7 @@ class FunctionLowering:
         return Ref(target)
 
     def _without_unused_containers(self, result: Operand) -> list[Statement]:
-        """The statements without the containers that a nested graph returned and nobody took."""
+        """The statements without containers that an inlined graph returned and nothing uses."""
         used = set(names_in(result))
         kept: list[Statement] = []
         for statement in reversed(self.statements):
@@ -520,7 +524,7 @@ class FunctionLowering:
         if isinstance(found, torch.Tensor):
             return self._tensor(found, full, node)
         if isinstance(found, ModuleRecord):
-            is_object = found.hooks or (node is not None and frame.is_handed_on(node))
+            is_object = found.hooks or (node is not None and frame.is_used_as_object(node))
             if found.graph is not None and not is_object:
                 return self.outer.local(found, full)
             return self._module(found, full, node)
@@ -529,7 +533,7 @@ class FunctionLowering:
         return self.convert(found, frame, where)
 
     def _read_anew(self, owner: str, path: str, frame: Frame, node: Node | None) -> Ref:
-        """What ``path`` leads to at this moment, read from the module ``owner`` attribute by attribute."""
+        """What ``path`` leads to when the code gets here, read by ``getattr`` from the module ``owner``."""
         module = frame.record.find_module(owner)
         if module is None:
             raise KeyError(owner)
@@ -546,7 +550,7 @@ class FunctionLowering:
             self.outer.refuse(full, "is a graph that is handed on as an object and called as a function here")
         return self._load(slot, full.replace(".", "_"), node)
 
-    # -- nodes -----------------------------------------------------------------------------------------------
+    # -- nodes
 
     def _assign(self, node: Node, frame: Frame, call: Call) -> None:
         target = self.names.fresh(node.name)
@@ -590,14 +594,14 @@ class FunctionLowering:
         self._assign(node, frame, Call(callee, args, kwargs))
 
     def _op_call(self, op: OpName, args: Arguments, kwargs: Keywords, unpacked: bool) -> Call:
-        """The call of an operator: native where that is proven to be the same, else of the overload itself."""
+        """The call of an operator: native if that is proven to be the same, else of the overload itself."""
         known = {"tensors": self.kinds.tensors, "present": self.kinds.devices}
         exact = self.outer.options.exact_ops
         native = None if exact else native_call(op, args, kwargs, **known, items_only=unpacked)
         return native or Call(self.outer.use_op(op), args, kwargs)
 
     def _known_item(self, node: Node, frame: Frame) -> bool:
-        """Take an item of a tuple that was built here and never escaped, without building the tuple."""
+        """Take an item of a tuple that exists only during lowering, so that the code need not build it."""
         if (
             len(node.args) != 2
             or node.kwargs
@@ -678,7 +682,7 @@ _LEAVES: dict[type, Callable[[FunctionLowering, Any, Frame, str], Operand]] = {
 
 
 def _only_unpacked(graph: Graph) -> frozenset[str]:
-    """The nodes of whose result only single items are taken."""
+    """The nodes whose results are only ever indexed."""
     unpacked: set[str] = set()
     whole: set[str] = set()
     for node in graph.nodes:
@@ -692,9 +696,9 @@ def _only_unpacked(graph: Graph) -> frozenset[str]:
 
 
 class Frame:
-    """One graph that is being flattened into a function: its module, path, and the value of each node so far."""
+    """One graph that is being lowered into a function: its module, its path, and the value of each node so far."""
 
-    __slots__ = ("_handed_on", "depth", "env", "metas", "path", "record", "unpacked")
+    __slots__ = ("_used_as_objects", "depth", "env", "metas", "path", "record", "unpacked")
 
     def __init__(self, record: ModuleRecord, path: str, depth: int) -> None:
         self.record = record
@@ -702,14 +706,14 @@ class Frame:
         self.depth = depth
         self.env: dict[str, Operand] = {}
         self.metas: dict[str, ValueMeta] = {}
-        self._handed_on: frozenset[str] | None = None
+        self._used_as_objects: frozenset[str] | None = None
         self.unpacked = _only_unpacked(record.graph) if record.graph else frozenset()
 
-    def is_handed_on(self, node: Node) -> bool:
-        """Whether something else than generated code and higher-order operators receives the node's value."""
-        if self._handed_on is None:
-            self._handed_on = handed_on(self.record.graph) if self.record.graph else frozenset()
-        return node.name in self._handed_on
+    def is_used_as_object(self, node: Node) -> bool:
+        """Whether something other than generated code and higher-order operators receives the node's value."""
+        if self._used_as_objects is None:
+            self._used_as_objects = used_as_objects(self.record.graph) if self.record.graph else frozenset()
+        return node.name in self._used_as_objects
 
     def metas_of(self, values: tuple[Value, ...]) -> tuple[ValueMeta, ...]:
         return tuple(self.metas.get(value.name) if type(value) is Ref else None for value in values)
@@ -719,7 +723,7 @@ class Frame:
 
 
 class VariableKinds:
-    """The variables that surely hold a tensor, a list of tensors, or a device, whatever the inputs are."""
+    """The variables proven to hold a tensor, a list of tensors, or a device, whatever the inputs are."""
 
     def __init__(self) -> None:
         self.tensors: set[str] = set()
@@ -727,7 +731,7 @@ class VariableKinds:
         self.devices: set[str] = set()
 
     def note_result(self, target: str, node: Node, call: Call) -> None:
-        """Remember what the call of a node assigns to ``target``."""
+        """Learn what the call of a node assigns to ``target``."""
         if isinstance(node.target, OpName):
             if returns_tensor(node.target):
                 self.tensors.add(target)

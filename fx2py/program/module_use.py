@@ -1,4 +1,7 @@
-"""Which modules may give their attributes other values while a graph runs, so that each read must ask them anew."""
+"""How a graph uses modules: which ones it needs as objects, and which may rebind their attributes while it runs.
+
+An attribute of a module that may rebind it cannot be read once when the code is bound: each read must ask the module.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from fx2py.graph.values import Attribute, OpName, references, walk
 
 GRAPH_AS_MODULE = "is a graph that is needed as a module, which no file can hold"
 _LIBRARY = "torch.nn.modules."
-"""The modules of torch itself change their tensors only in place; their hooks may do otherwise."""
+"""torch's own modules change tensors only in place, as batch norm does its ``running_mean``; hooks may rebind them."""
 
 
 class ChangingModules:
-    """The modules whose own code runs and may rebind attributes: those called whole, or handed to functions."""
+    """The modules whose own code runs and may rebind attributes: those called as modules, or passed to functions."""
 
     def __init__(self, root: ModuleRecord) -> None:
         self._ids: set[int] = set()
@@ -26,7 +29,7 @@ class ChangingModules:
                     self._ids.update(map(id, below))
 
     def owner(self, record: ModuleRecord, path: str) -> str:
-        """The path of the first such module on the way to ``path``, or ''; a graph never changes."""
+        """The path of the first such module on the way to ``path``, or ''; what is itself a graph is never rebound."""
         module = record.find_module(path)
         if not self._ids or (module is not None and module.graph is not None):
             return ""
@@ -36,15 +39,15 @@ class ChangingModules:
 
 
 def read_paths(record: ModuleRecord) -> Iterator[str]:
-    """The paths of what the graph of a module reads from it; modules that it only calls are not among them."""
+    """The paths that a module's graph reads from the module, without those that it only calls."""
     for node in record.graph.nodes if record.graph else ():
         yield from _paths(node, called=False)
 
 
-def handed_on(graph: Graph) -> frozenset[str]:
-    """The nodes whose values leave the graph's own calls: they reach functions, methods or the result as objects.
+def used_as_objects(graph: Graph) -> frozenset[str]:
+    """The nodes whose values reach functions, methods or the result as objects.
 
-    A nested graph that only higher-order operators and generated code receive need not be an object.
+    A nested graph that only higher-order operators and generated code receive can be a function of the code instead.
     """
     found: set[str] = set()
     for node in graph.nodes:
@@ -55,7 +58,7 @@ def handed_on(graph: Graph) -> frozenset[str]:
 
 
 def _modules_in_use(record: ModuleRecord) -> Iterator[tuple[ModuleRecord, bool]]:
-    """The modules in a graph for which no code is generated, each with whether it is called."""
+    """The modules in a graph for which no code is generated, each with whether the graph calls it."""
     for node in record.graph.nodes if record.graph else ():
         for path in _paths(node):
             module = record.find_module(path)

@@ -1,14 +1,14 @@
-"""Native calls: ``torch.add(x, y)`` in place of ``torch.ops.aten.add.Tensor(x, y)`` where that is proven.
+"""Native calls: ``torch.add(x, y)`` in place of ``torch.ops.aten.add.Tensor(x, y)`` where that is proven, and back.
 
 The ``native`` facts of the table of operators are the result of the proof: each names the Python callee that reaches the
-overload with the same arguments, and the parameters, with their schema types, for which that holds. Nothing is decided
-by recorded shapes or types, so that a graph gives the same calls whichever format it was saved in.
+overload with the same arguments, and the parameters, with their schema types, for which that holds. Recorded shapes and
+types decide nothing, so that a graph gives the same calls in whichever format it was saved.
 
 What is proven: for every value that the overload accepts at a parameter (a number for a Tensor where the overload
 takes numbers, a tuple for a list, a symbolic int for an int, None where the type ends in ``?``), the native call
 reaches the same overload first, before autograd, autocast and kernels, with the same arguments, and returns what the
-overload returns. What is not: that tensor subclasses and modes which override ``__torch_function__`` see the overload;
-they see the native function.
+overload returns. What is not: tensor subclasses and modes that override ``__torch_function__`` see the native function
+and not the overload.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SLICED_DIMENSIONS = range(4)
 
 
 def _takes(parameter: NativeParameter, value: Value, present: Container[str]) -> bool:
-    """Whether the proof covers this argument; ``present`` names the variables that surely hold no None."""
+    """Whether the proof covers this argument; ``present`` names the variables that cannot be None."""
     if parameter.given and (value is None or (type(value) is Ref and value.name not in present)):
         return False
     if parameter.spread and not (isinstance(value, (List, Size)) and value.items):
@@ -56,7 +56,7 @@ def _takes(parameter: NativeParameter, value: Value, present: Container[str]) ->
 
 
 def _covered(kind: str, value: Value) -> bool:
-    """Whether a value was among the samples of a schema type: any variable, and literals of the listed types."""
+    """Whether the proof covers a value for a schema type: any variable, and literals of the listed types."""
     if type(value) in (Ref, Slot):
         return True
     if value is None:
@@ -104,11 +104,11 @@ def native_call(
     present: Container[str] = frozenset(),
     items_only: bool = False,
 ) -> Call | None:
-    """The native call that does what ``op`` does with these arguments, None where none is proven.
+    """The native call that does what ``op`` does with these arguments; None if none is proven.
 
-    ``tensors`` names the variables that surely hold a tensor. Of other objects methods and operators may make
-    something where the overload refuses them. ``present`` names those that surely hold no None. ``items_only`` promises
-    that of the result only the items are used.
+    ``tensors`` names the variables that are known to be tensors: on another object, a method or an operator of Python
+    may do something where the overload would raise. ``present`` names those that cannot be None. ``items_only`` promises
+    that only items of the result are used, since native calls may return a named tuple where the overload returns a tuple.
     """
     if op == SLICE and not kwargs:
         return _sliced(args) if args and _is_tensor(args[0], tensors) else None
@@ -124,7 +124,8 @@ def native_call(
 def _sliced(args: tuple[Value, ...]) -> Call | None:
     """``x[2:]`` or ``x[:, 2:]``, proven for a literal start.
 
-    Not from 0 on in a later dimension: of a dimension that stays whole Python makes an alias, not a slice.
+    Not ``x[:, 0:stop]``: if that covers the whole dimension, indexing skips ``aten::slice`` (``applySlice`` in
+    ATen/TensorIndexing.h, for every dimension but a lone first one).
     """
     if len(args) not in (4, 5):
         return None
@@ -143,7 +144,7 @@ def _is_int64(value: Value) -> bool:
 
 
 def _found_through(callee: Name, args: tuple[Value, ...], tensors: Container[str]) -> bool:
-    """Whether Python finds the proven callee: methods and operators are looked up on the arguments."""
+    """Whether Python is sure to find the proven callee: it looks up methods and operators on the arguments."""
     if callee.module not in ("operator", METHOD):
         return True
     if not args or not _is_tensor(args[0], tensors):
@@ -158,7 +159,7 @@ def _is_tensor(value: Value, tensors: Container[str]) -> bool:
 
 
 def operator_of(statement: Statement) -> OpName | None:
-    """The ATen overload that a statement calls, directly or as its proven native call."""
+    """The ATen overload that a statement calls, directly or by a native call; None if it calls something else."""
     if not isinstance(statement, Assign):
         return None
     called: Callee | Target | None = statement.call.callee
@@ -168,13 +169,13 @@ def operator_of(statement: Statement) -> OpName | None:
 
 
 def given_to(op: OpName, call: Call) -> dict[str, Operand]:
-    """The arguments of a call by the names of the schema; those that keep their defaults are absent.
+    """The arguments of a call by their names in the schema, without those that keep their defaults.
 
-    Native calls take the same arguments at the same places, except for sizes that are spread, which come last.
+    Native calls take the same arguments at the same positions, except for sizes given one by one, which come last.
     """
     return arguments_of(op, call.args, call.kwargs)
 
 
 def with_defaults(op: OpName, call: Call) -> dict[str, Operand]:
-    """All arguments of a call by the names of the schema."""
+    """All arguments of a call, defaults among them, by their names in the schema."""
     return {**defaults_of(op), **given_to(op, call)}

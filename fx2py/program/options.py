@@ -13,10 +13,10 @@ from fx2py.operators.spelling import each_of
 class GenerateOptions:
     """How the code of a graph is generated.
 
-    ``comments`` lead back to the model; ``exact_ops`` keeps every overload; ``keep_submodules`` keeps nested graphs as
-    functions; ``optimize`` leaves out, or computes once, what provably changes nothing. ``split_at`` names operators or
-    modules at which the graph is first cut into pieces; ``compile`` is the compiler of the pieces, of which a graph that
-    is cut nowhere is one. Pieces are kept as functions. Raises OptionError for a value that a field does not take.
+    ``comments``: link the code to the model. ``exact_ops``: call every operator by its overload and keep its dispatch
+    keys. ``keep_submodules``: keep nested graphs as functions. ``optimize``: run the passes of ``-O``. ``split_at``: the
+    operators or modules at which the graph is first cut into pieces, which stay functions. ``compile``: the compiler of
+    the pieces; a graph that is not cut is one piece. Raises OptionError for a value that a field does not take.
     """
 
     comments: bool = True
@@ -47,10 +47,10 @@ DEFAULT = GenerateOptions()
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """For code that becomes part of an engine's own, which binds it: it never moves to another device.
+    """For code that an engine makes a part of its own code and binds itself, on the device of the graph.
 
-    Devices and live objects stand where they are used, as they are in the graph. ``entry`` is the name of the last
-    function; no variable has a name of ``reserved``, any may have one of ``free``, which nothing else is called.
+    Devices and live objects stay where the graph uses them instead of in a table. ``entry`` names the last function. No
+    variable gets a name in ``reserved``; a variable may get one in ``free``, a module-level name may not.
     """
 
     entry: str

@@ -1,4 +1,4 @@
-"""From a graph to its finished Program: lowering, then the passes in their order; what each leaves is verified."""
+"""From a graph to its finished Program: lowering, then each pass in order, the result of each verified."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ TYPED: Mapping[str, Pass] = {
     metadata_asserts.NAME: metadata_asserts.leave_out_metadata_asserts,
     conversions.NAME: conversions.leave_out_conversions,
 }
-"""Passes that rely on the types of tensors, which autocast would change."""
+"""Passes that rely on inferred dtypes, which autocast would change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The Program after one step of the translation, by the name of the step."""
+    """The Program after one step of the translation, and the name of the step."""
 
     name: str
     program: Program
@@ -53,7 +53,7 @@ def translate(
 def stages(
     data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedding | None = None
 ) -> Iterator[Stage]:
-    """The steps of the translation in their order; raises as ``translate`` does."""
+    """The translation step by step; raises as ``translate`` does."""
     program = lower(data, options, embedding)
     yield Stage("lowered", program)
     if options.optimize:
@@ -65,10 +65,7 @@ def stages(
 
 
 def _optimized(program: Program) -> Iterator[tuple[str, Program]]:
-    """The Program after each pass, by the name of the pass; the report says what was left out or moved.
-
-    Each leaves out or moves what provably changes nothing.
-    """
+    """The name of each pass of ``-O`` with the Program after it, whose report says what was removed or moved."""
     for name, leave_out in UNTYPED.items():
         program, _ = _apply(leave_out, program)
         yield name, program
@@ -84,7 +81,7 @@ def _optimized(program: Program) -> Iterator[tuple[str, Program]]:
 
 
 def _without_autocast(program: Program) -> Program:
-    """What was proven of types does not hold under autocast, so that the check of the inputs refuses it."""
+    """The Program whose input checks refuse autocast, under which inferred types would not hold."""
     if program.input_table is None:
         return program
     return replace(program, input_table=replace(program.input_table, autocast=False))
@@ -111,7 +108,7 @@ def _used_aliases(program: Program, functions: list[Function]) -> tuple[tuple[st
 
 
 def _finished(function: Function, earlier: list[Function]) -> Function:
-    """The function with its deletions, and without loads and containers that nothing needs any more."""
+    """The function with its deletions, without loads and containers that became dead code."""
     used = set(names_in(function.result))
     body: list[Statement] = []
     for item in reversed(function.body):

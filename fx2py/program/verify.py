@@ -1,4 +1,4 @@
-"""What always holds of a Program: checked after lowering and after each pass, in one walk over the statements."""
+"""The invariants of a Program, checked after lowering and after each pass in one walk over the statements."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from fx2py.program.ir import (
 def verify(program: Program) -> None:
     """Raise InternalError unless every function is well-formed.
 
-    Every variable is bound once and before its use, and deleted right after its last use unless the result holds it or
-    a table owns it; every slot is one of its table's, every local function stands before its callers.
+    Every variable is bound once, before its use, and deleted right after its last use unless the result holds it or a
+    table owns it. Every slot exists in its table, and every function comes before its callers.
     """
     sizes = {"weights": len(program.weights), "submods": len(program.submods), "consts": len(program.consts)}
     known = {FIELDS_OF} if program.input_table is None else {FIELDS_OF, CHECK_INPUTS}

@@ -15,7 +15,7 @@ from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, 
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, Name, OpName, TensorValue, Value, references
 from fx2py.operators.devices import explicit_devices
-from fx2py.program.module_use import ChangingModules, handed_on, read_paths
+from fx2py.program.module_use import ChangingModules, read_paths, used_as_objects
 from fx2py.replay.objects import Env, ModuleBuilder, ObjectBuilder, Tensors
 from fx2py.replay.signature import (
     bind_parameters,
@@ -78,7 +78,7 @@ class Reference:
                     check_graph(record, record.graph, self._policy, is_root=record is data.root)
                     self._check_reads(record)
                     self._plans[id(record)] = self._plan(record.graph)
-                    self._objects[id(record)] = handed_on(record.graph)
+                    self._objects[id(record)] = used_as_objects(record.graph)
         self.tensors: Mapping[str, torch.Tensor] = {
             path: self._bound(tensor) for path, tensor in _recorded_tensors(data.root)
         }

@@ -1,9 +1,9 @@
-"""Alias analysis: which variables of a function may share memory, which memory is written to, which leaves it.
+"""Alias analysis: which variables of a function may share memory, which memory is written to, which is returned.
 
-What operators do with memory is a fact of the table of operators. A "fresh" result shares memory with no operand; a
-"view" may be or share any of them; a "write" changes the first one's values and returns it. A call of an operator of
-which nothing is known may return and write to any operand. Weights share memory where they lie in one storage;
-all do where it is not known of one where it lies. Devices and numbers have none.
+Flow-insensitive, by union-find. What operators do with memory is a fact of the table of operators: a "fresh" result
+shares memory with no operand; a "view" may be any operand or share its memory; a "write" changes the first operand in
+place and returns it. An unknown call may return and write to any operand. Weights share memory if they share a storage;
+if the storage of one is unknown, all of them do. Devices and numbers have no memory.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _READING = (GETITEM, Local(CHECK_INPUTS), Local(FIELDS_OF), Local(COMPUTE_ONCE))
 
 
 def memory_of(statement: Assign) -> Memory | None:
-    """What a call does with memory; None where that is not known.
+    """What a call does with memory; None if that is not known.
 
-    A batch norm in evaluation is fresh; in training it writes to its statistics.
+    ``aten::batch_norm`` returns a fresh tensor in evaluation; in training it writes to its running statistics, although
+    its schema does not say so.
     """
     op = operator_of(statement)
     if op == BATCH_NORM:
@@ -44,11 +45,14 @@ def memory_of(statement: Assign) -> Memory | None:
 
 
 ANYWHERE = 0
-"""Stands for the storage of every weight where one of them may lie in that of any other."""
+"""The one storage of all weights, if one of them has an unknown storage and may share that of any other."""
 
 
 class Sharing:
-    """The classes of variables that may share memory: each is known by one of its names."""
+    """Classes of variables that may share memory, each identified by one of its variables.
+
+    ``leaving``: the classes that the function returns; ``written``: those that it may write to.
+    """
 
     def __init__(self, function: Function, program: Program) -> None:
         self._parents: dict[str, str] = {}
@@ -63,7 +67,7 @@ class Sharing:
         self.written = frozenset(map(self.class_of, self._written))
 
     def class_of(self, name: str) -> str:
-        """The name by which the class of a variable is known."""
+        """The variable that identifies the class of ``name``."""
         root = name
         while (parent := self._parents.get(root, root)) != root:
             root = parent
@@ -109,11 +113,11 @@ def _written_names(statement: Assign) -> list[str]:
 
 
 def writes(statement: Statement) -> bool:
-    """Whether a statement may write to memory that it did not make."""
+    """Whether a statement may write to the memory of an operand."""
     return isinstance(statement, Assign) and bool(_written_names(statement))
 
 
 def touched_names(statement: Statement) -> list[str]:
-    """The variables that a statement reads or makes."""
+    """The variables that a statement reads or assigns."""
     made = None if not isinstance(statement, (Assign, Bind)) else statement.target
     return [*names_in(*statement.operands), *([] if made is None else [made])]

@@ -1,4 +1,4 @@
-"""Which calls of a program processes make together, and what is recorded of the process group of each."""
+"""Collectives: the calls that several processes make together, with what is recorded about each one's process group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fx2py.operators.schema import arguments_of
 from fx2py.program.ir import Assign, Call, Function, Operand
 
 NAMESPACES = ("_c10d_functional", "_c10d_functional_autograd", "_dtensor")
-"""The operator libraries whose operators name a process group by text."""
+"""The operator namespaces whose operators name a process group by text (torch/distributed/_functional_collectives.py)."""
 
 _BETWEEN_TWO = frozenset({"isend", "irecv", "batch_p2p_ops"})
 _AGREED = ("reduce_op", "group_size", "src", "gather_dim", "shard_dim")
@@ -18,10 +18,10 @@ _AGREED = ("reduce_op", "group_size", "src", "gather_dim", "shard_dim")
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """A call that the members of a group make together.
+    """A call that the members of a process group make together.
 
-    ``size`` is that of the group, where the call records it; ``terms`` are the arguments that must be the same on
-    every member. ``by_all``: whether every member makes the call, or only the two that it is between.
+    ``size`` is the size of the group, if the call records it; ``terms`` are the arguments that must be the same on every
+    rank. ``by_all``: whether every rank makes the call, or only the two between which it communicates.
     """
 
     op: str
@@ -35,7 +35,7 @@ class Collective:
 
 
 def collectives_of(functions: Iterable[Function]) -> tuple[Collective, ...]:
-    """The collectives in the order of the text; a group that is no text, as a live object is, is left out."""
+    """The collectives in program order, without those whose group is an object and has no name."""
     calls = (
         statement.call for function in functions for statement in function.body if type(statement) is Assign
     )
@@ -54,7 +54,7 @@ def _collective(call: Call) -> Iterator[Collective]:
 
 
 def _size(given: Mapping[str, Operand]) -> int | None:
-    """The number of members: as the call says it, or one part for each to send."""
+    """The size of the group: as the call says, or the number of parts that it sends, one to each rank."""
     size = given.get("group_size")
     if type(size) is int:
         return size

@@ -1,4 +1,4 @@
-"""Pieces that are the same graph up to the names of nodes and weights, as the layers of a transformer are."""
+"""Pieces that are equal up to the names of nodes and weights, as the layers of a transformer are."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fx2py.program.ir import Submodule
 def identical_pieces(submods: Iterable[Submodule]) -> Mapping[str, str]:
     """For each generated piece that repeats an earlier one, by path, the path of the first of its kind.
 
-    Two pieces are the same when one code serves both: equal calls, constants and inputs, and weights that differ in
-    nothing but their numbers.
+    Two pieces are identical if the same compiled code serves both: equal calls, constants and inputs, and weights that
+    differ in nothing but their values.
     """
     first: dict[Hashable, str] = {}
     repeats: dict[str, str] = {}
@@ -30,7 +30,7 @@ def identical_pieces(submods: Iterable[Submodule]) -> Mapping[str, str]:
 
 
 class _Key:
-    """The key of one piece; what is shared inside it (a weight used twice, a module called twice) counts."""
+    """Makes the key of one piece; sharing inside it (a weight used twice, a module called twice) is a part of the key."""
 
     def __init__(self) -> None:
         self._seen: dict[int, int] = {}

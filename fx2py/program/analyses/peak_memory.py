@@ -1,4 +1,4 @@
-"""The planned peak: the bytes of results that are alive at once, from the recorded shapes and the deletions."""
+"""Planned peak memory: the most bytes of results that are alive at once, from recorded shapes and the deletions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Storages = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class PlannedPeak:
-    """The largest number of bytes that a call's own results take at once; None where ``unknown`` says why."""
+    """The most bytes that a call's own results take at once; None if ``unknown`` says why that cannot be told."""
 
     bytes: int | None
     unknown: str = ""
@@ -40,8 +40,8 @@ class PlannedPeak:
 def planned_peak(program: Program) -> PlannedPeak:
     """The planned peak of one call of the entry.
 
-    Inputs, weights and what is computed once are not counted, they outlive the call; nor is what an operator or a called module allocates
-    inside. A result that its operator may make as a view counts as a view.
+    Inputs, weights and what is computed once are not counted, because they outlive the call; nor is what an operator or
+    a called module allocates inside. A result that may be a view counts as one.
     """
     peaks: dict[str, int] = {}
     for function in program.functions:
@@ -55,7 +55,7 @@ def planned_peak(program: Program) -> PlannedPeak:
 
 @dataclass(slots=True)
 class _Plan:
-    """The live storages of one function, statement by statement."""
+    """Abstract execution of one function: which storages are alive after each statement."""
 
     program: Program
     peaks: Mapping[str, int]
@@ -87,21 +87,21 @@ class _Plan:
             self.variables[target] = parts
 
     def _call(self, statement: Statement, read: Sequence[Operand]) -> None:
-        """The inside of a call: of a function that is handed values, step by step, since it frees them itself."""
+        """The peak inside a call; one that arguments are moved into is executed step by step, since it frees them itself."""
         moved = [part for part in read if type(part) is Take]
         if moved and isinstance(statement, Assign):
             self._enter(statement.call, self.variables.pop(moved[0].name, ()))
         else:
             self.peak = max(self.peak, self.live + self._inside(read))
 
-    def _enter(self, call: Call, handed: tuple[Storages, ...]) -> None:
+    def _enter(self, call: Call, moved: tuple[Storages, ...]) -> None:
         name = self._function(call.callee) if isinstance(call.callee, Slot) else ""
         function = next(item for item in self.program.functions if item.name == name)
         places = [place for place, value in enumerate(call.args) if type(value) is Take]
         outer = self.variables
         self.variables = {
             function.parameters[place].name: (storages,)
-            for place, storages in zip(places, handed, strict=False)
+            for place, storages in zip(places, moved, strict=False)
         }
         self.run(function)
         for parts in self.variables.values():
@@ -109,7 +109,7 @@ class _Plan:
         self.variables = outer
 
     def _parts(self, statement: Statement, read: Sequence[str]) -> tuple[Storages, ...]:
-        """The storages of a statement's result: one entry for a tensor, one an item for a tuple."""
+        """The storages of a statement's result: one entry for a tensor, one for each item of a tuple."""
         held = [self.variables.get(name, ()) for name in read]
         if not isinstance(statement, Assign) or statement.origin is None:
             return tuple(storages for parts in held for storages in parts)
@@ -134,14 +134,14 @@ class _Plan:
         return len(self.sizes) - 1
 
     def _inside(self, read: Sequence[Operand]) -> int:
-        """What a generated function that is called here takes at its own peak."""
+        """The peak of the generated functions that a statement calls."""
         called = [
             part for part in read if type(part) is Slot or (type(part) is Local and part.name != COMPUTE_ONCE)
         ]
         return max((self.peaks.get(self._function(part), 0) for part in called), default=0)
 
     def _function(self, part: Local | Slot) -> str:
-        """The generated function that a value leads to, or ''."""
+        """The name of the generated function that a value refers to, or ''."""
         if isinstance(part, Local):
             return part.name
         return (self.program.submods[part.index].function or "") if part.table == "submods" else ""
@@ -160,7 +160,7 @@ class _Plan:
 
 
 def _tensors(meta: ValueMeta, statement: Assign, plan: _Plan) -> Iterator[TensorMeta]:
-    """The tensors of a recorded result; a result of which nothing is recorded makes the peak unknown."""
+    """The tensors of a recorded result; if nothing is recorded, the peak becomes unknown."""
     stack = [meta]
     while stack:
         part = stack.pop()
@@ -173,7 +173,7 @@ def _tensors(meta: ValueMeta, statement: Assign, plan: _Plan) -> Iterator[Tensor
 
 
 def _makes_view(target: Target) -> bool:
-    """Whether a call's result shares the memory of its first argument, as the schema of its operator says."""
+    """Whether the schema of a call's operator says that its result may alias its first argument."""
     if isinstance(target, OpName):
         return may_return_view(target)
     if isinstance(target, Name):

@@ -1,14 +1,14 @@
-"""What the tensors of a function surely are: their dtype, device and layout, from weights, schemas and literals.
+"""Type inference: dtype, device and layout of a function's tensors, from weights, schemas and literals.
 
-Nothing that was recorded when the graph was captured is believed. Facts come from four sources: a bound weight is what
-it is; an operator gives what its ``dtype`` and ``device`` facts say; a factory gives the dtype and device that its call
-names; after an assertion that stays, its tensor is what was asserted. An operator's result is on the device that all
-its tensors are on; a lookup in a table is where the table is, for it takes no indices from elsewhere. A device is known
-by the one that was recorded: weights and devices in the code move together.
+What was recorded when the graph was captured is not used, since the inputs of a call may differ. There are four sources:
+the bound weights; the ``dtype`` and ``device`` facts of operators; the dtype and device that a factory call names;
+assertions that stay in the code, for what comes after them. A result is on the device of all its tensor operands; that
+of a lookup (``embedding``) is on the device of the table. Devices are those that were recorded: when the code is
+retargeted, weights and devices move together.
 
-Two things could make a rule wrong, and then there are no facts at all: autocast, so that the inputs' checks refuse to
-run under it, and code that is not ATen's, which could replace what is inside a tensor. What does not follow from the
-code: a weight whose dtype or device is changed in place after binding is not seen.
+Nothing is inferred where one of two things could make a rule wrong: autocast, under which code that uses inference
+therefore refuses to run, and code other than ATen operators, which could replace a tensor's contents (``set_data``).
+A weight whose dtype or device is changed in place after binding goes unnoticed.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from fx2py.runtime.once import PLAIN_CLASSES
 
 ASSERTION = OpName("aten", "_assert_tensor_metadata", "default")
 ARITHMETIC = frozenset({"operator", "_operator", "math"})
-"""Modules whose functions leave the type of a tensor as it is."""
+"""Modules whose functions do not change an existing tensor's dtype or device."""
 _REPLACES_CONTENTS = frozenset({"set_data"})
 _TRANSPARENT = frozenset({OpName("higher_order", "wrap_with_set_grad_enabled")})
-"""Higher-order operators that call their function and nothing else."""
+"""Higher-order operators that do nothing to tensors but call their function."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """What is known of a tensor; None where nothing is."""
+    """What is known about a tensor; None for what is not."""
 
     dtype: torch.dtype | None = None
     device: torch.device | None = None
@@ -43,7 +43,7 @@ class TensorType:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it is known."""
+        """Whether dtype, device and layout are all known."""
         return None not in (self.dtype, self.device, self.layout)
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class TensorType:
 
 
 def has_types(program: Program) -> bool:
-    """Whether facts can hold in this Program: its inputs are checked, and it calls ATen's operators alone."""
+    """Whether types can be inferred in this Program: its inputs are checked, and it calls only ATen operators."""
     return program.input_table is not None and all(
         _keeps_types(statement) for function in program.functions for statement in function.body
     )
@@ -70,7 +70,7 @@ def _keeps_types(statement: Statement) -> bool:
 
 
 class TensorTypes:
-    """What is known at a point of a function; statements are learned in their order."""
+    """What is known at a point of a function; ``learn`` takes its statements in order."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -83,7 +83,7 @@ class TensorTypes:
         return self._types.get(name, TensorType())
 
     def has(self, name: str, demands: dict[str, Operand]) -> bool:
-        """Whether a variable surely holds a tensor of the dtype, device and layout demanded (None: any)."""
+        """Whether a variable is proven to hold a tensor of the demanded dtype, device and layout (None: any)."""
         if name not in self._types:
             return False
         known = self._types[name]
@@ -95,11 +95,11 @@ class TensorTypes:
         )
 
     def rename(self, target: str, source: str) -> None:
-        """``target`` is ``source`` itself."""
+        """Learn that ``target`` is the same object as ``source``."""
         self._types[target] = self._types[source]
 
     def learn(self, statement: Statement) -> None:
-        """Take in what a statement makes known."""
+        """Learn what a statement tells about its result or its operand."""
         if not self._holds:
             return
         if isinstance(statement, Load):
@@ -166,7 +166,7 @@ def _shared_device(known: list[TensorType]) -> torch.device | None:
 
 
 def _operands(op: OpName, given: dict[str, Operand]) -> tuple[list[Operand], list[Operand]]:
-    """The variables that stand where the schema has tensors, and whatever stands in place of a number."""
+    """The operands for tensors in the schema, and those for numbers (also a number passed for a tensor)."""
     tensors: list[Operand] = []
     numbers: list[Operand] = []
     schema = schema_of(op)

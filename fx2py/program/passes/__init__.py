@@ -1,1 +1,1 @@
-"""The simplifications of ``-O``: one file a pass, each with the proof that what it leaves out or moves changes nothing."""
+"""Passes over a Program: one file each, with the proof that what it removes or moves changes nothing."""

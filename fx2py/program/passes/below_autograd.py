@@ -1,17 +1,22 @@
-"""Whether the code may run below autograd in calls that record no gradients.
+"""Whether calls that record no gradients may skip the dispatch keys Autograd and ADInplaceOrView.
 
-Above its kernels torch passes each operator through two layers. Autograd does nothing there when no gradients are
-recorded. The layer below it notes in a result that it is a view, and counts what is written to a tensor. The code may
-leave out both where nobody can miss those notes.
+torch sends every operator through these two keys before its kernel. When no gradients are recorded, the kernel of
+Autograd does nothing but redispatch. That of ADInplaceOrView marks the result of a view operator as a view
+(``DifferentiableViewMeta``) and bumps the version counter of a tensor that is written to (Note [ADInplaceOrView key] in
+c10/core/DispatchKey.h). A Program that this pass marks runs such calls under torch's guard
+``AutoDispatchBelowADInplaceOrView``, hence the name "below autograd"; a note beside the guard
+(ATen/core/LegacyTypeDispatch.h) shows how that goes wrong, so it takes a proof that nobody can miss the views and
+versions:
 
-Proof. Each operator whose memory behaviour the table of operators holds was run above and below and gave the same. What the layers would note
-stays inside, because
+Proof. Each operator whose memory behaviour is in the table of operators was run with and without these keys, with equal
+results. What ADInplaceOrView would note stays inside the code, because
 
-- nothing writes to memory of an input or a weight, where the count would be missed;
-- each result is one tensor, and shares memory with no other result, input or weight. What is missing of it is then only
-  that it calls itself a view of memory that nothing else holds.
+- nothing writes to memory of an input or a weight, so no version counter that is visible outside is missed;
+- each result is one tensor and shares memory with no other result, input or weight. All that it lacks is the mark of
+  a view whose base nothing else holds.
 
-What depends on the call is checked in each call, by ``below_autograd`` of the runtime.
+What depends on the call (gradients, modes, transforms, tensor subclasses) is checked in each call, by
+``below_autograd`` in fx2py/runtime/autograd.py.
 """
 
 from __future__ import annotations
@@ -28,11 +33,11 @@ from fx2py.program.native import operator_of
 NAME = "below_autograd"
 REASON = "in calls that record no gradients, nothing outside sees what autograd's layers would note"
 FEWEST, FEWEST_A_PARAMETER = 20, 4
-"""The checks in each call cost about as much as this many operators save, for the call and for each input."""
+"""How many operators must be called to save what the checks cost: for each call, and more for each input."""
 
 
 def run_below_autograd(program: Program) -> Program:
-    """The Program marked where leaving out autograd's layers is proven to change nothing."""
+    """The Program, marked if skipping the dispatch keys is proven to change nothing and saves time."""
     if not _may_run_below_autograd(program):
         return program
     applied = Applied(NAME, program.entry.name, REASON)
@@ -40,7 +45,7 @@ def run_below_autograd(program: Program) -> Program:
 
 
 def _may_run_below_autograd(program: Program) -> bool:
-    """Whether it is proven, and saves more than it costs."""
+    """Whether it is proven and saves more than it costs."""
     entry = program.entry
     calls = sum(isinstance(statement, Assign) for statement in entry.body)
     return (
@@ -52,7 +57,7 @@ def _may_run_below_autograd(program: Program) -> bool:
 
 
 def _is_covered(statement: Statement) -> bool:
-    """Whether the table holds what a statement calls, or it calls no operator."""
+    """Whether the table of operators covers what a statement calls, or it calls no operator."""
     if not isinstance(statement, Assign):
         return True
     callee = statement.call.callee
@@ -62,7 +67,7 @@ def _is_covered(statement: Statement) -> bool:
 
 
 def _stays_inside(program: Program) -> bool:
-    """Whether no memory that others hold is written to, and each result has memory of its own."""
+    """Whether no memory that others hold is written to and each result has memory of its own."""
     entry, sharing = program.entry, Sharing(program.entry, program)
     given = {parameter.name for parameter in entry.parameters}
     given.update(item.target for item in entry.body if isinstance(item, Load))

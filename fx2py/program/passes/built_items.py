@@ -1,8 +1,8 @@
-"""Items of containers that the code itself builds: the item takes the place of the lookup.
+"""Items of containers that the code itself builds: the item replaces the lookup.
 
-Proof. A container that is written out holds the objects that stand in it, so that an item by a literal index or key is that
-object. Of a container in a variable this is taken only where it is a tuple, which nothing can change, and only for items
-that are variables: a list inside it is one object for all who look it up.
+Proof. An item of a container display, by a literal index or key, is the object written there. For a container in
+a variable this holds only if it is a tuple, which cannot change, and is used only for items that are variables: a list
+written inside the tuple is one object for all who look it up, and writing it again would make another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NAME = "built_items"
 
 
 def take_built_items(function: Function, program: Program) -> tuple[Function, tuple[Applied, ...]]:
-    """The function without lookups in containers that it builds."""
+    """The function without lookups in containers that it builds itself."""
     lookups = _ItemLookups()
     body = [kept for statement in function.body for kept in lookups.kept(statement)]
     return renamed(function, body, lookups.names), tuple(lookups.applied)
@@ -25,14 +25,14 @@ def take_built_items(function: Function, program: Program) -> tuple[Function, tu
 
 @dataclass(slots=True)
 class _ItemLookups:
-    """What is known while statements are read in their order: tuples in variables, and other names of variables."""
+    """What earlier statements tell: the tuples that variables hold, and the variables that stand for others."""
 
     tuples: dict[str, tuple[Operand, ...]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     applied: list[Applied] = field(default_factory=list)
 
     def kept(self, statement: Statement) -> list[Statement]:
-        """What stays of a statement."""
+        """What remains of a statement: itself, a shorter one, or nothing."""
         if isinstance(statement, Bind) and type(statement.value) is tuple:
             self.tuples[statement.target] = statement.value
         if not isinstance(statement, Assign) or statement.call.callee != GETITEM or statement.target is None:
@@ -59,7 +59,7 @@ class _ItemLookups:
 
 
 def _item(container: Operand, index: Operand) -> Operand:
-    """The item at a literal index or key; None where there is none, or more than one."""
+    """The item at a literal index or key; None if there is none, or more than one."""
     if isinstance(container, (tuple, List)) and type(index) is int:
         items = container.items if isinstance(container, List) else container
         return items[index] if -len(items) <= index < len(items) else None

@@ -1,16 +1,16 @@
-"""What depends on no input is computed once: its statements move into a function of their own, ``compute_once``.
+"""Hoisting: statements that depend on no input move into a function ``compute_once``, whose results are kept.
 
-Proof. A statement moves when its result follows from its operands alone (the fact ``deterministic``) and each operand is a literal, a
-device, a weight, or moves too. Moved statements keep their order. So that no call can see what another call did to a
-result that both share, nothing moves that
+Proof. A statement moves if its result follows from its operands alone (the fact ``deterministic``) and each operand is
+a literal, a device, a weight, or a result that moves too. Moved statements keep their order. Because calls share the
+kept results, and no call may see what another did to them, nothing moves that
 
-- leaves the function, or may share memory with what leaves;
-- may share memory with what is written to, unless all that touches this memory moves;
+- is returned, or may share memory with what is returned;
+- may share memory with what is written to, unless every statement that touches this memory moves;
 - reads a weight that the code may write to, itself or through an input.
 
-The runtime computes the results anew when one of the weights was written to or moved, when an optimizer made a step,
-when another default dtype or number of threads is set, and in each call that records gradients for one of the weights.
-What it cannot see is a write that torch does not count, one through ``.data`` or NumPy.
+The runtime (fx2py/runtime/once.py) calls the function again when one of the weights was written to or moved, after each
+step of an optimizer, when the default dtype or the number of threads changes, and in each call that records gradients
+for one of the weights. It cannot see writes that no version counter counts: through ``.data`` or NumPy.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ from fx2py.runtime.once import PLAIN_CLASSES
 
 NAME = "computed_once"
 _FEWEST = 2
-"""A call of ``compute_once`` costs about as much as one operator."""
+"""A call of ``compute_once`` costs about as much as calling one operator, so that hoisting one gains nothing."""
 _ROUNDS = 10
 _LEAST_BUDGET = 2**20
 
 
 def compute_once(program: Program) -> tuple[Program, tuple[Applied, ...]]:
-    """The Program whose entry takes what depends on no input from ``compute_once``."""
+    """The Program whose entry takes what depends on no input from a function ``compute_once``."""
     entry = replace(program.entry, body=tuple(s for s in program.entry.body if not isinstance(s, Delete)))
     moved = _moved(entry, program) if has_types(program) else frozenset[int]()
     if len(moved) < _FEWEST:
@@ -72,7 +72,7 @@ def compute_once(program: Program) -> tuple[Program, tuple[Applied, ...]]:
 
 
 def _moved(entry: Function, program: Program) -> frozenset[int]:
-    """The places of the statements that move; empty where the rounds do not come to an end."""
+    """The indices of the statements that move; empty if the search does not reach a fixed point in a few rounds."""
     search = _MovableStatements(entry, program)
     for _ in range(_ROUNDS):
         moved = search.moved()
@@ -85,7 +85,7 @@ def _moved(entry: Function, program: Program) -> frozenset[int]:
 
 @dataclass(slots=True)
 class _MovableStatements:
-    """The search for what moves; ``fixed`` are the classes of memory that must not be shared between calls."""
+    """The search for what can move; ``fixed`` are the classes of memory that calls must not share."""
 
     entry: Function
     program: Program
@@ -103,7 +103,7 @@ class _MovableStatements:
             self.fixed |= weights
 
     def moved(self) -> frozenset[int]:
-        """The statements that follow from literals, devices and weights alone and make nothing that is fixed."""
+        """The statements that follow from literals, devices and weights alone and make nothing in a fixed class."""
         known: set[str] = set()
         found: set[int] = set()
         for index, statement in enumerate(self.entry.body):
@@ -123,7 +123,7 @@ class _MovableStatements:
         return self.sharing.class_of(name) not in self.fixed
 
     def written_elsewhere(self, moved: frozenset[int]) -> set[str]:
-        """The classes that are written to and that both moved and other statements touch."""
+        """The classes that are written to and that both moved and other statements use."""
         touched: tuple[dict[str, None], dict[str, None]] = ({}, {})
         for index, statement in enumerate(self.entry.body):
             if isinstance(statement, Assign):
@@ -132,9 +132,9 @@ class _MovableStatements:
         return set(self.sharing.written & touched[True].keys() & touched[False].keys())
 
     def over_budget(self, moved: frozenset[int]) -> set[str]:
-        """The classes of the results, in order, that would take more memory than an eighth of the weights do."""
+        """The class of the first result with which the kept ones would exceed an eighth of the weights' memory."""
         budget: float = max(_LEAST_BUDGET, sum([bytes_of(w.tensor) for w in self.program.weights]) // 8)
-        for statement in _handed_over(self.entry, moved):
+        for statement in _kept_results(self.entry, moved):
             budget -= _recorded_bytes(statement)
             if budget < 0:
                 return {self.sharing.class_of(str(statement.target))}
@@ -142,7 +142,7 @@ class _MovableStatements:
 
 
 def _is_steady(load: Load, program: Program) -> bool:
-    """Whether a slot holds a plain tensor or a device or number, which every call finds the same."""
+    """Whether every call finds the same thing in a slot: a dense tensor with a known storage, a device or a number."""
     if load.slot.table == "weights":
         tensor = program.weights[load.slot.index].tensor
         is_dense = tensor.layout is torch.strided and not tensor.is_nested
@@ -151,7 +151,7 @@ def _is_steady(load: Load, program: Program) -> bool:
 
 
 def _can_move(statement: Assign) -> bool:
-    """Whether a call follows from its operands; a factory says its device."""
+    """Whether a call's result follows from its operands; a factory must name its device, or the default one would count."""
     op = operator_of(statement)
     if op is None or not facts_of(op).is_deterministic:
         return statement.call.callee == GETITEM
@@ -159,8 +159,8 @@ def _can_move(statement: Assign) -> bool:
     return not on_default_device or with_defaults(op, statement.call)["device"] is not None
 
 
-def _handed_over(entry: Function, moved: frozenset[int]) -> list[Assign]:
-    """The moved statements whose results others use."""
+def _kept_results(entry: Function, moved: frozenset[int]) -> list[Assign]:
+    """The moved statements whose results the other statements use."""
     used = {
         name
         for index, statement in enumerate(entry.body)
@@ -189,26 +189,24 @@ def _split(entry: Function, moved: frozenset[int], program: Program) -> tuple[Fu
     """``compute_once`` and what is left of the entry."""
     loads = {item.target: item for item in entry.body if isinstance(item, Load)}
     chosen = [statement for index, statement in enumerate(entry.body) if index in moved]
-    handed_over = tuple([Ref(str(statement.target)) for statement in _handed_over(entry, moved)])
+    kept = tuple([Ref(str(statement.target)) for statement in _kept_results(entry, moved)])
     read = {name: Ref(name) for item in chosen for name in names_in(*item.operands) if name in loads}
     weights = tuple([ref for name, ref in read.items() if loads[name].slot.table == "weights"])
-    result = (weights, handed_over)
+    result = (weights, kept)
     body = place_loads(chosen, result, [loads[name] for name in read])
     others = program.functions[:-1]
     once = finish(COMPUTE_ONCE, (), body, result, "", others)
-    rest = _with_results(entry, moved, handed_over)
+    rest = _with_results(entry, moved, kept)
     return once, finish(entry.name, entry.parameters, rest, entry.result, entry.path, (*others, once))
 
 
-def _with_results(entry: Function, moved: frozenset[int], handed_over: Sequence[Ref]) -> list[Statement]:
-    """The entry's other statements, with the results taken where the first moved statement stood."""
+def _with_results(entry: Function, moved: frozenset[int], kept: Sequence[Ref]) -> list[Statement]:
+    """The entry's other statements, which take the kept results where the first moved statement was."""
     taken = {name for item in entry.body for name in references(*item.operands)}
     names = FreshNames([*RESERVED, *taken, *(parameter.name for parameter in entry.parameters)])
     computed = Ref(names.fresh("computed"))
     statements: list[Statement] = [Assign(computed.name, Call(Local(COMPUTE_ONCE)))]
-    statements += [
-        Assign(result.name, Call(GETITEM, (computed, index))) for index, result in enumerate(handed_over)
-    ]
+    statements += [Assign(result.name, Call(GETITEM, (computed, index))) for index, result in enumerate(kept)]
     first = min(moved)
     rest = [item for index, item in enumerate(entry.body) if index not in moved]
     before = sum(index not in moved for index in range(first))

@@ -1,8 +1,9 @@
-"""Conversions of a tensor to what it already is: the call is left out, its input takes its place.
+"""Conversions of a tensor to the dtype and device that it already has: its input replaces the call.
 
-Proof. ``aten::to`` returns the tensor that it was given, the same object, when the dtype, device and layout that it is
-asked for are the tensor's own, no copy is asked for, and the memory format is left as it is. What the tensor is follows
-from the rules of ``type_inference``.
+Proof. ``aten::to`` returns its input, the same object, if the requested dtype, device and layout are the tensor's own, no
+copy is requested, and the memory format is preserved (``to_will_alias`` in aten/src/ATen/native/TensorConversions.cpp).
+It is CompositeImplicitAutograd, so that autograd records nothing of such a call. What the tensor is comes from
+``type_inference``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fx2py.program.passes.rewriting import node_name, renamed
 NAME = "conversions"
 CONVERSIONS = frozenset(OpName("aten", "to", overload) for overload in ("dtype", "dtype_layout", "device"))
 TO_ANOTHER = frozenset({OpName("aten", "to", "other"), OpName("aten", "type_as", "default")})
-"""Conversions to what another tensor is."""
+"""Conversions to the dtype and device of another tensor."""
 
 
 def leave_out_conversions(function: Function, program: Program) -> tuple[Function, tuple[Applied, ...]]:
@@ -45,7 +46,7 @@ def leave_out_conversions(function: Function, program: Program) -> tuple[Functio
 
 
 def _returned_input(op: OpName, call: Call, types: TensorTypes) -> str:
-    """The variable that a conversion returns; empty where that is not proven."""
+    """The variable that a conversion returns; '' if none is proven to be."""
     given = with_defaults(op, call)
     source = given.get("self")
     kept = given.get("copy", False) is False and given.get("memory_format") is None

@@ -1,9 +1,9 @@
-"""Calls that return their operand, as a dropout that is switched off does: left out, the operand takes their place.
+"""Calls that return their operand, such as dropout in evaluation: the operand replaces the call.
 
-Proof. Under the conditions of its ``identity`` fact an operator returns the tensor that it was given, the same object,
-whatever its type, device or layout; it is composite, so nothing else of it is recorded or run. The operand is surely a
-tensor where an operator that always returns one made it, or where it is a weight. The same object under one name
-instead of two can be mutated, returned and compared by identity as before.
+Proof. Under the conditions of its ``identity`` fact an operator returns its operand, the same object, whatever its dtype,
+device or layout (``dropout`` in aten/src/ATen/native/Dropout.cpp, for example). It is CompositeImplicitAutograd, so that
+autograd records nothing of it. The operand is known to be a tensor if an operator that always returns one made it, or
+if it is a weight. One name for the object instead of two changes nothing for mutation, results or identity.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def leave_out_identities(function: Function, program: Program) -> tuple[Function
 
 
 def _returned_operand(identity: Identity, op: OpName, call: Call) -> str:
-    """The variable that a call returns; empty where it may return something else."""
+    """The variable that a call returns; '' if it may return something else."""
     given = with_defaults(op, call)
     source = given.get(identity.operand)
     holds = all(item.holds(given.get(item.argument)) for item in identity.conditions)

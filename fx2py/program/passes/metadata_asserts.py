@@ -1,8 +1,8 @@
-"""Assertions about the dtype, device and layout of a tensor that cannot fail: they are left out.
+"""Assertions about the dtype, device and layout of a tensor that cannot fail are removed.
 
-Proof. ``_assert_tensor_metadata`` compares what is passed and not None with what the tensor is, and returns nothing.
-What the tensor is follows from the rules of ``type_inference``, among them the assertions that stay: they stand before.
-Assertions of sizes and strides stay.
+Proof. ``aten::_assert_tensor_metadata``, which torch.export puts before conversions, compares each argument that is not
+None with the tensor and returns nothing. What the tensor is comes from ``type_inference``, also from assertions that
+stay and come earlier. Assertions about sizes and strides stay.
 """
 
 from __future__ import annotations

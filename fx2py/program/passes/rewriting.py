@@ -1,4 +1,4 @@
-"""What all passes share: the form of a pass, which operator a statement calls, and how a result is replaced."""
+"""What passes share: the form of a pass, and how one variable replaces another."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from fx2py.graph.values import Ref, map_leaves
 from fx2py.program.ir import Applied, Assign, Function, Operand, Program, Statement
 
 Pass: TypeAlias = Callable[[Function, Program], tuple[Function, tuple[Applied, ...]]]
-"""A function of the Program without its deletions to the same function simplified, with what was applied."""
+"""Takes a function without its deletions and its Program; returns the simplified function and what was done."""
 
 
 def renamed(function: Function, body: Sequence[Statement], names: Mapping[str, str]) -> Function:
-    """The function with ``body``, where each use of a variable in ``names`` is a use of what it is mapped to.
+    """The function with ``body``, in which each variable that is a key of ``names`` is replaced by its value.
 
-    No name in ``names`` is mapped to another one of them.
+    No value of ``names`` may be a key of it.
     """
 
     def change(part: Operand) -> Operand:
@@ -29,5 +29,5 @@ def renamed(function: Function, body: Sequence[Statement], names: Mapping[str, s
 
 
 def node_name(statement: Assign) -> str:
-    """The node that a statement comes from, as the manifest names it."""
+    """The name of the node that a statement comes from, as the manifest lists it."""
     return statement.origin.name if statement.origin is not None else str(statement.target)
