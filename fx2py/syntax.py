@@ -121,6 +121,12 @@ class ValueReader(ABC):
         """The error for an expression that is none of the values."""
         return self.fault(node, f"holds something that is no value: {shown(node)}")
 
+    def keyword(self, node: ast.keyword) -> tuple[str, ast.expr]:
+        """The name and the expression of a keyword argument."""
+        if node.arg is None:
+            raise self.fault(node, f"unpacks a dict into arguments: {shown(node)}")
+        return node.arg, node.value
+
     def value(self, node: ast.expr) -> Value:
         """The value that an expression stands for."""
         handler = _HANDLERS.get(type(node))
@@ -136,11 +142,10 @@ class ValueReader(ABC):
         """The keyword arguments of a call, in order."""
         found: dict[str, Value] = {}
         for keyword in node.keywords:
-            if keyword.arg is None:
-                raise self.fault(node, f"unpacks a dict into arguments: {shown(node)}")
-            if keyword.arg in found:
-                raise self.fault(node, f"passes {keyword.arg} twice: {shown(node)}")
-            found[keyword.arg] = self.value(keyword.value)
+            name, value = self.keyword(keyword)
+            if name in found:
+                raise self.fault(node, f"passes {name} twice: {shown(node)}")
+            found[name] = self.value(value)
         return found
 
     def arguments(self, node: ast.Call) -> tuple[tuple[Value, ...], tuple[tuple[str, Value], ...]]:

@@ -35,9 +35,9 @@ from fx2py.artifact.manifest import (
 )
 from fx2py.collector import collector_paused
 from fx2py.emit.audit import admitted_classes, audit
-from fx2py.emit.fixed import fixed_files, is_fx2pys
+from fx2py.emit.embedded import fixed_files, is_fx2pys
 from fx2py.emit.module import SOURCE, TABLES, Texts, emit
-from fx2py.emit.older import parse_any
+from fx2py.emit.older_schemas import parse_any
 from fx2py.emit.parse import GrammarError
 from fx2py.emit.validate import validate
 from fx2py.errors import Admit, ArtifactError, Finding, Hint, ReplayError, UnsupportedGraphError

@@ -20,7 +20,7 @@ import torch
 
 from fx2py import runtime
 from fx2py.artifact.manifest import Manifest
-from fx2py.emit.fixed import RUNTIME, fixed_files
+from fx2py.emit.embedded import RUNTIME, fixed_files
 from fx2py.emit.module import SOURCE, TABLES, Texts
 from fx2py.errors import Admit, Argument, Hint, ReplayError, UntrustedTargetError
 from fx2py.graph.names import dotted_name

@@ -8,15 +8,15 @@ from typing import Any, TypeAlias
 import torch
 
 from fx2py.emit.module import SOURCE, TABLES, Texts
-from fx2py.emit.older import parse_any
+from fx2py.emit.older_schemas import parse_any
 from fx2py.emit.parse import (
     Absent,
+    BoundTables,
     BuiltModule,
     CodeFunction,
     GrammarError,
     Parsed,
     StoredTensor,
-    Tables,
     path_name,
 )
 from fx2py.errors import Admit, ArtifactError, Hint, UntrustedTargetError, refusals_name
@@ -66,7 +66,7 @@ _Use: TypeAlias = "tuple[Any, tuple[Any, ...]]"
 """What is called, if anything is, and the values that are named with it."""
 
 
-def _check_tables(tables: Tables, policy: Policy) -> None:
+def _check_tables(tables: BoundTables, policy: Policy) -> None:
     """Check each value of the tables and of the inputs' demands."""
     calls = Calls(policy, lambda value: Kind.DATA, _members(policy))
     calls.data(tables.consts, "a constant")
@@ -191,7 +191,7 @@ def _named_parts(value: Any) -> Iterator[Name | OpName]:
             yield found
 
 
-def _uses_of_tables(tables: Tables) -> Iterator[_Use]:
+def _uses_of_tables(tables: BoundTables) -> Iterator[_Use]:
     """The constants, the attributes of modules and what is demanded of the inputs."""
     yield None, tables.consts
     for module in _built(tables):
@@ -206,7 +206,7 @@ def _is_function(value: Any) -> bool:
     return isinstance(value, Name) and _argument(value) is value and value.path not in classes.arguments()
 
 
-def _built(tables: Tables) -> Iterator[BuiltModule]:
+def _built(tables: BoundTables) -> Iterator[BuiltModule]:
     """Every module that ``bind`` builds."""
     stack = [module for _, module in tables.modules]
     while stack:

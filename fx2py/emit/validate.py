@@ -13,13 +13,13 @@ from fx2py.emit.module import Texts, import_order, imported_for
 from fx2py.emit.parse import (
     Absent,
     Bits,
+    BoundTables,
     BuiltModule,
     CodeFunction,
     GrammarError,
     LiveConstant,
     Parsed,
     StoredTensor,
-    Tables,
     parse,
     path_name,
 )
@@ -80,9 +80,9 @@ def differences(program: Program, parsed: Parsed) -> Iterator[str]:
         return
     for meant, read in zip(program.functions, parsed.functions, strict=True):
         yield from (f"{meant.name}: {difference}" for difference in _function_differences(meant, read))
-    if program.op_aliases != tuple(parsed.names.ops.items()):
+    if program.op_aliases != parsed.op_aliases:
         yield "the operator aliases"
-    containers = [(alias, (path_normal(made.cls), made.fields)) for alias, made in program.containers]
+    containers = [(alias, replace(made, cls=path_normal(made.cls))) for alias, made in program.containers]
     if containers != list(parsed.tables.containers):
         yield "the container classes"
     yield from import_differences(program, parsed.imports)
@@ -198,7 +198,7 @@ def _values_in(function: Function) -> Iterator[Any]:
 # -- tables ---------------------------------------------------------------------------------------------------------
 
 
-def table_differences(program: Program, tables: Tables) -> Iterator[str]:
+def table_differences(program: Program, tables: BoundTables) -> Iterator[str]:
     """What differs between a Program's tables and what was read back; nothing when they are the same."""
     stored = bound_tensors(program)
     expected = _Expected(program, {id(tensor): name for name, tensor in stored.items()})

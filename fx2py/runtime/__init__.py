@@ -1,6 +1,6 @@
 """What a generated folder needs to load itself, bind its code and check its inputs: torch and nothing else of fx2py.
 
-``_runtime.py`` of each folder is these files as one (see ``fx2py.emit.fixed``), so no top-level name stands in two of
+``_runtime.py`` of each folder is these files as one (see ``fx2py.emit.embedded``), so no top-level name stands in two of
 them. fx2py binds generated code with the same functions.
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fx2py.artifact.manifest import VERSION
-from fx2py.emit.fixed import RELEASED, fingerprint, fixed_files
+from fx2py.emit.embedded import RELEASED, fingerprint, fixed_files
 
 
 def with_this_release(recorded: list[str]) -> list[str]:

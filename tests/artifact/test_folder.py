@@ -18,7 +18,7 @@ from torch import fx, nn
 import fx2py
 from fx2py import Artifact, Policy
 from fx2py.artifact import is_edited
-from fx2py.emit.fixed import fixed_files
+from fx2py.emit.embedded import fixed_files
 from fx2py.emit.module import SOURCE, TABLES
 from fx2py.errors import ArtifactError, ReplayError, UntrustedTargetError
 

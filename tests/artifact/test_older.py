@@ -12,7 +12,7 @@ import torch
 
 import fx2py
 from fx2py.artifact.manifest import IN_ONE_FILE, SCHEMA, VERSION
-from fx2py.emit.fixed import RELEASED
+from fx2py.emit.embedded import RELEASED
 from fx2py.errors import ArtifactError, UntrustedTargetError
 from tests.artifact.released import with_this_release
 

@@ -17,8 +17,8 @@ from torch import fx, nn
 import fx2py
 from fx2py import Policy, runtime
 from fx2py.artifact import generate
-from fx2py.emit import fixed
-from fx2py.emit.fixed import PACKAGE, RUNTIME, fixed_files
+from fx2py.emit import embedded
+from fx2py.emit.embedded import PACKAGE, RUNTIME, fixed_files
 from fx2py.errors import ArtifactError
 from fx2py.graph.data import GraphData, ModuleRecord, Node
 from fx2py.graph.values import Name, Ref
@@ -256,8 +256,8 @@ def test_the_runtime_of_an_earlier_release_runs_as_it_stands(
     folder = written(tmp_path / "net", Scaled())
     earlier = fixed_files()[RUNTIME].replace("the submodules do not fit", "an earlier release refuses")
     (folder / RUNTIME).write_text(earlier)
-    known = {RUNTIME: (fixed.fingerprint(earlier),)}
-    monkeypatch.setattr(fixed, "released", lambda kind: known.get(kind, ()))
+    known = {RUNTIME: (embedded.fingerprint(earlier),)}
+    monkeypatch.setattr(embedded, "released", lambda kind: known.get(kind, ()))
     artifact = fx2py.open_artifact(folder)
     assert torch.equal(artifact.bind()(X), imported(folder).load()(X))
     with pytest.raises(fx2py.Fx2pyError, match="an earlier release refuses"):

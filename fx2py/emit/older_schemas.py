@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import ast
-from typing import Any
 
-from fx2py.emit.fixed import fingerprint, released
+from fx2py.emit.embedded import fingerprint, released
 from fx2py.emit.module import Texts
 from fx2py.emit.parse import (
+    BoundTables,
     GrammarError,
-    Names,
     Parsed,
-    Tables,
+    ReadNames,
     assigned,
+    fault,
     parse,
     read_built,
     read_consts,
     read_container,
     read_functions,
+    read_input_table,
     read_module_level,
     read_modules,
     read_renamed,
-    read_table,
     read_texts,
     read_weight_count,
     split_at_functions,
@@ -55,28 +55,24 @@ def parse_any(texts: Texts) -> Parsed:
 def parse_older(source: str) -> Parsed:
     """Read a file of schema 1 or 2; raises GrammarError with the line where the text leaves the grammar."""
     own, separator, rest = source.partition(LOADING)
-    carried, rest = _apart(rest, "loading") if separator else ("", "")
-    if not carried:
-        raise GrammarError(_at(own.count("\n") + 1), "the loading part is not the one that fx2py writes")
+    loading, rest = _apart(rest, "loading") if separator else ("", "")
+    if not loading:
+        raise GrammarError("the loading part is not the one that fx2py writes", own.count("\n") + 1)
     checks = rest.startswith(CHECKING)
     checking, bound_last = _apart(rest.removeprefix(CHECKING), "checking") if checks else ("", rest)
     if checks and not checking:
-        raise GrammarError(_at(0), "the checking part is not the one that fx2py writes")
-    names = Names(is_older=True, reserved=_ALWAYS | _defined(carried) | _defined(checking))
-    *above, functions = split_at_functions(statements_of(own))
+        raise GrammarError("the checking part is not the one that fx2py writes")
+    names = ReadNames(is_older=True, reserved=_ALWAYS | _defined(loading) | _defined(checking))
+    above, functions = split_at_functions(statements_of(own))
     imports = [module for statement in above for module in read_module_level(statement, names)]
     table = _bound_last(bound_last, checks, names)
     if [node.name for node in functions[-2:]] != ["load", "bind"]:
-        raise GrammarError(_at(0), "the file does not end in load and bind")
+        raise GrammarError("the file does not end in load and bind")
     *functions, load, bind = functions
     if ast.dump(load) != ast.dump(ast.parse(_LOAD).body[0]):
-        raise GrammarError(load, "load is not the function that fx2py writes")
+        raise fault(load, "load is not the function that fx2py writes")
     read = read_functions(functions, names)
-    return Parsed(read, names, tuple(imports), _bind(bind, names, table))
-
-
-def _at(line: int) -> ast.AST:
-    return ast.Pass(lineno=line)
+    return Parsed(read, tuple(names.ops.items()), tuple(imports), _bind(bind, names, table))
 
 
 def _apart(text: str, part: str) -> tuple[str, str]:
@@ -88,20 +84,20 @@ def _apart(text: str, part: str) -> tuple[str, str]:
     return "", ""
 
 
-def _defined(carried: str) -> frozenset[str]:
+def _defined(part: str) -> frozenset[str]:
     """The names that a part of the runtime has in the file."""
     found: set[str] = set()
-    for node in ast.parse(carried).body:
+    for node in ast.parse(part).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             found.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
         else:
-            found.update(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+            found.update(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
     return frozenset(found)
 
 
-def _bound_last(text: str, checks: bool, names: Names) -> InputTable | None:
+def _bound_last(text: str, checks: bool, names: ReadNames) -> InputTable | None:
     """Read what stands below the runtime: container classes, and the table of the inputs if there is one."""
     statements = statements_of(text)
     table = statements.pop() if checks and statements else None
@@ -113,20 +109,20 @@ def _bound_last(text: str, checks: bool, names: Names) -> InputTable | None:
         return None
     name, value = assigned(table)
     if name != CHECK_INPUTS:
-        raise GrammarError(table, f"{name!r} stands where {CHECK_INPUTS} is made")
-    return read_table(value, names)
+        raise fault(table, f"{name!r} stands where {CHECK_INPUTS} is made")
+    return read_input_table(value, names)
 
 
-def _bind(node: ast.FunctionDef, names: Names, table: InputTable | None) -> Tables:
+def _bind(node: ast.FunctionDef, names: ReadNames, table: InputTable | None) -> BoundTables:
     """Read the body of ``bind``."""
     if ast.unparse(node.args) != _PARAMETERS or len(node.body) < 6 or ast.get_docstring(node) != BIND_DOC:
-        raise GrammarError(node, "bind does not have the form that fx2py writes")
+        raise fault(node, "bind does not have the form that fx2py writes")
     variables = read_built(node.body[1:-5], names)
     filled = dict(map(assigned, node.body[-5:-1]))
     if list(filled) != ["modules", "consts", "renamed", "weights"]:
-        raise GrammarError(node, f"bind fills {', '.join(filled)}")
+        raise fault(node, f"bind fills {', '.join(filled)}")
     whole, below = _assembled(node.body[-1])
-    return Tables(
+    return BoundTables(
         tuple(variables.values()),
         read_modules(filled["modules"], variables, names),
         read_weight_count(filled["weights"]),
@@ -142,9 +138,9 @@ def _bind(node: ast.FunctionDef, names: Names, table: InputTable | None) -> Tabl
 def _assembled(node: ast.stmt) -> tuple[tuple[str, ...], bool]:
     """The modules that are used as objects, and whether the code may run below autograd."""
     lists = [part for part in ast.walk(node) if isinstance(part, ast.List)]
-    whole: Any = f", {ast.unparse(lists[0])}" if lists else ""
+    whole = f", {ast.unparse(lists[0])}" if lists else ""
     expected = _ASSEMBLED.format(whole)
     for written, below in ((expected, False), (_BELOW_AUTOGRAD.format(expected), True)):
         if ast.unparse(node) == f"return {written}":
             return read_texts(lists[0]) if lists else (), below
-    raise GrammarError(node, "bind does not end in assemble")
+    raise fault(node, "bind does not end in assemble")
