@@ -11,7 +11,7 @@ import json
 import types
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Literal, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 _TOO_LARGE = 2**1023
@@ -34,8 +34,7 @@ class Damaged(ValueError):
         return self
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A tagged union, which JSON writes as an object with one field: its name, and what it holds, not read yet."""
 
     tag: str
@@ -67,9 +66,14 @@ def typed(kind: type[T], data: object) -> T:
     ``object`` for anything; in the hints of a dataclass also ``X | None`` and ``Literal``. Types are exact, so
     that a bool is no int. Fields that a dataclass does not have are ignored.
     """
+    return reader(kind)(data)
+
+
+def reader(kind: type[T]) -> Callable[[object], T]:
+    """What reads data as ``typed`` does, for one type that is read often."""
     if kind not in _READERS:
         _READERS[kind] = _reader(kind)
-    return cast(T, _READERS[kind](data))
+    return cast("Callable[[object], T]", _READERS[kind])
 
 
 def exact(data: object, *kinds: type[T]) -> T:
@@ -110,6 +114,8 @@ def _reader(kind: object) -> Callable[[object], object]:
         return _optional(_reader(arguments[0]))
     if origin is Literal:
         return _one_of(arguments)
+    if origin is tuple and arguments == (object, ...):
+        return lambda data: tuple(exact(data, list))
     if origin is tuple and arguments[-1] is ...:
         item = _reader(arguments[0])
         return lambda data: each(item, data)
@@ -122,7 +128,7 @@ def _reader(kind: object) -> Callable[[object], object]:
         return _table(_reader(arguments[1]))
     if not isinstance(kind, type):
         raise TypeError(f"no reader for {kind}")
-    return lambda data: exact(data, kind)
+    return lambda data: data if type(data) is kind else exact(data, kind)
 
 
 def _number(data: object) -> float:
@@ -140,7 +146,8 @@ def _number(data: object) -> float:
 def _choice(data: object) -> Choice:
     if type(data) is not dict or len(data) != 1:
         raise Damaged("has something other than an object with one field where a choice belongs")
-    return Choice(*next(iter(data.items())))
+    ((tag, value),) = data.items()
+    return Choice(tag, value)
 
 
 def _optional(read: Callable[[object], object]) -> Callable[[object], object]:
@@ -184,23 +191,25 @@ def _record(cls: type) -> Callable[[object], object]:
     """The reader of a dataclass; that of its fields is made at first use, since a class may hold itself."""
 
     @cache
-    def fields() -> list[tuple[str, Callable[[object], object], bool]]:
+    def fields() -> list[tuple[str, Callable[[object], object], Callable[[], object] | None]]:
         hints = get_type_hints(cls)
         return [
-            (field.name, _reader(hints[field.name]), _is_required(field)) for field in dataclasses.fields(cls)
+            (field.name, _reader(hints[field.name]), _default(field)) for field in dataclasses.fields(cls)
         ]
 
     def read(data: object) -> object:
-        found, values = _object(data), {}
-        for name, read_field, is_required in fields():
-            if name in found:
-                try:
-                    values[name] = read_field(found[name])
-                except Damaged as fault:
-                    raise fault.inside(f".{name}") from None
-            elif is_required:
-                raise Damaged(f"lacks {name!r}")
-        return cls(**values)
+        found, values, name = _object(data), [], ""
+        try:
+            for name, read_field, default in fields():
+                if name in found:
+                    values.append(read_field(found[name]))
+                elif default is not None:
+                    values.append(default())
+                else:
+                    raise Damaged("is missing")
+        except Damaged as fault:
+            raise fault.inside(f".{name}") from None
+        return cls(*values)
 
     return read
 
@@ -211,5 +220,9 @@ def _object(data: object) -> dict[str, object]:
     return data
 
 
-def _is_required(field: dataclasses.Field[object]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+def _default(field: dataclasses.Field[object]) -> Callable[[], object] | None:
+    """What gives the default of a field; None where it has none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory
+    value = field.default
+    return None if value is dataclasses.MISSING else lambda: value

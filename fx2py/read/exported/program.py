@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 
 from fx2py.graph.data import ModuleRecord, Tree
 from fx2py.graph.values import Value
+
+TRAINING = "TRAINING"
+"""The dialect of programs that keep their effect tokens; source: ``_unlift_exported_program_lifted_states`` of torch/export/_unlift.py."""
+InputRole: TypeAlias = Literal["user", "constant", "parameter", "buffer", "tensor", "object", "token"]
+Mutated: TypeAlias = Literal["state", "input"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,7 @@ class LiftedInput:
     ``value`` is what a constant input of the caller must equal.
     """
 
-    kind: Literal["user", "constant", "parameter", "buffer", "tensor", "object", "token"]
+    kind: InputRole
     path: str | None = None
     persistent: bool = True
     value: Value = None
@@ -33,7 +38,7 @@ class LiftedOutput:
     """
 
     is_token: bool = False
-    mutates: Literal["state", "input"] | None = None
+    mutates: Mutated | None = None
     target: str | None = None
 
 

@@ -12,21 +12,19 @@ from fx2py.errors import Finding, UnsupportedGraphError
 from fx2py.graph.data import GraphData, ModuleRecord, Provenance, SampleInputs
 from fx2py.graph.objects import value_of
 from fx2py.graph.values import Value
-from fx2py.read.exported.program import LiftedInput, LiftedOutput, LiftedProgram
+from fx2py.read.exported.program import TRAINING, InputRole, LiftedInput, LiftedOutput, LiftedProgram, Mutated
 from fx2py.read.exported.unlifted import graph_data
 from fx2py.read.live.modules import read_graph_module
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.pytree import tree_of_spec
 
-TRAINING = "TRAINING"
-
-_STATE_INPUTS = {
+_STATE_INPUTS: dict[InputKind, InputRole] = {
     InputKind.PARAMETER: "parameter",
     InputKind.BUFFER: "buffer",
     InputKind.CONSTANT_TENSOR: "tensor",
     InputKind.CUSTOM_OBJ: "object",
 }
-_MUTATIONS = {
+_MUTATIONS: dict[OutputKind, Mutated] = {
     OutputKind.BUFFER_MUTATION: "state",
     OutputKind.PARAMETER_MUTATION: "state",
     OutputKind.USER_INPUT_MUTATION: "input",
@@ -75,7 +73,7 @@ def _input(spec: InputSpec) -> LiftedInput:
         return LiftedInput("token")
     if spec.kind in _STATE_INPUTS:
         persistent = spec.kind != InputKind.BUFFER or bool(spec.persistent)
-        return LiftedInput(_STATE_INPUTS[spec.kind], spec.target, persistent)  # type: ignore[arg-type]
+        return LiftedInput(_STATE_INPUTS[spec.kind], spec.target, persistent)
     if isinstance(spec.arg, ConstantArgument):
         return LiftedInput("constant", value=value_of(spec.arg.value))
     return LiftedInput("user")
@@ -83,7 +81,7 @@ def _input(spec: InputSpec) -> LiftedInput:
 
 def _output(spec: OutputSpec) -> LiftedOutput:
     if spec.kind in _MUTATIONS:
-        return LiftedOutput(mutates=_MUTATIONS[spec.kind], target=spec.target)  # type: ignore[arg-type]
+        return LiftedOutput(mutates=_MUTATIONS[spec.kind], target=spec.target)
     return LiftedOutput(is_token=spec.kind == OutputKind.TOKEN)
 
 

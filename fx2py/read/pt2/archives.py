@@ -1,27 +1,45 @@
 """Archives that ``torch.export.save`` writes (.pt2), read as data.
 
-Source: torch/export/pt2_archive/_package.py and torch/_export/serde/schema.py (schema version 8). Nothing that the
-archive names is imported; compiled libraries, pickled objects and extra files in it are not touched.
+Source: torch/export/pt2_archive/_package.py and torch/_export/serde/schema.py. Nothing that the archive names is imported;
+compiled libraries, pickled objects and extra files in it are not touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from fx2py.errors import UnknownFormatError
 from fx2py.files import sha256_of
-from fx2py.graph.data import GraphData, Provenance, SampleInputs
+from fx2py.graph.data import GraphData, Provenance, SampleInputs, Tree
+from fx2py.graph.values import Value
 from fx2py.read.archive import Archive
-from fx2py.read.documents import optional
+from fx2py.read.exported.program import TRAINING, LiftedInput, LiftedOutput, LiftedProgram
 from fx2py.read.exported.unlifted import graph_data
-from fx2py.read.pt2.program import read_program
+from fx2py.read.pt2.graph import read_graph
+from fx2py.read.pt2.schema import (
+    VERSION,
+    BufferMutationSpec,
+    ExportedProgram,
+    GraphModule,
+    InputToBufferSpec,
+    InputToConstantInputSpec,
+    InputToCustomObjSpec,
+    InputToParameterSpec,
+    InputToTensorConstantSpec,
+    ModuleCallSignature,
+    ParameterMutationSpec,
+    UserInputMutationSpec,
+    Versioned,
+)
 from fx2py.read.pt2.tensors import read_constants, read_state, weights_only
+from fx2py.read.pytree import tree_of_json
 from fx2py.read.several import Entry, Graphs
-from fx2py.typed_json import parse, typed
+from fx2py.typed_json import Choice, Damaged, parse, typed
 
 MODELS, SUFFIX = "models/", ".json"
 ARCHIVE_VERSION = b"0"
@@ -45,11 +63,10 @@ def archive_graphs(path: Path) -> Iterator[Graphs]:
 def _read(archive: Archive, name: str, sha256: Callable[[], str]) -> GraphData:
     member = f"{MODELS}{name}{SUFFIX}"
     try:
-        document = typed(dict[str, object], parse(archive.read(member, archive.limit)))
-        program = read_program(document, read_state(archive, name), read_constants(archive, name))
+        document = _document(archive.read(member, archive.limit))
+        program = _lifted(document, read_state(archive, name), read_constants(archive, name))
         samples, notes = _samples(archive, name)
-        torch_version = optional(document, "torch_version", str)
-        provenance = Provenance("pt2", archive.path, sha256(), torch_version, name)
+        provenance = Provenance("pt2", archive.path, sha256(), document.torch_version, name)
         return graph_data(program, provenance, samples, notes)
     except RecursionError:
         raise archive.fault(member, "is nested too deeply") from None
@@ -87,10 +104,122 @@ def _samples(archive: Archive, model: str) -> tuple[SampleInputs | None, tuple[s
         found = weights_only(archive.read(member, archive.limit))
     except ValueError as error:
         return None, (f"{member} {error}; the sample inputs were not read",)
-    if _is_call(found):
+    if type(found) is tuple and [type(part) for part in found] == [tuple, dict]:
         return SampleInputs(*found), ()
     return None, ("the sample inputs in the archive are not arguments of a call and were not read",)
 
 
-def _is_call(found: Any) -> bool:
-    return type(found) is tuple and [type(part) for part in found] == [tuple, dict]
+# -- the program ---------------------------------------------------------------------------------------------------
+
+_RESULTS = frozenset({"user_output", "loss_output", "gradient_to_parameter", "gradient_to_user_input"})
+
+
+def _document(data: bytes) -> ExportedProgram:
+    document = parse(data)
+    major = typed(Versioned, document).schema_version.major
+    if major != VERSION:
+        raise Damaged(f"is of schema version {major}, and only version {VERSION} is read")
+    return typed(ExportedProgram, document)
+
+
+def _lifted(
+    program: ExportedProgram,
+    state: Mapping[str, torch.Tensor],
+    constants: Mapping[str, Value | torch.Tensor],
+) -> LiftedProgram:
+    """The lifted program of a document; Damaged with the place."""
+    module = program.graph_module
+    inputs = module.signature.input_specs
+    call = _root_call(module)
+    return LiftedProgram(
+        root=read_graph(module.graph, _constant_names(inputs)),
+        inputs=tuple(_input(spec) for spec in inputs),
+        outputs=tuple(_output(spec) for spec in module.signature.output_specs),
+        in_tree=_tree(call.in_spec, module),
+        out_tree=_tree(call.out_spec, module),
+        state=state,
+        constants=constants,
+        argument_names=call.forward_arg_names or (),
+        ranges=tuple(
+            (name, found.min_val, found.max_val) for name, found in program.range_constraints.items()
+        ),
+        guards=program.guards_code or (),
+        keeps_tokens=(program.verifiers or ())[:1] == (TRAINING,),
+    )
+
+
+def _root_call(module: GraphModule) -> ModuleCallSignature:
+    """The signature with which the caller calls the whole program."""
+    root = module.module_call_graph[0] if module.module_call_graph else None
+    if root is None or root.fqn or root.signature is None:
+        raise Damaged("does not say how the program is called")
+    return root.signature
+
+
+def _tree(spec: str, module: GraphModule) -> Tree:
+    named = module.treespec_namedtuple_fields or {}
+    try:
+        return tree_of_json(spec, {cls: found.field_names for cls, found in named.items()})
+    except RecursionError:
+        raise Damaged("describes inputs or outputs that are nested too deeply") from None
+    except ValueError as error:
+        raise Damaged(str(error)) from None
+
+
+def _constant_names(specs: tuple[Choice, ...]) -> dict[int, str]:
+    """The names of the caller's inputs that are constants, by position: the graph itself does not hold them."""
+    return {
+        index: spec.read(InputToConstantInputSpec).name
+        for index, spec in enumerate(specs)
+        if spec.tag == "constant_input"
+    }
+
+
+def _input(spec: Choice) -> LiftedInput:
+    match spec.tag:
+        case "user_input":
+            return LiftedInput("user")
+        case "token":
+            return LiftedInput("token")
+        case "parameter":
+            return LiftedInput("parameter", spec.read(InputToParameterSpec).parameter_name)
+        case "buffer":
+            buffer = spec.read(InputToBufferSpec)
+            return LiftedInput("buffer", buffer.buffer_name, buffer.persistent)
+        case "tensor_constant":
+            return LiftedInput("tensor", spec.read(InputToTensorConstantSpec).tensor_constant_name)
+        case "custom_obj":
+            return LiftedInput("object", spec.read(InputToCustomObjSpec).custom_obj_name)
+        case "constant_input":
+            return LiftedInput("constant", value=_constant(spec.read(InputToConstantInputSpec).value))
+    raise Damaged(f"has the unknown kind of input {spec.tag!r:.40} in its signature")
+
+
+def _constant(value: Choice) -> Value:
+    match value.tag:
+        case "as_none":
+            return None
+        case "as_int":
+            return value.read(int)
+        case "as_float":
+            return value.read(float)
+        case "as_string":
+            return value.read(str)
+        case "as_bool":
+            return value.read(bool)
+    raise Damaged(f"has the unknown constant input {value.tag!r:.40}")
+
+
+def _output(spec: Choice) -> LiftedOutput:
+    if spec.tag in _RESULTS:
+        return LiftedOutput()
+    match spec.tag:
+        case "token":
+            return LiftedOutput(is_token=True)
+        case "buffer_mutation":
+            return LiftedOutput(mutates="state", target=spec.read(BufferMutationSpec).buffer_name)
+        case "parameter_mutation":
+            return LiftedOutput(mutates="state", target=spec.read(ParameterMutationSpec).parameter_name)
+        case "user_input_mutation":
+            return LiftedOutput(mutates="input", target=spec.read(UserInputMutationSpec).user_input_name)
+    raise Damaged(f"has the unknown kind of output {spec.tag!r:.40} in its signature")

@@ -1,169 +1,191 @@
-"""The graphs of an exported archive as nodes, nested graphs as child modules.
+"""The graphs of an exported archive as nodes, nested graphs as child modules, and the arguments of nodes as values.
 
 Names are those that the nodes had when the graph was saved. The format has one entry for an operator with several
-results; here, as in FX, each result that the graph used is a ``getitem`` node behind the operator's own.
+results; here, as in FX, each result that the graph used is a ``getitem`` node behind the operator's own. Which class a
+sequence had is not in the format: like torch's own reader (``GraphModuleDeserializer`` of torch/_export/serde/serialize.py),
+every list is a list, and a list of integer lists is a list of tuples (launch grids).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeAlias
 
-from fx2py.graph.data import Graph, ModuleRecord, Node, NodeMeta, SourceLine, SymMeta, TensorMeta, ValueMeta
+from fx2py.graph.data import (
+    Graph,
+    ModuleRecord,
+    Node,
+    NodeMeta,
+    NumberKind,
+    SourceLine,
+    SymMeta,
+    TensorMeta,
+    ValueMeta,
+)
 from fx2py.graph.names import dotted_name
-from fx2py.graph.symbols import expression_text
-from fx2py.graph.values import GETITEM, Ref, Value
-from fx2py.read.documents import exactly, field, optional, union
+from fx2py.graph.values import GETITEM, Dict, List, Opaque, Ref, Value
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.node_names import NodeNames
 from fx2py.read.origin import innermost_module, source_line
-from fx2py.read.pt2.arguments import argument
-from fx2py.read.pt2.types import DTYPES, coded, device_of
-from fx2py.typed_json import Damaged
+from fx2py.read.pt2 import schema
+from fx2py.read.pt2.schema import (
+    DTYPES,
+    LAYOUTS,
+    MEMORY_FORMATS,
+    TensorArgument,
+    coded,
+    device_of,
+    number_text,
+    size_of,
+)
+from fx2py.read.pytree import class_name
+from fx2py.typed_json import Choice, Damaged, each, reader, typed
 
 POSITIONAL, KEYWORD = 1, 2
-
+"""``ArgumentKind`` of the schema."""
 _CONSTANT_INPUTS = frozenset({"as_int", "as_float", "as_bool", "as_none", "as_string"})
 _NAMED_INPUTS = frozenset({"as_tensor", "as_custom_obj", "as_sym_int", "as_sym_float", "as_sym_bool"})
 _RESULT_LISTS = frozenset({"as_tensors", "as_sym_ints", "as_sym_floats", "as_sym_bools"})
 _HIGHER_ORDER = "torch.ops.higher_order."
 
 
-def read_graph(record: Any, constant_names: dict[int, str] | None = None) -> ModuleRecord:
-    """The graph that a ``Graph`` object describes; ``constant_names`` names inputs that are constants, by position.
+def read_graph(graph: schema.Graph, constant_names: dict[int, str] | None = None) -> ModuleRecord:
+    """A graph with those that it calls; ``constant_names`` names inputs that are constants, by position.
 
     Raises Damaged with the place in the graph.
     """
-    reader = _GraphReader(record)
-    reader.read_inputs(field(record, "inputs", list), constant_names or {})
-    for index, node in enumerate(field(record, "nodes", list)):
+    made = _GraphReader(graph)
+    made.read_inputs(graph.inputs, constant_names or {})
+    for index, node in enumerate(graph.nodes):
         try:
-            reader.read_node(node)
+            made.read_node(_NODE(node))
         except Damaged as fault:
             raise Damaged(f"node {index} ({_target_of(node)}): {fault}") from None
-    reader.read_outputs(field(record, "outputs", list), record.get("is_single_tensor_return") is True)
-    return ModuleRecord(GRAPH_MODULE, Graph(tuple(reader.nodes)), children=reader.children)
+    made.read_outputs(graph.outputs, graph.is_single_tensor_return)
+    return ModuleRecord(GRAPH_MODULE, Graph(tuple(made.nodes)), children=made.children)
 
 
-def result_name(value: Any) -> str:
+def result_name(value: object) -> str:
     """The name of a result: a tensor's or object's ``name``, a symbolic number's ``as_name``."""
     if type(value) is dict and "as_name" in value:
-        return field(value, "as_name", str)
-    return field(value, "name", str)
+        return typed(str, value["as_name"])
+    return _NAMED(value).name
 
 
 class _GraphReader:
     """One graph being read: its nodes so far, what their names are, and the nested graphs that they call."""
 
-    def __init__(self, record: Any) -> None:
+    def __init__(self, graph: schema.Graph) -> None:
         self.nodes: list[Node] = []
         self.children: dict[str, ModuleRecord | None] = {}
-        self._sources: dict[str, Any] = {}
+        self._sources: dict[str, object] = {}
         self._origins: dict[tuple[str, str], tuple[SourceLine | None, str]] = {}
         self._names = NodeNames()
         self._known: dict[str, Ref] = {}
-        self._metas = _ValueMetas(record)
+        self._metas = _ValueMetas(graph)
 
-    def ref(self, name: Any) -> Ref:
-        found = self._known.get(exactly(name, str))
+    def ref(self, name: str) -> Ref:
+        found = self._known.get(name)
         if found is None:
             raise Damaged(f"uses {name!r:.60}, which no earlier node computes")
         return found
 
-    def knows(self, name: Any) -> bool:
+    def knows(self, name: str) -> bool:
         return name in self._known
 
-    def graph(self, record: Any) -> Ref:
+    def graph(self, nested: schema.GraphArgument) -> Ref:
         """A nested graph becomes a child module, and the argument a node that reads it."""
-        path, source = field(record, "name", str), field(record, "graph", dict)
+        path = nested.name
         if path not in self.children:
-            self._sources[path] = source
-            self.children[path] = read_graph(source)
-        elif self._sources[path] != source:
+            self._sources[path] = nested.graph
+            self.children[path] = read_graph(typed(schema.Graph, nested.graph))
+        elif self._sources[path] != nested.graph:
             raise Damaged(f"has two different nested graphs named {path!r:.60}")
         name = self._names.fresh(path)
         self.nodes.append(Node(name, "get_attr", path))
         return Ref(name)
 
-    def read_inputs(self, inputs: list[Any], constant_names: dict[int, str]) -> None:
-        for index, record in enumerate(inputs):
-            choice, value = union(record)
-            if choice in _CONSTANT_INPUTS:
+    def read_inputs(self, inputs: tuple[Choice, ...], constant_names: dict[int, str]) -> None:
+        for index, given in enumerate(inputs):
+            if given.tag in _CONSTANT_INPUTS:
                 self._add_constant_input(constant_names.get(index) or f"arg{index}")
-            elif choice in _NAMED_INPUTS:
-                name = result_name(value)
+            elif given.tag in _NAMED_INPUTS:
+                name = result_name(given.value)
                 self._append(Node(name, "placeholder", name, meta=NodeMeta(self._metas.of(name))))
             else:
-                raise Damaged(f"has the unknown kind of input {choice!r:.40}")
+                raise Damaged(f"has the unknown kind of input {given.tag!r:.40}")
 
     def _add_constant_input(self, name: str) -> None:
         self.nodes.append(Node(self._names.fresh(name), "placeholder", name))
 
-    def read_node(self, record: Any) -> None:
-        target = field(record, "target", str)
-        outputs = [union(output) for output in field(record, "outputs", list)]
-        args, kwargs = self._arguments(field(record, "inputs", list))
-        name, single = self._name_and_form(record, target, outputs)
-        meta = self._origin(optional(record, "metadata", dict) or {}, self._result_meta(outputs, single))
-        node = Node(name, "call_function", dotted_name(target), args, kwargs, meta)
+    def read_node(self, call: schema.Node) -> None:
+        args, kwargs = self._arguments(call.inputs)
+        name, single = self._name_and_form(call)
+        meta = self._origin(call.metadata or {}, self._result_meta(call.outputs, single))
+        node = Node(name, "call_function", dotted_name(call.target), args, kwargs, meta)
         self._append(node)
-        if not single and outputs:
-            results = outputs[0][1] if _is_only_list(outputs) else outputs
-            self._add_results(node, exactly(results, list))
+        if not single and _is_only_list(call.outputs):
+            for index, result in enumerate(each(result_name, call.outputs[0].value)):
+                self._add_result(node, index, result)
+        elif not single:
+            self._add_results(node, call.outputs)
 
-    def _origin(self, metadata: dict[str, Any], value: ValueMeta) -> NodeMeta:
+    def _origin(self, metadata: dict[str, str], value: ValueMeta) -> NodeMeta:
         """Where a node comes from; most nodes of a line share its texts, which are read once."""
-        texts = (metadata.get("stack_trace") or "", metadata.get("nn_module_stack") or "")
+        texts = (metadata.get("stack_trace", ""), metadata.get("nn_module_stack", ""))
         if texts not in self._origins:
-            trace, stack = (exactly(text, str) for text in texts)
+            trace, stack = texts
             self._origins[texts] = (source_line(trace), innermost_module(stack))
         return NodeMeta(value, *self._origins[texts])
 
-    def _arguments(self, inputs: list[Any]) -> tuple[tuple[Value, ...], tuple[tuple[str, Value], ...]]:
+    def _arguments(
+        self, inputs: tuple[schema.NamedArgument, ...]
+    ) -> tuple[tuple[Value, ...], tuple[tuple[str, Value], ...]]:
         """As the call was written, which every version of the format that is read here records."""
         args: list[Value] = []
         kwargs: list[tuple[str, Value]] = []
-        for record in inputs:
-            name, kind = field(record, "name", str), record.get("kind")
-            value = argument(record.get("arg"), self)
-            if kind == POSITIONAL:
+        for given in inputs:
+            value = argument(given.arg, self)
+            if given.kind == POSITIONAL:
                 args.append(value)
-            elif kind == KEYWORD:
-                kwargs.append((name, value))
+            elif given.kind == KEYWORD:
+                kwargs.append((given.name, value))
             else:
-                raise Damaged(f"does not say how argument {name!r:.40} is passed")
+                raise Damaged(f"does not say how argument {given.name!r:.40} is passed")
         return tuple(args), tuple(kwargs)
 
-    def _name_and_form(self, record: Any, target: str, outputs: list[tuple[str, Any]]) -> tuple[str, bool]:
+    def _name_and_form(self, call: schema.Node) -> tuple[str, bool]:
         """The node's name, and whether its one result is the node itself rather than an element of it."""
-        in_tuple = target.startswith(_HIGHER_ORDER) and record.get("is_hop_single_tensor_return") is False
-        single = len(outputs) == 1 and outputs[0][0] not in _RESULT_LISTS and not in_tuple
-        if single and outputs[0][0] != "as_none":
-            return result_name(outputs[0][1]), True
-        return optional(record, "name", str) or self._names.of_target(target.rpartition(".ops.")[2]), single
+        outputs = call.outputs
+        in_tuple = call.target.startswith(_HIGHER_ORDER) and call.is_hop_single_tensor_return is False
+        single = len(outputs) == 1 and outputs[0].tag not in _RESULT_LISTS and not in_tuple
+        if single and outputs[0].tag != "as_none":
+            return result_name(outputs[0].value), True
+        return call.name or self._names.of_target(call.target.rpartition(".ops.")[2]), single
 
-    def _result_meta(self, outputs: list[tuple[str, Any]], single: bool) -> ValueMeta:
-        if single:
-            return self._metas.of_output(*outputs[0])
-        if _is_only_list(outputs):
-            return self._metas.of_output(*outputs[0])
-        return tuple(self._metas.of_output(*output) for output in outputs) or None
+    def _result_meta(self, outputs: tuple[Choice, ...], single: bool) -> ValueMeta:
+        if single or _is_only_list(outputs):
+            return self._metas.of_output(outputs[0])
+        return tuple(self._metas.of_output(output) for output in outputs) or None
 
-    def _add_results(self, node: Node, results: list[Any]) -> None:
-        """A getitem node for each result that the graph used; torch marks the others by their name."""
+    def _add_results(self, node: Node, results: tuple[Choice, ...]) -> None:
+        """A getitem node for each result that the graph used."""
         for index, result in enumerate(results):
-            choice, value = result if type(result) is tuple else ("as_tensor", result)
-            if choice == "as_none":
-                continue
-            if choice in _RESULT_LISTS:
-                self._add_list_result(node, index, exactly(value, list))
-            elif result_name(value) != f"{node.name}_unused_{index}":
-                self._add_getitem(node, index, result_name(value))
+            if result.tag in _RESULT_LISTS:
+                self._add_list_result(node, index, each(result_name, result.value))
+            elif result.tag != "as_none":
+                self._add_result(node, index, result_name(result.value))
 
-    def _add_list_result(self, node: Node, index: int, results: list[Any]) -> None:
+    def _add_result(self, node: Node, index: int, name: str) -> None:
+        """A getitem node unless the graph did not use it, which torch marks by the name (``serialize_tensor_output``)."""
+        if name != f"{node.name}_unused_{index}":
+            self._add_getitem(node, index, name)
+
+    def _add_list_result(self, node: Node, index: int, names: tuple[str, ...]) -> None:
         used = [
-            (position, result_name(result))
-            for position, result in enumerate(results)
-            if result_name(result) != f"{node.name}_unused_{index}_{position}"
+            (position, name)
+            for position, name in enumerate(names)
+            if name != f"{node.name}_unused_{index}_{position}"
         ]
         if used:
             element = Node(self._names.fresh("getitem"), "call_function", GETITEM, (Ref(node.name), index))
@@ -182,7 +204,7 @@ class _GraphReader:
         self._known[node.name] = Ref(node.name)
         self.nodes.append(node)
 
-    def read_outputs(self, outputs: list[Any], single: bool) -> None:
+    def read_outputs(self, outputs: tuple[Choice, ...], single: bool) -> None:
         values = tuple([argument(output, self) for output in outputs])
         if single and len(values) != 1:
             raise Damaged("returns several values where it says that it returns one")
@@ -193,66 +215,152 @@ class _GraphReader:
 class _ValueMetas:
     """What a graph records of its values, by name; each is read when it is asked for."""
 
-    def __init__(self, record: Any) -> None:
-        self._tensors = field(record, "tensor_values", dict)
-        self._symbols = {
-            "int": optional(record, "sym_int_values", dict) or {},
-            "float": optional(record, "sym_float_values", dict) or {},
-            "bool": optional(record, "sym_bool_values", dict) or {},
+    def __init__(self, graph: schema.Graph) -> None:
+        self._tensors = graph.tensor_values
+        self._symbols: dict[NumberKind, dict[str, Choice]] = {
+            "int": graph.sym_int_values or {},
+            "float": graph.sym_float_values or {},
+            "bool": graph.sym_bool_values or {},
         }
 
     def of(self, name: str) -> ValueMeta:
         if name in self._tensors:
-            return tensor_meta(self._tensors[name])
+            return _tensor_meta(self._tensors[name])
         for kind, table in self._symbols.items():
             if name in table:
-                return SymMeta(kind, size_text(table[name]))  # type: ignore[arg-type]
+                return SymMeta(kind, number_text(table[name]))
         return None
 
-    def of_output(self, choice: str, value: Any) -> ValueMeta:
-        if choice == "as_none":
+    def of_output(self, output: Choice) -> ValueMeta:
+        if output.tag == "as_none":
             return None
-        if choice in _RESULT_LISTS:
-            return tuple(self.of(result_name(item)) for item in exactly(value, list))
-        return self.of(result_name(value))
+        if output.tag in _RESULT_LISTS:
+            return tuple(self.of(name) for name in each(result_name, output.value))
+        return self.of(result_name(output.value))
 
 
-def tensor_meta(record: Any) -> TensorMeta:
-    """The recorded dtype, sizes, strides and device of a tensor."""
+def _tensor_meta(meta: schema.TensorMeta) -> TensorMeta:
     return TensorMeta(
-        coded(DTYPES, record.get("dtype") if type(record) is dict else None),
-        tuple([size(item) for item in field(record, "sizes", list)]),
-        device_of(record.get("device")),
-        tuple([size(item) for item in field(record, "strides", list)]),
-        record.get("requires_grad") is True,
+        coded(DTYPES, meta.dtype),
+        tuple([size_of(size) for size in meta.sizes]),
+        device_of(meta.device),
+        tuple([size_of(size) for size in meta.strides]),
+        meta.requires_grad,
     )
 
 
-def size(record: Any) -> int | str:
-    """One dimension: an int, or the text of its expression."""
-    choice, value = union(record)
-    return value if choice == "as_int" and type(value) is int else _expression(choice, value)
+def _is_only_list(outputs: tuple[Choice, ...]) -> bool:
+    return len(outputs) == 1 and outputs[0].tag in _RESULT_LISTS
 
 
-def size_text(record: Any) -> str:
-    """A symbolic number as text, also where it is a plain one."""
-    choice, value = union(record)
-    return str(value) if type(value) in (int, float, bool) else _expression(choice, value)
-
-
-def _expression(choice: str, value: Any) -> str:
-    if choice != "as_expr":
-        raise Damaged(f"has the unknown size {choice!r:.40}")
-    try:
-        return expression_text(field(value, "expr_str", str))
-    except ValueError as error:
-        raise Damaged(str(error)) from None
-
-
-def _is_only_list(outputs: list[tuple[str, Any]]) -> bool:
-    return len(outputs) == 1 and outputs[0][0] in _RESULT_LISTS
-
-
-def _target_of(record: Any) -> str:
-    target = record.get("target") if type(record) is dict else None
+def _target_of(record: object) -> str:
+    target = record.get("target") if isinstance(record, dict) else None
     return f"{target!s:.80}"
+
+
+# -- arguments -----------------------------------------------------------------------------------------------------
+
+_Argument: TypeAlias = Callable[[object, _GraphReader], Value]
+_NODE, _NAMED, _CHOICE = reader(schema.Node), reader(TensorArgument), reader(Choice)
+
+
+def argument(given: Choice, graph: _GraphReader) -> Value:
+    """The value of one ``Argument``; Damaged for a choice that schema version 8 does not have."""
+    read = _ARGUMENTS.get(given.tag)
+    if read is None:
+        raise Damaged(f"has the unknown kind of argument {given.tag!r:.40}")
+    return read(given.value, graph)
+
+
+def _literal(kind: type[int] | type[bool] | type[str] | type[float]) -> _Argument:
+    read = reader(kind)
+    return lambda value, graph: read(value)
+
+
+def _many(read: _Argument) -> _Argument:
+    return lambda value, graph: List(each(lambda item: read(item, graph), value))
+
+
+def _tensor(value: object, graph: _GraphReader) -> Value:
+    return graph.ref(_NAMED(value).name)
+
+
+def _optional_tensor(value: object, graph: _GraphReader) -> Value:
+    given = _CHOICE(value)
+    if given.tag == "as_none":
+        return None
+    if given.tag != "as_tensor":
+        raise Damaged(f"has the unknown optional tensor {given.tag!r:.40}")
+    return _tensor(given.value, graph)
+
+
+def _symbolic(tag: str, literal: _Argument) -> _Argument:
+    """A symbolic number: another node's result, or a literal under a tag of its own."""
+
+    def read(value: object, graph: _GraphReader) -> Value:
+        given = _CHOICE(value)
+        if given.tag == "as_name":
+            return graph.ref(given.read(str))
+        if given.tag != tag:
+            raise Damaged(f"has the unknown symbolic number {given.tag!r:.40}")
+        return literal(given.value, graph)
+
+    return read
+
+
+def _complex(value: object, graph: _GraphReader) -> Value:
+    parts = typed(schema.ComplexValue, value)
+    return complex(parts.real, parts.imag)
+
+
+def _named(value: object, graph: _GraphReader) -> Value:
+    given = typed(dict[str, Choice], value)
+    return Dict(tuple([(key, argument(item, graph)) for key, item in given.items()]))
+
+
+def _custom_object(value: object, graph: _GraphReader) -> Value:
+    given = typed(schema.CustomObjArgument, value)
+    return (
+        graph.ref(given.name) if graph.knows(given.name) else Opaque(class_name(given.class_fqn), given.name)
+    )
+
+
+_INT, _BOOL, _TEXT, _FLOAT = _literal(int), _literal(bool), _literal(str), _literal(float)
+_SYM_INT, _SYM_FLOAT, _SYM_BOOL = (
+    _symbolic("as_int", _INT),
+    _symbolic("as_float", _FLOAT),
+    _symbolic("as_bool", _BOOL),
+)
+_ARGUMENTS: dict[str, _Argument] = {
+    "as_none": lambda value, graph: None,
+    "as_tensor": _tensor,
+    "as_tensors": _many(_tensor),
+    "as_nested_tensors": _many(_many(_tensor)),
+    "as_optional_tensor": _optional_tensor,
+    "as_optional_tensors": _many(_optional_tensor),
+    "as_int": _INT,
+    "as_ints": _many(_INT),
+    "as_int_lists": _many(lambda value, graph: typed(tuple[int, ...], value)),
+    "as_float": _FLOAT,
+    "as_floats": _many(_FLOAT),
+    "as_float_lists": _many(_many(_FLOAT)),
+    "as_bool": _BOOL,
+    "as_bools": _many(_BOOL),
+    "as_string": _TEXT,
+    "as_strings": _many(_TEXT),
+    "as_complex": _complex,
+    "as_sym_int": _SYM_INT,
+    "as_sym_ints": _many(_SYM_INT),
+    "as_sym_float": _SYM_FLOAT,
+    "as_sym_floats": _many(_SYM_FLOAT),
+    "as_sym_bool": _SYM_BOOL,
+    "as_sym_bools": _many(_SYM_BOOL),
+    "as_scalar_type": lambda value, graph: coded(DTYPES, value),
+    "as_layout": lambda value, graph: coded(LAYOUTS, value),
+    "as_memory_format": lambda value, graph: coded(MEMORY_FORMATS, value),
+    "as_device": lambda value, graph: device_of(typed(schema.Device, value)),
+    "as_graph": lambda value, graph: graph.graph(typed(schema.GraphArgument, value)),
+    "as_operator": lambda value, graph: dotted_name(typed(str, value)),
+    "as_string_to_argument": _named,
+    "as_custom_obj": _custom_object,
+}

@@ -10,17 +10,14 @@ import io
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.values import Name, Opaque, Value
 from fx2py.read.archive import Archive
-from fx2py.read.documents import exactly, field
-from fx2py.read.pt2.graph import size
-from fx2py.read.pt2.types import DTYPES, STRIDED, coded
-from fx2py.typed_json import Damaged, parse
+from fx2py.read.pt2.schema import DTYPES, STRIDED, PayloadConfig, PayloadMeta, TensorMeta, coded, size_of
+from fx2py.typed_json import Damaged, exact, parse, typed
 
 WEIGHTS, CONSTANTS = "data/weights/", "data/constants/"
 MAX_RANK = 64
@@ -47,15 +44,16 @@ def read_constants(archive: Archive, model: str) -> dict[str, Value | torch.Tens
     return {path: payload.constant(path, entry) for path, entry in entries.items()}
 
 
-def weights_only(data: bytes) -> Any:
+def weights_only(data: bytes) -> object:
     """What torch's weights-only reader makes of a pickle, on the CPU; ValueError when it refuses."""
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        found: object = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return found
     except _WEIGHTS_ONLY_FAULTS:
         raise ValueError("is a pickle that is damaged or holds more than plain data") from None
 
 
-def _config(archive: Archive, folder: str, model: str, kind: str) -> Mapping[str, Any]:
+def _config(archive: Archive, folder: str, model: str, kind: str) -> Mapping[str, PayloadMeta]:
     legacy = f"{folder}{model}.pt"
     if legacy in archive:
         raise UnknownFormatError(
@@ -64,7 +62,7 @@ def _config(archive: Archive, folder: str, model: str, kind: str) -> Mapping[str
         )
     member = f"{folder}{model}_{kind}_config.json"
     try:
-        return field(parse(archive.read(member, archive.limit)), "config", dict)
+        return typed(PayloadConfig, parse(archive.read(member, archive.limit))).config
     except Damaged as fault:
         raise archive.fault(member, str(fault)) from None
 
@@ -99,31 +97,25 @@ class _Payload:
         self._storages: dict[str, torch.UntypedStorage] = {}
         self._tensors: dict[tuple[str, _View, bool], torch.Tensor] = {}
 
-    def constant(self, path: str, entry: Any) -> Value | torch.Tensor:
-        name = self._name(path, entry)
+    def constant(self, path: str, entry: PayloadMeta) -> Value | torch.Tensor:
+        name = entry.path_name
         if name.startswith(_TENSOR_PREFIXES):
             return self.tensor(path, entry)
         cls = SCRIPT_OBJECT if name.startswith(_SCRIPT_PREFIX) else OBJECT
         return Opaque(cls, f"the object in member {self._folder}{name}")
 
-    def tensor(self, path: str, entry: Any) -> torch.Tensor:
-        member = self._folder + self._name(path, entry)
+    def tensor(self, path: str, entry: PayloadMeta) -> torch.Tensor:
+        member = self._folder + entry.path_name
         try:
-            if entry.get("use_pickle") is True:
+            if entry.use_pickle:
                 return self._unpickled(member)
-            view = _view(entry.get("tensor_meta"))
-            key = (member, view, entry.get("is_param") is True)
+            view = _view(entry.tensor_meta)
+            key = (member, view, entry.is_param)
             if key not in self._tensors:
                 self._tensors[key] = self._new(member, view, is_parameter=key[2])
             return self._tensors[key]
         except Damaged as fault:
             raise self._archive.fault(member, f"({path}) {fault}") from None
-
-    def _name(self, path: str, entry: Any) -> str:
-        try:
-            return field(entry, "path_name", str)
-        except Damaged as fault:
-            raise self._archive.fault(self._folder, f"({path}) {fault}") from None
 
     def _new(self, member: str, view: _View, *, is_parameter: bool) -> torch.Tensor:
         if member not in self._storages:
@@ -138,22 +130,22 @@ class _Payload:
             value = weights_only(self._archive.read(member, self._archive.limit))
         except ValueError as error:
             raise Damaged(str(error)) from None
-        if type(value) not in (torch.Tensor, torch.nn.Parameter):
-            raise Damaged(f"is a pickled {type(value).__name__}, not a plain tensor")
-        return value  # type: ignore[no-any-return]
+        if isinstance(value, torch.Tensor) and type(value) in (torch.Tensor, torch.nn.Parameter):
+            return value
+        raise Damaged(f"is a pickled {type(value).__name__}, not a plain tensor")
 
 
-def _view(meta: Any) -> _View:
-    if field(meta, "layout", int) != STRIDED:
+def _view(meta: TensorMeta | None) -> _View:
+    if meta is None or meta.layout != STRIDED:
         raise Damaged("is a tensor of a layout that has no plain storage")
-    sizes = tuple(exactly(size(item), int) for item in field(meta, "sizes", list))
-    strides = tuple(exactly(size(item), int) for item in field(meta, "strides", list))
-    offset = exactly(size(meta.get("storage_offset")), int)
+    sizes = tuple(exact(size_of(size), int) for size in meta.sizes)
+    strides = tuple(exact(size_of(step), int) for step in meta.strides)
+    offset = exact(size_of(meta.storage_offset), int)
     if len(sizes) != len(strides) or len(sizes) > MAX_RANK:
         raise Damaged(f"is a tensor of {len(sizes)} sizes and {len(strides)} strides")
     if min((offset, *sizes, *strides)) < 0:
         raise Damaged("is a tensor with a negative size, stride or offset")
-    return _View(coded(DTYPES, meta.get("dtype")), sizes, strides, offset, meta.get("requires_grad") is True)
+    return _View(coded(DTYPES, meta.dtype), sizes, strides, offset, meta.requires_grad)
 
 
 def _tensor(storage: torch.UntypedStorage, view: _View) -> torch.Tensor:
