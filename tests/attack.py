@@ -30,10 +30,11 @@ import torch
 import torch._inductor.runtime.hints  # a named tuple there has a method under the name of an attribute
 from torch import fx, nn
 
-from fx2py.artifact import artifact, save_graph
+from fx2py.artifact import artifact
 from fx2py.errors import Fx2pyError, UntrustedTargetError
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.values import Attribute, Dict, EnumMember, List, Name, OpName, Record, Ref, Slice
+from fx2py.graph_file.writing import save_graph
 from fx2py.program.identifiers import FROM_RUNTIME
 from fx2py.program.ir import TABLE_NAMES
 from fx2py.read import open_graph

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch.fx._graph_pickler import GraphPickler
 
-from fx2py.artifact import save_graph
+from fx2py.graph_file.writing import save_graph
 from fx2py.read import open_graph
 from tests.corpus.doors import write_graph_pickler, write_package, write_to_folder
 from tests.read.archives import CONSTANTS, MODEL, SAMPLES, WEIGHTS, members_of, with_json, write_archive

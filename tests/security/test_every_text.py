@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import fx2py
-from fx2py.artifact import save_graph
 from fx2py.errors import Fx2pyError, InternalError
+from fx2py.graph_file.writing import save_graph
 from fx2py.read import open_graph
 from tests.security.test_pt2_attacks import Small
 
