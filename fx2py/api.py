@@ -102,7 +102,7 @@ def _generate(
     artifact = _artifact.generate(graph, options)
     if options.compile is None:
         return artifact
-    from fx2py.compile import compile_pieces
+    from fx2py.compile.pieces import compile_pieces
 
     return compile_pieces(
         graph, artifact, None if inputs is None else Inputs(tuple(inputs[0]), inputs[1]), policy

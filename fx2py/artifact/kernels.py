@@ -50,15 +50,14 @@ def load(packed: bytes, *, direct: bool) -> Boxed:
     """
     try:
         return _loaded(packed, direct)
-    except (
-        Exception
-    ) as error:  # torch and Python raise errors of any type on bytes that are no compiled function
-        raise ArtifactError(f"it cannot be loaded: {type(error).__name__}: {first_line(error)}") from error
+    except Exception as error:  # torch and Python raise errors of any type on bytes that are no function
+        raise ArtifactError(f"it cannot be loaded: {cause_of(error)}") from error
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return str(error).strip().partition("\n")[0]
+def cause_of(error: Exception) -> str:
+    """The class of an error and the first line of what it says."""
+    first, _, _ = str(error).strip().partition("\n")
+    return f"{type(error).__name__}: {first}"
 
 
 def _loaded(packed: bytes, direct: bool) -> Boxed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
@@ -22,9 +21,12 @@ from fx2py.trust import Policy
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """A callable with the tensors that it reads and may change, by path, and the modules that may replace them."""
+    """A callable with its ``state``, the tensors that it reads and may change, by path.
 
-    call: Callable[..., Any]
+    ``modules`` are the live modules that it calls, whose code may replace their own attributes and parameters.
+    """
+
+    call: Callable[..., object]
     state: Mapping[str, torch.Tensor] = field(default_factory=dict)
     modules: tuple[torch.nn.Module, ...] = ()
 
@@ -32,8 +34,8 @@ class Side:
 def diff_callables(
     reference: Side,
     candidate: Side,
-    args: tuple[Any, ...] = (),
-    kwargs: Mapping[str, Any] | None = None,
+    args: tuple[object, ...] = (),
+    kwargs: Mapping[str, object] | None = None,
     *,
     seed: int = 0,
 ) -> EquivalenceReport:
@@ -50,7 +52,11 @@ def diff_callables(
 
 
 def _run_and_restore(
-    side: Side, start: Mapping[str, torch.Tensor], args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: int
+    side: Side,
+    start: Mapping[str, torch.Tensor],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+    seed: int,
 ) -> Run:
     copies = TensorCopies()
     old = {name: copies(tensor) for name, tensor in side.state.items()}
@@ -63,7 +69,7 @@ def _run_and_restore(
 
 @contextmanager
 def restored_attributes(modules: tuple[torch.nn.Module, ...]) -> Iterator[None]:
-    """Every attribute, parameter and buffer of the modules is the object that it was before."""
+    """Afterwards every attribute, parameter, buffer and submodule of the modules is the object that it was before."""
     tables = [
         table
         for module in modules
@@ -84,8 +90,8 @@ def restored_attributes(modules: tuple[torch.nn.Module, ...]) -> Iterator[None]:
 def diff_graph(
     data: GraphData,
     artifact: Artifact,
-    args: tuple[Any, ...] = (),
-    kwargs: Mapping[str, Any] | None = None,
+    args: tuple[object, ...] = (),
+    kwargs: Mapping[str, object] | None = None,
     *,
     device: torch.device | str | None = None,
     seed: int = 0,
@@ -125,7 +131,8 @@ def bind_sides(
 
 
 def _require_same_weights(graph: Mapping[str, torch.Tensor], code: Mapping[str, torch.Tensor]) -> None:
-    """Raise ReplayError when a weight of the code is not that of the graph: both sides run from the graph's."""
+    """Raise ReplayError when a weight of the code differs from the graph's: both sides run from the graph's weights,
+    which would hide that."""
     have_equal_bits = EqualStorages()
     for name, tensor in code.items():
         own = graph.get(name, tensor)

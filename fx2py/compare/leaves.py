@@ -6,7 +6,7 @@ import dataclasses
 import math
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch.fx.immutable_collections import immutable_dict, immutable_list
@@ -19,14 +19,15 @@ from fx2py.graph.tensors import has_plain_storage, storage_of
 Aliases: TypeAlias = Mapping[str, str]
 """What the tensor at a path shared with an input, the state or an earlier leaf, as ``alias_labels`` says it."""
 
-_PLAIN: dict[type, type] = {immutable_list: list, immutable_dict: dict}
+_AS_PLAIN: dict[type, type] = {immutable_list: list, immutable_dict: dict}
+"""torch.fx makes the containers among a node's arguments immutable ones, and its interpreter returns them as they are."""
 _SHOWN = 60
 
 
 def compare_leaves(
     path: str,
-    expected: Any,
-    actual: Any,
+    expected: object,
+    actual: object,
     aliases: tuple[Aliases, Aliases] = ({}, {}),
     have_equal_bits: tensors.EqualBits | None = None,
 ) -> tuple[LeafOutcome, ...]:
@@ -45,8 +46,8 @@ def compare_leaves(
     return tuple(found)
 
 
-def leaves_with_paths(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every leaf of ``value`` with the text that leads to it."""
+def leaves_with_paths(path: str, value: object) -> Iterator[tuple[str, object]]:
+    """Every leaf of ``value`` with the text of its place, as in ``output[0].logits``."""
     parts = _parts(value)
     if parts is None:
         yield path, value
@@ -57,12 +58,12 @@ def leaves_with_paths(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _compare_leaf(
     path: str,
-    expected: Any,
-    actual: Any,
+    expected: object,
+    actual: object,
     aliases: tuple[Aliases, Aliases],
     have_equal_bits: tensors.EqualBits | None,
 ) -> LeafOutcome:
-    if not isinstance(expected, torch.Tensor):
+    if not (isinstance(expected, torch.Tensor) and isinstance(actual, torch.Tensor)):
         differs = () if _same_leaf(expected, actual) else ("values",)
         return LeafOutcome(path, _describe(expected), _describe(actual), differs, len(differs))
     found = tensors.differences(expected, actual)
@@ -75,17 +76,21 @@ def _compare_leaf(
     return LeafOutcome(path, _describe(expected), _describe(actual), found, count, largest)
 
 
-def _same_class(expected: Any, actual: Any) -> bool:
-    """Whether two values are of one class; plain records of one name and fields are."""
-    one, other = (_PLAIN.get(type(value), type(value)) for value in (expected, actual))
+def _same_class(expected: object, actual: object) -> bool:
+    """Whether two values are of one class, or of two namedtuple classes of one name and the same fields.
+
+    Code makes a namedtuple of its own in place of a class that is not loaded.
+    """
+    one, other = (_AS_PLAIN.get(type(value), type(value)) for value in (expected, actual))
     if one is other or (isinstance(expected, torch.Tensor) and isinstance(actual, torch.Tensor)):
         return True
-    records = pytree.is_namedtuple_class(one) and pytree.is_namedtuple_class(other)
-    return records and (one.__name__, one._fields) == (other.__name__, other._fields)  # type: ignore[attr-defined]
+    if not (pytree.is_namedtuple_class(one) and pytree.is_namedtuple_class(other)):
+        return False
+    return (one.__name__, getattr(one, "_fields", ())) == (other.__name__, getattr(other, "_fields", ()))
 
 
-def _parts(value: Any) -> list[tuple[str, Any]] | None:
-    """What a container holds, each with the text that leads to it; None for a leaf."""
+def _parts(value: object) -> list[tuple[str, object]] | None:
+    """What a container holds, each with the text of its place in it; None for a leaf."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return [(f".{name}", part) for name, part in zip(value._fields, value, strict=True)]
     if isinstance(value, Mapping):
@@ -99,10 +104,10 @@ def _parts(value: Any) -> list[tuple[str, Any]] | None:
     return [(f"[{index}]", part) for index, part in enumerate(value)]
 
 
-def _same_leaf(expected: Any, actual: Any) -> bool:
-    if isinstance(expected, complex):
+def _same_leaf(expected: object, actual: object) -> bool:
+    if isinstance(expected, complex) and isinstance(actual, complex):
         return _same_float(expected.real, actual.real) and _same_float(expected.imag, actual.imag)
-    if isinstance(expected, float):
+    if isinstance(expected, float) and isinstance(actual, float):
         return _same_float(expected, actual)
     return expected is actual or bool(expected == actual)
 
@@ -112,7 +117,7 @@ def _same_float(expected: float, actual: float) -> bool:
     return both_nan or struct.pack("<d", expected) == struct.pack("<d", actual)
 
 
-def _describe(value: Any) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, torch.Tensor):
         return tensors.describe(value)
     parts = _parts(value)
@@ -125,10 +130,10 @@ def _describe(value: Any) -> str:
 # -- what leaves share
 
 
-def alias_labels(named: Mapping[str, torch.Tensor], result: Any) -> dict[str, str]:
-    """For each leaf of ``result`` that is or shares another tensor: ``is NAME`` or ``shares NAME``, by its path.
+def alias_labels(named: Mapping[str, torch.Tensor], result: object) -> dict[str, str]:
+    """For each leaf of ``result`` that aliases another tensor, by its path: ``is NAME`` or ``shares NAME`` (a storage).
 
-    NAME is the first such tensor, of ``named`` or of the earlier leaves.
+    NAME is the first such tensor, among ``named`` or the earlier leaves.
     """
     objects: dict[int, str] = {}
     storages: dict[int, str] = {}

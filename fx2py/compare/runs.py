@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -24,13 +23,13 @@ _DEVICE_TYPES = ("cpu", "cuda")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What one call did: its result or exception, and what it left behind.
+    """What one call did: its result or exception, and what it changed.
 
     ``result`` is a copy. ``before`` and ``after`` hold copies of every tensor that the call could change: inputs by
-    their place (``args[0]``), state by its path. ``aliases`` says of each leaf of the result what it shared.
+    their place (``args[0]``), state by its path. ``aliases`` says what each leaf of the result shares storage with.
     """
 
-    result: Any
+    result: object
     raised: Exception | None
     before: Mapping[str, torch.Tensor]
     after: Mapping[str, torch.Tensor]
@@ -39,9 +38,9 @@ class Run:
 
 
 def record_run(
-    call: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
+    call: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
     state: Mapping[str, torch.Tensor],
     seed: int,
 ) -> Run:
@@ -102,7 +101,7 @@ def _is_changed(run: Run, name: str, have_equal_bits: EqualStorages) -> bool:
     return bool(differences(before, after)) or compare_values(before, after, have_equal_bits)[0] > 0
 
 
-def _named_inputs(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def _named_inputs(args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     for name, value in (("args", args), ("kwargs", kwargs)):
         for path, leaf in pytree.tree_leaves_with_path(value):
@@ -127,7 +126,7 @@ def _message(error: Exception | None) -> str | None:
 
 
 class _Raised:
-    """Takes what its block raises as a result; errors of fx2py pass."""
+    """A block whose exception is kept as ``error``; errors of fx2py itself are raised."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -146,7 +145,10 @@ class _Raised:
 
 @contextlib.contextmanager
 def _restored_modes() -> Iterator[None]:
-    """Grad mode and autocast as they were: a graph that fails half-way leaves the modes that it entered."""
+    """Grad mode and autocast as they were before the block: a graph that fails half-way does not leave what it entered.
+
+    A captured graph enters autocast by calling ``torch.amp.autocast_mode._enter_autocast``, without a ``with``.
+    """
     autocast = [
         (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in _DEVICE_TYPES
     ]

@@ -13,9 +13,9 @@ from fx2py.graph.tensors import inner_tensors, is_wrapper, shape_of, sparse_part
 from fx2py.graph.values import PLAIN
 
 EqualBits: TypeAlias = Callable[[torch.Tensor, torch.Tensor], bool]
-"""Whether two tensors are known to hold the same bits."""
+"""Whether two tensors are known to hold the same bits; False where only their elements can tell."""
 
-_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_INTEGERS_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _SPARSE = frozenset(
     {torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc}
 )
@@ -54,10 +54,8 @@ def compare_values(
 ) -> tuple[int, float | None]:
     """How many elements differ, and by how much at most; for tensors of equal type, dtype, shape and layout.
 
-    ``have_equal_bits`` may know it of tensors without looking at each element.
-
-    A nan equals a nan of any payload; 0.0 and -0.0 differ. The tensors' parts must agree in number and shape, else
-    every element counts as different.
+    ``have_equal_bits`` answers first, without looking at each element. A nan equals a nan of any payload; 0.0 and -0.0
+    differ. Where the tensors are made of parts that differ in number, dtype or shape, every element counts as different.
     """
     if have_equal_bits is not None and have_equal_bits(expected, actual):
         return 0, None
@@ -77,7 +75,7 @@ def compare_values(
 
 
 def _without_repetition(one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Both with each element once where both repeat it, which may be more often than there is memory."""
+    """Both with each element once where both repeat it: an expanded tensor may have more elements than fit in memory."""
     fewer, times = without_repetition(one)
     others, other_times = without_repetition(other)
     alike = times > 1 and times == other_times and fewer.shape == others.shape
@@ -88,7 +86,7 @@ def same_bits(expected: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:
     """Where two dense tensors of one dtype and shape hold the same bits, or both hold a nan."""
     if expected.is_complex():
         return same_bits(torch.view_as_real(expected), torch.view_as_real(actual)).all(dim=-1)
-    integers = _INTEGERS[expected.element_size()]
+    integers = _INTEGERS_OF_SIZE[expected.element_size()]
     same = expected.contiguous().view(integers) == actual.contiguous().view(integers)
     if not expected.dtype.is_floating_point or bool(same.all()):
         return same
@@ -103,7 +101,7 @@ def _distance(expected: torch.Tensor, actual: torch.Tensor, where: torch.Tensor)
 
 
 def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The dense tensors that together hold the values."""
+    """The dense tensors that together hold the values; none on the device meta, where there are no values."""
     if is_wrapper(tensor):
         yield from _parts_of_wrapper(tensor)
         return
@@ -118,7 +116,7 @@ def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     elif tensor.layout in _SPARSE:
         yield from sparse_parts(tensor)
     elif tensor.layout != torch.strided:
-        yield tensor.to_dense()
+        yield tensor.to_dense()  # mkldnn's opaque layout, and jagged: neither has elements that can be compared in place
     else:
         yield tensor.resolve_conj().resolve_neg()
 
@@ -135,7 +133,8 @@ def _parts_of_wrapper(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def _context(tensor: torch.Tensor) -> object:
-    """What a wrapper holds beside tensors: what its class says of it, else its attributes that are plain data."""
+    """What a wrapper subclass holds beside tensors: its names and context as ``__tensor_flatten__`` gives them, else
+    those of its attributes that are plain data."""
     if is_traceable_wrapper_subclass(tensor):
         return tensor.__tensor_flatten__()
     return {name: value for name, value in vars(tensor).items() if type(value) in PLAIN}

@@ -1,4 +1,4 @@
-"""From an artifact whose graph was split to the same artifact with its pieces compiled."""
+"""An artifact whose graph was split becomes the same artifact with its pieces compiled by inductor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from torch._inductor import config
@@ -22,8 +21,8 @@ from fx2py.artifact import Artifact, submodule_table
 from fx2py.artifact.artifact import COMPILED, Binder
 from fx2py.artifact.compiled import Compiled, CompiledPiece, this_machine
 from fx2py.artifact.compiled_calls import ordinary_state
-from fx2py.artifact.kernels import pack, private_cache, recorded_kernels
-from fx2py.compile.symbolic import fake_arguments
+from fx2py.artifact.kernels import cause_of, pack, private_cache, recorded_kernels
+from fx2py.compile.symbolic import discarded_sizes, fake_arguments
 from fx2py.compile.trace import NotCompiledError, Traced, WaitedTensors, storages, trace
 from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
@@ -38,9 +37,9 @@ def compile_pieces(
 ) -> Artifact:
     """The artifact with its pieces compiled for this machine: for ``inputs``, else for what the graph records.
 
-    A piece that no compiled form is exactly the same as stays generated code, and the manifest says why. Raises
-    ReplayError for a graph without records when there are no ``inputs`` and for one that calls nothing, and
-    UntrustedTargetError where ``bind`` would.
+    A piece of which compiled code would do something else stays generated code, and the manifest says why. Raises
+    ReplayError for a graph of whose inputs nothing is recorded when there are no ``inputs`` and for one that calls
+    nothing, and UntrustedTargetError where ``bind`` would.
     """
     mode = FakeTensorMode(shape_env=ShapeEnv())
     gate = policy or Policy(trust_all=data.provenance.path is None)
@@ -48,7 +47,7 @@ def compile_pieces(
     tensors = {
         name: mode.from_tensor(tensor, static_shapes=True) for name, tensor in artifact.tensors.items()
     }
-    code = _Code(artifact, artifact.binder(policy), tensors, mode)
+    code = _FakeCode(artifact, artifact.binder(policy), tensors, mode)
     if not code.pieces:
         raise ReplayError("the graph calls nothing that could be compiled.", "Generate it without compiling.")
     with _groups_of(artifact):
@@ -68,24 +67,23 @@ def compile_pieces(
 
 
 def _groups_of(artifact: Artifact) -> AbstractContextManager[None]:
-    """The process groups that the code names, as what it is compiled with in one process."""
+    """Fake process groups under the names in the code: one process compiles it, which no other rank answers."""
     if not artifact.collectives:
         return nullcontext()
-    from fx2py.distributed.groups import (
-        fake_groups,
-    )  # a torch that was built without distributed has nothing of it
+    # A torch that was built without distributed has no torch._C._distributed_c10d, which the module imports.
+    from fx2py.distributed.groups import fake_groups
 
     return fake_groups(artifact.collectives)
 
 
-def _device(values: Any) -> str:
+def _device(values: object) -> str:
     """The device that the first tensor is on."""
     tensors = (leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, torch.Tensor))
     return next((str(tensor.device) for tensor in tensors), "cpu")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Code:
+class _FakeCode:
     """Generated code over fake tensors."""
 
     artifact: Artifact
@@ -97,45 +95,45 @@ class _Code:
     def pieces(self) -> list[str]:
         return [entry.name for entry in self.artifact.manifest.submodules if entry.mode == "function"]
 
-    def piece(self, name: str, tensors: Mapping[str, torch.Tensor]) -> Callable[..., Any]:
+    def piece(self, name: str, tensors: Mapping[str, torch.Tensor]) -> Callable[..., object]:
         """One piece as generated, bound to ``tensors``."""
         table = submodule_table(self.bind_to(tensors, {}))
-        found: Callable[..., Any] = table[self.artifact.manifest.slots.index(name)]
+        found: Callable[..., object] = table[self.artifact.manifest.slots.index(name)]
         return found
 
-    def recorded_calls(self, arguments: Arguments) -> _Calls:
-        """What each piece is called with when the whole code runs; ReplayError when it cannot run so."""
-        calls = _Calls(tuple(self.tensors.values()))
+    def recorded_calls(self, arguments: Arguments) -> _PieceCalls:
+        """What each piece is called with when the whole code runs on fake tensors; ReplayError when it cannot."""
+        calls = _PieceCalls(tuple(self.tensors.values()))
         bound = self.bind_to(self.tensors, {})
         table = submodule_table(bound)
         named = zip(self.artifact.manifest.slots, table, strict=True)
         table[:] = [calls.recording(name, piece) for name, piece in named]
         args, kwargs = arguments
         try:
-            with ordinary_state(), _discarded_sizes(self.mode), self.mode, WaitedTensors():  # type: ignore[no-untyped-call]
+            with ordinary_state(), discarded_sizes(self.mode), self.mode, WaitedTensors():  # type: ignore[no-untyped-call]
                 bound(*args, **kwargs)
         except Fx2pyError:
             raise
         except Exception as error:  # whatever a graph raises on these shapes is no fault of fx2py
             raise ReplayError(
-                f"the graph cannot be run on shapes alone, as compiling needs: {_first_line(error)}",
+                f"the graph cannot be run on shapes alone, as compiling needs: {cause_of(error)}",
                 "Pass inputs that it accepts, or generate without compiling.",
             ) from error
         return calls
 
-    def traced(self, name: str, args: tuple[Any, ...]) -> Traced:
+    def traced(self, name: str, args: tuple[object, ...]) -> Traced:
         """A piece as operators; raises NotCompiledError."""
-        inputs = [_fresh(value, self.mode) for value in args]
+        inputs = [_without_aliases(value, self.mode) for value in args]
         with _reasons():
             return trace(partial(self.piece, name), inputs, self.tensors, self.mode)
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """What a piece got and returned, fake."""
+class _PieceCall:
+    """The arguments and the result of a piece, fake."""
 
-    args: tuple[Any, ...]
-    result: Any
+    args: tuple[object, ...]
+    result: object
 
     @property
     def memory(self) -> set[int]:
@@ -143,57 +141,48 @@ class _Call:
 
 
 @dataclass(slots=True, eq=False)
-class _Calls:
-    """The first call of each piece, and the tensors that pieces wrote to though they were made elsewhere."""
+class _PieceCalls:
+    """The first call of each piece, and the arguments and weights that pieces wrote to.
+
+    A write shows in the tensor's version counter.
+    """
 
     weights: tuple[torch.Tensor, ...]
-    first: dict[str, _Call] = field(default_factory=dict)
+    first: dict[str, _PieceCall] = field(default_factory=dict)
     written: list[torch.Tensor] = field(default_factory=list)
 
-    def of(self, name: str) -> _Call:
+    def of(self, name: str) -> _PieceCall:
         if name not in self.first:
             raise NotCompiledError("it is not called")
         return self.first[name]
 
-    def recording(self, name: str, piece: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
+    def recording(self, name: str, piece: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **kwargs: object) -> object:
             given = [value for value in (*args, *self.weights) if isinstance(value, torch.Tensor)]
             before = [tensor._version for tensor in given]
             result = piece(*args, **kwargs)
             self.written += [
                 tensor for tensor, old in zip(given, before, strict=True) if tensor._version != old
             ]
-            self.first.setdefault(name, _Call(args, result))
+            self.first.setdefault(name, _PieceCall(args, result))
             return result
 
         return call
 
 
 @contextmanager
-def _discarded_sizes(mode: FakeTensorMode) -> Iterator[None]:
-    """Sizes that depend on numbers stay where they are made meanwhile: whoever traces a piece makes them anew."""
-    environment = mode.shape_env
-    with nullcontext() if environment is None else environment.ignore_fresh_unbacked_symbols():
-        yield
-
-
-@contextmanager
 def _reasons() -> Iterator[None]:
-    """Whatever tracing or compiling raises is the reason why a piece stays generated code."""
+    """Turns whatever tracing or compiling raises into the reason why a piece stays generated code."""
     try:
         yield
     except NotCompiledError:
         raise
     except Exception as error:  # torch's tracers and compilers raise errors of any type
-        raise NotCompiledError(_first_line(error)) from error
+        raise NotCompiledError(cause_of(error)) from error
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-
-
-def _fresh(value: Any, mode: FakeTensorMode) -> Any:
-    """A fake tensor of the same kind that shares memory with nothing."""
+def _without_aliases(value: object, mode: FakeTensorMode) -> object:
+    """A fake tensor like ``value`` in a storage of its own; any other value itself."""
     if not isinstance(value, torch.Tensor):
         return value
     if value.layout != torch.strided or value.is_conj() or value.is_neg() or value.is_quantized:
@@ -204,9 +193,9 @@ def _fresh(value: Any, mode: FakeTensorMode) -> Any:
 
 @dataclass(slots=True, eq=False)
 class _Compiling:
-    """The pieces that were compiled so far, each different one once, and those that were left out."""
+    """The pieces compiled so far; pieces that repeat each other share one file. ``notes`` says which were left out."""
 
-    code: _Code
+    code: _FakeCode
     device: str
     written: set[int]
     functions: dict[object, str] = field(default_factory=dict)
@@ -214,7 +203,7 @@ class _Compiling:
     pieces: list[CompiledPiece] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, name: str, call: _Call) -> None:
+    def add(self, name: str, call: _PieceCall) -> None:
         """Compile a piece, unless an earlier one has the same code; raises NotCompiledError."""
         traced = self.code.traced(name, call.args)
         if traced.devices - {self.device}:
@@ -241,13 +230,13 @@ class _Compiling:
 
 
 _SETTINGS = {"compile_threads": 1, "fallback_random": True}
-"""Kernels are recorded as they are made, one at a time; random numbers are those of the generated code."""
+"""In this process, where ``recorded_kernels`` sees each kernel; random numbers as eager kernels draw them."""
 
 
 def compiled_bytes(traced: Traced, mode: FakeTensorMode) -> bytes:
     """Compile a piece for the CPU or GPU of its inputs; the sizes that are symbolic in ``mode`` may vary."""
     examples = [*traced.inputs, *[tensor for _, tensor in traced.weights]]
-    pick_vec_isa()  # torch asks the compiler what this processor can do, and keeps the answers in its own cache
+    pick_vec_isa()  # compiles test programs once; within private_cache torch would do that for every piece
     with private_cache(), recorded_kernels() as kernels, ordinary_state(), config.patch(_SETTINGS):
         compiled = standalone_compile(
             traced.module,
@@ -284,5 +273,5 @@ def _completed(artifact: Artifact, compiling: _Compiling) -> Artifact:
 
 
 def _varies(piece: CompiledPiece) -> bool:
-    """Whether a piece takes sizes that vary."""
+    """Whether a piece takes symbolic sizes, as tensors have them (None) or as arguments (no spec)."""
     return any(spec is None or None in (*spec.shape, *spec.stride) for spec in piece.inputs)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch._dynamo.source import ConstantSource
@@ -18,9 +19,9 @@ from fx2py.trust import Policy
 
 
 def fake_arguments(data: GraphData, mode: FakeTensorMode, inputs: Inputs | None, policy: Policy) -> Arguments:
-    """What to trace a graph with: ``inputs`` with their very sizes, else what the graph records, sizes that vary too.
+    """What to trace a graph with: ``inputs`` with their sizes as constants, else tensors of the recorded shapes.
 
-    Raises ReplayError for an input without a record.
+    Recorded sizes that are symbolic stay so. Raises ReplayError for an input of which nothing is recorded.
     """
     if inputs is None:
         return _FakeInputs(data, mode, policy).arguments()
@@ -33,7 +34,7 @@ def fake_arguments(data: GraphData, mode: FakeTensorMode, inputs: Inputs | None,
 
 
 class _FakeInputs(InputMaker[int | torch.SymInt]):
-    """Fake tensors, whose sizes vary where those of the graph do."""
+    """Fake tensors, with symbolic sizes where the graph records such."""
 
     def __init__(self, data: GraphData, mode: FakeTensorMode, policy: Policy) -> None:
         super().__init__(data, policy, _symbols(data, mode.shape_env))
@@ -53,9 +54,21 @@ class _FakeInputs(InputMaker[int | torch.SymInt]):
             return torch.empty_strided(shape, strides, dtype=meta.dtype, device=device)
 
 
+@contextmanager
+def discarded_sizes(mode: FakeTensorMode) -> Iterator[None]:
+    """Sizes that depend on data (unbacked symbols) may be made in the block without being bound to a node.
+
+    ``ShapeEnv`` keeps each as pending until a node of the graph that is traced binds it, and raises
+    PendingUnbackedSymbolNotFound for the next graph. What runs here is traced by nobody.
+    """
+    environment = mode.shape_env
+    with nullcontext() if environment is None else environment.ignore_fresh_unbacked_symbols():
+        yield
+
+
 def _symbols(data: GraphData, environment: ShapeEnv | None) -> Mapping[str, int | torch.SymInt]:
-    """Each symbol of the inputs as a size that varies, in the range that the generated code checks."""
-    assert environment is not None
+    """Each symbol of the inputs as a dynamic size, in the range that the generated code checks."""
+    assert environment is not None, "compile_pieces makes the mode with one"
     ranges = {name: (low, high) for name, low, high in data.contract.ranges} if data.contract else {}
     made: dict[str, int | torch.SymInt] = {}
     for name, hint in symbol_sizes(data).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import fx
@@ -19,9 +18,8 @@ from fx2py.artifact.compiled import TensorSpec
 from fx2py.artifact.compiled_calls import is_ordinary, ordinary_state
 from fx2py.graph.tensors import storage_of, storages_of
 
-Piece = Callable[..., Any]
-Rebind = Callable[[Mapping[str, torch.Tensor]], Piece]
-"""A piece, bound to other tensors of the same names."""
+Rebind = Callable[[Mapping[str, torch.Tensor]], Callable[..., object]]
+"""Gives a piece bound to other tensors of the same names."""
 
 
 class NotCompiledError(Exception):
@@ -32,12 +30,12 @@ class NotCompiledError(Exception):
 class Traced:
     """A piece as operators: ``module`` takes ``inputs`` and then the ``weights``, and returns a tuple of tensors.
 
-    ``is_single``: the piece itself returns one value. ``shares_memory``: a result is a view of another value;
-    ``returns_views``: of an input or weight.
+    ``is_single``: the piece itself returns one value, not a tuple. ``shares_memory``: a result aliases another value;
+    ``returns_views``: a result aliases an input or weight.
     """
 
     module: fx.GraphModule
-    inputs: tuple[Any, ...]
+    inputs: tuple[torch.Tensor | torch.SymInt, ...]
     weights: tuple[tuple[str, torch.Tensor], ...]
     is_single: bool
     shares_memory: bool
@@ -60,7 +58,10 @@ class Traced:
 
     @property
     def key(self) -> object:
-        """Equal for pieces that one compiled function serves: the same operators on the same kinds of tensors."""
+        """Equal for pieces that one compiled function serves: the same operators on tensors of the same specs.
+
+        A get_attr node is a constant that tracing met, whose numbers the text of the code does not show.
+        """
         if any(node.op == "get_attr" for node in self.module.graph.nodes):
             return id(self)
         sizes = tuple([str(size) for value in self.inputs for size in _sizes(value)])
@@ -68,31 +69,35 @@ class Traced:
         return self.module.code, sizes, kinds, self.is_single, self.returns_views
 
 
-def _sizes(value: Any) -> tuple[Any, ...]:
+def _sizes(value: torch.Tensor | torch.SymInt) -> tuple[object, ...]:
     return (*value.shape, *value.stride()) if isinstance(value, torch.Tensor) else (value,)
 
 
 def trace(
-    rebind: Rebind, inputs: Sequence[Any], tensors: Mapping[str, torch.Tensor], mode: FakeTensorMode
+    rebind: Rebind, args: Sequence[object], tensors: Mapping[str, torch.Tensor], mode: FakeTensorMode
 ) -> Traced:
-    """Trace a piece on fake inputs and fake tensors; raises NotCompiledError when no compiled form is the same."""
-    if not all(isinstance(value, torch.Tensor | torch.SymInt) for value in inputs):
+    """Trace a piece on fake inputs and weights; raises NotCompiledError where compiled code would do something else."""
+    inputs = [value for value in args if isinstance(value, torch.Tensor | torch.SymInt)]
+    if len(inputs) < len(args):
         raise NotCompiledError("it takes something else than tensors")
-    results: list[Any] = []
+    results: list[object] = (
+        []
+    )  # make_fx returns the graph alone; the structure of the result is read from here
 
-    def flat(given: list[Any], named: dict[str, torch.Tensor]) -> list[Any]:
+    def flat(given: list[object], named: dict[str, torch.Tensor]) -> list[object]:
         results[:] = [rebind(named)(*given)]
         return pytree.tree_leaves(results)
 
     given = (*inputs, *tensors.values())
     with ordinary_state():
         with mode, enable_python_dispatcher():
-            module = make_fx(flat)(list(inputs), dict(tensors))
+            module = make_fx(flat)(inputs, dict(tensors))
         if not is_ordinary():
             raise NotCompiledError("it leaves a mode switched for what follows")
     memory = TracedMemory(module.graph)
     owned = memory.of(given)
     if any(owned.intersection(memory.of(_written(node))) for node in module.graph.nodes):
+        # Two values that the caller passes may alias, which a compiler of this piece alone cannot see.
         raise NotCompiledError("it changes what it is given in place")
     if memory.has_two_names():
         raise NotCompiledError("it waits for a tensor and then uses it by an older name")
@@ -112,7 +117,7 @@ def trace(
     )
 
 
-def _written(node: fx.Node) -> list[Any]:
+def _written(node: fx.Node) -> list[object]:
     """The recorded values of the arguments that a node's operator writes to."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return []
@@ -142,21 +147,22 @@ _WRITES_STATISTICS = frozenset(
         torch.ops.aten.miopen_batch_norm.default,
     }
 )
-"""Operators whose schema does not say that in training they write to the running statistics."""
+"""Operators that write to the running statistics in training, which their schemas do not mark (``Tensor?``, no ``!``)."""
 
 
-def storages(values: Iterable[Any]) -> set[int]:
-    """The storages of the tensors among some values; NotCompiledError where one lies elsewhere than in storages."""
+def storages(values: Iterable[object]) -> set[int]:
+    """The storages of the tensors among some values; NotCompiledError for a tensor that has none, as one of mkldnn."""
     found = [storages_of(value) for value in values if isinstance(value, torch.Tensor)]
     if None in found:
-        raise NotCompiledError("it takes or returns a tensor of which is not known where it lies")
+        raise NotCompiledError("it takes or returns a tensor whose storage is not known")
     return set().union(*filter(None, found))
 
 
 def _pruned(
     module: fx.GraphModule, inputs: int, tensors: Mapping[str, torch.Tensor]
 ) -> tuple[fx.GraphModule, tuple[tuple[str, torch.Tensor], ...]]:
-    """The traced module without the tensors that it does not use, its parameters numbered, and those that it does."""
+    """The traced module over the tensors that it uses, which come second; its parameters are numbered, so that the code
+    of equal pieces is the same text."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     weights: list[tuple[str, torch.Tensor]] = []
@@ -174,24 +180,27 @@ def _pruned(
     return fx.GraphModule(module, graph), tuple(weights)
 
 
-# -- collectives over fake tensors, where nothing is communicated: what waits for a tensor is that tensor
+# -- collectives, over fake tensors: nothing is communicated
 
 
 class WaitedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """``wait_tensor`` gives its argument, so that a write to its result counts as one to what was waited for."""
+    """``wait_tensor`` returns its argument, as its kernel does, so that a write to the result is one to the argument.
+
+    Its meta kernel returns ``torch.empty_like`` (``_wait_tensor_meta`` in torch/distributed/_functional_collectives.py).
+    """
 
     def __torch_dispatch__(
         self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         return args[0] if _is_wait(func) else func(*args, **(kwargs or {}))
 
 
 class TracedMemory:
-    """Which values of a traced graph share memory: those of one storage, and what was waited for with the result."""
+    """Which values of a traced graph share memory: those of one storage, and the operand and result of ``wait_tensor``."""
 
     def __init__(self, graph: fx.Graph) -> None:
         self._waits = [node for node in graph.nodes if _is_wait(node.target)]
@@ -200,17 +209,17 @@ class TracedMemory:
             (owner,) = self.of([node.args[0].meta["val"]])
             self._owner[storage_of(node.meta["val"])] = owner
 
-    def of(self, values: Iterable[Any]) -> set[int]:
-        """The storages of the tensors among some values, each by one number."""
+    def of(self, values: Iterable[object]) -> set[int]:
+        """The storages of the tensors among some values; a waited tensor counts as its operand's."""
         own = (storage_of(value) for value in values if isinstance(value, torch.Tensor))
         return {self._owner.get(storage, storage) for storage in own}
 
     def has_two_names(self) -> bool:
-        """Whether what was waited for is then used by an older name, which compilers take for another tensor."""
+        """Whether the operand of a ``wait_tensor`` is used after it by an earlier node, which compilers take for another tensor."""
         return any(map(self.has_older_name, self._waits))
 
     def has_older_name(self, node: fx.Node) -> bool:
-        """Whether what a node returns is used after it as what an earlier node returned."""
+        """Whether an earlier node that aliases the result of ``node`` is used after it."""
         nodes = list(node.graph.nodes)
         place = {each: index for index, each in enumerate(nodes)}
         shared = self.of(pytree.tree_leaves(node.meta.get("val")))
@@ -223,9 +232,10 @@ class TracedMemory:
 
 
 def without_writes(graph: fx.Graph, memory: TracedMemory) -> None:
-    """Make collectives that write to their operand return another tensor, where nothing would notice.
+    """Replace collectives that write to their operand by those that return a new tensor, where nothing reads the operand.
 
-    torch's compiler takes none that write, and makes them write again where it can.
+    make_fx does not functionalize, as inductor expects; torch/_inductor/comm_lowering.py makes the result the operand's
+    buffer again where that is dead.
     """
     for node in graph.nodes:
         name = _WRITING.get(_name(node.target))
@@ -233,14 +243,15 @@ def without_writes(graph: fx.Graph, memory: TracedMemory) -> None:
             node.target = getattr(torch.ops._c10d_functional, name).default
 
 
-def _is_wait(target: Any) -> bool:
+def _is_wait(target: object) -> bool:
     return _name(target) == "wait_tensor"
 
 
-def _name(target: Any) -> str:
-    """What a collective is called; '' for anything else."""
-    is_collective = isinstance(target, torch._ops.OpOverload) and target.namespace == "_c10d_functional"
-    return target._opname if is_collective else ""
+def _name(target: object) -> str:
+    """The name of a collective without its namespace; '' for anything else."""
+    if not isinstance(target, torch._ops.OpOverload) or target.namespace != "_c10d_functional":
+        return ""
+    return target._opname
 
 
 _WRITING = {
@@ -248,4 +259,4 @@ _WRITING = {
     "all_reduce_coalesced_": "all_reduce_coalesced",
     "broadcast_": "broadcast",
 }
-"""Collectives that write to their operand, and what each is called that does not."""
+"""Collectives that write to their operand, each with the one that returns a new tensor."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Protocol
 
 import torch
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from fx2py.graph.tensors import storage_of
+from fx2py.runtime.once import weak_reference
 
 
-def measured_peak(execute: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+def measured_peak(
+    execute: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> int:
     """The largest number of bytes that the tensors made by one call took at once, counted after each operator.
 
     Inputs, weights and what a kernel allocates inside are not counted; what a composite operator makes of other
@@ -25,22 +27,35 @@ def measured_peak(execute: Callable[..., Any], args: tuple[Any, ...], kwargs: Ma
     return live.peak
 
 
+class _WeakStorage(Protocol):
+    """``torch.multiprocessing.reductions.StorageWeakRef``, which torch does not type."""
+
+    def expired(self) -> bool: ...
+
+
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows the storages that operators return, each until it is freed."""
+    """Counts the storages that operators return, each until it is freed.
+
+    A weak reference keeps the address of its storage from being reused, so that the address identifies it.
+    """
 
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak: int = 0
-        self._own: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._own: dict[int, tuple[_WeakStorage, int]] = {}
         self._others: set[int] = set()
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
-        self._own = {key: entry for key, entry in self._own.items() if not _is_freed(entry[0])}
+        self._own = {key: entry for key, entry in self._own.items() if not entry[0].expired()}
         given = {storage_of(tensor) for tensor in _dense((args, kwargs))}
         self._others |= given - self._own.keys()
         result = func(*args, **kwargs)
@@ -48,15 +63,11 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             key = storage_of(tensor)
             if key not in self._others and key not in self._own:
                 storage = tensor.untyped_storage()
-                self._own[key] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
+                self._own[key] = (weak_reference(storage), storage.nbytes())
         self.peak = max(self.peak, sum(size for _, size in self._own.values()))
         return result
 
 
-def _dense(tree: Any) -> list[torch.Tensor]:
+def _dense(tree: object) -> list[torch.Tensor]:
     leaves = tree_leaves(tree)
     return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided]
-
-
-def _is_freed(storage: StorageWeakRef) -> bool:
-    return bool(storage.expired())  # type: ignore[no-untyped-call]
