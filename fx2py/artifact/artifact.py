@@ -15,13 +15,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from fx2py.arguments import NAMED, PATH, instance_of, require
-from fx2py.artifact.compiled import Code, Compiled, listed
-from fx2py.artifact.execution import binding_hint, execute
+from fx2py.artifact.compiled import Compiled, GeneratedCode, listed
+from fx2py.artifact.execution import Bound, binding_hint, execute
 from fx2py.artifact.folder import mode_of_new_folders, put_in_place, unchanging
 from fx2py.artifact.manifest import (
     IN_ONE_FILE,
@@ -61,17 +60,18 @@ COMPILED = "compiled"
 
 
 _POLICY = instance_of(Policy).or_none()
-Binder = Callable[[Mapping[str, torch.Tensor], Mapping[str, Callable[..., Any]]], Callable[..., Any]]
+Binder = Callable[[Mapping[str, torch.Tensor], Mapping[str, Bound]], Bound]
+"""Binds audited code to tensors and submodules, by name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Artifact:
     """Generated code: its ``source``, its ``manifest`` and the tensors that it is bound to.
 
-    ``tables`` is the text of ``_tables.py``, and ``fixed`` has the files that every folder of a release has alike, when
-    it was opened; a folder of schema 1 or 2 has neither. ``program`` is set when it was generated in this process, ``folder`` when it was opened or written; ``device`` and
-    ``modules`` when its tensors and live modules were moved; ``compiled_files`` when pieces were compiled, by the names
-    that the manifest gives them.
+    ``tables`` is the text of ``_tables.py``; ``fixed`` holds the files that are the same in every folder of a release,
+    when it was opened; a folder of schema 1 or 2 has neither. ``program`` is set when it was generated in this process,
+    ``folder`` when it was opened or written, ``device`` and ``modules`` when its tensors and live modules were moved,
+    ``compiled_files`` (by the names in the manifest) when pieces were compiled.
     """
 
     source: str = field(repr=False)
@@ -107,9 +107,9 @@ class Artifact:
             ) from None
 
     @property
-    def code(self) -> Code:
-        """The code as compiled pieces belong to it."""
-        return Code(self.texts, self.manifest.slots)
+    def code(self) -> GeneratedCode:
+        """What compiled pieces are signed together with."""
+        return GeneratedCode(self.texts, self.manifest.slots)
 
     def to(self, device: str | torch.device) -> Artifact:
         """This artifact with its tensors, and the devices in its code, on ``device``."""
@@ -122,10 +122,10 @@ class Artifact:
     def bind(
         self,
         device: str | torch.device | None = None,
-        submods: Mapping[str, Callable[..., Any]] | None = None,
+        submods: Mapping[str, Bound] | None = None,
         *,
         policy: Policy | None = None,
-    ) -> Callable[..., Any]:
+    ) -> Bound:
         """The code as a callable: its weights, constants and submodules on ``device`` (None keeps theirs).
 
         ``submods`` replaces submodules by name, each by any callable. ``policy`` says which names of a file may become
@@ -146,9 +146,9 @@ class Artifact:
         return bound
 
     def compiled_fault(self, policy: Policy | None = None) -> str:
-        """Why generated code runs here in place of compiled pieces, of all or of those that it names; '' when all are used.
+        """Why generated code runs in place of compiled pieces, of all or of those that the text names; '' when all are used.
 
-        No compiled code is loaded for that: a piece that torch cannot load is noticed when it is bound.
+        No compiled code is loaded to tell: that torch cannot load a piece shows only in ``bind``.
         """
         require("policy", policy, _POLICY)
         compiled = self.manifest.compiled
@@ -186,9 +186,7 @@ class Artifact:
         gate.load_libraries()
         bind = execute(self.texts, self.fixed, self.folder, self._place(), self._instead(gate))
 
-        def bind_to(
-            tensors: Mapping[str, torch.Tensor], submods: Mapping[str, Callable[..., Any]]
-        ) -> Callable[..., Any]:
+        def bind_to(tensors: Mapping[str, torch.Tensor], submods: Mapping[str, Bound]) -> Bound:
             try:
                 return bind(tensors, self.device, submods)
             except RuntimeError as error:
@@ -210,19 +208,19 @@ class Artifact:
                     ),
                 )
 
-    def _instead(self, gate: Policy) -> dict[str, Any]:
-        """What stands in the place of functions of the runtime, or is added to their arguments."""
+    def _instead(self, gate: Policy) -> dict[str, object]:
+        """By name, functions that replace those of the runtime, and arguments that are added to calls of others."""
         consts = self.program.consts if self.program else ()
         live = {each.name: each.value.value for each in consts if isinstance(each.value, Live)}
-        instead: dict[str, Any] = {"live": lambda name, description: live[name]} if live else {}
+        instead: dict[str, object] = {"live": lambda name, description: live[name]} if live else {}
         if not gate.trust_all:
             instead["build"] = {"find_class": admitted_classes(gate)}
         if is_edited(self):
             instead["below_autograd"] = _as_it_stands
         return instead
 
-    def _use_compiled(self, compiled: Compiled, bound: Callable[..., Any], replaced: frozenset[str]) -> str:
-        """Put compiled pieces into the table of submodules, except where the caller's own stand; why not each, or ''."""
+    def _use_compiled(self, compiled: Compiled, bound: Bound, replaced: frozenset[str]) -> str:
+        """Put compiled pieces into the table of submodules, but for those ``replaced`` by the caller; why not each, or ''."""
         from fx2py.artifact.compiled_calls import replacements
 
         table = submodule_table(bound)
@@ -235,7 +233,7 @@ class Artifact:
         return listed(faults)
 
     def write(self, folder: str | os.PathLike[str]) -> Artifact:
-        """Write the folder whole or not at all, in place of an older one; returns the artifact that lives there.
+        """Write the folder whole or not at all, in place of an older one; returns the artifact of that folder.
 
         Raises UnsupportedGraphError when the code is bound to a live object that no file can hold, and ArtifactError
         when ``folder`` is something else than an earlier generated folder or cannot be written.
@@ -330,7 +328,10 @@ def generation_stages(data: GraphData, options: GenerateOptions = DEFAULT) -> It
 
 
 def _split(data: GraphData, options: GenerateOptions) -> tuple[GraphData, GenerateOptions]:
-    """The graph cut where ``options`` say, whose pieces are then kept; one that is to be compiled is one piece at least."""
+    """The graph cut where ``options`` say, with options that keep its pieces as functions.
+
+    A graph that is to be compiled, and is cut nowhere, becomes one piece.
+    """
     if options.split_at or (options.compile and not calls_graphs(data)):
         data = split_data(data, options.split_at)
     keep = options.keep_submodules or bool(options.split_at or options.compile)
@@ -362,7 +363,7 @@ _DAMAGE = (
     *(OSError, ValueError, TypeError, LookupError, RuntimeError, EOFError),
     pickle.UnpicklingError,
 )
-"""What reading files that are not those of a generated folder raises."""
+"""What reading damaged files raises: that of the files, of torch.load and of the manifest."""
 
 
 def _read(files: Path, place: Path) -> Artifact:
@@ -386,7 +387,10 @@ def _read(files: Path, place: Path) -> Artifact:
 
 
 def _compiled_files(files: Path, manifest: Manifest) -> dict[str, bytes]:
-    """The compiled pieces as bytes: what is checked is what is loaded. One that cannot be read is a fault of its piece."""
+    """The compiled pieces as bytes, so that what is checked is what is loaded.
+
+    One that cannot be read is left out, which ``CompiledPiece.fault`` reports.
+    """
     names = {piece.file for piece in manifest.compiled.pieces} if manifest.compiled else set()
     found: dict[str, bytes] = {}
     for name in names:
@@ -397,15 +401,18 @@ def _compiled_files(files: Path, manifest: Manifest) -> dict[str, bytes]:
 
 
 def _fault_of_state() -> str:
-    from fx2py.artifact.compiled_calls import state_fault  # with all of torch's compiler
+    from fx2py.artifact.compiled_calls import state_fault  # imports inductor, which takes seconds
 
     return state_fault()
 
 
-def submodule_table(bound: Callable[..., Any]) -> list[Any]:
-    """The submodules that a bound callable calls, in the order of the manifest's indices."""
+def submodule_table(bound: Bound) -> list[Bound]:
+    """The submodules that a bound callable calls, in the order of the manifest's indices.
+
+    Binding makes tables the defaults of keyword-only parameters (``bind_function`` in the runtime).
+    """
     defaults = getattr(inspect.unwrap(bound), "__kwdefaults__", None) or {}
-    table: list[Any] = defaults.get("submods", [])
+    table: list[Bound] = defaults.get("submods", [])
     return table
 
 
@@ -415,15 +422,15 @@ def _text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _tensors_of(path: Path) -> Any:
-    """What the file holds; its digest is taken afterwards, so that it is the digest of what was read."""
+def _tensors_of(path: Path) -> object:
+    """What the file holds. Its digest is taken afterwards: a file that changed between would not have the digest."""
     if not path.is_file():
         raise ValueError(f"{path.name} is missing")
     return torch.load(path, weights_only=True, mmap=True)
 
 
-def _as_it_stands(function: Callable[..., Any], weights: list[torch.Tensor]) -> Callable[..., Any]:
-    """Stands for ``below_autograd`` in edited code, of which nothing is proven."""
+def _as_it_stands(function: Bound, weights: list[torch.Tensor]) -> Bound:
+    """Replaces ``below_autograd`` in edited code, of which nothing is proven."""
     return function
 
 
@@ -448,9 +455,9 @@ def _refuse_live_constants(program: Program) -> None:
 
 
 def _refuse_unreadable_weights(tensors: Mapping[str, torch.Tensor]) -> None:
-    """Raise UnsupportedGraphError for weights that would be written and could not be read back.
+    """Raise UnsupportedGraphError for weights that could be written but not read back with ``weights_only=True``.
 
-    A class that keeps its tensors in a form of its own is read where it is registered with torch.serialization.
+    A tensor subclass is read back where ``torch.serialization.add_safe_globals`` registered it.
     """
     findings: list[Finding] = []
     for name, tensor in tensors.items():
@@ -461,7 +468,7 @@ def _refuse_unreadable_weights(tensors: Mapping[str, torch.Tensor]) -> None:
             torch.save(tensor, file)
             file.seek(0)
             torch.load(file, weights_only=True)
-        except Exception as error:  # what a class of its own raises may be anything
+        except Exception as error:  # a tensor subclass may raise anything
             reason = str(error).strip().partition("\n")[0]
             findings.append(
                 Finding(name, f"is a {type(tensor).__qualname__}, which torch cannot save and read: {reason}")
@@ -478,7 +485,7 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _is_own(manifest: Path) -> bool:
-    """Whether fx2py wrote a manifest; web pages and other programs have files of that name too."""
+    """Whether fx2py wrote a manifest; web applications have files of that name too."""
     try:
         return manifest.is_file() and bool(read_manifest(manifest).files)
     except ArtifactError:

@@ -9,7 +9,6 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,7 +23,7 @@ _NOT_AS_STORED = tuple(
         *("NestedTensor", "FuncTorchBatched", "FuncTorchGradWrapper", "Python"),
     )
 )
-"""The keys of tensors whose numbers are not those in their memory, or that have none."""
+"""The dispatch keys of tensors whose values are not the numbers in their storage, or that have no storage of their own."""
 NOT_OURS = Hint("not compiled by this user; ", Admit("trust_all"), " loads them")
 
 
@@ -91,10 +90,11 @@ class TensorSpec:
         )
         return cls(str(tensor.dtype).removeprefix("torch."), shape, stride)
 
-    def fits(self, tensor: Any, device: str) -> bool:
-        """Whether code for this spec may get a value."""
+    def fits(self, tensor: object, device: str) -> bool:
+        """Whether code for this spec may be given a value."""
         return (
-            type(tensor) in (torch.Tensor, torch.nn.Parameter)
+            isinstance(tensor, torch.Tensor)
+            and type(tensor) in (torch.Tensor, torch.nn.Parameter)
             and str(tensor.device) == device
             and tensor.layout == torch.strided
             and not any(map(torch._C._dispatch_keys(tensor).has, _NOT_AS_STORED))
@@ -136,8 +136,8 @@ class CompiledPiece:
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
-    """The code that pieces belong to: its ``texts``, and the names of its submodules by their place in the table."""
+class GeneratedCode:
+    """The code that compiled pieces belong to: its ``texts``, and the names of its submodules in the order of the table."""
 
     texts: Texts
     slots: tuple[str, ...]
@@ -162,19 +162,19 @@ class Compiled:
         files = {piece.file for piece in self.pieces}
         return f"{len(self.pieces)} pieces by {self.backend}, {len(files)} of them different"
 
-    def signed(self, code: Code) -> Compiled:
+    def signed(self, code: GeneratedCode) -> Compiled:
         """These pieces, signed by this user as those of ``code``; OSError when there is no place for a key."""
         return replace(self, signature=signing.sign(self._message(code)))
 
-    def is_ours(self, code: Code) -> bool:
+    def is_ours(self, code: GeneratedCode) -> bool:
         return signing.is_signed(self._message(code), self.signature)
 
-    def _message(self, code: Code) -> bytes:
-        """All that decides what is run and on what, so that no part of it can be put in another place."""
+    def _message(self, code: GeneratedCode) -> bytes:
+        """What is signed: all that decides what is run and on what, so that no part of it can be exchanged."""
         pieces = asdict(replace(self, signature=""))
         return json.dumps(["fx2py", code.digest, code.slots, pieces], sort_keys=True).encode()
 
-    def fault(self, code: Code, device: str, trusted: bool) -> str:
+    def fault(self, code: GeneratedCode, device: str, trusted: bool) -> str:
         """Why these pieces are not used on this machine and device, or ''."""
         if device != self.device:
             return f"compiled for the device {self.device}"
@@ -184,13 +184,13 @@ class Compiled:
         return "" if trusted or self.is_ours(code) else NOT_OURS
 
     def faults(self, files: Mapping[str, bytes], tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-        """Why single pieces are not used with what a folder holds, by name; the others are."""
+        """By name, why single pieces cannot be used with what a folder holds; the others are used."""
         faults = {piece.name: piece.fault(files, tensors, self.device) for piece in self.pieces}
         return {name: fault for name, fault in faults.items() if fault}
 
 
 def listed(faults: Mapping[str, str]) -> str:
-    """Faults of pieces in one line, each once."""
+    """Faults of pieces as one line, each fault once with its pieces."""
     names: dict[str, list[str]] = {}
     for name, fault in faults.items():
         names.setdefault(fault, []).append(name)

@@ -1,4 +1,4 @@
-"""Compiled pieces in the place of generated functions: called where they fit, the generated function elsewhere."""
+"""Compiled pieces in place of generated functions: called where their guards hold, the generated function elsewhere."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fx2py.errors import ArtifactError
 
 _log = logging.getLogger(__name__)
 _SOME_SIZE = 2
-"""Stands for a size that varies where a tensor of the right kind is all that is needed."""
+"""The size in an example tensor of what may vary: ``TensorGuards`` is told which sizes to check beside the example."""
 
-Piece = Callable[..., Any]
+Piece = Callable[..., object]
 
 
 def state_fault() -> str:
@@ -53,7 +53,7 @@ def replacements(
             faults[piece.name] = error.message
             continue
         weights = tuple([tensors[name] for name, _ in piece.weights])
-        call = _Call(function, weights, piece.is_single)
+        call = _BoundFunction(function, weights, piece.is_single)
         otherwise = notice.before(piece.name, generated[piece.name])
         made[piece.name] = call.guarded(_Guard(piece, weights, compiled.device, state), otherwise)
     return made, faults
@@ -80,15 +80,15 @@ class _Functions:
         return found
 
 
-def is_compiled(bound: Any) -> bool:
+def is_compiled(bound: object) -> bool:
     """Whether a bound submodule calls compiled code."""
     return getattr(bound, "__module__", "") == __name__
 
 
 class _Guard:
-    """Whether a call is one that a piece was compiled for: ``exactly`` is quick and may miss some, ``fits`` is sure.
+    """Whether a call is one that a piece was compiled for: ``exactly`` is fast but rejects some, ``fits`` decides.
 
-    Both look at the arguments and the weights behind them: who sets the ``data`` of a weight makes it another tensor.
+    Both check the arguments and, after them, the weights: assigning to ``weight.data`` changes a weight's dtype or shape.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class _Guard:
         with torch.inference_mode():
             self.exactly_in_inference = _tensor_check(self._inputs, weights, device)
 
-    def fits(self, args: Sequence[Any]) -> bool:
+    def fits(self, args: Sequence[object]) -> bool:
         return (
             len(args) == len(self._inputs)
             and is_ordinary()
@@ -116,11 +116,14 @@ class _Guard:
 def _tensor_check(
     inputs: Sequence[TensorSpec | None], weights: tuple[torch.Tensor, ...], device: str
 ) -> Callable[..., bool]:
-    """torch's own check of types, dtypes, devices, sizes and strides, in one call, on what a compiled function gets."""
+    """torch.compile's own guard (``TensorGuards``): types, dtypes, devices, sizes, strides and dispatch keys in one call.
+
+    It reads the dispatch keys of this thread when it is made, inference mode among them.
+    """
     tensors = [spec for spec in inputs if spec is not None]
     arguments = tensors[: len(tensors) - len(weights)]
     examples = [*[_example(spec, device) for spec in arguments], *weights]
-    sizes: list[Any] = [list(spec.shape) for spec in tensors]
+    sizes: list[Any] = [list(spec.shape) for spec in tensors]  # torch's stub has one list too few
     strides: list[Any] = [list(spec.stride) for spec in tensors]
     check = TensorGuards(*examples, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
     if len(tensors) == len(inputs):
@@ -128,7 +131,7 @@ def _tensor_check(
     places = [place for place, spec in enumerate(inputs) if spec is not None]
     integers = [place for place, spec in enumerate(inputs) if spec is None]
 
-    def check_both(*args: Any) -> bool:
+    def check_both(*args: object) -> bool:
         return all(type(args[place]) is int for place in integers) and check(
             *[args[place] for place in places]
         )
@@ -143,25 +146,28 @@ def _example(spec: TensorSpec, device: str) -> torch.Tensor:
     return torch.empty_strided(shape, stride, dtype=getattr(torch, spec.dtype), device=device)
 
 
-class _Call:
+class _BoundFunction:
     """A compiled function with its weights bound."""
 
     def __init__(self, function: Boxed, weights: tuple[torch.Tensor, ...], is_single: bool) -> None:
         self._function, self._weights, self._is_single = function, weights, is_single
 
     def guarded(self, guard: _Guard, otherwise: Piece) -> Piece:
-        """The function where ``guard`` admits the call, else ``otherwise``; plain closures, for they cost the least."""
+        """The function where ``guard`` holds for the call, else ``otherwise``; closures, since a call of one costs least.
+
+        ``_current_level`` is forward mode's, which ``GlobalStateGuard`` does not check.
+        """
         function, weights = self._function, self._weights
         state, exactly, inference, fits = guard.state, guard.exactly, guard.exactly_in_inference, guard.fits
 
-        def compiled_single(*args: Any) -> Any:
+        def compiled_single(*args: object) -> object:
             given = [*args, *weights]
             is_known = exactly(*given) or inference(*given)
             if (is_known and state() and forward_ad._current_level < 0) or fits(given):
                 return function(given)[0]
             return otherwise(*args)
 
-        def compiled_several(*args: Any) -> Any:
+        def compiled_several(*args: object) -> object:
             given = [*args, *weights]
             is_known = exactly(*given) or inference(*given)
             if (is_known and state() and forward_ad._current_level < 0) or fits(given):
@@ -172,13 +178,13 @@ class _Call:
 
 
 class _Notice:
-    """Says once that a piece runs as generated code, and why; a program that falls back for good would not notice."""
+    """Logs once that a piece runs as generated code, and why: a program that always falls back would not show it."""
 
     def __init__(self) -> None:
         self._said = False
 
     def before(self, name: str, generated: Piece) -> Piece:
-        def call(*args: Any) -> Any:
+        def call(*args: object) -> object:
             if not self._said:
                 self._said = True
                 _log.warning("%s runs as generated code: %s.", name, self._reason())
@@ -199,13 +205,13 @@ class _Notice:
 
 @contextmanager
 def ordinary_state() -> Iterator[None]:
-    """Without gradients, inference mode and autocast, as pieces are compiled."""
+    """Neither gradients, nor inference mode, nor autocast: the state in which pieces are compiled."""
     with torch.inference_mode(False), torch.no_grad(), torch._C._DisableAutocast():
         yield
 
 
 def is_ordinary() -> bool:
-    """Whether torch computes now as it does in ``ordinary_state``: in no mode that compiled code knows nothing of."""
+    """Whether torch is in ``ordinary_state`` and in no other mode that compiled code, which calls kernels, would miss."""
     return not (
         torch.is_grad_enabled()
         or torch._C._is_any_autocast_enabled()

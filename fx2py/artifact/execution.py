@@ -1,4 +1,4 @@
-"""Running the texts of a generated folder, whose lines are kept while code needs them."""
+"""The texts of a generated folder executed as modules, whose lines tracebacks and debuggers find."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -29,23 +29,23 @@ from fx2py.program.ir import TABLE_NAMES
 from fx2py.runtime.binding import signature_of_inputs
 from fx2py.trust import Policy
 
-BindTo = Callable[
-    [Mapping[str, torch.Tensor], "torch.device | None", Mapping[str, Callable[..., Any]]], Callable[..., Any]
-]
-"""The code bound to tensors, on a device, with submodules of the caller's own."""
+Bound: TypeAlias = Callable[..., Any]
+"""Bound code, or a submodule that it calls: takes and returns whatever the graph does."""
+BindTo = Callable[[Mapping[str, torch.Tensor], "torch.device | None", Mapping[str, Bound]], Bound]
+"""Binds code to tensors, on a device, with submodules of the caller's own by name."""
 _numbers = itertools.count()
-"""Each namespace has a name of its own: two of one text are bound to other live objects."""
+"""One for the name of each namespace: two of the same text may be bound to different live objects."""
 _shown: Counter[str] = Counter()
-"""How many namespaces run the text that is registered under a file name."""
+"""How many namespaces run the text that ``linecache`` has under a file name."""
 
 
 def execute(
-    texts: Texts, fixed: Mapping[str, str], folder: Path | None, place: str, instead: Mapping[str, Any]
+    texts: Texts, fixed: Mapping[str, str], folder: Path | None, place: str, instead: Mapping[str, object]
 ) -> BindTo:
     """The function ``bind`` of generated files, over the runtime in ``fixed`` or else fx2py's own.
 
-    ``instead`` has what stands in the place of functions of the runtime, and what is added to the arguments of others:
-    a dict for a function of its name. Raises ReplayError when the text needs something that is not installed here.
+    ``instead`` has, by name, functions that replace those of the runtime, and dicts of keyword arguments that are added
+    to calls of others. Raises ReplayError when the text needs something that is not installed here.
     """
     code = _executed(texts.source, folder and folder / SOURCE, SOURCE, place)
     if texts.tables is None:
@@ -59,16 +59,17 @@ def execute(
     return functools.partial(tables.bind, types.SimpleNamespace(**{**names, **changed}), code)
 
 
-def _bind_of_older(code: types.ModuleType, instead: Mapping[str, Any]) -> BindTo:
+def _bind_of_older(code: types.ModuleType, instead: Mapping[str, object]) -> BindTo:
     """The ``bind`` of a file of schema 1 or 2, which holds its runtime."""
     names = vars(code)
     for name, value in instead.items():
         names.update(value if type(value) is dict else {name: value})
 
-    def bind(*arguments: Any) -> Any:
+    def bind(*arguments: object) -> Bound:
         bound = code.bind(*arguments)
         bound.__signature__ = signature_of_inputs(code.execution_fn, TABLE_NAMES, {})
-        return bound
+        typed: Bound = bound
+        return typed
 
     return bind
 
@@ -81,7 +82,7 @@ def _runtime(text: str | None) -> types.ModuleType:
     filename = f"<fx2py runtime {_digest(text)}>"
     _register(filename, text)
     module = types.ModuleType(f"fx2py_runtime_{_digest(text)}")
-    sys.modules[module.__name__] = module  # torch.compile imports the home of every function that it inlines
+    sys.modules[module.__name__] = module  # as for _Namespaces; there are as few of these as releases
     exec(compile(text, filename, "exec"), module.__dict__)
     return module
 
@@ -105,9 +106,10 @@ def _executed(source: str, file: Path | None, name: str, place: str) -> types.Mo
 
 
 class _Namespaces(Loader, MetaPathFinder):
-    """Finds the namespaces of generated code by name: torch.compile imports the home of every function that it inlines.
+    """Finds the namespaces of generated code by name, for torch.compile: it imports the module of each function that it
+    inlines, by ``__name__`` of its globals (``import_source`` in torch/_dynamo/symbolic_convert.py).
 
-    One that was imported lives on in ``sys.modules``, as torch.compile's own code for it does.
+    A namespace that was imported stays in ``sys.modules``, as long as the code that torch.compile made for it.
     """
 
     def __init__(self) -> None:
@@ -127,7 +129,7 @@ _namespaces = _Namespaces()
 
 
 def _importable(name: str) -> types.ModuleType:
-    """A new module that is found under its name as long as a function of it lives."""
+    """A new module that can be imported by its name as long as one of its functions lives: their globals refer to it."""
     if _namespaces not in sys.meta_path:
         sys.meta_path.append(_namespaces)
     module = types.ModuleType(name)
@@ -144,8 +146,8 @@ def _register(filename: str, text: str) -> None:
     linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
 
 
-def _show(filename: str, source: str, owner: Any) -> None:
-    """Register the lines of a text for as long as ``owner`` lives, its module."""
+def _show(filename: str, source: str, owner: object) -> None:
+    """Keep the lines of a text in ``linecache`` for as long as ``owner``, its module, lives."""
     _register(filename, source)
     _shown[filename] += 1
     weakref.finalize(owner, _forget, filename)
@@ -172,9 +174,8 @@ def unadmitted_classes(manifest: Manifest, policy: Policy) -> tuple[str, ...]:
 
 
 def binding_hint(manifest: Manifest, names: Iterable[str], policy: Policy, fault: str) -> Hint:
-    """What to do about surplus ``names`` that are a part of the code, about modules that no class can build, and about
-    classes that are not admitted, where ``fault`` names them.
-    """
+    """What to do about a ``fault`` of binding: ``names`` of submodules that are inlined in the code, modules that cannot
+    be built, classes that are not admitted."""
     inlined = {entry.name for entry in manifest.submodules if entry.mode == "inlined"}
     steps = [
         Hint(f"{name} is a part of the code: generate with ", Argument.KEEP_SUBMODULES, " to bind it.")

@@ -1,6 +1,7 @@
-"""One compiled function as bytes, and back: what torch serializes of it, with the kernels that it was linked to.
+"""One compiled function as bytes, and back: what torch serializes of it, with the shared libraries of its kernels.
 
-torch's own serialized form holds kernels for the CPU as C++ source and would compile them again in every process.
+torch's own serialized form holds kernels for the CPU as C++ source, which ``AsyncCompile.cpp_pybinding`` of
+torch/_inductor/async_compile.py would compile again in every process.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from torch._inductor.standalone_compile import AOTCompiledArtifact
 
 from fx2py.errors import ArtifactError
 
-Boxed = Callable[[list[Any]], Any]
-"""A compiled function: takes its arguments as one list, which it empties, and returns a list or tuple."""
+Boxed = Callable[[list[object]], Sequence[object]]
+"""A compiled function in torch's boxed convention: it takes one list, clears it to free its arguments early, and
+returns a list or tuple (``make_boxed_func`` in torch/_functorch/_aot_autograd/utils.py)."""
 
 _FUNCTION = "function"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _ONE_AT_A_TIME = threading.Lock()
+"""Held while the environment and torch's own functions are patched, which all threads share."""
 
 
 def pack(function: bytes, kernels: Mapping[str, Path]) -> bytes:
@@ -43,7 +46,7 @@ def pack(function: bytes, kernels: Mapping[str, Path]) -> bytes:
 
 
 def load(packed: bytes, *, direct: bool) -> Boxed:
-    """The function in an archive, ready to be called. This runs machine code: the bytes must be one's own.
+    """The function in an archive, ready to be called. This loads machine code: the bytes must be one's own.
 
     ``direct`` leaves out the wrapper in which torch restores views of inputs, for a function that returns none.
     Raises ArtifactError when it cannot be loaded.
@@ -72,18 +75,18 @@ def _loaded(packed: bytes, direct: bool) -> Boxed:
 
 @contextmanager
 def private_cache() -> Iterator[None]:
-    """torch keeps what it compiles and loads meanwhile where no other process finds or puts files."""
+    """In the block torch's cache of compiled code is a folder that no other process reads or writes."""
     with _ONE_AT_A_TIME, patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": _private_folder().name}):
         yield
 
 
 @contextmanager
 def recorded_kernels() -> Iterator[dict[str, Path]]:
-    """The shared libraries of the kernels that are compiled meanwhile, by the name that ``pack`` stores them under."""
+    """The shared libraries of the kernels that are compiled in the block, by the name that ``pack`` stores them under."""
     recorded: dict[str, Path] = {}
     compile_kernel = AsyncCompile.cpp_pybinding
 
-    def compile_and_record(self: AsyncCompile, argtypes: list[str], source_code: str) -> Any:
+    def compile_and_record(self: AsyncCompile, argtypes: list[str], source_code: str) -> object:
         kernel = compile_kernel(self, argtypes, source_code)
         recorded[_kernel_name(argtypes, source_code)] = Path(kernel.__self__.__file__)
         return kernel
@@ -94,9 +97,9 @@ def recorded_kernels() -> Iterator[dict[str, Path]]:
 
 @contextmanager
 def _stored_kernels(stored: Mapping[str, bytes]) -> Iterator[None]:
-    """Kernels are loaded from these bytes meanwhile, and never compiled."""
+    """In the block kernels are loaded from these bytes, and never compiled."""
 
-    def load_kernel(self: AsyncCompile, argtypes: list[str], source_code: str) -> Any:
+    def load_kernel(self: AsyncCompile, argtypes: list[str], source_code: str) -> object:
         content = stored[_kernel_name(argtypes, source_code)]
         name = hashlib.sha256(content).hexdigest()[:32]
         path = Path(_private_folder().name) / f"{name}.so"

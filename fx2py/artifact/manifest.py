@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -129,14 +128,14 @@ class Manifest:
         """The names of the submodules in the table that the code calls, in order."""
         return tuple(entry.name for entry in self.submodules if entry.index is not None)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The manifest as plain JSON data, in a fixed order of keys."""
-        data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        data: dict[str, object] = json.loads(json.dumps(dataclasses.asdict(self)))
         return {"schema": data.pop("schema"), "fx2py": data.pop("fx2py"), "torch": data.pop("torch"), **data}
 
 
 @dataclass(frozen=True, slots=True)
-class _Versioned:
+class _SchemaNumber:
     """What every schema has."""
 
     schema: int
@@ -157,7 +156,7 @@ def read_manifest(path: Path, shown: Path | None = None) -> Manifest:
         if path.stat().st_size > MAX_TEXT:
             raise ValueError("is too long")
         data = parse(path.read_bytes())
-        schema = typed(_Versioned, data).schema
+        schema = typed(_SchemaNumber, data).schema
         if schema > SCHEMA:
             raise ArtifactError(f"{named} is of schema {schema}, newer than {SCHEMA}.", "Update fx2py.")
         manifest = typed(Manifest, data)

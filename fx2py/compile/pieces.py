@@ -23,7 +23,7 @@ from fx2py.artifact.compiled import Compiled, CompiledPiece, this_machine
 from fx2py.artifact.compiled_calls import ordinary_state
 from fx2py.artifact.kernels import cause_of, pack, private_cache, recorded_kernels
 from fx2py.compile.symbolic import discarded_sizes, fake_arguments
-from fx2py.compile.trace import NotCompiledError, Traced, WaitedTensors, storages, trace
+from fx2py.compile.trace import NotCompiledError, Traced, returning_waited, storages, trace
 from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.replay.inputs import Arguments, Inputs
@@ -110,7 +110,7 @@ class _FakeCode:
         table[:] = [calls.recording(name, piece) for name, piece in named]
         args, kwargs = arguments
         try:
-            with ordinary_state(), discarded_sizes(self.mode), self.mode, WaitedTensors():  # type: ignore[no-untyped-call]
+            with ordinary_state(), discarded_sizes(self.mode), self.mode, returning_waited():
                 bound(*args, **kwargs)
         except Fx2pyError:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -183,7 +184,7 @@ def _pruned(
 # -- collectives, over fake tensors: nothing is communicated
 
 
-class WaitedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _WaitedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """``wait_tensor`` returns its argument, as its kernel does, so that a write to the result is one to the argument.
 
     Its meta kernel returns ``torch.empty_like`` (``_wait_tensor_meta`` in torch/distributed/_functional_collectives.py).
@@ -197,6 +198,10 @@ class WaitedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
         return args[0] if _is_wait(func) else func(*args, **(kwargs or {}))
+
+
+returning_waited: Callable[[], AbstractContextManager[object]] = _WaitedTensors
+"""The mode, typed: torch annotates no constructor of dispatch modes."""
 
 
 class TracedMemory:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from torch._C import _distributed_c10d
+from torch._C._distributed_c10d import ProcessGroup
 
 from fx2py.arguments import instance_of, require
 from fx2py.errors import ReplayError
@@ -18,15 +19,19 @@ if TYPE_CHECKING:
     from fx2py.artifact import Artifact
 
 _registry: Any = _distributed_c10d
+"""torch's process groups by name, in which functional collectives look the name of their group up."""
 WORLD = "0"
-"""What torch calls the group of all processes, and a graph that was captured among them records."""
+"""The name that torch gives the default group, and that a graph captured in it records.
+
+``_process_group_name`` in torch/distributed/distributed_c10d.py numbers the groups in the order in which they are made.
+"""
 
 
 class RecordedGroups:
-    """The process groups that ``artifact`` names, each of the ranks whose code names it, as long as the block runs.
+    """The process groups that ``artifact`` names, while the block runs; the members of each are the ranks that name it.
 
     Every process of the default group enters this, with the artifact of its own rank. Raises ReplayError on all of
-    them when the ranks of a group cannot be known, or their code does not fit together.
+    them when the members of a group cannot be known, or the ranks' calls do not match.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -36,11 +41,11 @@ class RecordedGroups:
             "artifact", artifact, instance_of(Artifact), "Open a folder with fx2py.open_artifact(folder)."
         )
         self._artifact = artifact
-        self._made: list[Any] = []
-        self._hidden: dict[str, Any] = {}
+        self._made: list[ProcessGroup | None] = []
+        self._hidden: dict[str, ProcessGroup | None] = {}
 
     def __enter__(self) -> None:
-        """Make all groups before any gets its name: torch names each new one by its number."""
+        """Make all groups before any is registered: a name may be that which torch gives the next new group."""
         plan = self._plan()
         groups = {
             name: dist.group.WORLD if name == WORLD else dist.new_group(list(plan[name])) for name in plan
@@ -54,7 +59,7 @@ class RecordedGroups:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give the names back and close the groups; after an error a rank may be gone, and none is waited for."""
+        """Restore the names and destroy the groups; after an error a rank may be gone, so that none waits for another."""
         for name, group in self._hidden.items():
             _register(name, group)
         if error is None:
@@ -78,17 +83,17 @@ class RecordedGroups:
 
 @contextmanager
 def fake_groups(calls: Iterable[Collective]) -> Iterator[None]:
-    """A group without a backend under each name that ``calls`` record, in place of what has the name.
+    """Registers, while the block runs, a group without a backend under each name that ``calls`` record.
 
-    It is as large as recorded, else as the group that has the name. One of unknown size has two members, unless the
-    shape of a result depends on that: then there is none.
+    It is as large as recorded, else as the group that had the name. One of unknown size has two members, unless the
+    shape of a result depends on the size: then none is registered.
     """
     sizes: dict[str, int | None] = {}
     for call in calls:
         sizes[call.group] = sizes.get(call.group) or call.size
     hidden = {name: _registered(name) for name in sizes}
     needed = {call.group for call in calls if call.op in _SHAPED_BY_SIZE}
-    made: list[Any] = []  # torch's registry does not keep them alive
+    made: list[ProcessGroup] = []  # torch's registry holds weak references
     for name, group in hidden.items():
         size = sizes[name] or (None if group is None else group.size())
         if size is not None or name not in needed:
@@ -104,6 +109,7 @@ def fake_groups(calls: Iterable[Collective]) -> Iterator[None]:
 _SHAPED_BY_SIZE = frozenset({"shard_dim_alltoall"})
 """Operators whose result has a shape that depends on the size of the group, which the call does not record."""
 _SOME = 2
+"""More than one, so that a collective is not left out."""
 
 
 def plan_groups(
@@ -111,9 +117,9 @@ def plan_groups(
 ) -> Mapping[str, tuple[int, ...]]:
     """The ranks of each group, by name in order, from the collectives in each rank's code.
 
-    The members of a group are the ranks whose code names it: no other could take part. ``is_shared`` says that the
-    ranks run one file, whose names are those of the rank that it was captured on. Raises ReplayError when the ranks
-    cannot be known, are not as many as recorded, or do not make the same calls in the same order.
+    The members of a group are the ranks whose code names it: no other could take part. ``is_shared`` says that all
+    ranks run one file, which records the group names of the one rank that it was captured on. Raises ReplayError when
+    the members cannot be known, are not as many as recorded, or do not make the same calls in the same order.
     """
     members: dict[str, list[int]] = {}
     for rank, calls in enumerate(recorded):
@@ -138,7 +144,7 @@ def _check_name(name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise ReplayError(f"{name!r} is no name that torch takes for a process group.") from error
+        raise ReplayError(f"torch takes no process group of the name {name!r}.") from error
 
 
 def _check_size(name: str, made: Mapping[int, list[Collective]]) -> None:
@@ -153,7 +159,7 @@ def _check_size(name: str, made: Mapping[int, list[Collective]]) -> None:
 
 
 def _check_order(name: str, made: Mapping[int, list[Collective]]) -> None:
-    """Ranks that call differently would wait for each other for ever, or take one tensor for another."""
+    """Ranks whose calls differ would wait for each other for ever, or take one tensor for another."""
     together = {rank: [str(call) for call in calls if call.by_all] for rank, calls in made.items()}
     first = next(iter(together))
     for rank, calls in together.items():
@@ -176,17 +182,18 @@ def _called(calls: list[str], place: int) -> str:
     return calls[place] if place < len(calls) else "missing"
 
 
-def _register(name: str, group: Any) -> None:
-    """``group`` under ``name`` in torch's registry, in place of what has the name; None leaves nothing there."""
+def _register(name: str, group: ProcessGroup | None) -> None:
+    """Register ``group`` under ``name``, in place of what has the name; None only removes that."""
     if _registered(name) is not None:
         _registry._unregister_process_group(name)
     if group is not None:
         _registry._register_process_group(name, group)
 
 
-def _registered(name: str) -> Any:
+def _registered(name: str) -> ProcessGroup | None:
     """The group of that name; None where there is none."""
     try:
-        return _registry._resolve_process_group(name)
+        found: ProcessGroup = _registry._resolve_process_group(name)
+        return found
     except RuntimeError:
         return None

@@ -31,7 +31,7 @@ class Rank:
 
 
 def launched_rank(environment: Mapping[str, str] = os.environ) -> Rank | None:
-    """The rank that a launcher gave this process, None where none did; raises ReplayError where it makes no sense."""
+    """The rank that a launcher gave this process, None where none did; ReplayError for variables that contradict each other."""
     if not all(name in environment for name in _VARIABLES):
         return None
     told = [environment["RANK"], environment["WORLD_SIZE"], environment.get("LOCAL_RANK", "0")]
@@ -45,7 +45,7 @@ def launched_rank(environment: Mapping[str, str] = os.environ) -> Rank | None:
 
 
 def is_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the launcher is torchrun, so that this process is certainly meant as one of several."""
+    """Whether the launcher is torchrun, which alone sets this variable; clusters set the others for every process."""
     return "TORCHELASTIC_RUN_ID" in environment
 
 
@@ -95,11 +95,11 @@ class Alone:
     is_alone = True
 
     def agree(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives."""
+        """The result of ``work``."""
         return work()
 
     def form_groups(self, artifact: Artifact) -> None:
-        """Raise ReplayError where the code needs others."""
+        """Raise ReplayError for code with collectives."""
         if artifact.collectives:
             raise ReplayError(
                 f"the graph calls {artifact.collectives[0].op}, in which several processes take part.",
@@ -117,4 +117,4 @@ class Alone:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """There is nothing to leave."""
+        """Nothing was set up."""

@@ -1,4 +1,4 @@
-"""The processes that run graphs together, seen from one of them: they meet, work in stages, and end together."""
+"""The processes that run graphs together, seen from one rank: they meet, work in stages, and end together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import PrefixStore
+from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from fx2py.distributed.groups import RecordedGroups
@@ -26,40 +26,40 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE = timedelta(minutes=10)
-"""How long a rank waits for the others, to come or in a collective, before it gives up."""
+"""How long a rank waits for the others, when they meet or in a collective, before it gives up."""
 _FAREWELL = timedelta(seconds=5)
-"""How long a rank that failed waits for the others to notice."""
+"""How long a rank that failed waits for the others to say how they ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """How a stage ended on a rank: exit code 0, or that of a fault and its message."""
+    """How a stage ended on a rank: exit code 0, or the exit code and message of an error."""
 
     exit_code: int = 0
     message: str = ""
 
 
 class World:
-    """All processes of a run, met where the launcher's variables say, from the view of one ``rank``.
+    """All processes of a run, which meet where the launcher's variables say, as one ``rank`` sees them.
 
-    They work in stages: no rank begins the next before each has ended the last. An error that leaves the block on one
-    rank ends the run on every rank: in the others ``agree``, or the collective that waits for a rank that is gone,
-    ends in an OtherRankError.
+    They work in stages: no rank begins one before every rank has ended the one before. An error that leaves the block
+    on one rank ends the run on every rank: in the others ``agree``, or the collective that waits for a rank that is
+    gone, raises OtherRankError.
     """
 
     is_alone = False
 
     def __init__(self, rank: Rank) -> None:
         self.rank = rank
-        self._store: Any = None
+        self._store: Store  # of the outcomes, once the ranks have met
         self._stage = 0
         self._groups = ExitStack()
         self._has_groups = False
 
     def __enter__(self) -> World:
-        """Meet the others: gloo for tensors of the CPU, nccl for CUDA's, a GPU a rank where there are as many.
+        """Meet the others: gloo for tensors on the CPU, nccl for those on CUDA, one GPU for each rank of this machine.
 
-        Raises ReplayError when they do not come.
+        Raises ReplayError when they do not meet in time.
         """
         has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
         if self.rank.local < torch.cuda.device_count():
@@ -80,7 +80,7 @@ class World:
         return self
 
     def agree(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives, once it is done on every rank; OtherRankError when it failed on another."""
+        """Do ``work`` and return its result once every rank has done its own; OtherRankError when one failed."""
         result = work()
         self._await_others()
         return result
@@ -111,10 +111,10 @@ class World:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        """Tell the others, let go of those that wait in a collective, and see them end.
+        """Post the error, abort the collectives that others wait in, and wait for their outcomes.
 
-        Raises OtherRankError where the error is only the echo of what another rank says: the same message from a
-        lower rank, or a collective that lost a rank which had failed before.
+        Raises OtherRankError where the error only repeats another rank's: the same message as a lower rank's, or a
+        collective that lost a rank which had failed before.
         """
         own = _Outcome(getattr(error, "exit_code", InternalError.exit_code), str(error))
         before: dict[int, _Outcome] = {}
@@ -138,7 +138,7 @@ class World:
         self._store.set(self._key(self.rank.index), json.dumps(asdict(outcome)))
 
     def _posted(self) -> dict[int, _Outcome]:
-        """The outcomes of this stage that are there by now."""
+        """The outcomes of this stage that ranks have posted so far."""
         there = [rank for rank in range(self.rank.size) if self._store.check([self._key(rank)])]
         return self._read(there)
 
