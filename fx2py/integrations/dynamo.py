@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,13 @@ from torch.fx.experimental.symbolic_shapes import PropagateUnbackedSymInts, stat
 from fx2py import artifact as _artifact
 from fx2py.arguments import NAMED, PATH, Kind, require, shown
 from fx2py.artifact import Artifact
+from fx2py.artifact.execution import Bound
+from fx2py.compile.symbolic import discarded_sizes
 from fx2py.errors import OptionError, UnsupportedGraphError
 from fx2py.operators.spelling import OpSpec, OpSpecs, each_of, require_known
 from fx2py.program.options import GenerateOptions
 from fx2py.read import open_graph
-from fx2py.splitting.live import LivePiece, split_module, with_sizes_as_numbers
+from fx2py.splitting.live import LivePiece, split_module, with_sizes_as_integers
 
 _log = logging.getLogger(__name__)
 _EAGER = "eager"
@@ -60,7 +62,7 @@ class BackendOptions:
 
     @classmethod
     def of(cls, options: Mapping[str, Any] | None) -> BackendOptions:
-        """Raises OptionError for an option that there is not or whose value is of another kind."""
+        """The options as given; raises OptionError for an unknown one and for a value of the wrong kind."""
         require("the options of the backend fx2py", options, NAMED.or_none())
         known = [field.name for field in fields(cls)]
         unknown = [name for name in options or {} if name not in known]
@@ -76,7 +78,7 @@ class BackendOptions:
         return each_of(self.split_at)
 
 
-def _require_backend(inner: Any) -> None:
+def _require_backend(inner: str) -> None:
     """Raise OptionError unless torch finds a backend under the name, or it is one itself."""
     require("inner", inner, _BACKEND)
     try:
@@ -92,15 +94,15 @@ _BACKEND = Kind("the name of a backend", lambda value: isinstance(value, str) or
 
 
 def fx2py_backend(
-    gm: fx.GraphModule, example_inputs: Sequence[Any], *, options: Mapping[str, Any] | None = None
-) -> Callable[..., Any]:
+    gm: fx.GraphModule, example_inputs: Sequence[object], *, options: Mapping[str, Any] | None = None
+) -> Bound:
     """Generated code for a captured graph, over its compiled pieces; what torch.compile calls for each graph.
 
     An operator to split at that this graph does not hold cuts nothing: a model may have several graphs. Raises
     UnsupportedGraphError when the graph cannot be generated exactly.
     """
     wanted = BackendOptions.of(options)
-    compiled: dict[str, Callable[..., Any]] = {}
+    compiled: dict[str, Bound] = {}
     if wanted.inner != _EAGER:
         gm, compiled = _compiled(gm, example_inputs, wanted)
     elif wanted.operators:
@@ -117,16 +119,16 @@ def fx2py_backend(
 
 
 def _compiled(
-    gm: fx.GraphModule, example_inputs: Sequence[Any], wanted: BackendOptions
-) -> tuple[fx.GraphModule, dict[str, Callable[..., Any]]]:
+    gm: fx.GraphModule, example_inputs: Sequence[object], wanted: BackendOptions
+) -> tuple[fx.GraphModule, dict[str, Bound]]:
     """The stitching graph and its pieces, compiled, by name."""
     mode = _fake_mode()
-    gm = with_sizes_as_numbers(gm)
+    gm = with_sizes_as_integers(gm)
     stitching, pieces = split_module(
         gm, wanted.operators, strict=False, for_compilers=True, whole_modes_from=torch.is_grad_enabled()
     )
     values = _recorded(gm, example_inputs, mode)
-    compiled: dict[str, Callable[..., Any]] = {}
+    compiled: dict[str, Bound] = {}
     for piece in pieces:
         compiled[piece.name], results = _compile(piece, wanted.inner, values, mode, piece is not pieces[-1])
         values.update(results)
@@ -134,11 +136,11 @@ def _compiled(
 
 
 class _Recording(PropagateUnbackedSymInts):
-    """Runs a captured graph on fake tensors and keeps what each node gave, by the name of the node."""
+    """Runs a captured graph on fake tensors and keeps the value of each node, by its name."""
 
     def __init__(self, gm: fx.GraphModule, mode: FakeTensorMode) -> None:
         super().__init__(gm)
-        self.values: dict[str, Any] = {}
+        self.values: dict[str, object] = {}
         self._mode = mode
 
     def run_node(self, n: fx.Node) -> Any:
@@ -146,13 +148,15 @@ class _Recording(PropagateUnbackedSymInts):
         self.values[n.name] = result
         return result
 
-    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> object:
         found = super().get_attr(target, args, kwargs)
         return self._mode.from_tensor(found) if isinstance(found, torch.Tensor) else found
 
 
-def _recorded(gm: fx.GraphModule, example_inputs: Sequence[Any], mode: FakeTensorMode) -> dict[str, Any]:
-    """The value of every node of a captured graph, fake, as compilers take inputs."""
+def _recorded(
+    gm: fx.GraphModule, example_inputs: Sequence[object], mode: FakeTensorMode
+) -> dict[str, object]:
+    """The value of every node of a captured graph on fake tensors: the example inputs of the pieces."""
     inputs = [
         to_fake_tensor(value, mode) if isinstance(value, torch.Tensor) else value for value in example_inputs
     ]
@@ -164,42 +168,43 @@ def _recorded(gm: fx.GraphModule, example_inputs: Sequence[Any], mode: FakeTenso
 
 @contextmanager
 def _rerunning(mode: FakeTensorMode) -> Iterator[None]:
-    """Run a graph a second time: its sizes that depend on data are known, and so are the modules that it calls.
+    """Run a captured graph again, on fake tensors over the parameters of the real modules that it calls.
 
-    Each operator makes new symbols for such sizes, which ``PropagateUnbackedSymInts`` makes equal to those of the graph;
-    pending, they would be taken for sizes that the next graph to be traced lost.
+    Each operator makes new symbols for sizes that depend on data, and ``PropagateUnbackedSymInts`` makes them equal to
+    those of the graph.
     """
-    environment = mode.shape_env
-    fresh = nullcontext() if environment is None else environment.ignore_fresh_unbacked_symbols()
-    with fresh, patch.object(mode, "allow_non_fake_inputs", True):
+    with discarded_sizes(mode), patch.object(mode, "allow_non_fake_inputs", True):
         yield
 
 
 def _compile(
     piece: LivePiece, inner: str, values: Mapping[str, Any], mode: FakeTensorMode, is_followed: bool
-) -> tuple[Callable[..., Any], dict[str, Any]]:
+) -> tuple[Bound, dict[str, torch.Tensor]]:
     """A piece compiled by another backend, for the values that its inputs had when the graph was captured.
 
-    And where others follow it, the results that it gives in other strides than the graph does: inductor chooses them, and
-    compiles what takes them for strides that it checks.
+    And its results, where pieces follow it and it gives results of other strides than the graph records: inductor
+    chooses the layout of what it returns, and guards the strides of what it is given.
     """
-    inputs = [_as_input(values[node.name]) for node in piece.module.graph.find_nodes(op="placeholder")]
+    inputs: list[Any] = [
+        _as_input(values[node.name]) for node in piece.module.graph.find_nodes(op="placeholder")
+    ]
     with _own_tracing_context(mode) as context:
         context.fakify_first_call = is_followed
         before = counters["aot_autograd"]["total"]
         compiled = lookup_backend(inner)(piece.module, inputs)
         if not is_followed or counters["aot_autograd"]["total"] == before:
             return compiled, {}
-        with (
-            _rerunning(mode),
-            mode,
-        ):  # the first call after AOT autograd is one on fake tensors, as DDPOptimizer makes it
+        # fakify_first_call of AOT autograd lets this call take fake tensors, as DDPOptimizer's does
+        # (torch/_dynamo/backends/distributed.py).
+        with _rerunning(mode), mode:
             results = compiled(*inputs)
     return compiled, _restrided(piece, results, values)
 
 
-def _restrided(piece: LivePiece, results: Sequence[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The tensors among the results of a piece, by name, if a stride is not as recorded; else none, as they are."""
+def _restrided(
+    piece: LivePiece, results: Sequence[object], values: Mapping[str, Any]
+) -> dict[str, torch.Tensor]:
+    """The tensors among the results of a piece, by name, if a stride differs from the recorded one; else none."""
     names = [node.name for node in piece.module.graph.output_node().all_input_nodes]
     tensors = {
         name: made for name, made in zip(names, results, strict=True) if isinstance(made, torch.Tensor)
@@ -209,8 +214,8 @@ def _restrided(piece: LivePiece, results: Sequence[Any], values: Mapping[str, An
     return {} if same else tensors
 
 
-def _as_input(value: Any) -> Any:
-    """A recorded value as a leaf, whatever it was computed from."""
+def _as_input(value: object) -> object:
+    """A recorded value, a tensor as a leaf: AOT autograd reads whether an input is one."""
     if not isinstance(value, torch.Tensor) or value.is_leaf:
         return value
     return value.detach().requires_grad_(value.requires_grad)
@@ -218,7 +223,10 @@ def _as_input(value: Any) -> Any:
 
 @contextmanager
 def _own_tracing_context(mode: FakeTensorMode) -> Iterator[TracingContext]:
-    """What a compiler notes about one piece must not be taken for the whole graph; guards belong to both."""
+    """A tracing context for one piece, so that what its compiler notes there is not taken for the whole graph.
+
+    The guards are those of the whole graph: a compiler that specialises a symbol of a piece guards the frame.
+    """
     context = TracingContext(mode)
     whole = TracingContext.try_get()
     if whole is not None:
@@ -228,7 +236,7 @@ def _own_tracing_context(mode: FakeTensorMode) -> Iterator[TracingContext]:
 
 
 def _fake_mode() -> FakeTensorMode:
-    """The mode in which torch captured the graph."""
+    """The mode in which dynamo captured the graph."""
     context = TracingContext.try_get()
     known = None if context is None else context.fake_mode
     return FakeTensorMode() if known is None else known
@@ -245,12 +253,15 @@ def _dumped(artifact: Artifact, folder: Path) -> Artifact:
 
 
 _OUTSIDE = TracingContext(None)
-"""Where a graph is compiled that torch.compile did not capture."""
+"""Stands for the context of a graph that torch.compile did not capture."""
 _graphs_in: WeakKeyDictionary[TracingContext, int] = WeakKeyDictionary()
 
 
 def _name_in_compilation() -> str:
-    """The number of the compilation; those who cut a graph for several calls of a backend, as for DDP, get ``_part_1``."""
+    """The number of the compilation, with ``_part_1`` for the second graph that it gives this backend, and so on.
+
+    Dynamo compiles one graph by several calls of a backend for DDP, which cuts it into buckets.
+    """
     context = TracingContext.try_get() or _OUTSIDE
     part = _graphs_in[context] = _graphs_in.get(context, -1) + 1
     number = re.sub(r"\W+", "_", str(CompileContext.current_compile_id() or "0"))

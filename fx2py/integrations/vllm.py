@@ -15,8 +15,9 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce, wraps
+from functools import partial, wraps
 from itertools import repeat
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ import torch.fx as fx
 from torch._logging._internal import trace_structured
 from torch.utils.hooks import RemovableHandle
 
+from fx2py.artifact.execution import Bound
 from fx2py.emit import text
 from fx2py.emit.expressions import GRAPH_MODULE, Scope
 from fx2py.emit.module import emit_functions
@@ -51,9 +53,9 @@ _SUBMODS, _CONSTS, _INLINED = "__vllm_submods__", "__vllm_consts__", "__vllm_inl
 _AS_MODULE, _CONTAINER = "__vllm_graph_module__", "__vllm_container__"
 _ENTRY, _FORWARD = "execution_fn", "forward"
 _PIECE = Name("builtins", "object")
-"""The class that is recorded of a piece that the engine calls: whatever it is, it is called as it is."""
+"""The recorded class of a piece in the engine's list, which is called whatever it is."""
 _FIXED_NAMES = frozenset({_SUBMODS, _CONSTS, _AS_MODULE, _CONTAINER, "torch", *dir(builtins)})
-"""What the code says in other places than calls, so that no variable may hide it; torch.fx gives no node such a name."""
+"""What no variable may hide. torch.fx gives no node the name of a builtin (``_Namespace`` in torch/fx/graph.py)."""
 _ALWAYS_CONSTANTS = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.qscheme, complex)
 
 
@@ -70,10 +72,10 @@ class SplitItem:
 def split_graph(
     graph: fx.GraphModule, splitting_ops: Iterable[str]
 ) -> tuple[fx.GraphModule, list[SplitItem]]:
-    """The graph cut at the operators, and its pieces in order; operators that follow each other share a piece.
+    """The graph cut at the operators, and its pieces in order; adjacent operators share a piece.
 
-    Every piece returns a tuple, and sizes cross as numbers, as compilers of pieces want it. An operator that the graph
-    does not hold cuts nothing.
+    Every piece returns a tuple, and sizes cross borders as integers, as compilers of pieces require. An operator that
+    the graph does not hold cuts nothing.
     """
     stitched, pieces = split_module(graph, splitting_ops, join=True, strict=False, for_compilers=True)
     items = [
@@ -82,7 +84,7 @@ def split_graph(
     return stitched, items
 
 
-def generate_execution_code(split_gm: fx.GraphModule) -> tuple[str, list[str], list[Any]]:
+def generate_execution_code(split_gm: fx.GraphModule) -> tuple[str, list[str], list[object]]:
     """The code that calls the pieces of a split graph, their names in the order of its list, and its constants."""
     return generate_execution_code_with_name(split_gm, _ENTRY, with_submod=True)
 
@@ -91,12 +93,12 @@ def generate_execution_code_with_name(
     split_gm: fx.GraphModule,
     fn_name: str,
     with_submod: bool,
-    consts: list[Any] | None = None,
+    consts: list[object] | None = None,
     const_index: dict[int, int] | None = None,
-) -> tuple[str, list[str], list[Any]]:
-    """As ``generate_execution_code``, for a function of another name, over constants that several codes share.
+) -> tuple[str, list[str], list[object]]:
+    """As ``generate_execution_code``, for a function named ``fn_name``, over constants that several texts share.
 
-    Each object is one constant, in the order in which the code comes to it. Raises UnsupportedGraphError with every
+    Each object is one constant, in the order in which the code first uses it. Raises UnsupportedGraphError with every
     finding when the graph cannot be generated exactly, and ModuleCallError, a RuntimeError, when the graph calls a
     module without ``with_submod``: the function then takes no list of pieces.
     """
@@ -108,7 +110,8 @@ def generate_execution_code_with_name(
         )
     if not is_plain_identifier(fn_name) or fn_name in _FIXED_NAMES:
         raise OptionError(f"{fn_name!r} cannot be the name of the function.", "Choose another name.")
-    called = {_key(number): _current(split_gm, path) for number, path in enumerate(pieces)}
+    # What stands at each path now: an engine replaces the modules of the graph by its compiled pieces.
+    called = {_key(number): attrgetter(path)(split_gm) for number, path in enumerate(pieces)}
     data = _stitching_data(split_gm, pieces, called)
     embedding = Embedding(fn_name, _FIXED_NAMES, _parameter_names(data))
     program = translate(data, GenerateOptions(keep_submodules=True), embedding)
@@ -118,15 +121,15 @@ def generate_execution_code_with_name(
 
 def compile_execution_fn(
     code: str,
-    submod_callables: Mapping[str, Callable[..., Any]],
+    submod_callables: Mapping[str, Callable[..., object]],
     submod_names: Sequence[str],
-    consts: list[Any] | None = None,
-) -> Callable[..., Any]:
-    """The function that ``code`` defines, with its pieces bound; code from before there were constants has none.
+    consts: list[object] | None = None,
+) -> Bound:
+    """The function that ``code`` defines, with its pieces bound; ``consts`` is None for code of engines without constants.
 
-    A name without a callable is one whose piece is in the code. Of a module ``forward`` is called where that is all that
-    a call of the module does; a hook that is registered later, or a ``forward`` that is set later on the module, counts
-    from the next call on. Tracebacks and debuggers show the lines of the code.
+    A name without a callable is one whose piece is a function of the code. A module's ``forward`` is called directly
+    where a call of the module would do nothing else; a hook that is registered later, or a ``forward`` that is set later
+    on the module, counts from the next call on. Tracebacks and debuggers show the lines of the code.
     """
     trace_structured(
         "artifact",
@@ -143,14 +146,16 @@ def compile_execution_fn(
         for index, piece in enumerate(pieces)
         if isinstance(piece, torch.nn.Module) and _in_list(index) in code
     }
-    function = _with_modules_as_they_are(namespace[_ENTRY], pieces, modules) if modules else namespace[_ENTRY]
+    function = _following_changes(namespace[_ENTRY], pieces, modules) if modules else namespace[_ENTRY]
     return partial(function, **{_SUBMODS: pieces})
 
 
-def _with_modules_as_they_are(
-    function: Callable[..., Any], pieces: list[Any], modules: Mapping[int, torch.nn.Module]
-) -> Callable[..., Any]:
-    """``function``, which calls the ``modules`` among its pieces as fast as what they are at each call allows."""
+def _following_changes(function: Bound, pieces: list[Any], modules: Mapping[int, torch.nn.Module]) -> Bound:
+    """``function`` with the ``modules`` among its pieces called by the fastest way that is the same, chosen anew when a
+    hook was registered or a ``forward`` set since the last call.
+
+    ``RemovableHandle.next_id`` grows with every hook that is registered anywhere.
+    """
     calls = ModuleCalls(pieces, modules)
     without_forward = _attributes_without(_FORWARD, modules.values())
 
@@ -167,21 +172,16 @@ def _with_modules_as_they_are(
     return call
 
 
-def _attributes_without(name: str, modules: Iterable[torch.nn.Module]) -> list[dict[str, Any]]:
-    """What each module holds itself, of those that do not hold ``name``."""
+def _attributes_without(name: str, modules: Iterable[torch.nn.Module]) -> list[dict[str, object]]:
+    """The ``__dict__`` of each module that has no attribute ``name`` of its own."""
     return [vars(module) for module in modules if name not in vars(module)]
 
 
 # -- the graph as data -------------------------------------------------------------------------------------------
 
 
-def _current(split_gm: fx.GraphModule, path: str) -> Any:
-    """What the path leads to now: an engine puts its compiled pieces in front of the modules of the graph."""
-    return reduce(getattr, path.split("."), split_gm)
-
-
 def _key(number: int) -> str:
-    """The path of a piece while it is lowered: the name of its function, should it become one."""
+    """The path of a piece while the graph is lowered, which is the name of its function if it becomes one."""
     return f"{_INLINED}{number}"
 
 
@@ -190,11 +190,13 @@ def _number(key: str) -> int:
 
 
 def _in_list(number: int) -> str:
-    """The text of a piece that the engine calls."""
+    """The text of a piece in the engine's list."""
     return f"{_SUBMODS}[{number}]"
 
 
-def _stitching_data(split_gm: fx.GraphModule, pieces: Sequence[str], called: Mapping[str, Any]) -> GraphData:
+def _stitching_data(
+    split_gm: fx.GraphModule, pieces: Sequence[str], called: Mapping[str, object]
+) -> GraphData:
     """The stitching graph with each piece under its number: its nodes if it is a GraphModule, else nothing."""
     data = open_graph(split_gm)
     records = {
@@ -209,7 +211,7 @@ def _stitching_data(split_gm: fx.GraphModule, pieces: Sequence[str], called: Map
 
 
 def _call_by_number(node: Node, keys: Mapping[str, str], records: Mapping[str, ModuleRecord]) -> Node:
-    """The call of a piece under its key, with keywords as its parameters will be named."""
+    """The call of a piece under its key, with keyword arguments renamed as its parameters are."""
     if node.op != "call_module":
         return node
     key = keys[str(node.target)]
@@ -219,15 +221,15 @@ def _call_by_number(node: Node, keys: Mapping[str, str], records: Mapping[str, M
 
 
 def _own_parameters(record: ModuleRecord) -> dict[str, str]:
-    """The name of each placeholder that is one parameter by itself, by the name that callers use."""
+    """The node name of each placeholder that is an ordinary parameter, by the name that callers use."""
     if record.graph is None or record.convention is not None or record.hooks:
         return {}
-    plain = [node for node in record.graph.placeholders if not str(node.target).startswith("*")]
-    return {str(node.target): node.name for node in plain}
+    single = [node for node in record.graph.placeholders if not str(node.target).startswith("*")]
+    return {str(node.target): node.name for node in single}
 
 
 def _named_by_nodes(record: ModuleRecord) -> ModuleRecord:
-    """The record with parameters that are called as their nodes."""
+    """The record with parameters named as their nodes, as the engine names them."""
     named = _own_parameters(record)
     if record.graph is None or not named:
         return record
@@ -239,7 +241,8 @@ def _named_by_nodes(record: ModuleRecord) -> ModuleRecord:
 
 
 def _parameter_names(data: GraphData) -> frozenset[str]:
-    """The names that parameters keep whatever else is called so; the code then says nothing else by them."""
+    """The names that parameters keep: where one hides a module of the code, say ``math``, what is of that module becomes
+    a constant."""
     own = {
         name
         for record in (data.root, *data.root.children.values())
@@ -255,11 +258,11 @@ def _parameter_names(data: GraphData) -> frozenset[str]:
 class _Constants:
     """The constants of the code, each object once."""
 
-    def __init__(self, values: list[Any], index: dict[int, int]) -> None:
+    def __init__(self, values: list[object], index: dict[int, int]) -> None:
         self.values = values
         self._index = index
 
-    def text(self, value: Any) -> str:
+    def text(self, value: object) -> str:
         if id(value) not in self._index:
             self._index[id(value)] = len(self.values)
             self.values.append(value)
@@ -267,7 +270,7 @@ class _Constants:
 
 
 class _Writer:
-    """Writes what stands elsewhere than in the code: constants, pieces, and what a parameter of the same name hides."""
+    """The text of values as the engine has it: entries of its constants and of its list of pieces."""
 
     def __init__(
         self, data: GraphData, program: Program, embedding: Embedding, constants: _Constants
@@ -281,21 +284,21 @@ class _Writer:
         self._hidden = embedding.free
         self._constants = constants
 
-    def __call__(self, value: Any) -> str:
-        """The text of a value; '' where it is the value's own."""
-        kind = type(value)
-        if kind is Slot:
-            return self._slot(value)
-        if kind is Local:
-            return f"{_AS_MODULE}({text.identifier(value.name)})" if value.as_graph else ""
-        if kind is Live:
-            return self._constants.text(value.value)
-        if kind is EnumMember:
-            return self._constants.text(getattr(_resolved(value.cls), value.member))
-        if kind is Name:
-            return self._constants.text(_resolved(value)) if _package(value) in self._hidden else ""
-        is_hidden = kind is float and not math.isfinite(value) and "math" in self._hidden
-        is_constant = kind in _ALWAYS_CONSTANTS or needs_slot(value) or is_hidden
+    def __call__(self, value: object) -> str:
+        """The text of a value; '' where its text is that of any generated code."""
+        match value:
+            case Slot():
+                return self._slot(value)
+            case Local():
+                return f"{_AS_MODULE}({text.identifier(value.name)})" if value.as_graph else ""
+            case Live():
+                return self._constants.text(value.value)
+            case EnumMember():
+                return self._constants.text(getattr(_resolved(value.cls), value.member))
+            case Name():
+                return self._constants.text(_resolved(value)) if _package(value) in self._hidden else ""
+        is_hidden = type(value) is float and not math.isfinite(value) and "math" in self._hidden
+        is_constant = type(value) in _ALWAYS_CONSTANTS or needs_slot(value) or is_hidden
         return self._constants.text(value) if is_constant else ""
 
     def _slot(self, slot: Slot) -> str:
@@ -313,13 +316,13 @@ class _Writer:
 
 
 def _package(name: Name) -> str:
-    """What the code calls the package of a name; a builtin has none."""
+    """The first name in the text of a dotted name: its package, or the alias that the code imports it by."""
     return MODULE_ALIASES.get(name.module) or name.module.partition(".")[0]
 
 
-def _resolved(name: Name) -> Any:
+def _resolved(name: Name) -> object:
     """The object of a name in a live graph, whose module is loaded."""
-    return reduce(getattr, name.qualname.split("."), sys.modules[name.module])
+    return attrgetter(name.qualname)(sys.modules[name.module])
 
 
 def _text(program: Program, with_submod: bool, writer: _Writer) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeVar
 
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node, NodeMeta, SymMeta
 from fx2py.graph.values import GETITEM, Attribute, Name, Ref, SymExpr, Value, references, walk
 from fx2py.operators.spelling import OpSpecs, each_of
 from fx2py.splitting.pieces import Piece, cut, require_found
 
+T = TypeVar("T")
 _MODULE = Name("torch.nn.modules.module", "Module")
 
 
@@ -44,7 +45,7 @@ def calls_graphs(data: GraphData) -> bool:
 
 
 def piece_names(graph: Graph, count: int) -> tuple[str, ...]:
-    """``submod_0``, ``submod_1``, ...: the names of pieces, without those of what the result itself refers to."""
+    """``submod_0``, ``submod_1``, ..., but for names that the stitching graph reads from the root for its result."""
     returned = set(references(*graph.nodes[-1].operands)) if graph.nodes else set()
     taken = {
         str(node.target).partition(".")[0]
@@ -55,7 +56,7 @@ def piece_names(graph: Graph, count: int) -> tuple[str, ...]:
     return tuple([name for name in numbers if name not in taken][:count])
 
 
-def call_name(name: str, piece: Piece, nodes: Mapping[str, Any]) -> str:
+def call_name(name: str, piece: Piece, nodes: Container[str]) -> str:
     """The name of the node that calls a piece: that of its only result, else one that no node has."""
     if len(piece.outputs) == 1:
         return piece.outputs[0]
@@ -66,7 +67,8 @@ def call_name(name: str, piece: Piece, nodes: Mapping[str, Any]) -> str:
 
 
 def _with_symbols_as_nodes(graph: Graph) -> Graph:
-    """The graph with each symbolic size in an argument as a use of the node that made it, so that it can cross."""
+    """The graph with each symbolic size in an argument as a use of the node that made it, so that it can be an input of
+    a piece."""
     symbols: dict[str, Ref] = {}
 
     def named(part: Value) -> Value:
@@ -126,30 +128,30 @@ def _paths(nodes: Iterable[Node]) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class _Part:
-    """A module of which some things are kept: whole ones, and parts of modules below it."""
+class _Kept:
+    """What is kept of a module: the names that are kept ``whole``, and ``parts`` of the modules below it."""
 
-    parts: dict[str, _Part] = field(default_factory=dict)
+    parts: dict[str, _Kept] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
 
 
 def _subset(root: ModuleRecord, paths: Iterable[str]) -> ModuleRecord:
-    """The root with only what the paths lead to; a path that leads nowhere is left to whoever follows it."""
-    kept = _Part()
+    """The root with only what stands at the paths. A path where nothing stands is found missing when it is read."""
+    kept = _Kept()
     for path in sorted(set(paths), key=len):
         _keep(kept, path.split("."))
     return _restrict(root, kept)
 
 
-def _keep(part: _Part, words: list[str]) -> None:
+def _keep(part: _Kept, words: list[str]) -> None:
     for word in words[:-1]:
         if word in part.whole:
             return
-        part = part.parts.setdefault(word, _Part())
+        part = part.parts.setdefault(word, _Kept())
     part.whole.add(words[-1])
 
 
-def _restrict(record: ModuleRecord, kept: _Part) -> ModuleRecord:
+def _restrict(record: ModuleRecord, kept: _Kept) -> ModuleRecord:
     children: dict[str, ModuleRecord | None] = {}
     for name, child in record.children.items():
         if name in kept.whole:
@@ -167,5 +169,5 @@ def _restrict(record: ModuleRecord, kept: _Part) -> ModuleRecord:
     )
 
 
-def _only(table: Mapping[str, Any], kept: _Part) -> dict[str, Any]:
+def _only(table: Mapping[str, T], kept: _Kept) -> dict[str, T]:
     return {name: value for name, value in table.items() if name in kept.whole}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.fx as fx
+from torch.fx.node import Argument
 
 from fx2py.graph.values import references
 from fx2py.operators.spelling import OpSpecs, each_of
@@ -18,7 +18,7 @@ from fx2py.splitting.data import call_name, piece_names
 from fx2py.splitting.pieces import Piece, cut, require_found
 
 _RECORDED = ("example_value", "val")
-"""Where torch keeps the value that a node had when it was traced."""
+"""Where a node's meta has the value that it had when it was traced: put there by dynamo, and by export and make_fx."""
 _SIZE_OF = torch.ops.aten.sym_size.int
 
 
@@ -42,12 +42,12 @@ def split_module(
 ) -> tuple[fx.GraphModule, tuple[LivePiece, ...]]:
     """The stitching GraphModule of ``gm`` cut at the named operators, and its pieces in order.
 
-    Weights and modules are those of ``gm`` itself. ``join`` keeps named operators that follow each other together;
-    ``for_compilers`` makes every piece return a tuple, and sizes cross borders as numbers; given
-    ``whole_modes_from``, the grad mode that the graph begins in, each range of a mode stays in one piece. Raises SplitError when ``strict`` and an operator is nowhere in the graph.
+    Weights and modules are those of ``gm`` itself. ``join`` puts adjacent named operators into one piece;
+    ``for_compilers`` makes every piece return a tuple and sizes cross borders as integers. ``whole_modes_from`` is that
+    of ``cut``. Raises SplitError when ``strict`` and an operator is nowhere in the graph.
     """
     ops = each_of(ops)
-    gm = with_sizes_as_numbers(gm) if for_compilers else gm
+    gm = with_sizes_as_integers(gm) if for_compilers else gm
     data = open_graph(gm)
     if strict:
         require_found(data.root, data.graph, ops, "the graph")
@@ -100,7 +100,10 @@ def _stitching_module(
             made[node] = graph.node_copy(node)
     graph.node_copy(output, made.__getitem__)
     graph.set_codegen(gm.graph._codegen)
-    state = {str(node.target): _attribute(gm, str(node.target)) for node in graph.find_nodes(op="get_attr")}
+    state = {
+        str(node.target): operator.attrgetter(str(node.target))(gm)
+        for node in graph.find_nodes(op="get_attr")
+    }
     stitched = fx.GraphModule({**{live.name: live.module for live in built}, **state}, graph)
     stitched.training = gm.training
     stitched.meta = dict(gm.meta)
@@ -115,7 +118,7 @@ def _call(
     nodes: dict[str, fx.Node],
     as_tuple: bool,
 ) -> Iterator[tuple[fx.Node, fx.Node]]:
-    """The call of a piece; yields each node whose value leaves it, with the node that stands for it."""
+    """Add the call of a piece; yields each node whose value leaves the piece, with the new node of that value."""
     wanted = f"{name}_results" if as_tuple else call_name(name, piece, nodes)
     call = graph.create_node("call_module", name, args, name=wanted)
     if len(piece.outputs) == 1 and not as_tuple:
@@ -131,18 +134,14 @@ def _call(
         yield nodes[made], item
 
 
-def _attribute(gm: fx.GraphModule, path: str) -> Any:
-    found: Any = gm
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
+# -- sizes as integers: a compiled piece can neither take nor return a ``torch.Size``
 
 
-# -- sizes of tensors as numbers: a compiled piece can neither take nor return a ``torch.Size``
+def with_sizes_as_integers(gm: fx.GraphModule) -> fx.GraphModule:
+    """``gm`` with each ``x.size()`` of a recorded tensor replaced by one ``sym_size`` node for each symbolic dimension.
 
-
-def with_sizes_as_numbers(gm: fx.GraphModule) -> fx.GraphModule:
-    """``gm`` with each ``x.size()`` whose tensor is recorded as one node for each symbolic dimension; else ``gm`` itself."""
+    That is ``gm`` itself when there is none.
+    """
     if not any(_recorded_sizes(node) is not None for node in gm.graph.nodes):
         return gm
     changed = fx.GraphModule(gm, _copy(gm.graph))
@@ -163,17 +162,17 @@ def _copy(graph: fx.Graph) -> fx.Graph:
     return copied
 
 
-def _recorded_sizes(node: fx.Node) -> Any:
-    """The recorded sizes that a node asks for as a whole; None for any other node."""
+def _recorded_sizes(node: fx.Node) -> torch.Size | None:
+    """The recorded sizes of ``x.size()``; None for any other node, ``x.size(0)`` among them."""
     if node.op != "call_method" or node.target != "size" or len(node.args) != 1 or node.kwargs:
         return None
     tensor = node.args[0].meta.get("example_value") if isinstance(node.args[0], fx.Node) else None
     return tensor.shape if isinstance(tensor, torch.Tensor) else None
 
 
-def _replace_size(node: fx.Node, sizes: Any) -> None:
+def _replace_size(node: fx.Node, sizes: torch.Size) -> None:
     graph, tensor = node.graph, node.args[0]
-    numbers: list[Any] = []
+    numbers: list[int | fx.Node] = []
     with graph.inserting_before(node):
         for dimension, size in enumerate(sizes):
             if not isinstance(size, int):
@@ -187,8 +186,8 @@ def _replace_size(node: fx.Node, sizes: Any) -> None:
     graph.erase_node(node)
 
 
-def _use_numbers(user: fx.Node, size: fx.Node, numbers: tuple[Any, ...]) -> None:
-    """Give a user the numbers: the one that it takes, all of them as an argument, or a size made of them."""
+def _use_numbers(user: fx.Node, size: fx.Node, numbers: tuple[int | fx.Node, ...]) -> None:
+    """Replace ``size`` in a user: an item by its number, an argument by all, anything else by a ``torch.Size`` of them."""
     if user.target is operator.getitem and user.args[0] is size and type(user.args[1]) is int:
         for reader in list(user.users):
             _replace_argument(reader, user, numbers[user.args[1]])
@@ -202,8 +201,8 @@ def _use_numbers(user: fx.Node, size: fx.Node, numbers: tuple[Any, ...]) -> None
         user.replace_input_with(size, made)
 
 
-def _replace_argument(user: fx.Node, old: fx.Node, new: Any) -> None:
-    def exchanged(part: Any) -> Any:
+def _replace_argument(user: fx.Node, old: fx.Node, new: Argument) -> None:
+    def exchanged(part: Argument) -> Argument:
         return new if part is old else part
 
     user.args = fx.node.map_aggregate(user.args, exchanged)

@@ -1,6 +1,7 @@
-"""Modes that calls in a graph switch on and off: what stands between must not be taken apart for a compiler.
+"""Where in a graph a mode is on that its own calls switch: a graph is not cut there for compilers of pieces.
 
-A piece that is compiled by itself can neither switch a mode for the next one nor take a tensor of a ``torch.func`` level.
+A piece that is compiled by itself can neither switch a mode for the next one nor take a tensor that is wrapped for a
+``torch.func`` level.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _LEVELS = {
     "_func_increment_nesting": "_func_decrement_nesting",
     "_vmapmode_increment_nesting": "_vmapmode_decrement_nesting",
 }
-"""The levels of ``torch.func``: tensors made in one are wrapped for it."""
+"""What enters and leaves a level of ``torch.func``, in which tensors are wrapped (torch/_functorch/predispatch.py)."""
 _UNWRAPPING = frozenset({"_remove_batch_dim", "_unwrap_for_grad", "_unwrap_functional_tensor"})
 _ENDS = {
     **_LEVELS,
@@ -39,7 +40,7 @@ _ENDS = {
     "range_push": "range_pop",
     "_tensor_version": "_unsafe_set_version_counter",
 }
-"""Calls that begin something, and those that end it."""
+"""Calls that switch a mode on, each with the one that switches it off."""
 _SETTINGS_OF_VALUES = frozenset({"_sdpa_kernel", "set_stream"})
 _SETS = re.compile(r"(^|_)(set|enable|disable|allow|preferred|use)_")
 _IN_PAIRS = frozenset({*_GRAD_MODE, *_ENDS, *_ENDS.values()})
@@ -48,15 +49,15 @@ Range = tuple[int, int]
 
 
 def level_ranges(nodes: Sequence[Node]) -> list[Range]:
-    """Where a ``torch.func`` level is on, or what is wrapped for one is still used; in order, apart."""
+    """Where a ``torch.func`` level is on, or a tensor wrapped for one is still used; in order, without overlaps."""
     return list(_merged(sorted(_levels(nodes, _called(nodes)))))
 
 
 def mode_ranges(nodes: Sequence[Node], grad_enabled: bool) -> list[Range]:
-    """Where a mode is on that a node switched: from the switch to its end, or to the end of the graph; in order, apart.
+    """Where a mode is on that a node switched: to the node that switches it off, or else to the end of the graph.
 
-    ``grad_enabled`` is the grad mode that the graph begins in. A setting of another kind is taken for changed from the
-    first to the last call that sets it, as whoever captures a graph puts back what was set before.
+    The ranges are in order, without overlaps. ``grad_enabled`` is the grad mode that the graph begins in. A setting that
+    has no such pair counts as changed from the first to the last call that sets it: the last restores what was set.
     """
     called = _called(nodes)
     last = len(nodes) - 1
@@ -69,7 +70,7 @@ def mode_ranges(nodes: Sequence[Node], grad_enabled: bool) -> list[Range]:
 
 
 def _called(nodes: Sequence[Node]) -> Mapping[str, Sequence[int]]:
-    """The places of the calls of each function."""
+    """The indices of the calls of each function."""
     called: dict[str, list[int]] = defaultdict(list)
     for index, node in enumerate(nodes):
         called[_function(node)].append(index)
@@ -88,7 +89,7 @@ def _function(node: Node) -> str:
 
 
 def _is_setting(node: Node) -> bool:
-    """Whether a node whose result is not used sets something in torch, on no value of the graph."""
+    """Whether a node, whose result is not used, changes a global setting of torch."""
     name = _function(node)
     if name in _SETTINGS_OF_VALUES:
         return True
@@ -98,7 +99,7 @@ def _is_setting(node: Node) -> bool:
 
 
 def _other_grad_mode(nodes: Sequence[Node], enabled: bool) -> Iterator[Range]:
-    """Where the grad mode is another than that of the beginning."""
+    """Where the grad mode differs from that at the beginning."""
     first: int | None = None
     for index, node in enumerate(nodes):
         if _function(node) not in _GRAD_MODE:
@@ -114,7 +115,7 @@ def _other_grad_mode(nodes: Sequence[Node], enabled: bool) -> Iterator[Range]:
 
 
 def _paired(called: Mapping[str, Sequence[int]], ends: Mapping[str, str], last: int) -> Iterator[Range]:
-    """From each begin to its own end, as they nest; what does not end in the graph goes on to its last node."""
+    """From each call that begins to the call that ends it, as they nest; what never ends lasts to the last node."""
     for end in dict.fromkeys(ends.values()):
         begins = {index for begin, one in ends.items() if one == end for index in called.get(begin, ())}
         opened: list[int] = []
@@ -127,12 +128,13 @@ def _paired(called: Mapping[str, Sequence[int]], ends: Mapping[str, str], last: 
 
 
 def _from_first_to_last(indices: Sequence[int], last: int) -> Range:
-    """The range of a setting; one that is set once stays so to the end."""
+    """The range of a setting, which lasts to the end when it is set once."""
     return indices[0], indices[-1] if len(indices) > 1 else last
 
 
 def _with_wrapped(nodes: Sequence[Node], levels: Sequence[Range]) -> Iterator[Range]:
-    """The range of each level with the last use of what is still wrapped for it, as the gradients of ``vjp`` are to come."""
+    """The range of each level, extended to the last use of what is wrapped for it: ``vjp`` leaves its level before the
+    gradients are computed."""
     if not levels:
         return
     last_use = {
@@ -147,7 +149,7 @@ def _with_wrapped(nodes: Sequence[Node], levels: Sequence[Range]) -> Iterator[Ra
 
 
 def _merged(ranges: Sequence[Range]) -> Iterator[Range]:
-    """Sorted ranges as those that do not touch."""
+    """Sorted ranges, merged where they overlap or touch."""
     current: Range | None = None
     for first, last in ranges:
         if current is not None and first <= current[1] + 1:

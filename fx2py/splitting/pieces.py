@@ -21,9 +21,10 @@ _OUTSIDE = ("placeholder", "get_attr", "output")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of nodes; ``inputs`` are made before it, ``outputs`` used after it, by name, in order of use and making.
+    """Consecutive nodes; ``inputs`` are the nodes before it that it uses, in order of use, ``outputs`` those of its own
+    nodes that are used after it, in order; both by name.
 
-    ``is_named`` says that the piece holds a named operator, not what stands between two.
+    ``is_named``: it holds a named operator, and is not what stands between two.
     """
 
     nodes: tuple[Node, ...]
@@ -42,11 +43,11 @@ def cut(
 ) -> tuple[Piece, ...]:
     """The pieces of a graph: each named operator one of its own, and what stands between them.
 
-    The nodes keep their order, so what is changed in place is changed as before. Placeholders, get_attr nodes and
-    the output belong to no piece. ``join`` puts named operators that follow each other into one piece, and memory that
-    is only allocated between two of them into the piece before.
-    Nothing is cut inside a ``torch.func`` level; given ``whole_modes_from``, the grad mode that the graph begins in,
-    nothing either where another mode is on that the graph itself switches (``modes.py``).
+    The nodes keep their order, so that writes in place happen as before. Placeholders, get_attr nodes and the output
+    belong to no piece. ``join`` puts adjacent named operators into one piece, and an allocation that alone stands
+    between two of them into the piece before. Nothing is cut inside a ``torch.func`` level nor, given
+    ``whole_modes_from``, the grad mode that the graph begins in, where a mode is on that the graph itself switches
+    (``modes.py``).
     """
     labels = _labels(root, graph, [spelled(op) for op in ops], whole_modes_from)
     runs = list(_runs(graph, labels, join))
@@ -66,7 +67,7 @@ def cut(
 
 
 def require_found(root: ModuleRecord, graph: Graph, ops: Iterable[OpSpec], where: str) -> None:
-    """Raise SplitError, naming them and what is meant perhaps, when an operator is nowhere in the graph."""
+    """Raise SplitError, with suggestions, when an operator is nowhere in the graph."""
     wanted = [spelled(op) for op in ops]
     missing = [one for one in wanted if not _holds(root, graph, one)]
     if not missing:
@@ -92,7 +93,7 @@ def _nested(root: ModuleRecord) -> list[tuple[str, ModuleRecord]]:
 
 
 def _suggestion(graph: Graph, missing: Sequence[Spelling]) -> str:
-    """What the graph calls that is spelled alike, else what it calls at all."""
+    """What the graph calls under a similar name, else all that it calls."""
     known = list(dict.fromkeys(name for node in graph.nodes for name in names_of(node)))
     alike = dict.fromkeys(name for one in missing for name in known if one.words & spelled(name).words)
     if alike:
@@ -114,7 +115,7 @@ def _leaving(graph: Graph, place: dict[str, int]) -> set[str]:
 def _labels(
     root: ModuleRecord, graph: Graph, ops: Sequence[Spelling], whole_modes_from: bool | None
 ) -> dict[str, str]:
-    """What each node is cut out as, by its name."""
+    """The label of each node, by its name: adjacent nodes of one label stay together."""
     labels = {node.name: _label(node, root, ops) for node in graph.nodes}
     grad_enabled = whole_modes_from
     ranges = level_ranges if grad_enabled is None else partial(mode_ranges, grad_enabled=grad_enabled)
@@ -146,7 +147,11 @@ _Run: TypeAlias = tuple[tuple[Node, ...], bool]
 
 
 def _without_lone_allocations(runs: list[_Run]) -> list[_Run]:
-    """The runs with one that only allocates an empty tensor made part of the last unnamed run where it can stand there."""
+    """The runs, in which one that only allocates an empty tensor is a part of the last unnamed run before it, if its
+    operands exist there.
+
+    Engines allocate the result of an attention kernel right before it; a piece of its own would be compiled for that.
+    """
     kept: list[_Run] = []
     for nodes, is_named in runs:
         place = next((index for index in reversed(range(len(kept))) if not kept[index][1]), None)
@@ -165,28 +170,18 @@ def _allocates(node: Node) -> bool:
 
 
 def _label(node: Node, root: ModuleRecord, ops: Sequence[Spelling]) -> str:
-    """What a node is cut out as: itself as a named operator, the module that it was traced in, or '' for neither."""
+    """The label of a node: itself as a named operator, the named module that it was traced in, or '' for neither."""
     if node.op in _OUTSIDE:
         return _BETWEEN
-    record = _called(node, root)
+    record = root.find_module(str(node.target)) if node.op == "call_module" else None
     for op in ops:
         if op.matches(node, record):
             return f"node {node.name}"
     return next((f"module {path}" for op in ops if (path := op.module_of(node))), _BETWEEN)
 
 
-def _called(node: Node, root: ModuleRecord) -> ModuleRecord | None:
-    if node.op != "call_module":
-        return None
-    try:
-        found = root.find(str(node.target))
-    except KeyError:
-        return None
-    return found if isinstance(found, ModuleRecord) else None
-
-
 def _takes_item_of(node: Node, run: Sequence[Node]) -> bool:
-    """Whether a node takes one result of the operator before it, so that no tuple has to cross the border."""
+    """Whether a node takes an item of a result in the run: it stays there, so that no tuple crosses the border."""
     if node.target != GETITEM or len(node.args) != 2 or type(node.args[1]) is not int:
         return False
     source = node.args[0]
