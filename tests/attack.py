@@ -40,8 +40,8 @@ from fx2py.program.ir import TABLE_NAMES
 from fx2py.read import open_graph
 from fx2py.replay.interpreter import Reference
 from fx2py.trust import Policy, functions, operators
-from fx2py.trust.admitted import ATTRIBUTES, METHODS, OPERATORS, Kind
-from fx2py.trust.calls import Module
+from fx2py.trust.admitted import ATTRIBUTES, METHODS, OPERATORS, ValueKind
+from fx2py.trust.calls import FileModule
 from fx2py.trust.data import code_in
 from fx2py.trust.graphs import check_graph
 
@@ -439,24 +439,24 @@ def _is_own() -> bool:
     return False
 
 
-_KINDS: dict[Kind, tuple[type, ...]] = {
-    Kind.DEVICE: (torch.device, type(None)),
-    Kind.LIMITS: (torch.finfo, torch.iinfo),
+_KINDS: dict[ValueKind, tuple[type, ...]] = {
+    ValueKind.DEVICE: (torch.device, type(None)),
+    ValueKind.LIMITS: (torch.finfo, torch.iinfo),
 }
 
 
 def fault_of(value: Any, kind: Any, name: str) -> str:
     """What is wrong with a value that the gate took for one of ``kind``."""
-    if isinstance(kind, Module) or kind in (Kind.GRAPH, Kind.CONTEXT):
+    if isinstance(kind, FileModule) or kind in (ValueKind.GRAPH, ValueKind.CONTEXT):
         return ""
-    if kind is Kind.TYPE:
+    if kind is ValueKind.TYPE:
         return "" if isinstance(value, type) else f"{name} is no class"
     code = code_in(value)
     if code is not None:
         return f"{name} holds {code!r}, which is code"
     if kind in _KINDS and not isinstance(value, _KINDS[kind]):
         return f"{name} is a {type(value)}, not {kind}"
-    if kind is Kind.RESULT and value is not None and type(value).__module__ != "torch.return_types":
+    if kind is ValueKind.RESULT and value is not None and type(value).__module__ != "torch.return_types":
         return f"{name} is a {type(value)}, not {kind}"
     return ""
 

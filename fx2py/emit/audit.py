@@ -23,8 +23,8 @@ from fx2py.errors import Admit, ArtifactError, Hint, UntrustedTargetError, refus
 from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, children, walk
 from fx2py.program.ir import FIELDS_OF, REQUIRED, Assign, Bind, Function, Load, Local, Method, Slot
 from fx2py.trust import Policy, classes
-from fx2py.trust.admitted import Kind
-from fx2py.trust.calls import Calls, Module, What
+from fx2py.trust.admitted import ValueKind
+from fx2py.trust.calls import Calls, FileModule, KindOrModule
 
 _FIELDS_OF = Local(FIELDS_OF)
 
@@ -68,7 +68,7 @@ _Use: TypeAlias = "tuple[Any, tuple[Any, ...]]"
 
 def _check_tables(tables: BoundTables, policy: Policy) -> None:
     """Check each value of the tables and of the inputs' demands."""
-    calls = Calls(policy, lambda value: Kind.DATA, _members(policy))
+    calls = Calls(policy, lambda value: ValueKind.DATA, _members(policy))
     calls.data(tables.consts, "a constant")
     if tables.input_table is not None:
         calls.data([Dict(tables.input_table.demands)], "a demand of the inputs")
@@ -86,7 +86,7 @@ def _check_attribute(tables: Calls, policy: Policy, value: Any, where: str) -> N
     """A module may hold an admitted function, as an activation, where a graph may not; so it may a type."""
     if _is_function(value):
         policy.check(value)
-    elif not isinstance(value, Name) or tables.what(value, where) is not Kind.TYPE:
+    elif not isinstance(value, Name) or tables.what(value, where) is not ValueKind.TYPE:
         tables.data([value], where)
 
 
@@ -103,7 +103,7 @@ class _Body:
         function, calls = self._function, self._calls
         where = f"{function.name}'s parameters"
         for parameter in function.parameters:
-            calls.kinds[parameter.name] = Kind.DATA
+            calls.kinds[parameter.name] = ValueKind.DATA
             if parameter.default is not REQUIRED:
                 calls.data([parameter.default], where)
         for statement in function.body:
@@ -122,7 +122,7 @@ class _Body:
         else:
             calls.data([function.result], f"{function.name}'s result")
 
-    def _call(self, statement: Assign, where: str) -> What:
+    def _call(self, statement: Assign, where: str) -> KindOrModule:
         """What is called must say by its own name what it is."""
         call, calls = statement.call, self._calls
         if isinstance(call.callee, Name | OpName):
@@ -137,35 +137,35 @@ class _Body:
             _check_fields(call.args)
         return calls.code(call.args, call.kwargs, where)
 
-    def _leaf(self, value: Any) -> What:
+    def _leaf(self, value: Any) -> KindOrModule:
         if isinstance(value, Slot):
             return self._slot(value)
-        return Kind.GRAPH if isinstance(value, Local) else Kind.DATA
+        return ValueKind.GRAPH if isinstance(value, Local) else ValueKind.DATA
 
-    def _slot(self, slot: Slot) -> What:
+    def _slot(self, slot: Slot) -> KindOrModule:
         """What a slot holds. Of the submodules, functions of the file are graphs, and so may be what the caller must give."""
         if slot.table != "submods":
             consts = self._parsed.tables.consts if slot.table == "consts" else ()
             is_device = slot.index < len(consts) and type(consts[slot.index]) is torch.device
-            return Kind.DEVICE if is_device else Kind.DATA
+            return ValueKind.DEVICE if is_device else ValueKind.DATA
         modules = self._parsed.tables.modules
         held = modules[slot.index][1] if slot.index < len(modules) else None
-        return Kind.GRAPH if isinstance(held, CodeFunction | Absent) else _module(held)
+        return ValueKind.GRAPH if isinstance(held, CodeFunction | Absent) else _module(held)
 
 
-def _module(held: Any) -> Module:
+def _module(held: Any) -> FileModule:
     """A module that ``bind`` builds, or that the caller gives: of that nothing is known."""
     if not isinstance(held, BuiltModule):
-        return Module("", lambda name: None)
+        return FileModule("", lambda name: None)
 
-    def part(name: str) -> What | None:
+    def part(name: str) -> KindOrModule | None:
         tables = (held.parameters, held.buffers, held.children)
         found = [value for table in tables for own, value in table if own == name]
         if len(found) != 1 or found[0] is None or any(own == name for own, _ in held.attributes):
             return None
-        return Kind.DATA if isinstance(found[0], StoredTensor) else _module(found[0])
+        return ValueKind.DATA if isinstance(found[0], StoredTensor) else _module(found[0])
 
-    return Module(held.cls, part)
+    return FileModule(held.cls, part)
 
 
 def _check_fields(values: tuple[Any, ...]) -> None:

@@ -34,7 +34,7 @@ from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.values import EnumMember, Live, Name
 from fx2py.program.exact_text import needs_slot
 from fx2py.program.identifiers import MODULE_ALIASES, is_plain_identifier
-from fx2py.program.ir import Function, Local, Parameter, Program, Slot
+from fx2py.program.ir import Function, Local, Operand, Parameter, Program, Slot
 from fx2py.program.options import Embedding, GenerateOptions
 from fx2py.program.translate import translate
 from fx2py.read import open_graph
@@ -284,7 +284,7 @@ class _Writer:
         self._hidden = embedding.free
         self._constants = constants
 
-    def __call__(self, value: object) -> str:
+    def __call__(self, value: Operand) -> str:
         """The text of a value; '' where its text is that of any generated code."""
         match value:
             case Slot():

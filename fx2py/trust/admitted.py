@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 
-class Kind(enum.Enum):
-    """What a value is.
+class ValueKind(enum.Enum):
+    """What a value is, as far as calls care.
 
     DATA is a number, text, tensor, dtype or another value of the closed list of types in tests/trust/survey.py, or a
     container of them; DEVICE, LIMITS (of a dtype) and RESULT (a tuple of torch with named fields) are data of one type.
@@ -33,21 +33,22 @@ class Kind(enum.Enum):
         return self in _DATA
 
 
-_DATA = frozenset({Kind.DATA, Kind.DEVICE, Kind.LIMITS, Kind.RESULT})
+_DATA = frozenset({ValueKind.DATA, ValueKind.DEVICE, ValueKind.LIMITS, ValueKind.RESULT})
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a function gives, and what it may not be given.
+    """The kind of a function's ``result``, and which arguments it must not be given.
 
-    ``without``: keywords that it would call; ``most``: how many arguments stand before one that it would call.
-    ``takes``: its only argument is of that kind. ``needs_dim``: it gives ``result`` only with a dimension.
+    ``without`` names keyword arguments that it would call; ``most`` is the number of positional arguments before one that
+    it would call. ``takes``: its only argument is of that kind. ``needs_dim``: the result is of that kind only if the
+    call has a dimension, as ``max`` does, and else data.
     """
 
-    result: Kind
+    result: ValueKind
     without: frozenset[str] = frozenset()
     most: int | None = None
-    takes: Kind | None = None
+    takes: ValueKind | None = None
     needs_dim: bool = False
 
 
@@ -61,18 +62,18 @@ def _rule(words: list[str]) -> Rule:
     kind, _, condition = words[0].partition(":")
     marks = dict(word.split("=") for word in words[1:])
     return Rule(
-        Kind(kind),
+        ValueKind(kind),
         frozenset(marks["without"].split(",")) if "without" in marks else frozenset(),
         int(marks["most"]) if "most" in marks else None,
-        Kind(marks["takes"]) if "takes" in marks else None,
+        ValueKind(marks["takes"]) if "takes" in marks else None,
         condition == "dim",
     )
 
 
 FUNCTIONS: Mapping[str, Rule] = {name: _rule(words) for name, words in _lines("function").items()}
 METHODS: Mapping[str, Rule] = {name: _rule(words) for name, words in _lines("method").items()}
-ATTRIBUTES: Mapping[str, tuple[frozenset[Kind], Kind]] = {
-    name: (frozenset(Kind(each) for each in of.split(",") if each != "any"), Kind(result))
+ATTRIBUTES: Mapping[str, tuple[frozenset[ValueKind], ValueKind]] = {
+    name: (frozenset(ValueKind(each) for each in of.split(",") if each != "any"), ValueKind(result))
     for name, (of, result) in _lines("attribute").items()
 }
 OPERATORS = frozenset(_lines("operator"))

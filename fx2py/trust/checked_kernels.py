@@ -1,8 +1,8 @@
-"""Kernels that believe the indices they are given, checked while a file that nobody trusts runs.
+"""Kernels that do not check the indices they are given, checked from outside while an untrusted file runs.
 
-torch's kernels for the CPU check most indices, and these do not: a number that is no row, class or place makes them read
-or write beyond their tensors. Each entry is one that models need; ``trust`` withholds the others that were found so by
-``tests/security/index_survey.py``. Sparse tensors are checked whenever one is made.
+torch's CPU kernels check most indices. Those listed here do not: an index out of range makes them read or write beyond
+their tensors. They are those that models need; ``operators.py`` withholds the others that
+``tests/security/index_survey.py`` found. Sparse tensors are checked whenever one is made.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
-Check = Callable[[Mapping[str, Any]], None]
-"""Raises IndexError where an operator's arguments, by name, are impossible."""
+Given: TypeAlias = Mapping[str, Any]
+"""An operator's arguments, by the names of its schema."""
+Check = Callable[[Given], None]
+"""Raises IndexError for impossible arguments."""
 
 
 def checked_kernels(*, trusted: bool = False) -> AbstractContextManager[None]:
-    """Meanwhile operators raise IndexError, and sparse tensors RuntimeError, on indices that would leave their tensors.
+    """In the block operators raise IndexError, and sparse tensors RuntimeError, for indices out of range.
 
-    For all of this process; nothing is checked of what is ``trusted``.
+    That holds for the whole process. For what is ``trusted`` nothing is checked.
     """
     return nullcontext() if trusted else _checked()
 
@@ -34,7 +36,7 @@ def _checked() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(invariants())
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a kernel is overridden, which is the aim
+            warnings.simplefilter("ignore")  # torch warns of every kernel that is overridden
             for namespace, checks in _CHECKS.items():
                 library = override(namespace, "IMPL")
                 stack.callback(library._destroy)
@@ -52,18 +54,18 @@ def _override(library: Any, name: str, key: str, check: Check) -> None:
     names = [argument.name for argument in schema.arguments]
     defaults = {each.name: each.default_value for each in schema.arguments if each.has_default_value()}
 
-    def checked(keys: Any, *args: Any, **kwargs: Any) -> Any:
+    def checked(keys: torch._C.DispatchKeySet, *args: object, **kwargs: object) -> object:
         check({**defaults, **dict(zip(names, args, strict=False)), **kwargs})
         return kernel.call_boxed(keys, *args, **kwargs)
 
     library.impl(name.partition("::")[2], checked, key, with_keyset=True)
 
 
-# -- what each must be given
+# -- the checks
 
 
 def _within(what: str, indices: torch.Tensor, low: int, high: int, besides: int | None = None) -> None:
-    """Raise unless each number is at least ``low`` and below ``high``, or is ``besides``."""
+    """Raise IndexError unless each index is at least ``low`` and below ``high``, or equals ``besides``."""
     if besides is not None:
         indices = indices[indices != besides]
     if indices.numel() == 0:
@@ -74,7 +76,7 @@ def _within(what: str, indices: torch.Tensor, low: int, high: int, besides: int 
         raise IndexError(f"{what} {wrong} is out of range: from {low} to {high - 1}")
 
 
-def _bags(given: Mapping[str, Any], rows: int) -> None:
+def _bags(given: Given, rows: int) -> None:
     indices, offsets = given["indices"], given["offsets"]
     if indices.dim() != 1 or offsets.dim() != 1:
         raise IndexError("indices and offsets of bags have one dimension")
@@ -88,12 +90,12 @@ def _offsets(offsets: torch.Tensor, indices: torch.Tensor) -> None:
         raise IndexError("offsets of bags begin with 0 and do not decrease")
 
 
-def _embedding_bag(given: Mapping[str, Any]) -> None:
+def _embedding_bag(given: Given) -> None:
     _bags(given, given["weight"].size(0))
 
 
-def _packed_embedding_bag(given: Mapping[str, Any]) -> None:
-    """Of packed tables: their rows are checked by their own library, but no offset is, and no row left out."""
+def _packed_embedding_bag(given: Given) -> None:
+    """Packed tables: fbgemm checks rows, but neither offsets nor the rows that a pruned table maps to."""
     offsets, mapping, weight = given["offsets"], given["compressed_indices_mapping"], given["weight"]
     if offsets is not None:
         _offsets(offsets, given["indices"])
@@ -103,12 +105,12 @@ def _packed_embedding_bag(given: Mapping[str, Any]) -> None:
             _within("row", mapping, -1, weight.size(0))
 
 
-def _embedding_bag_backward(given: Mapping[str, Any]) -> None:
+def _embedding_bag_backward(given: Given) -> None:
     _bags(given, int(given["num_weights"]))
     _within("bag", given["offset2bag"], 0, given["grad"].size(0))
 
 
-def _embedding_bag_dense_backward(given: Mapping[str, Any]) -> None:
+def _embedding_bag_dense_backward(given: Given) -> None:
     indices, bags, grad = given["indices"], given["offset2bag"], given["grad"]
     _within("index", indices, 0, int(given["num_weights"]))
     _within("bag", bags, 0, grad.size(0))
@@ -116,24 +118,24 @@ def _embedding_bag_dense_backward(given: Mapping[str, Any]) -> None:
         raise IndexError("there is one bag for each index, and one size for each bag")
 
 
-def _embedding_bag_per_sample_weights_backward(given: Mapping[str, Any]) -> None:
+def _embedding_bag_per_sample_weights_backward(given: Given) -> None:
     _bags(given, given["weight"].size(0))
     _within("bag", given["offset2bag"], 0, given["grad"].size(0))
     if given["offset2bag"].numel() not in (0, given["indices"].numel()):
         raise IndexError("there is one bag for each index")
 
 
-def _embedding_dense_backward(given: Mapping[str, Any]) -> None:
+def _embedding_dense_backward(given: Given) -> None:
     _within("index", given["indices"], 0, int(given["num_weights"]))
 
 
-def _nll_loss_backward(given: Mapping[str, Any]) -> None:
+def _nll_loss_backward(given: Given) -> None:
     classes = given["self"].size(0 if given["self"].dim() == 1 else 1)
     _within("target", given["target"], 0, classes, besides=int(given["ignore_index"]))
 
 
 def _pool_backward(dimensions: int) -> Check:
-    def check(given: Mapping[str, Any]) -> None:
+    def check(given: Given) -> None:
         _within("index", given["indices"], 0, given["self"].shape[-dimensions:].numel())
         if given["indices"].shape != given["grad_output"].shape:
             raise IndexError("there is one index for each gradient")
@@ -141,19 +143,19 @@ def _pool_backward(dimensions: int) -> Check:
     return check
 
 
-def _repeat_interleave(given: Mapping[str, Any]) -> None:
+def _repeat_interleave(given: Given) -> None:
     repeats, size = given["repeats"], given["output_size"]
     _within("number of repeats", repeats, 0, 2**62 // max(repeats.numel(), 1))
     if size is not None and int(size) != int(repeats.sum()):
         raise IndexError(f"the repeats are {int(repeats.sum())}, not {int(size)}")
 
 
-def _ctc_loss(given: Mapping[str, Any]) -> None:
+def _ctc_loss(given: Given) -> None:
     _within("target", given["targets"], 0, given["log_probs"].size(2))
 
 
-def _linalg_ldl_solve(given: Mapping[str, Any]) -> None:
-    """LAPACK believes that negative pivots, those of blocks of two rows, come in pairs."""
+def _linalg_ldl_solve(given: Given) -> None:
+    """LAPACK's sytrs takes negative pivots, those of 2x2 blocks, to come in pairs, and does not check that they do."""
     pivots = given["pivots"]
     _within("pivot", pivots.abs(), 1, given["LD"].size(-1) + 1)
     for row in pivots.reshape(-1, max(pivots.size(-1), 1)).tolist():
@@ -162,7 +164,7 @@ def _linalg_ldl_solve(given: Mapping[str, Any]) -> None:
                 raise IndexError(f"the pivots {row} are not those of a factorization")
 
 
-def _sparse_coo(given: Mapping[str, Any]) -> None:
+def _sparse_coo(given: Given) -> None:
     if given["indices"] is None:
         return
     for dimension, row in enumerate(given["indices"]):

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
 
 import torch
 import torch.nn.attention
@@ -37,9 +36,9 @@ def module_classes() -> Mapping[str, type[torch.nn.Module]]:
 
 
 @lru_cache(maxsize=1)
-def arguments() -> Mapping[str, Any]:
+def arguments() -> Mapping[str, object]:
     """The classes and constants (dtypes, layouts, ``math.inf``) that may stand as arguments, by dotted path."""
-    table: dict[str, Any] = {f"{each.__module__}.{each.__qualname__}": each for each in _TYPES}
+    table: dict[str, object] = {f"{each.__module__}.{each.__qualname__}": each for each in _TYPES}
     table["torch.nn.Parameter"] = torch.nn.Parameter
     table.update({f"torch.{name}": value for name, value in vars(torch).items() if type(value) in _CONSTANTS})
     table.update({f"math.{name}": value for name, value in vars(math).items() if type(value) is float})
@@ -47,9 +46,9 @@ def arguments() -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def enums() -> Mapping[str, Mapping[str, Any]]:
+def enums() -> Mapping[str, Mapping[str, object]]:
     """The members of torch's enums, by the dotted path of the enum."""
-    table: dict[str, Mapping[str, Any]] = {}
+    table: dict[str, Mapping[str, object]] = {}
     for module in _ENUM_MODULES:
         for name, value in vars(module).items():
             if isinstance(value, type) and (issubclass(value, enum.Enum) or hasattr(value, "__members__")):

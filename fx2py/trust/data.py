@@ -1,10 +1,10 @@
-"""What is data while code runs: the types of values and of containers that hold nothing which can be called."""
+"""What is data among objects: no value, and nothing in a container, can be called."""
 
 from __future__ import annotations
 
 import collections
 import types
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.fx.immutable_collections import immutable_dict, immutable_list
@@ -14,13 +14,13 @@ from torch.utils._pytree import SUPPORTED_NODES
 from fx2py.trust.admitted import ATTRIBUTES, METHODS
 
 MAKES_DATA = (None, bool, complex, dict, float, frozenset, int, list, set, str, tuple)
-"""The factories that a defaultdict may have."""
+"""The default factories that a defaultdict may have."""
 
 
-def is_code(value: Any) -> bool:
-    """Whether a value is one that no operand may be: a callable, module, class or frame, or what suspends one.
+def is_code(value: object) -> bool:
+    """Whether no operand may be this value: a callable, module, class, frame, generator or coroutine.
 
-    A device can be called, as a decorator, but nothing that is admitted calls it.
+    ``torch.device`` has ``__call__``, as a decorator, but nothing that is admitted calls one.
     """
     if isinstance(value, (torch.Tensor, torch.device, torch.dtype)):
         return False
@@ -33,8 +33,8 @@ _FRAMES = (
 )
 
 
-def code_in(value: Any) -> Any:
-    """The first value that is code in ``value`` or in the containers that it is made of; None where all is data."""
+def code_in(value: object) -> object:
+    """The first value that is code in ``value`` and the containers inside it; None where all is data."""
     stack, seen = [value], set()
     while stack:
         current = stack.pop()
@@ -67,10 +67,10 @@ _ASKED = (
 
 
 def is_plain(cls: type) -> bool:
-    """Whether instances of a container class have data alone under the names that a graph may ask for."""
+    """Whether instances of a container class have nothing but data under the names that a graph may read or call."""
     if cls.__module__ == "torch.return_types" or not (issubclass(cls, tuple) or cls in SUPPORTED_NODES):
         return not is_called(cls)
-    compared = getattr(getattr(cls, "__dataclass_params__", None), "eq", False)  # by generated code
+    compared = getattr(getattr(cls, "__dataclass_params__", None), "eq", False)  # __eq__ is dataclasses' own
     asked = _ASKED - {"__eq__", "__hash__"} if compared else _ASKED
     own = [vars(each) for each in cls.__mro__ if each not in _PLAIN]
     return all(isinstance(each[name], _FIELD_TYPES) for each in own for name in asked & each.keys())

@@ -1,6 +1,6 @@
 """The functions, methods and attributes that a graph from a file may use, built from torch's own public lists.
 
-A name that is not a key of a table here is refused; nothing is ever found by walking attributes along such a name.
+A name that is not a key of a table here is refused; no name from a file is followed attribute by attribute.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import operator
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
 
 import torch
 import torch.overrides
@@ -24,7 +23,7 @@ from fx2py.errors import UntrustedTargetError
 from fx2py.graph.names import callable_name
 from fx2py.graph.values import Name
 from fx2py.trust.admitted import ATTRIBUTES, FUNCTIONS, METHODS, Rule
-from fx2py.trust.operators import BELIEVES_INDICES
+from fx2py.trust.operators import INDICES_UNCHECKED
 
 WITHHELD = frozenset(
     {
@@ -43,13 +42,13 @@ WITHHELD = frozenset(
         *("_sparse_csr_tensor_unsafe", "_typed_storage", "__class__", "__deepcopy__", "__dir__"),
         "__dlpack__",
         *("__format__", "__hash__", "__reduce_ex__", "__repr__", "__setstate__", "__torch_function__"),
-        *BELIEVES_INDICES,
+        *INDICES_UNCHECKED,
     }
 )
 """Torch names that reach files, raw memory, storages without bounds, pickling, or that take a callback."""
 
 _UNCHECKED = "check_invariants"
-"""The keyword by which a sparse tensor is made of indices that nobody looks at."""
+"""The keyword that makes a sparse tensor of unchecked indices."""
 
 BACKEND = Name("torch.nn.attention", "_backend_from_string")
 _EXTENSIONS = ("_nn", "_linalg", "_fft", "_special", "_sparse", "_nested")
@@ -125,7 +124,7 @@ _OTHER_ATTRIBUTES = frozenset({"start", "stop", "step", "type", "index", "eps", 
 
 
 @lru_cache(maxsize=1)
-def functions() -> Mapping[str, Any]:
+def functions() -> Mapping[str, object]:
     """Every admitted function, by each dotted path that leads to it through a listed module."""
     known = rules()
     return {path: value for path, value in candidates().items() if path in known}
@@ -140,7 +139,7 @@ def rules() -> Mapping[str, tuple[str, Rule]]:
 
 
 @lru_cache(maxsize=1)
-def candidates() -> Mapping[str, Any]:
+def candidates() -> Mapping[str, object]:
     """The functions of torch's public lists and of Python that the table of rules is about."""
     table = {**_overridable(), **_native(), **_own_functions(), **_listed()}
     table.update({f"builtins.{name}": getattr(builtins, name) for name in _BUILTINS})
@@ -193,7 +192,7 @@ def candidate_attributes() -> frozenset[str]:
     return frozenset((public | _OTHER_ATTRIBUTES) - WITHHELD)
 
 
-def read_attribute(value: Any, name: str, *default: Any) -> Any:
+def read_attribute(value: object, name: str, *default: object) -> object:
     """``getattr`` for a graph from a file: reads an admitted attribute and nothing else.
 
     Raises UntrustedTargetError for any other name.
@@ -203,7 +202,7 @@ def read_attribute(value: Any, name: str, *default: Any) -> Any:
     return getattr(value, name, *default)
 
 
-def read_backend(name: str) -> Any:
+def read_backend(name: object) -> object:
     """A member of ``SDPBackend`` by its name; torch's own function would read any attribute of the class.
 
     Raises UntrustedTargetError for any other name.
@@ -215,7 +214,7 @@ def read_backend(name: str) -> Any:
 
 
 def leaves_unchecked(keyword: str, value: object) -> bool:
-    """Whether a keyword argument keeps torch from checking what it is given."""
+    """Whether a keyword argument switches off torch's check of the other arguments."""
     return keyword == _UNCHECKED and value is not True and value is not None
 
 
@@ -223,11 +222,13 @@ def _admits(path: str) -> bool:
     return not WITHHELD.intersection(path.split("."))
 
 
-def _overridable() -> dict[str, Any]:
-    """Everything that torch lets ``__torch_function__`` override, by its own name and through each public module."""
+def _overridable() -> dict[str, object]:
+    """The functions that ``__torch_function__`` may override, by their own path and by that in each public module."""
     listed = [each for group in torch.overrides.get_overridable_functions().values() for each in group]
     listed += torch.overrides.get_testing_overrides()
-    table = {path: each for each in listed if (path := torch.overrides.resolve_name(each)) is not None}
+    table: dict[str, object] = {
+        path: each for each in listed if (path := torch.overrides.resolve_name(each)) is not None
+    }
     known = {id(each) for each in listed}
     for module in _PUBLIC_MODULES:
         table.update(
@@ -236,9 +237,9 @@ def _overridable() -> dict[str, Any]:
     return table
 
 
-def _native() -> dict[str, Any]:
-    """The functions of torch's extension modules, with the factories that cannot be overridden."""
-    table: dict[str, Any] = {}
+def _native() -> dict[str, object]:
+    """The functions of torch's extension modules, among them factories, which ``__torch_function__`` cannot override."""
+    table: dict[str, object] = {}
     variable = torch._C._VariableFunctions
     for prefix in ("torch", "torch._VF", "torch._C._VariableFunctions"):
         table.update({f"{prefix}.{name}": getattr(variable, name) for name in _public(dir(variable))})
@@ -248,7 +249,7 @@ def _native() -> dict[str, Any]:
     return table
 
 
-def _own_functions() -> dict[str, Any]:
+def _own_functions() -> dict[str, object]:
     """The Python functions that the public modules define themselves."""
     return {
         f"{module.__name__}.{name}": value
@@ -259,8 +260,8 @@ def _own_functions() -> dict[str, Any]:
     }
 
 
-def _listed() -> dict[str, Any]:
-    table: dict[str, Any] = {}
+def _listed() -> dict[str, object]:
+    table: dict[str, object] = {}
     for path, names in _LISTED.items():
         module = importlib.import_module(path)
         table.update({f"{path}.{name}": getattr(module, name) for name in names if hasattr(module, name)})

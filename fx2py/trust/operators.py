@@ -22,7 +22,7 @@ NAMESPACES = frozenset(
         *("_dtensor", "_c10d_functional", "_c10d_functional_autograd", "debug_mode_ops"),
     }
 )
-BELIEVES_INDICES = frozenset(
+INDICES_UNCHECKED = frozenset(
     {
         *("_compute_linear_combination", "_ctc_loss_backward", "_cummax_helper", "_cummin_helper"),
         *("_index_put_impl", "_index_put_impl_", "_pad_packed_sequence", "_segment_reduce_backward"),
@@ -31,14 +31,14 @@ BELIEVES_INDICES = frozenset(
         *("_sparse_mm_reduce_impl_backward", "segment_reduce", "_segment_reduce"),
     }
 )
-"""ATen operators that read or write beyond their tensors where indices are impossible, and that no model needs by name.
+"""ATen operators that read or write beyond their tensors for indices out of range, and that no model needs by name.
 
 Found by ``tests/security/index_survey.py``; those that models need have ``checked_kernels.py``.
 """
 
 _WITHHELD = frozenset(
     {
-        *(f"aten::{name}" for name in BELIEVES_INDICES),
+        *(f"aten::{name}" for name in INDICES_UNCHECKED),
         *("aten::save", "aten::set_", "aten::set", "aten::set_data", "aten::resize", "aten::resize_"),
         *("aten::resize_as", "aten::resize_as_", "aten::resize_as_sparse", "aten::resize_as_sparse_"),
         *("aten::sparse_resize", "aten::sparse_resize_", "aten::sparse_resize_and_clear"),
@@ -74,7 +74,7 @@ _HIGHER_ORDER: Mapping[str, tuple[int, ...]] = {
     "flex_attention_backward": (7, 8, 9),
     "wrap_with_autocast": (4,),
 }
-"""The admitted higher-order operators, each with the places of what it calls; a tuple there ends in what is called.
+"""The admitted higher-order operators, each with the positions of the operands that it calls; of a tuple, the last item.
 
 Others run compiled binaries, kernels by number, scripted objects or any Python callable.
 """
@@ -105,7 +105,7 @@ def admits(op: OpName) -> bool:
 
 
 def called_places(op: OpName) -> tuple[int, ...]:
-    """Which arguments the operator calls."""
+    """The positions of the arguments that the operator calls."""
     return _HIGHER_ORDER.get(op.name, ()) if op.is_higher_order else ()
 
 
@@ -118,7 +118,7 @@ def find(op: OpName) -> Any:
 
 
 @lru_cache(maxsize=1)
-def higher_order() -> dict[str, Any]:
+def higher_order() -> Mapping[str, object]:
     """Every higher-order operator that torch defines, by name."""
     for module in pkgutil.iter_modules(torch._higher_order_ops.__path__):
         if module.name not in {"triton_kernel_wrap", "cudagraph_conditional_nodes"}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
@@ -71,13 +71,13 @@ class Policy:
     def check_backend(self, name: object) -> None:
         """Raise UntrustedTargetError unless ``name`` is literally a member of ``SDPBackend``."""
         if not self.trust_all:
-            functions.read_backend(name)  # type: ignore[arg-type]
+            functions.read_backend(name)
 
     def admits_namespace(self, namespace: str) -> bool:
         """Whether the user admitted all operators of a library."""
         return namespace in self._namespaces()
 
-    def check_keywords(self, kwargs: Iterable[tuple[str, Any]]) -> None:
+    def check_keywords(self, kwargs: Iterable[tuple[str, object]]) -> None:
         """Raise UntrustedTargetError for a keyword argument of any call that switches off checks of the others."""
         for name, value in kwargs:
             if not self.trust_all and functions.leaves_unchecked(name, value):
@@ -120,7 +120,7 @@ class Policy:
                         f"{module} cannot be imported: {error}.", "Install its package first."
                     ) from error
 
-    def _operator(self, op: OpName) -> Any:
+    def _operator(self, op: OpName) -> object:
         """An admitted operator; its library is loaded when it is not there yet."""
         if not operators.is_registered(op) and not op.is_higher_order:
             self.load_libraries()
@@ -151,15 +151,19 @@ class Policy:
             raise UntrustedTargetError(name.path, "classes" if use == "module" else "functions", name.path)
 
 
-def _table(use: Use) -> Any:
-    tables = {"call": functions.functions, "value": classes.arguments, "module": classes.module_classes}
+def _table(use: Use) -> Mapping[str, object]:
+    tables: Mapping[Use, Callable[[], Mapping[str, object]]] = {
+        "call": functions.functions,
+        "value": classes.arguments,
+        "module": classes.module_classes,
+    }
     return tables[use]()
 
 
-def _imported(name: Name) -> Any:
-    """The object at an admitted dotted path."""
+def _imported(name: Name) -> object:
+    """The object at an admitted dotted path; ReplayError when it cannot be imported."""
     try:
-        found = import_module(name.module)
+        found: object = import_module(name.module)
         for part in name.qualname.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:

@@ -1,8 +1,8 @@
-"""What a process may still do once it has locked itself in: compute, read a few folders, write to what is open already.
+"""A sandbox that the process puts itself into: it can compute, read a few folders, and write to what is open already.
 
-Linux alone has a way that needs no privilege and no other library: resource limits, a seccomp filter that lists the
-system calls that remain, and, where the kernel has it, Landlock for what may be read. The numbers are those of the
-kernel's headers (``linux/landlock.h``, ``linux/seccomp.h``, ``asm/unistd_64.h``).
+Linux needs neither privileges nor libraries for that: resource limits, a seccomp filter that lists the allowed system
+calls and, where the kernel has it, Landlock for the files that may be read. The numbers are those of the kernel's
+headers (``linux/landlock.h``, ``linux/seccomp.h``, ``asm/unistd_64.h``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GIBI = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bytes that a run may take beyond what torch takes, and the seconds it may last, which its parent counts."""
+    """The bytes that a run may allocate beyond those that importing torch took, and the seconds that its parent gives it."""
 
     memory: int
     seconds: float
@@ -47,11 +47,11 @@ def require_sandbox() -> None:
 
 
 def lock_in(limits: Limits, readable: Iterable[Path]) -> None:
-    """Give up, for good, all that a run does not need; torch must have been imported.
+    """Give up for good all rights that a run does not need; torch must have been imported.
 
-    What remains: threads, memory up to the limit, reading below ``readable`` and where Python's and torch's own files
-    are, writing to what is open. Files cannot be opened for writing, there are no sockets, no other programs, no other
-    processes, and none of them can be watched or signalled. Raises ReplayError where the kernel refuses.
+    What remains: threads, memory up to the limit, reading below ``readable`` and of Python's and torch's own files,
+    writing to what is open. No file can be opened for writing, no socket made, no program or process started, and no
+    process traced or signalled. Raises ReplayError where the kernel refuses.
     """
     _limit(limits)
     _prctl(_NO_NEW_PRIVILEGES, 1)
@@ -129,7 +129,7 @@ def _let_read(rules: int, path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_PATH)
     except OSError:
-        return  # what is not there needs no rule
+        return  # a path that does not exist needs no rule
     rights = _READ_FILE | (_READ_FOLDER if path.is_dir() else 0)
     beneath = struct.pack("=Qi", rights, descriptor)
     if _call(_LANDLOCK_ADD, ctypes.c_int(rules), ctypes.c_int(1), beneath, ctypes.c_uint32(0)) != 0:
@@ -138,7 +138,7 @@ def _let_read(rules: int, path: Path) -> None:
 
 
 def _own_files() -> Iterator[Path]:
-    """What Python and torch read while they run: their modules, shared libraries, and what the system says of itself."""
+    """What Python and torch read while they run: modules, shared libraries, and what the system tells of itself."""
     yield from map(Path, {*sys.path, *sysconfig.get_paths().values(), sys.prefix, sys.base_prefix} - {""})
     yield from _packages()
     system = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/urandom")
@@ -185,7 +185,7 @@ _ALLOWED = (
     *(60, 231, 186, 39, 110, 102, 104, 107, 108, 98, 99, 100, 63, 97, 318),  # exit, who it is, what it uses
     *(228, 229, 230, 35, 96, 201),  # time
 )
-"""The system calls that remain, whatever their arguments."""
+"""The system calls that are allowed with any arguments."""
 _OPEN, _OPENAT, _IOCTL, _FCNTL, _CLONE, _CLONE3, _PRLIMIT, _TGKILL = 2, 257, 16, 72, 56, 435, 302, 234
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | 0x400000  # the last one makes O_TMPFILE
 _THREAD = 0x10000
@@ -217,7 +217,7 @@ def _restrict_calls() -> None:
 
 
 def _program() -> list[Instruction]:
-    """Every call that is not listed fails as one that is not permitted."""
+    """The filter: a system call that is not listed fails with EPERM."""
     code: list[Instruction] = [(_LOAD, 0, 0, 4), (_IF_EQUAL, 1, 0, _ARCHITECTURE), (_RETURN, 0, 0, _KILL)]
     code.append((_LOAD, 0, 0, 0))
     for number in _ALLOWED:
@@ -225,7 +225,9 @@ def _program() -> list[Instruction]:
     code += _when(_OPEN, _unless_any(1, _WRITING))
     code += _when(_OPENAT, _unless_any(2, _WRITING))
     code += _when(_CLONE, [_argument(0), (_IF_ANY, 0, 1, _THREAD), (_RETURN, 0, 0, _ALLOW), *_refusal()])
-    code += _when(_CLONE3, [(_RETURN, 0, 0, _ERROR | _NO_SUCH_CALL)])  # so that libc takes clone
+    code += _when(
+        _CLONE3, [(_RETURN, 0, 0, _ERROR | _NO_SUCH_CALL)]
+    )  # glibc then falls back to clone, whose flags a filter can read: they are not behind a pointer
     code += _when(_FCNTL, _one_of(1, _OF_DESCRIPTORS))
     code += _when(_IOCTL, _one_of(1, _OF_STREAMS))
     code += _when(_PRLIMIT, [*_none_in(2), (_RETURN, 0, 0, _ALLOW)])
@@ -242,7 +244,7 @@ def _refusal() -> list[Instruction]:
 
 
 def _argument(place: int, *, upper: bool = False) -> Instruction:
-    """Load half of an argument; the lower half stands first."""
+    """Load half of an argument: BPF has 32-bit registers, and x86_64 stores the lower half first."""
     return (_LOAD, 0, 0, 16 + 8 * place + 4 * upper)
 
 

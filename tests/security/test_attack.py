@@ -7,7 +7,7 @@ import pytest
 
 from fx2py.graph.values import Name, Ref
 from fx2py.trust import calls
-from fx2py.trust.admitted import Kind
+from fx2py.trust.admitted import ValueKind
 from tests.attack import Attack, Canary, Finding, attacks
 from tests.replay.graphs import call
 
@@ -30,14 +30,14 @@ def test_graphs_composed_at_random_get_hold_of_no_code():
 
 
 def test_a_method_that_the_gate_took_for_data_would_be_found(attack, monkeypatch):
-    monkeypatch.setitem(calls.ATTRIBUTES, "index", (frozenset(), Kind.DATA))
+    monkeypatch.setitem(calls.ATTRIBUTES, "index", (frozenset(), ValueKind.DATA))
     with pytest.raises(Finding, match="built-in method index"):
         attack._runs([call("found", Name("builtins", "getattr"), Ref("items"), "index")])
 
 
 def test_a_value_of_another_kind_than_the_gate_says_would_be_found(attack, monkeypatch):
-    monkeypatch.setitem(calls.ATTRIBUTES, "shape", (frozenset(), Kind.DEVICE))
-    with pytest.raises(Finding, match=r"not Kind\.DEVICE"):
+    monkeypatch.setitem(calls.ATTRIBUTES, "shape", (frozenset(), ValueKind.DEVICE))
+    with pytest.raises(Finding, match=r"not ValueKind\.DEVICE"):
         attack._runs([call("found", Name("builtins", "getattr"), Ref("x"), "shape")])
 
 

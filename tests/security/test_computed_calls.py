@@ -12,7 +12,7 @@ from fx2py.read import open_graph
 from fx2py.replay.interpreter import Reference
 from fx2py.runtime import fields_of
 from fx2py.trust import Policy
-from fx2py.trust.admitted import Kind
+from fx2py.trust.admitted import ValueKind
 from fx2py.trust.calls import Calls
 from fx2py.trust.functions import BACKEND
 from tests.security.test_pickle_attacks import graph_with, write
@@ -92,6 +92,6 @@ def test_a_higher_order_operator_that_is_not_listed_is_refused(name):
 def test_the_option_admits_what_the_refusal_names():
     op = OpName("higher_order", "wrap")
     with pytest.raises(UntrustedTargetError, match=r"ops=.'higher_order'") as caught:
-        Calls(Policy(), lambda part: Kind.DATA).function(op, ("f",), (), "a call")
+        Calls(Policy(), lambda part: ValueKind.DATA).function(op, ("f",), (), "a call")
     admitting = Policy(ops=frozenset({caught.value.admit.entry}))
-    assert Calls(admitting, lambda part: Kind.DATA).function(op, ("f",), (), "a call") is Kind.DATA
+    assert Calls(admitting, lambda part: ValueKind.DATA).function(op, ("f",), (), "a call") is ValueKind.DATA

@@ -18,7 +18,7 @@ from fx2py.errors import UntrustedTargetError
 from fx2py.graph.values import Name, OpName
 from fx2py.trust import Policy
 from fx2py.trust.checked_kernels import checked_kernels
-from fx2py.trust.operators import BELIEVES_INDICES
+from fx2py.trust.operators import INDICES_UNCHECKED
 from tests.security.index_survey import admitted_overloads, calls_by_hand, recorded_of, try_overload
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the survey forks, and guards memory by mmap")
@@ -67,7 +67,7 @@ def test_without_the_checks_the_survey_finds_the_fault() -> None:
     assert outcome.faults
 
 
-@pytest.mark.parametrize("name", sorted(BELIEVES_INDICES))
+@pytest.mark.parametrize("name", sorted(INDICES_UNCHECKED))
 def test_an_operator_that_believes_indices_is_withheld_by_every_name(name: str) -> None:
     for target in (OpName("aten", name, "default"), Name("torch", name), Name("torch._VF", name)):
         with pytest.raises(UntrustedTargetError):

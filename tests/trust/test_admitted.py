@@ -13,7 +13,7 @@ import fx2py.trust
 from fx2py.errors import UntrustedTargetError
 from fx2py.graph.values import Name, OpName, Record
 from fx2py.trust import Policy, functions, operators
-from fx2py.trust.admitted import ATTRIBUTES, FUNCTIONS, METHODS, OPERATORS, Kind
+from fx2py.trust.admitted import ATTRIBUTES, FUNCTIONS, METHODS, OPERATORS, ValueKind
 from fx2py.trust.calls import Calls
 from fx2py.trust.data import code_in, is_code
 from tests.trust import survey
@@ -88,9 +88,13 @@ def data():
 
 def kind_of(value):
     if type(value).__module__ == "torch.return_types":
-        return Kind.RESULT
+        return ValueKind.RESULT
     limits = isinstance(value, torch.finfo | torch.iinfo)
-    return Kind.LIMITS if limits else Kind.DEVICE if isinstance(value, torch.device) else Kind.DATA
+    return (
+        ValueKind.LIMITS
+        if limits
+        else ValueKind.DEVICE if isinstance(value, torch.device) else ValueKind.DATA
+    )
 
 
 @pytest.mark.skipif(torch.__version__.split("+")[0] != "2.13.0", reason="the table is that of torch 2.13.0")
@@ -124,7 +128,7 @@ def test_an_attribute_is_data_of_whatever_it_may_be_read(name):
         except (AttributeError, RuntimeError, NotImplementedError):
             continue
         assert code_in(found) is None
-        assert result is Kind.DATA or kind_of(found) is result
+        assert result is ValueKind.DATA or kind_of(found) is result
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -138,8 +142,10 @@ def test_a_method_gives_data_of_whatever_it_may_be_called(name):
             except Exception:
                 continue
             assert code_in(found) is None
-            if rule.result is Kind.RESULT and not (rule.needs_dim and not (args and type(args[0]) is int)):
-                assert found is None or kind_of(found) is Kind.RESULT
+            if rule.result is ValueKind.RESULT and not (
+                rule.needs_dim and not (args and type(args[0]) is int)
+            ):
+                assert found is None or kind_of(found) is ValueKind.RESULT
 
 
 @pytest.mark.parametrize("path", sorted(FUNCTIONS))
@@ -179,7 +185,7 @@ def test_an_operator_that_is_not_listed_is_refused():
 
 
 def test_a_method_of_a_class_is_refused():
-    calls = Calls(Policy(), lambda value: Kind.DATA)
+    calls = Calls(Policy(), lambda value: ValueKind.DATA)
     for receiver in (Name("builtins", "dict"), Name("torch", "Tensor"), (Name("builtins", "int"),)):
         with pytest.raises(UntrustedTargetError, match="a class"):
             calls.method("__setitem__", (receiver, "a", 1), (), "a call")
@@ -192,7 +198,7 @@ def built(cls):
 @pytest.mark.parametrize("cls", [HalideMeta, Called, Compared, fx.immutable_collections.immutable_list])
 def test_a_record_that_a_call_takes_has_data_alone(cls):
     """``HalideMeta.is_cuda`` is a method, where a tensor's is a bool."""
-    calls = Calls(Policy(), lambda value: Kind.DATA)
+    calls = Calls(Policy(), lambda value: ValueKind.DATA)
     if cls is fx.immutable_collections.immutable_list:
         calls.data([built(cls)], "a call")
         return
