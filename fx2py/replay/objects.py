@@ -183,7 +183,7 @@ class ModuleBuilder:
                 Hint("Pass ", Supply(path), ", or ", error.admit, " to build it from that class."),
             ) from error
         children = {name: child and self(child, f"{path}.{name}") for name, child in record.children.items()}
-        module: torch.nn.Module | Missing = build(
+        module = build(
             path,
             record.cls.path,
             record.training,

@@ -1,4 +1,4 @@
-"""Running generated code below autograd."""
+"""Running generated code below autograd: without the dispatch keys Autograd and ADInplaceOrView."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fx2py.runtime.once import PLAIN_CLASSES
 
 
 def below_autograd(function: Callable[..., Any], weights: list[torch.Tensor]) -> Callable[..., Any]:
-    """``function`` without autograd's part of each operator, in calls in which that part would do nothing.
+    """``function`` with the dispatch keys Autograd and ADInplaceOrView excluded, in calls in which they would do nothing.
 
-    Autograd and the layer that tracks views and writes stand between each operator and its kernel. They are left out
-    where no gradients are recorded, no mode, transform or capture looks on, and all tensors are plain ones on the CPU or
-    on CUDA. Every other call is as it would be without this.
+    Both stand before the kernel of each operator: the first records gradients, the second tracks views and counts writes
+    (Note [ADInplaceOrView key] in c10/core/DispatchKey.h). They are excluded where no gradients are recorded, no mode,
+    transform or capture is active, and all tensors are plain ones on the CPU or on CUDA. Every other call is unchanged.
     """
     if not are_plain(weights) or is_autograd_replaced():
         return function
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         if torch.is_grad_enabled() or is_observed() or not are_plain(args) or not are_plain(kwargs.values()):
             return function(*args, **kwargs)
         with torch._C._AutoDispatchBelowADInplaceOrView():
@@ -33,12 +33,13 @@ def below_autograd(function: Callable[..., Any], weights: list[torch.Tensor]) ->
 
 
 def key_bits(*names: str) -> int:
-    """The dispatch keys of these names as one number."""
+    """The dispatch keys of these names as the bits of one number."""
     keys = [torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, name)) for name in names]
     return int(functools.reduce(operator.or_, keys).raw_repr())
 
 
 OUTSIDE_OF_MODES = key_bits("BackendSelect", "ADInplaceOrView")
+"""The keys that torch always includes in a thread (``default_included_set`` in c10/core/DispatchKeySet.h)."""
 PLAIN_KEYS = {
     key_bits(device, "ADInplaceOrView", f"Autograd{device}", f"Autocast{device}")
     for device in ("CPU", "CUDA")
@@ -48,9 +49,10 @@ NO_TENSORS = {int, float, bool, str, type(None)}
 
 
 def is_observed() -> bool:
-    """Whether operators called here first reach something that torch does not always put before them, or forward mode.
+    """Whether operators called now reach anything but autograd before their kernels, or autograd is in forward mode.
 
-    Under autocast, which is among this, casts of weights are kept for calls that record gradients.
+    Autocast is excluded as well: it caches the casts of weights, and calls that record gradients would get casts that do
+    not.
     """
     return (
         torch.compiler.is_compiling()
@@ -62,18 +64,20 @@ def is_observed() -> bool:
 
 
 def is_autograd_replaced() -> bool:
-    """Whether torch.library was given an implementation of an ATen operator that runs where autograd does."""
+    """Whether an ATen operator was given a kernel for Autograd or ADInplaceOrView by ``torch.library``, which lists them
+    in ``_impls`` as ``namespace/operator/key``."""
     return any(
         name.startswith("aten/") and ("Autograd" in name or "ADInplaceOrView" in name)
         for name in torch.library._impls
     )
 
 
-def are_plain(values: Iterable[Any], depth: int = 0) -> bool:
-    """Whether all tensors among these values, and in their lists and dicts, are dense ones without a wrapper or a note.
+def are_plain(values: Iterable[object], depth: int = 0) -> bool:
+    """Whether all tensors among these values, and in their lists and dicts, have no other dispatch keys than plain ones.
 
-    Such a note is that a tensor is yet to be conjugated. Deeply nested values are not looked at and not plain.
+    A tensor that is lazily conjugated has one more. Values that are nested deeper than ``DEEPEST`` are not plain.
     """
+    value: Any
     for value in values:
         kind = type(value)
         if kind in PLAIN_CLASSES:

@@ -1,4 +1,4 @@
-"""The functions of a generated file as one callable: every table that they take is bound to them here."""
+"""The functions of a generated file become one callable: the tables that they take are bound to them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import inspect
 import pathlib
 import struct
 import types
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 import torch
 
@@ -16,8 +16,10 @@ from fx2py.runtime.modules import Missing, ModuleCalls, graph_module, with_later
 from fx2py.runtime.once import kept_results
 from fx2py.runtime.records import fields_of
 
+Function: TypeAlias = Callable[..., Any]
 
-def read_weights(file: str, device: Any) -> dict[str, torch.Tensor]:
+
+def read_weights(file: str, device: str | torch.device) -> dict[str, torch.Tensor]:
     """The tensors of ``weights.pt`` beside a generated file, by name; opening them executes nothing."""
     path = pathlib.Path(file).with_name("weights.pt")
     try:
@@ -28,18 +30,18 @@ def read_weights(file: str, device: Any) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def live(name: str, description: str) -> Any:
-    """A live object that no text leads to; the process that generated the code puts a function of its own here."""
+def live(name: str, description: str) -> object:
+    """A live object that has no importable name; the process that generated the code replaces this function."""
     raise RuntimeError(f"{name!r} is bound to {description}, which only the generating process has")
 
 
-def retarget(device: Any, recorded: str | None) -> Any:
-    """The device that stands for a recorded one (None: the default device): itself, unless another was asked for."""
+def retarget(device: str | torch.device | None, recorded: str | None) -> torch.device | None:
+    """The device in place of a recorded one (None: the default device): the recorded one unless ``device`` is given."""
     chosen = recorded if device is None else device
     return None if chosen is None else torch.device(chosen)
 
 
-def from_bits(layout: str, digits: str) -> Any:
+def from_bits(layout: str, digits: str) -> object:
     """A number from the hexadecimal digits of its bits."""
     values = struct.unpack(layout, bytes.fromhex(digits))
     return values[0] if len(values) == 1 else complex(*values)
@@ -47,19 +49,20 @@ def from_bits(layout: str, digits: str) -> Any:
 
 def assemble(
     code: Any,
-    modules: Mapping[str, Any],
+    modules: Mapping[str, Function],
     weights: list[torch.Tensor],
-    consts: list[Any],
-    names: Mapping[str, Any],
-    submods: Mapping[str, Any] | None,
+    consts: list[object],
+    names: Mapping[str, object],
+    submods: Mapping[str, Function] | None,
     renamed: Mapping[str, str],
     whole: Iterable[str] = (),
-) -> Any:
-    """The function ``execution_fn`` of ``code`` with everything that it takes bound, so that its inputs are left.
+) -> Function:
+    """The function ``execution_fn`` of ``code`` with all of its parameters bound but its inputs.
 
-    ``modules`` are the table of submodules, by name, and ``submods`` takes the place of some; the modules named in
-    ``whole`` are used as objects, not only called. ``names`` has what the code takes under names of its own: classes
-    of records, the check of its inputs. Raises RuntimeError when the submodules do not fit.
+    ``modules`` is the table of submodules, by name, and ``submods`` replaces some; those named in ``whole`` are used as
+    objects, not only called. ``names`` has what the code takes under names of its own: classes of records, the check of
+    its inputs. ``renamed`` has the parameters of keyword arguments that the code names otherwise. Raises RuntimeError
+    when the submodules do not fit.
     """
     given = dict(submods or {})
     placed = {name: given.get(name, module) for name, module in modules.items()}
@@ -71,7 +74,7 @@ def assemble(
         if name not in whole and isinstance(module, torch.nn.Module)
     }
     calls = ModuleCalls(table, called)
-    bound: dict[str, Any] = {
+    bound: dict[str, object] = {
         "submods": table,
         "weights": weights,
         "consts": consts,
@@ -91,8 +94,10 @@ def assemble(
     return with_later_hooks(named, calls) if called else named
 
 
-def refuse_misfits(modules: Mapping[str, Any], given: Mapping[str, Any], placed: Mapping[str, Any]) -> None:
-    """Raise RuntimeError for submodules that are surplus, missing, or nothing that can be called: all of them at once."""
+def refuse_misfits(
+    modules: Mapping[str, object], given: Mapping[str, object], placed: Mapping[str, object]
+) -> None:
+    """Raise RuntimeError that lists all submodules that are surplus, missing or not callable."""
     surplus = [name for name in given if name not in modules]
     missing = [str(module) for module in placed.values() if isinstance(module, Missing)]
     idle = [name for name, value in given.items() if not callable(value)]
@@ -106,15 +111,15 @@ def refuse_misfits(modules: Mapping[str, Any], given: Mapping[str, Any], placed:
         raise RuntimeError("the submodules do not fit: " + "; ".join(problems))
 
 
-def keyword_only(function: Any) -> tuple[str, ...]:
+def keyword_only(function: Function) -> tuple[str, ...]:
     """The names of a function's keyword-only parameters."""
     code = function.__code__
     names: tuple[str, ...] = code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
     return names
 
 
-def bind_function(function: Any, tables: Mapping[str, Any]) -> Any:
-    """``function`` with its tables bound as defaults: a call costs nothing more than a call of plain Python."""
+def bind_function(function: Any, tables: Mapping[str, object]) -> Any:
+    """``function`` with its tables bound as defaults of keyword-only parameters, which costs a call nothing."""
     bound = types.FunctionType(
         function.__code__,
         function.__globals__,
@@ -128,8 +133,10 @@ def bind_function(function: Any, tables: Mapping[str, Any]) -> Any:
     return bound
 
 
-def signature_of_inputs(function: Any, bound: Iterable[str], renamed: Mapping[str, str]) -> inspect.Signature:
-    """What callers pass: the parameters that are not bound, under the names that callers use where Python allows them."""
+def signature_of_inputs(
+    function: Function, bound: Iterable[str], renamed: Mapping[str, str]
+) -> inspect.Signature:
+    """The signature of the parameters that are not bound, under the names that callers use where Python allows them."""
     public = {own: name for name, own in renamed.items()}
     signature = inspect.signature(function)
     inputs = [parameter for name, parameter in signature.parameters.items() if name not in bound]
@@ -137,17 +144,17 @@ def signature_of_inputs(function: Any, bound: Iterable[str], renamed: Mapping[st
         return signature.replace(
             parameters=[each.replace(name=public.get(each.name, each.name)) for each in inputs]
         )
-    except ValueError:  # a name that is no identifier, or one that another parameter has in the code
+    except ValueError:  # a name that is not an identifier, or that another parameter has in the code
         return signature.replace(parameters=inputs)
 
 
-def with_names(function: Any, renamed: Mapping[str, str]) -> Any:
-    """``function`` under the keyword names that its callers use, where Python or the file needed another name."""
+def with_names(function: Function, renamed: Mapping[str, str]) -> Function:
+    """``function`` that takes keyword arguments by the names that callers use, where the code needed another name."""
     if not renamed:
         return function
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         return function(*args, **{renamed.get(name, name): value for name, value in kwargs.items()})
 
     return call

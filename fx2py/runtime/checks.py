@@ -1,17 +1,24 @@
-"""How generated code refuses the inputs that an exported program was not made for; the reference run does it likewise."""
+"""How generated code refuses inputs that an exported program was not exported for."""
 
 from __future__ import annotations
 
 import collections
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch.utils import _pytree as pytree
 
 from fx2py.runtime.records import field_names, fields_of, loaded_class
 from fx2py.runtime.sizes import SizeExpression, guard_condition
+
+Demand: TypeAlias = Any
+"""What one input must be: a Shape, an Integer, a constant, ``...`` for any value, or a container of demands."""
+Ranges: TypeAlias = Mapping[str, tuple[int | None, int | None]]
+"""The least and the greatest value of a size, by its expression; None where there is no bound."""
+LeafCheck: TypeAlias = Callable[[Any, dict[str, int]], None]
+"""Checks a leaf; the dict has the named sizes so far, to which the check adds. Raises InputError."""
 
 
 class InputError(ValueError):
@@ -21,7 +28,7 @@ class InputError(ValueError):
 class Shape(tuple[Any, ...]):
     """Demands a tensor; a size is a number, an expression over named sizes, or ``...`` for any."""
 
-    def __new__(cls, *sizes: Any) -> Any:
+    def __new__(cls, *sizes: Any) -> Shape:
         return super().__new__(cls, sizes)
 
     def __str__(self) -> str:
@@ -30,34 +37,33 @@ class Shape(tuple[Any, ...]):
 
 
 class Integer(str):
-    """Demands an int that is a named size itself, or an expression over such."""
+    """Demands an int that is itself a named size, or the value of an expression over named sizes."""
 
 
 class Fields:
-    """Demands a container of the class at ``path``, and by name what it holds.
+    """Demands a container of the class at ``path``, and something of each of its ``fields``.
 
-    ``detail`` is the length limit of a deque, the path of the factory of a defaultdict, "namedtuple" for one.
+    ``detail`` is the ``maxlen`` of a deque, the path of the factory of a defaultdict, "namedtuple" for one.
     """
 
-    def __init__(self, path: str, fields: Mapping[Any, Any], detail: int | str | None = None) -> None:
+    def __init__(self, path: str, fields: Mapping[Any, Demand], detail: int | str | None = None) -> None:
         self.path = path
         self.fields = fields
         self.detail = detail
 
 
 def input_checks(
-    inputs: Mapping[str, Any],
-    ranges: Mapping[str, tuple[int | None, int | None]] = types.MappingProxyType({}),
+    inputs: Mapping[str, Demand],
+    ranges: Ranges = types.MappingProxyType({}),
     guards: Iterable[str] = (),
     autocast: bool = True,
 ) -> Callable[..., None]:
     """A function that raises InputError unless its arguments are what ``inputs`` demands, parameter by parameter.
 
-    A demand is a Shape, an Integer, a constant, ``...`` for any value, or a container of demands. ``ranges`` bounds
-    sizes, both ends included; ``guards`` are further conditions over the inputs. Without ``autocast`` the function
-    raises InputError under autocast, whatever its arguments.
+    ``ranges`` bounds sizes, both ends included; ``guards`` are further conditions over the inputs. Without ``autocast``
+    the function raises InputError under autocast, whatever its arguments.
     """
-    leaves: dict[str, Any] = {}
+    leaves: dict[str, Demand] = {}
     openers = [container_opener(name, demand, leaves) for name, demand in inputs.items()]
     nested = list(leaves) != list(inputs)
     tests = [leaf_check(path, demand, ranges) for path, demand in leaves.items()]
@@ -65,7 +71,7 @@ def input_checks(
     tensor = torch.Tensor
     conditions = [(text, guard_condition(text, leaves)) for text in guards]
 
-    def check(*arguments: Any) -> None:
+    def check(*arguments: object) -> None:
         if not autocast and torch._C._is_any_autocast_enabled():
             raise InputError("code that was generated with -O cannot run under autocast")
         values: Any = arguments
@@ -87,15 +93,17 @@ def input_checks(
 # -- containers
 
 
-def container_opener(path: str, demand: Any, leaves: dict[str, Any]) -> Callable[[list[Any], Any], None]:
-    """A function that appends the leaves of an argument to a list; ``leaves`` gets what is demanded of each."""
+def container_opener(
+    path: str, demand: Demand, leaves: dict[str, Demand]
+) -> Callable[[list[object], object], None]:
+    """A function that appends the leaves of an argument to a list; adds the demand of each leaf to ``leaves``."""
     places = places_inside(path, demand)
     if places is None:
         leaves[path] = demand
         return list.append
     parts = [container_opener(place, part, leaves) for place, part in places]
 
-    def opened(values: list[Any], container: Any) -> None:
+    def opened(values: list[object], container: object) -> None:
         held = contents_of(demand, container)
         if held is None:
             raise InputError(f"{path} must be {kind_of(demand)}, not {kind_of(container)}")
@@ -105,7 +113,7 @@ def container_opener(path: str, demand: Any, leaves: dict[str, Any]) -> Callable
     return opened
 
 
-def places_inside(path: str, demand: Any) -> list[tuple[str, Any]] | None:
+def places_inside(path: str, demand: Demand) -> list[tuple[str, Demand]] | None:
     """Each demand inside a container with the caller's expression for its place; None for a leaf."""
     if type(demand) is Fields and demand.path not in (
         "collections.defaultdict",
@@ -123,8 +131,8 @@ def places_inside(path: str, demand: Any) -> list[tuple[str, Any]] | None:
     return None
 
 
-def contents_of(demand: Any, value: Any) -> Iterable[Any] | None:
-    """What a container holds, in the order of ``demand``; None when it is another container."""
+def contents_of(demand: Demand, value: Any) -> Iterable[object] | None:
+    """The parts of a container in the order of ``demand``; None when it is a container of another kind."""
     kind = type(demand)
     if kind is Fields:
         return record_contents(demand, value)
@@ -137,8 +145,8 @@ def contents_of(demand: Any, value: Any) -> Iterable[Any] | None:
     return list(value) if same_kind and len(value) == len(demand) else None
 
 
-def record_contents(demand: Fields, value: Any) -> Iterable[Any] | None:
-    """What a record holds; a class that is not loaded may be replaced by anything with its fields, by name."""
+def record_contents(demand: Fields, value: Any) -> Iterable[object] | None:
+    """The fields of a record; for a class that is not loaded, those of any object that has them by name."""
     cls, names = loaded_class(demand.path), list(demand.fields)
     if cls is collections.deque:
         fits = type(value) is cls and (len(value), value.maxlen) == (
@@ -173,8 +181,8 @@ def path_of(cls: Any) -> str | None:
     return None if cls is None else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def kind_of(value: Any) -> str:
-    """What a container, or what is demanded in its place, is called in a message."""
+def kind_of(value: object) -> str:
+    """The name of a container, or of a demand for one, in a message."""
     if isinstance(value, Fields):
         return f"a {value.path} of {', '.join(map(str, value.fields))}"
     article = "an" if type(value).__name__[0] in "aeiouAEIOU" else "a"
@@ -187,8 +195,7 @@ def kind_of(value: Any) -> str:
 # -- leaves
 
 
-def leaf_check(path: str, demand: Any, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
-    """A function of a leaf and the named sizes so far, which it adds to; it raises InputError."""
+def leaf_check(path: str, demand: Demand, ranges: Ranges) -> LeafCheck:
     if type(demand) is Shape:
         return shape_check(path, demand, ranges)
     if type(demand) is Integer:
@@ -207,16 +214,16 @@ def leaf_check(path: str, demand: Any, ranges: Mapping[str, Any]) -> Callable[[A
     return check
 
 
-def static_shape(demand: Any) -> tuple[int, ...] | None:
-    """The only shape that fits, where every size is a number."""
+def static_shape(demand: Demand) -> tuple[int, ...] | None:
+    """The only shape that fits, where no size is an expression or free."""
     fixed = type(demand) is Shape and all(type(size) is int for size in demand)
     return tuple(demand) if fixed else None
 
 
-def shape_check(path: str, demand: Any, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
+def shape_check(path: str, demand: Demand, ranges: Ranges) -> LeafCheck:
     tests = [size_check(f"{path}.shape[{index}]", size, ranges) for index, size in enumerate(demand)]
 
-    def check(value: Any, sizes: dict[str, int]) -> None:
+    def check(value: object, sizes: dict[str, int]) -> None:
         if not isinstance(value, torch.Tensor):
             raise InputError(f"{path} must be a tensor of shape {demand}, not {kind_of(value)}")
         if len(value.shape) != len(tests):
@@ -227,10 +234,10 @@ def shape_check(path: str, demand: Any, ranges: Mapping[str, Any]) -> Callable[[
     return check
 
 
-def integer_check(path: str, demand: str, ranges: Mapping[str, Any]) -> Callable[[Any, dict[str, int]], None]:
+def integer_check(path: str, demand: str, ranges: Ranges) -> LeafCheck:
     test = size_check(path, demand, ranges)
 
-    def check(value: Any, sizes: dict[str, int]) -> None:
+    def check(value: object, sizes: dict[str, int]) -> None:
         if not isinstance(value, (int, torch.SymInt)):
             raise InputError(f"{path} must be an int, not {kind_of(value)}")
         test(value, sizes)
@@ -238,10 +245,8 @@ def integer_check(path: str, demand: str, ranges: Mapping[str, Any]) -> Callable
     return check
 
 
-def size_check(
-    path: str, demand: Any, ranges: Mapping[str, Any]
-) -> Callable[[int | torch.SymInt, dict[str, int]], None]:
-    """Checks one size; a symbolic one, as fake tensors have it, is not checked: that would add guards to it."""
+def size_check(path: str, demand: Demand, ranges: Ranges) -> LeafCheck:
+    """Checks one size; not a symbolic one, as of a fake tensor: comparing it would add a guard."""
     expression = SizeExpression(demand) if type(demand) is str else None
     is_name = type(demand) is str and demand.isidentifier()
     low, high = ranges.get(demand, (None, None))

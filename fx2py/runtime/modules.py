@@ -13,7 +13,7 @@ import torch.fx
 
 
 class Missing:
-    """Stands where a submodule could not be rebuilt; ``str`` says what is needed."""
+    """Takes the place of a submodule that could not be rebuilt; ``str`` says what is needed."""
 
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
@@ -33,7 +33,7 @@ def find_class(path: str) -> Any:
 
 
 def hides_code(cls: type, name: str) -> bool:
-    """Whether an attribute of this name would replace a method, a property or what a module keeps of itself."""
+    """Whether an attribute of this name would replace a method, a property or a table of the module itself."""
     found = getattr(cls, name, None)
     own = name.startswith("__") or name in vars(torch.nn.Module())
     return own or callable(found) or isinstance(found, property)
@@ -43,13 +43,13 @@ def build(
     path: str,
     cls_path: str,
     training: bool,
-    attributes: Mapping[str, Any],
+    attributes: Mapping[str, object],
     parameters: Mapping[str, Any],
     buffers: Mapping[str, Any],
     non_persistent: Iterable[str] = (),
     children: Mapping[str, Any] = types.MappingProxyType({}),
     find_class: Callable[[str], Any] = find_class,
-) -> Any:
+) -> torch.nn.Module | Missing:
     """A module in the state it was saved in, without running its constructor.
 
     ``find_class`` gives the class at a path, or None for one that is not there.
@@ -67,7 +67,7 @@ def build(
     broken = [str(child) for child in children.values() if isinstance(child, Missing)]
     if broken:
         return Missing(path, "cannot be rebuilt: " + "; ".join(broken))
-    module = cls.__new__(cls)
+    module: torch.nn.Module = cls.__new__(cls)
     torch.nn.Module.__init__(module)
     module.__dict__.update(attributes)
     module.training = training
@@ -83,27 +83,31 @@ def build(
 class Body(torch.nn.Module):
     """A function as a module."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         super().__init__()
         self.function = function
 
-    def forward(self, args: tuple[Any, ...]) -> Any:
+    def forward(self, args: tuple[object, ...]) -> object:
         return self.function(*args)
 
 
 @functools.lru_cache(maxsize=64)
-def graph_module(function: Callable[..., Any]) -> torch.fx.GraphModule:
-    """``function`` as the GraphModule that some higher-order operators demand; its graph is always the same two nodes."""
+def graph_module(function: Callable[..., object]) -> torch.fx.GraphModule:
+    """``function`` as the GraphModule that some higher-order operators require, ``torch.cond`` for one.
+
+    Its graph is a single call of ``Body``, whatever the function.
+    """
     graph = torch.fx.Graph()
     operands = graph.placeholder("*args")
     graph.output(graph.call_module("body", (operands,)))
     return torch.fx.GraphModule({"body": Body(function)}, graph)
 
 
-def fast_call(module: Any) -> Any:
-    """The cheapest callable that is the same as calling ``module``: its ``forward`` when no hook or wrapper would run.
+def fast_call(module: Callable[..., object]) -> Callable[..., object]:
+    """The cheapest callable that does what a call of ``module`` does: its ``forward`` when no hook or wrapper would run.
 
-    A ``forward`` that was set on the module itself, and not on its class, may be set again.
+    These are the conditions of ``_call_impl`` in torch/nn/modules/module.py. A ``forward`` that is an attribute of the
+    module itself, and not of its class, may be set again, so that the module is called.
     """
     if (
         not isinstance(module, torch.nn.Module)
@@ -131,30 +135,30 @@ def fast_call(module: Any) -> Any:
 
 
 class ModuleCalls:
-    """The places of a table that call modules: what ``fast_call`` finds of each, looked for anew where a hook may be new."""
+    """The entries of a table that are modules, each replaced by its ``fast_call``, anew when a hook was registered."""
 
     def __init__(self, table: list[Any], modules: Mapping[int, torch.nn.Module]) -> None:
         self.table = table
         self.modules = modules
-        self.found: dict[int, Any] = {}
+        self.found: dict[int, Callable[..., object]] = {}
         self.look()
 
     def look(self) -> None:
-        # Whatever registers a hook, for one module or for all, takes the next number for its handle.
+        # Every hook that is registered, for one module or for all, takes the next id for its RemovableHandle.
         self.handles = torch.utils.hooks.RemovableHandle.next_id
         for index, module in self.modules.items():
             if self.table[index] is self.found.get(index, module):
                 self.table[index] = self.found[index] = fast_call(module)
 
 
-def with_later_hooks(function: Any, calls: ModuleCalls) -> Any:
-    """``function``, whose modules run the hooks too that are registered between two calls."""
+def with_later_hooks(function: Callable[..., Any], calls: ModuleCalls) -> Callable[..., Any]:
+    """``function``, in which modules also run the hooks that are registered between two calls."""
     handles = torch.utils.hooks.RemovableHandle
     is_traced = torch.compiler.is_dynamo_compiling
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        # torch.compile does not look for hooks either, and would compile anew for every handle.
+    def call(*args: object, **kwargs: object) -> object:
+        # Under torch.compile, which does not guard hooks either, each new handle would be a recompilation.
         if is_traced() or calls.handles == handles.next_id:
             return function(*args, **kwargs)
         calls.look()

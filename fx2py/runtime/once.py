@@ -1,4 +1,4 @@
-"""Keeping what is computed once: results that depend on weights alone."""
+"""Caching what depends on weights alone, so that it is computed once and not in each call."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def records_gradients(tensors: tuple[torch.Tensor, ...]) -> bool:
 
 
 weak_reference: Callable[[torch.UntypedStorage], Any] = StorageWeakRef
+"""StorageWeakRef, typed. As long as one exists the address of its storage is not reused, so that it identifies that."""
 PLAIN_CLASSES = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
 is_cuda_in_use: Callable[[], bool] = torch.cuda.is_initialized
 
 
-def kept_results(compute: Callable[[], Any], weights: list[torch.Tensor]) -> Callable[[], Any]:
-    """The results of ``compute``, which also says which weights it read; kept until they could be other ones.
+def kept_results(compute: Callable[[], Any], weights: list[torch.Tensor]) -> Callable[[], object]:
+    """The results of ``compute``, which also returns the weights that it read; cached until they could differ.
 
-    They are computed anew when a tensor that was read has been written to or moved, when an optimizer has made a step,
-    for torch does not count the writes of fused ones, and in each call that records gradients for one. What a mode, a
-    transform or a capture watches is computed for it, and not kept; nor is what was computed while a weight changed, or
-    from weights that are no plain tensors. The weak references to storages keep the number by which torch knows each of
-    them from being another's.
+    They are computed anew when a weight that was read has been written to or moved, after each step of an optimizer,
+    since fused ones write without raising the version counter, and in each call that records gradients for a weight.
+    Under a mode, a transform or a capture they are computed for it, and not cached; nor are they when a weight changed
+    meanwhile, or when one is a tensor subclass. Weak references to the storages prevent address reuse.
     """
     if not all(type(weight) in PLAIN_CLASSES for weight in weights):
         return lambda: compute()[1]
@@ -36,11 +36,11 @@ def kept_results(compute: Callable[[], Any], weights: list[torch.Tensor]) -> Cal
     reads: Iterable[torch.Tensor] = weights
     steps = 0
 
-    def count_step(*step: Any) -> None:
+    def count_step(*step: object) -> None:
         nonlocal steps
         steps += 1
 
-    def compute_once() -> Any:
+    def compute_once() -> object:
         nonlocal kept, reads
         if torch.compiler.is_compiling():
             return compute()[1]
@@ -67,9 +67,12 @@ def kept_results(compute: Callable[[], Any], weights: list[torch.Tensor]) -> Cal
     return compute_once
 
 
-def state_of(tensors: Iterable[torch.Tensor]) -> list[Any]:
-    """What is equal as long as nothing that torch counts changed the tensors, or what computing with them gives."""
-    state: list[Any] = [
+def state_of(tensors: Iterable[torch.Tensor]) -> list[object]:
+    """Equal as long as neither the tensors, by what torch counts, nor settings that change results have changed.
+
+    The number of threads is one of these: it decides in what order a sum is made.
+    """
+    state: list[object] = [
         torch.get_default_dtype(),
         torch.get_num_threads(),
         torch.is_inference_mode_enabled(),
@@ -89,12 +92,12 @@ def state_of(tensors: Iterable[torch.Tensor]) -> list[Any]:
 
 
 def version_of(tensor: torch.Tensor) -> int | None:
-    """How often torch counted a write to a tensor, where it counts them."""
+    """The version counter of a tensor, which writes in place raise; an inference tensor has none."""
     return None if tensor.is_inference() else tensor._version
 
 
 def is_watched() -> bool:
-    """Whether something sees or changes what operators return here: a mode, a transform, a capture."""
+    """Whether a dispatch or function mode, a ``torch.func`` transform or a CUDA graph capture is active."""
     return (
         torch._C._len_torch_dispatch_stack() > 0
         or torch._C._len_torch_function_stack() > 0

@@ -1,4 +1,4 @@
-"""Containers of a class that may not be installed: made, and taken apart."""
+"""Records (containers of a class of their own, which may not be installed): made, and taken apart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 
 def loaded_class(path: str) -> Any:
-    """The class at a dotted path, or registered as a container under that name, when its module is loaded; else None."""
+    """The class at a dotted path, or registered with pytree under that name; None when its module is not loaded."""
     registered = pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE.get(path)
     if registered is not None:
         return registered
@@ -30,7 +30,10 @@ def loaded_class(path: str) -> Any:
 
 
 def container(path: str, fields: tuple[str, ...]) -> Callable[..., Any]:
-    """A maker of records: of the class at ``path`` when its module is loaded, else plain ones with the same fields."""
+    """Makes records: of the class at ``path`` when its module is loaded, else namedtuples with the same fields.
+
+    ``n_sequence_fields`` marks a struct sequence, as ``torch.return_types`` has them, which takes one sequence.
+    """
     cls = loaded_class(path)
     if cls is collections.deque or (
         isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
@@ -49,10 +52,11 @@ def container(path: str, fields: tuple[str, ...]) -> Callable[..., Any]:
 
 
 @functools.lru_cache(maxsize=256)
-def plain_record(name: str, fields: tuple[str, ...]) -> Any:
-    """A class of records with these fields; the same one each time, so that results of two bindings compare alike."""
+def plain_record(name: str, fields: tuple[str, ...]) -> Callable[..., Any]:
+    """A namedtuple class with these fields; the same each time, so that results of two bindings have one class."""
     named_tuple: Any = collections.namedtuple
-    return named_tuple(name, fields, rename=True)
+    made: Callable[..., Any] = named_tuple(name, fields, rename=True)
+    return made
 
 
 BUILTIN_CONTAINERS = frozenset(
@@ -67,8 +71,8 @@ BUILTIN_CONTAINERS = frozenset(
 )
 
 
-def field_names(context: Any, count: int) -> tuple[str, ...]:
-    """Field names where a container class recorded them, as ``[names]`` or ``[names, more]``; else ordinals."""
+def field_names(context: object, count: int) -> tuple[str, ...]:
+    """The field names in a pytree context, where it is ``names`` or ``[names, more]``; else ordinals."""
     for names in (
         context,
         context[0] if isinstance(context, (list, tuple)) and context else None,
@@ -78,9 +82,12 @@ def field_names(context: Any, count: int) -> tuple[str, ...]:
     return tuple([str(index) for index in range(count)])
 
 
-def fields_of(value: Any, fields: tuple[str, ...]) -> list[Any]:
-    """The fields of a record that a caller passes, in order; any other field that it has must be None."""
-    kind = type(value)
+def fields_of(value: object, fields: tuple[str, ...]) -> list[object]:
+    """The fields of a record that a caller passes, in order; any other field that it has must be None.
+
+    Raises AttributeError for an object that does not have these fields.
+    """
+    kind: Any = type(value)
     if kind in pytree.SUPPORTED_NODES and kind not in BUILTIN_CONTAINERS:
         held, context = pytree.SUPPORTED_NODES[kind].flatten_fn(value)
         if field_names(context, len(held)) == fields:
@@ -93,4 +100,4 @@ def fields_of(value: Any, fields: tuple[str, ...]) -> list[Any]:
         others = [name for name in own if name not in fields]
         if set(fields) <= set(own) and all(getattr(value, name) is None for name in others):
             return [getattr(value, name) for name in fields]
-    raise AttributeError(f"a {kind.__name__} has not the fields {fields}, or others too")
+    raise AttributeError(f"a {kind.__name__} does not have the fields {fields}, or has others")

@@ -1,4 +1,4 @@
-"""Arithmetic over sizes, as demands and guards on inputs are written: text to functions, by a grammar of its own."""
+"""Arithmetic over sizes, in which checks and guards of inputs are written: text to functions, without ``eval``."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
+
+Evaluator: TypeAlias = Callable[[Any], Any]
+"""The value of an expression, from what its names stand for."""
+BinaryOperators: TypeAlias = dict[type[ast.AST], Callable[[Any, Any], Any]]
 
 
 def limited_power(base: Any, power: Any) -> Any:
+    """``base**power``, but for results so large that computing them would take all memory."""
     if abs(power) > 64 or (isinstance(base, int) and base.bit_length() * abs(power) > 4096):
         raise OverflowError(f"a size is raised to the power {power}")
     return base**power
 
 
-ARITHMETIC: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+ARITHMETIC: BinaryOperators = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -24,7 +29,7 @@ ARITHMETIC: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.Pow: limited_power,
 }
-COMPARISONS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+COMPARISONS: BinaryOperators = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,
@@ -50,9 +55,9 @@ CALLS: dict[str, Callable[..., Any]] = {
 
 
 class SizeExpression:
-    """A size in terms of named ones: its ``names``, and ``value``, a function of a mapping of their sizes.
+    """A size as an expression over named sizes: its ``names``, and ``value``, a function of a mapping of their sizes.
 
-    Raises ValueError when the text is no arithmetic over names.
+    Raises ValueError when the text is not arithmetic over names.
     """
 
     def __init__(self, text: str) -> None:
@@ -62,11 +67,12 @@ class SizeExpression:
         self.value = compiled_expression(tree, self._size)
 
     @staticmethod
-    def _size(node: ast.expr) -> Any:
+    def _size(node: ast.expr) -> Evaluator | None:
         return operator.itemgetter(node.id) if isinstance(node, ast.Name) else None
 
     def fits(self, size: int, sizes: dict[str, int]) -> bool:
-        """Whether the expression gives ``size``; the only name without a size gets the one that makes it so."""
+        """Whether the value is ``size``. A single name that has no size yet gets the one for which it is; with several
+        such names nothing can be told, and the answer is yes."""
         unknown = [name for name in self.names if name not in sizes]
         if len(unknown) > 1:
             return True
@@ -85,7 +91,7 @@ class SizeExpression:
 
 
 def expression_tree(text: str) -> ast.expr:
-    """The syntax tree of an expression; ValueError when it is none."""
+    """The syntax tree of an expression; ValueError when the text is not one."""
     try:
         return ast.parse(text, mode="eval").body
     except (SyntaxError, MemoryError, RecursionError) as error:
@@ -93,15 +99,18 @@ def expression_tree(text: str) -> ast.expr:
 
 
 def compiled_expression(
-    node: ast.expr, variable: Callable[[ast.expr], Any], depth: int = 100
-) -> Callable[[Any], Any]:
-    """A function of what ``variable`` reads from; ValueError where ``node`` leaves arithmetic and comparisons."""
+    node: ast.expr, variable: Callable[[ast.expr], Evaluator | None], depth: int = 100
+) -> Evaluator:
+    """The function of an expression; ``variable`` gives that of a name or place, None for any other node.
 
-    def inner(part: ast.expr) -> Callable[[Any], Any]:
+    Raises ValueError where ``node`` is neither arithmetic nor a comparison.
+    """
+
+    def inner(part: ast.expr) -> Evaluator:
         return compiled_expression(part, variable, depth - 1)
 
     if depth and (found := variable(node)) is not None:
-        return found  # type: ignore[no-any-return]
+        return found
     if depth and isinstance(node, ast.Constant) and type(node.value) in (bool, int, float, str):
         constant = node.value
         return lambda known: constant
@@ -124,28 +133,28 @@ def compiled_expression(
     raise ValueError(f"{type(node).__name__} is no arithmetic over sizes")
 
 
-def applied_to(function: Callable[..., Any], *operands: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def applied_to(function: Callable[..., Any], *operands: Evaluator) -> Evaluator:
     if len(operands) == 2:
         left, right = operands
         return lambda known: function(left(known), right(known))
     return lambda known: function(*[operand(known) for operand in operands])
 
 
-def all_of(conditions: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+def all_of(conditions: list[Evaluator]) -> Evaluator:
     if len(conditions) == 1:
         return conditions[0]
     return lambda known: all(condition(known) for condition in conditions)
 
 
-def any_of(conditions: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+def any_of(conditions: list[Evaluator]) -> Evaluator:
     return lambda known: any(condition(known) for condition in conditions)
 
 
-def guard_condition(text: str, leaves: Iterable[str]) -> Callable[[Any], Any]:
-    """A condition over the leaves (``d['a'].shape[0] > n``) as a function of them; ValueError when it is none."""
+def guard_condition(text: str, leaves: Iterable[str]) -> Evaluator:
+    """A condition over leaves (``d['a'].shape[0] > n``) as a function of their list; ValueError when it is not one."""
     positions = {path: index for index, path in enumerate(leaves)}
 
-    def variable(node: ast.expr) -> Any:
+    def variable(node: ast.expr) -> Evaluator | None:
         if ast.unparse(node) in positions:
             return operator.itemgetter(positions[ast.unparse(node)])
         if not isinstance(node, ast.Subscript) or not isinstance(node.value, ast.Attribute):
