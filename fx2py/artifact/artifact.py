@@ -158,7 +158,7 @@ class Artifact:
         )
 
     def _fault_of_all(self, policy: Policy | None) -> str:
-        """Why no compiled piece can be used here, or ''."""
+        """Why no compiled piece can be used, or ''."""
         compiled = self.manifest.compiled
         if compiled is None:
             return ""
@@ -291,7 +291,7 @@ class Artifact:
         return self.program is not None and self.program.report.provenance.path is None
 
     def _modules(self) -> Mapping[str, torch.nn.Module]:
-        """The modules of a live graph, which are called as they are."""
+        """The modules of a live graph, which the code calls themselves."""
         if self.modules or self.program is None:
             return self.modules
         records = ((entry.path, entry.record) for entry in self.program.submods if not entry.function)
@@ -341,7 +341,7 @@ def _split(data: GraphData, options: GenerateOptions) -> tuple[GraphData, Genera
 def open_artifact(folder: str | os.PathLike[str]) -> Artifact:
     """The artifact in a generated folder; its code is read, not run.
 
-    A folder that another process replaces meanwhile is read as it was before or after, never as a mixture. Raises
+    A folder that another process replaces at the same time is read as it was before or after, never as a mixture. Raises
     ArtifactError when a file is missing, or when the weights are not those that the manifest names.
     """
     require("folder", folder, PATH)

@@ -1,4 +1,4 @@
-"""Replacing a whole folder in one step, and reading a folder that others replace."""
+"""Atomic replacement of a folder, and consistent reads of one that other processes replace."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _RENAME_EXCHANGE = 2
 
 
 def mode_of_new_folders(parent: Path) -> int:
-    """The mode that a folder made in ``parent`` has: of the umask, and of the parent's own default access list.
+    """The mode of a folder that is made in ``parent``, by the umask or the parent's default ACL.
 
-    ``os.umask`` tells it only by changing it, for all threads at once.
+    It is read from one that is made: ``os.umask`` returns the umask only by changing it, for all threads.
     """
     probe = parent / ".mode"
     probe.mkdir()
@@ -40,9 +40,9 @@ def mode_of_new_folders(parent: Path) -> int:
 def put_in_place(staging: Path, target: Path) -> None:
     """Make the finished folder ``staging`` the folder ``target``; the one that was there is deleted.
 
-    On Linux, another process sees the old folder or the new one and nothing between, also when this one is killed, and
-    the old one is deleted when those who are reading it are done. Elsewhere the old one leaves first, and comes back
-    when the step fails. Raises OSError.
+    On Linux the two are exchanged atomically (renameat2), even if this process is killed, and the old one is deleted
+    when its readers have closed it. Elsewhere the old one is moved away first, and moved back if the step fails. Raises
+    OSError.
     """
     try:
         staging.rename(target)
@@ -59,9 +59,9 @@ def put_in_place(staging: Path, target: Path) -> None:
 
 @contextmanager
 def unchanging(folder: Path) -> Iterator[Path]:
-    """A path by which the files of ``folder`` are read as they are now, though another folder takes its name meanwhile.
+    """A path at which the files of ``folder`` can be read unchanged, even if another folder takes its name.
 
-    Where the system cannot hold a folder that is replaced, it is the folder itself. Raises OSError.
+    Where the system has no such path, it is the folder itself. Raises OSError.
     """
     if fcntl is None or not _BY_DESCRIPTOR.is_dir():
         yield folder
@@ -74,7 +74,7 @@ def unchanging(folder: Path) -> Iterator[Path]:
 
 
 def _held(folder: Path) -> int:
-    """A descriptor of the folder under this name that its replacement leaves alone; the lock ends with it."""
+    """A descriptor of the folder with a shared lock on it, for which ``put_in_place`` waits; closing it unlocks."""
     end = time.monotonic() + _PATIENCE
     while True:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -83,7 +83,7 @@ def _held(folder: Path) -> int:
             if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
                 return descriptor
         except BlockingIOError:
-            pass  # its writer is about to delete it; another one has the name
+            pass  # its writer is about to delete it, and another folder has the name
         except OSError:
             return descriptor  # a file system without locks
         os.close(descriptor)
@@ -93,7 +93,7 @@ def _held(folder: Path) -> int:
 
 
 def _await_readers(folder: Path) -> None:
-    """Wait until nobody reads a folder that has lost its name; new readers do not find it."""
+    """Wait until no reader holds a folder that has lost its name; new readers do not find it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
@@ -113,7 +113,7 @@ def _await_readers(folder: Path) -> None:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Whether the system could swap two names in one step."""
+    """Exchange two names atomically; False where the system cannot."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
     return renameat2 is not None and not renameat2(
         _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE

@@ -27,7 +27,7 @@ from fx2py.trust import operators
 from fx2py.typed_json import parse, typed
 
 SCHEMA = 3
-"""3 has the runtime and what the code is bound to in files of their own; 2 has ``compiled``; both are read as they are."""
+"""Schema 3 has the runtime and the tables in files of their own; 2 added ``compiled``. Older schemas are read as well."""
 IN_ONE_FILE = 2
 """The last schema whose ``execution_fn.py`` held everything."""
 MAX_TEXT = 2**28
@@ -104,7 +104,7 @@ class MemoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything about a generated folder that is not code or tensors; ``files`` maps file names to sha256."""
+    """Everything about a generated folder but its code and tensors; ``files`` maps file names to sha256."""
 
     graph: GraphOrigin
     inputs: tuple[InputEntry, ...] = ()
@@ -136,7 +136,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class _SchemaNumber:
-    """What every schema has."""
+    """The part of a manifest that every schema has."""
 
     schema: int
 
@@ -277,7 +277,7 @@ _TORCH_NAMESPACES = operators.NAMESPACES | {"prim", "higher_order"}
 
 
 def _target(target: Name | OpName | EnumMember) -> tuple[str, str]:
-    """A target's name and the package that provides it; an operator's namespace stands for its library."""
+    """The name of a target and the package that provides it; for an operator, the namespace of its library."""
     if isinstance(target, OpName):
         return target.path, "torch" if target.namespace in _TORCH_NAMESPACES else target.namespace
     name = target.cls if isinstance(target, EnumMember) else target

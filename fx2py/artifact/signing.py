@@ -1,4 +1,4 @@
-"""Signatures with a key that only this user has: what tells one's own compiled code from another's.
+"""Signatures with a key that only this user has, which tell one's own compiled code from anybody else's.
 
 The key is 32 random bytes in ``$XDG_STATE_HOME/fx2py`` (default ``~/.local/state/fx2py``), readable by its owner alone.
 """
@@ -19,7 +19,7 @@ _OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def sign(message: bytes) -> str:
-    """The HMAC-SHA256 of a message, in hexadecimal; OSError when there is no key and none can be kept."""
+    """The HMAC-SHA256 of a message, in hexadecimal; OSError when there is no key and none can be written."""
     return _signature(_read_key(_key_file()) or _new_key(_key_file()), message)
 
 
@@ -33,7 +33,7 @@ def is_signed(message: bytes, signature: str) -> bool:
 
 
 def _bytes(text: str) -> bytes:
-    """A text that a file holds, which may be any."""
+    """The bytes of a text from a file, which may hold lone surrogates."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -53,7 +53,7 @@ def _key_file() -> Path:
 
 
 def _read_key(path: Path) -> bytes | None:
-    """The key, None when there is no file; OSError when the file is no private key of this user."""
+    """The key, None when there is no file; OSError when others could read the file, or it is not a key."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
@@ -69,7 +69,7 @@ def _read_key(path: Path) -> bytes | None:
 
 
 def _new_key(path: Path) -> bytes:
-    """A new key, or that of a process which was faster: the name appears with the whole content or not at all."""
+    """A new key, or that of a process which was faster: ``os.link`` gives a finished file its name, or fails."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, staging = tempfile.mkstemp(dir=path.parent, prefix=".key.")
     try:

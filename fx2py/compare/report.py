@@ -11,7 +11,7 @@ class LeafOutcome:
 
     ``differences`` names aspects: ``structure``, ``type``, ``dtype``, ``shape``, ``stride``, ``device``, ``layout``,
     ``requires_grad``, ``aliasing``, ``values``, ``change``. ``differing`` counts elements whose bits differ;
-    ``max_difference`` is the largest absolute difference among them, None where there is no number to give.
+    ``max_difference`` is the largest absolute difference among them, None where no values differ or none are compared.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""How large the numbers of an integer input may be: the rows of the tables that it indexes, where that is visible."""
+"""An upper bound for the elements of an integer input: the rows of the tables that it indexes, where that is visible."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _shape(record: ModuleRecord, source: Node) -> tuple[int | str, ...]:
 
 
 def _bounds(tables: _IndexedTables, node: Node, same: set[str]) -> Iterator[int]:
-    """The sizes of what a call looks up with the numbers of interest."""
+    """The sizes of the tables that a call indexes with one of the values ``same``."""
     known = facts_named(_path(node)).index or facts_named(_base_name(node)).index
     if known is None:
         return
@@ -82,7 +82,7 @@ def _subscript_bounds(
 
 
 def _module_bounds(record: ModuleRecord, node: Node, same: set[str]) -> Iterator[int]:
-    """Bounds inside a called module: a table of its own, or lookups of a nested graph."""
+    """Bounds inside a called module: the rows of its own table, or the bounds in a nested graph."""
     if not any(isinstance(part, Ref) and part.name in same for part in walk(node.args)):
         return
     child = record.find_module(str(node.target))
@@ -115,7 +115,7 @@ def _path(node: Node) -> str:
 
 
 def _base_name(node: Node) -> str:
-    """What an operator, function or method is called without its namespace, and so the operator that it stands for."""
+    """The name of an operator, function or method without its namespace."""
     target = node.target
     if node.op == "call_method":
         return str(target)

@@ -120,9 +120,9 @@ def _is_keywords(value: object) -> bool:
 
 
 class InputMaker(ABC, Generic[Number]):
-    """Makes a call's arguments from what a graph records of its inputs, in which each symbol has one of ``sizes``.
+    """Makes a call's arguments from the recorded metadata of a graph's inputs; ``sizes`` has the size of each symbol.
 
-    A subclass says what a tensor and a number are.
+    A subclass makes the tensors and numbers.
     """
 
     def __init__(self, data: GraphData, policy: Policy, sizes: Mapping[str, Number]) -> None:
@@ -143,7 +143,7 @@ class InputMaker(ABC, Generic[Number]):
         """The tensor for a placeholder."""
 
     def number(self, kind: NumberKind) -> object:
-        """The number for a placeholder that is no size; None where there is none."""
+        """The float or bool for a placeholder; None where the subclass makes none."""
         return None
 
     def arguments(self) -> Arguments:

@@ -29,12 +29,12 @@ from fx2py.trust import Policy
 from fx2py.trust.graphs import check_graph
 
 Observer = Callable[[str, object], None]
-"""Receives the path of each node (``submodule.node``) and its value as soon as it is computed."""
+"""Called with the path of each node (``submodule.node``) and its value, right after the node has run."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A node, the callable of a call_function, and the values that die once the node has run."""
+    """A node, the callable of a call_function, and the names of the values whose last use the node is."""
 
     node: Node
     function: Callable[..., object] | None
@@ -42,10 +42,10 @@ class _Step:
 
 
 class Reference:
-    """A graph as a callable with its original calling convention; ``tensors`` holds what it reads and changes.
+    """A graph as a callable with its own calling convention; ``tensors`` holds the tensors that it reads and may change.
 
-    Names become objects through ``policy`` when the reference is built, so that an untrusted graph is refused before
-    anything of it runs. ``device`` moves weights and every device in the graph; ``submods`` replaces modules by path.
+    ``policy`` resolves names when the reference is built, so that an untrusted graph is refused before any of it runs.
+    ``device`` moves weights and replaces every device in the graph; ``submods`` replaces modules by path.
 
     Raises UntrustedTargetError, and ReplayError where a module, an input or an operator is missing.
     """
@@ -89,7 +89,7 @@ class Reference:
             return self._call_graph(self._data.root, "", args, kwargs)
 
     def tensors_by(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """``tensors``, those that have one of these names under it and first: a shared tensor has several."""
+        """``tensors`` with those at these names first, under these names: a shared tensor has several."""
         asked = {name: _tensor_at(self._data.root, name) for name in names}
         found = {name: self._bound(tensor) for name, tensor in asked.items() if tensor is not None}
         known = {id(tensor) for tensor in found.values()}
@@ -105,14 +105,14 @@ class Reference:
             )
 
     def _check_reads(self, record: ModuleRecord) -> None:
-        """Refuse what is read from a module while its code runs, as code does by getattr: its class decides what it is."""
+        """Refuse attributes that are read from a module whose own code may replace them: its class decides what they are."""
         for path in read_paths(record):
             owner = self._changing.owner(record, path)
             if owner:
                 self._policy.check_read(path.removeprefix(f"{owner}."))
 
     def _plan(self, graph: Graph) -> tuple[_Step, ...]:
-        """The nodes with their functions resolved and each value's end of life."""
+        """The nodes with their functions resolved and the last use of each value."""
         nodes = graph.nodes if self._device is None else tuple(explicit_devices(node) for node in graph.nodes)
         last_use = {node.name: index for index, node in enumerate(nodes)}
         for index, node in enumerate(nodes):
@@ -215,7 +215,7 @@ class Reference:
         return self._call_graph(child, place, args, kwargs)
 
     def _attribute(self, record: ModuleRecord, path: str, target: str, as_object: bool = False) -> object:
-        """What ``get_attr`` gives: a bound tensor, a module, a nested graph as an operand, or a value."""
+        """The value of a ``get_attr``: a bound tensor, a module, a nested graph as an operand, or a constant."""
         place = _join(path, target)
         if place in self._submods:
             return self._submods[place]

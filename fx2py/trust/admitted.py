@@ -1,7 +1,7 @@
 """What is admitted by name: the table ``admitted.txt``, written by ``python -m tests.trust.survey``.
 
-Each line is of one function, method, attribute or operator, and says what it gives for data. What has no line is
-refused, such as all that a newer torch brings.
+Each line is for one function, method, attribute or operator, with the kind of its result for data. What has no line is
+refused, as is everything that a newer torch adds.
 """
 
 from __future__ import annotations

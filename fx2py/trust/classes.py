@@ -1,4 +1,4 @@
-"""The classes and values that a graph from a file may name: module classes, types as arguments, enum members."""
+"""The classes and values that a graph from a file may name: module classes, classes as arguments, enum members."""
 
 from __future__ import annotations
 
