@@ -79,8 +79,7 @@ def _runtime(text: str | None) -> types.ModuleType:
     """The module of a runtime's text; fx2py's own where it is the same."""
     if text is None or text == fixed_files()[RUNTIME]:
         return runtime
-    filename = f"<fx2py runtime {_digest(text)}>"
-    _register(filename, text)
+    filename = register_lines("runtime", text)
     module = types.ModuleType(f"fx2py_runtime_{_digest(text)}")
     sys.modules[module.__name__] = module  # as for _Namespaces; there are as few of these as releases
     exec(compile(text, filename, "exec"), module.__dict__)
@@ -88,11 +87,12 @@ def _runtime(text: str | None) -> types.ModuleType:
 
 
 def _executed(source: str, file: Path | None, name: str, place: str) -> types.ModuleType:
-    """A generated text as a module; without a file it is registered, so that tracebacks show its lines."""
-    digest = _digest(source)
+    """A generated text as a module; without a file its lines are registered as long as the module lives."""
     stem = name.removesuffix(".py")
-    filename = str(file) if file else f"<fx2py {stem} {digest}>"
-    module = _importable(f"fx2py_generated_{stem}_{digest}_{next(_numbers)}")
+    filename = str(file) if file else register_lines(stem, source)
+    module = _importable(f"fx2py_generated_{stem}_{_digest(source)}_{next(_numbers)}")
+    if file is None:
+        _forget_with(module, filename)
     module.__file__ = filename
     try:
         exec(compile(source, filename, "exec"), module.__dict__)
@@ -100,8 +100,6 @@ def _executed(source: str, file: Path | None, name: str, place: str) -> types.Mo
         admitted = Admit("ops", "NAMESPACE=MODULE")
         hint = Hint("Import the library that provides it first; for operators, ", admitted, " does.")
         raise ReplayError(f"{place} needs something that is not here: {error}.", hint) from None
-    if file is None:
-        _show(filename, source, module)
     return module
 
 
@@ -142,15 +140,17 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _register(filename: str, text: str) -> None:
+def register_lines(title: str, text: str) -> str:
+    """The file name of a text that has no file, under which tracebacks and debuggers find its lines in ``linecache``."""
+    filename = f"<fx2py {title} {_digest(text)}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+    return filename
 
 
-def _show(filename: str, source: str, owner: object) -> None:
-    """Keep the lines of a text in ``linecache`` for as long as ``owner``, its module, lives."""
-    _register(filename, source)
+def _forget_with(module: types.ModuleType, filename: str) -> None:
+    """Drop the lines of a text when the last module that runs it is gone."""
     _shown[filename] += 1
-    weakref.finalize(owner, _forget, filename)
+    weakref.finalize(module, _forget, filename)
 
 
 def _forget(filename: str) -> None:

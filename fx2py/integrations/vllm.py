@@ -9,8 +9,6 @@ text, None and slices stand in the code; other values of the graph are entries o
 from __future__ import annotations
 
 import builtins
-import hashlib
-import linecache
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +23,7 @@ import torch.fx as fx
 from torch._logging._internal import trace_structured
 from torch.utils.hooks import RemovableHandle
 
-from fx2py.artifact.execution import Bound
+from fx2py.artifact.execution import Bound, register_lines
 from fx2py.emit import text
 from fx2py.emit.expressions import GRAPH_MODULE, Scope
 from fx2py.emit.module import emit_functions
@@ -136,8 +134,7 @@ def compile_execution_fn(
         metadata_fn=lambda: {"name": "vllm_execution_code", "encoding": "string"},
         payload_fn=lambda: code,
     )
-    filename = f"<fx2py {_ENTRY} {hashlib.sha256(code.encode()).hexdigest()[:16]}>"
-    linecache.cache[filename] = (len(code), None, code.splitlines(True), filename)
+    filename = register_lines(_ENTRY, code)
     namespace: dict[str, Any] = {} if consts is None else {_CONSTS: consts}
     exec(compile(code, filename, "exec"), namespace)
     pieces: list[Any] = [submod_callables.get(name) for name in submod_names]

@@ -106,8 +106,8 @@ def graph_module(function: Callable[..., object]) -> torch.fx.GraphModule:
 def fast_call(module: Callable[..., object]) -> Callable[..., object]:
     """The cheapest callable that does what a call of ``module`` does: its ``forward`` when no hook or wrapper would run.
 
-    These are the conditions of ``_call_impl`` in torch/nn/modules/module.py. A ``forward`` that is an attribute of the
-    module itself, and not of its class, may be set again, so that the module is called.
+    The conditions are those of ``_wrapped_call_impl`` and ``_call_impl`` in torch/nn/modules/module.py. A module with a
+    ``forward`` of its own, and not of its class, is called itself: that attribute may be set again.
     """
     if (
         not isinstance(module, torch.nn.Module)

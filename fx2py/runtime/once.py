@@ -54,7 +54,7 @@ def kept_results(compute: Callable[[], Any], weights: list[torch.Tensor]) -> Cal
         read, results = compute()
         if not (watched or records_gradients(read) or any(map(torch.is_inference, read))):
             if torch.accelerator.is_available():
-                torch.accelerator.synchronize()
+                torch.accelerator.synchronize()  # the next call may be on another stream, which does not wait for this one
             storages = [weak_reference(tensor.untyped_storage()) for tensor in read]
             state = before, state_of(read)
             if versions == list(map(version_of, reads)):
