@@ -22,11 +22,11 @@ RANKS = 2
 
 
 class MLP(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.up, self.down = nn.Linear(64, 256), nn.Linear(256, 64)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.down(F.gelu(self.up(x)))
 
 

@@ -421,10 +421,11 @@ def _forbidden(event: str, args: tuple[Any, ...]) -> str:
 
 
 def _callers() -> list[str]:
-    frame, names = sys._getframe(3), []
+    frame: types.FrameType | None = sys._getframe(3)
+    names: list[str] = []
     while frame is not None and len(names) < 12:
         names.append(f"{frame.f_code.co_filename}:{frame.f_code.co_name}")
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return names
 
 

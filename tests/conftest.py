@@ -17,7 +17,7 @@ from fx2py.api import generate
 from fx2py.cli.app import main
 from fx2py.trust import Policy
 from tests.checking import assert_same_behaviour, outcome, reference
-from tests.corpus.doors import DOORS
+from tests.corpus.formats import FORMATS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,7 +45,7 @@ def assert_exact(tmp_path: Path) -> Callable[..., Any]:
         assert outcome(reference(copy.deepcopy(pristine)), args, kwargs, seed=0).error is raises
         if through is None:
             through = ["pt2"] if isinstance(source, ExportedProgram) else ["pt"]
-        paths = [DOORS[door](source, tmp_path) for door in through]
+        paths = [FORMATS[format_](source, tmp_path) for format_ in through]
         artifact = generate(source)
         assert_same_behaviour(artifact.bind(), reference(copy.deepcopy(pristine)), args, kwargs)
         for path in paths:

@@ -19,7 +19,7 @@ import torch
 
 from fx2py.errors import Fx2pyError
 from fx2py.read import open_graph
-from tests.corpus.doors import DOORS
+from tests.corpus.formats import FORMATS
 from tests.read.graphs import traced_block
 from tests.security.test_pt2_attacks import Small
 
@@ -82,7 +82,7 @@ def subjects(folder: Path) -> list[Subject]:
     """A saved graph for every reader; of a folder, both its text and its tensors."""
     graph, program = traced_block(), torch.export.export(Small(), (torch.ones(3, 2),))
     found = []
-    for name, write in DOORS.items():
+    for name, write in FORMATS.items():
         place = folder / name
         place.mkdir()
         path = write(program if name == "pt2" else graph, place)

@@ -91,7 +91,7 @@ def test_links_lead_somewhere(readme: Path) -> None:
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_python_in_it_is_python(readme: Path) -> None:
     for block in blocks(readme, "python"):
-        ast.parse(f"if True:\n{block}" if block.startswith(" ") else block)
+        assert ast.parse(f"if True:\n{block}" if block.startswith(" ") else block).body
 
 
 def test_the_map_has_a_row_for_every_room() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import thread_time
+from typing import Any
 
 import torch
 from torch import fx
@@ -43,7 +44,7 @@ def rows() -> Iterator[Row]:
     model = Chain()
     graph_module = fx.GraphModule(model, Leaves().trace(model))
     code, names, consts = generate_execution_code(graph_module)
-    ways = {
+    ways: dict[str, Callable[[torch.Tensor], Any]] = {
         "FX GraphModule": graph_module,
         "calling the modules": chain(list(model.steps)),
         "hand-written closure": chain([step.forward for step in model.steps]),

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from time import process_time
+from typing import Any
 
 import black
 import torch
@@ -35,7 +36,7 @@ def large_graph(nodes: int) -> fx.GraphModule:
     while len(graph.nodes) < nodes - 1:
         last, other, third = live[-1], choose.choice(live), choose.choice(live)
         many = [last, *choose.choices(live, k=choose.choice([2, 3, 12, 30]))]
-        calls = [
+        calls: list[tuple[Any, Any]] = [
             (ATEN.add.Tensor, (last, other)),
             (ATEN.mul.Tensor, (last, 2.5)),
             (ATEN.cat.default, (many, 0)),

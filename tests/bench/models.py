@@ -86,7 +86,7 @@ def without_python(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[[
 
 
 def ways_of(program: ExportedProgram, args: tuple[Any, ...]) -> dict[str, Callable[[], Any]]:
-    def generated(**options: bool) -> Callable[[], Any]:
+    def generated(**options: Any) -> Callable[[], Any]:
         code = fx2py.generate(program, options=fx2py.GenerateOptions(**options))
         return partial(code.bind(), *args)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import fx
@@ -17,7 +18,7 @@ def rows() -> Iterator[Row]:
     net = Net(16).eval()
     traced = fx.symbolic_trace(net)
     split = in_pieces(traced, net, 16)
-    ways = {
+    ways: dict[str, Callable[..., Any]] = {
         "flat": fx2py.generate(traced).bind(),
         "fx2py": fx2py.generate(split).bind(),
         "fx2py --keep-submodules": fx2py.generate(

@@ -33,7 +33,7 @@ from fx2py.bench.timing import interleave
 from fx2py.read import open_graph
 from tests.bench.rows import Row
 from tests.corpus import CASES, Case
-from tests.corpus.doors import DOORS
+from tests.corpus.formats import FORMATS
 from tests.corpus.selection import representative
 
 ROUNDS = 9
@@ -69,7 +69,7 @@ class Comparison:
     """Median seconds to read one file; ``torch`` is None where torch's loader fails."""
 
     case: str
-    door: str
+    format_: str
     ours: float
     torch: float | None
 
@@ -82,26 +82,26 @@ class Comparison:
 def comparisons(chosen: list[str]) -> Iterator[Comparison]:
     """Each graph of the corpus in each format that it can be saved in."""
     for name, case in CASES.items():
-        for door in sorted(case.savable_as):
-            if not chosen or any(word in f"{name} ({door})" for word in chosen):
+        for format_ in sorted(case.savable_as):
+            if not chosen or any(word in f"{name} ({format_})" for word in chosen):
                 with tempfile.TemporaryDirectory() as folder:
-                    yield _compare(case, door, Path(folder))
+                    yield _compare(case, format_, Path(folder))
 
 
-def _compare(case: Case, door: str, folder: Path) -> Comparison:
+def _compare(case: Case, format_: str, folder: Path) -> Comparison:
     graph = case.build()
     if isinstance(graph, torch.fx.GraphModule):
         graph._tracer_cls = None  # a tracer of the corpus's own keeps torch from loading what it traced
-    path = DOORS[door](graph, folder)
+    path = FORMATS[format_](graph, folder)
     del graph
     gc.collect()
-    contenders = {"ours": lambda: open_graph(path), "torch": lambda: LOADERS[door](path)}
+    contenders = {"ours": lambda: open_graph(path), "torch": lambda: LOADERS[format_](path)}
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         if not _works(contenders["torch"]):
             del contenders["torch"]
         timings = interleave(contenders, ROUNDS, thread_time)
     theirs = timings["torch"].seconds if "torch" in timings else None
-    return Comparison(str(case), door, timings["ours"].seconds, theirs)
+    return Comparison(str(case), format_, timings["ours"].seconds, theirs)
 
 
 def _works(load: Callable[[], Any]) -> bool:
@@ -118,12 +118,12 @@ def _works(load: Callable[[], Any]) -> bool:
 def summary(found: list[Comparison]) -> str:
     """For each format the median ratio and how many files torch reads faster; then the worst files of all."""
     lines = []
-    for door in (*LOADERS, "all"):
-        chosen = [one for one in found if door in (one.door, "all")]
+    for format_ in (*LOADERS, "all"):
+        chosen = [one for one in found if format_ in (one.format_, "all")]
         ratios = [one.ratio for one in chosen if one.torch is not None]
         if ratios:
             lines.append(
-                f"{door:>14}: {len(ratios):4} files, median {statistics.median(ratios):6.2f} times as fast as torch, "
+                f"{format_:>14}: {len(ratios):4} files, median {statistics.median(ratios):6.2f} times as fast as torch, "
                 f"least {min(ratios):5.2f}, {sum(ratio < 1 for ratio in ratios)} slower; "
                 f"torch fails on {len(chosen) - len(ratios)} more"
             )
@@ -134,8 +134,10 @@ def summary(found: list[Comparison]) -> str:
 def rows() -> Iterator[Row]:
     """The benchmark's rows: the formats of torch.save and torch.export.save, a graph of each kind in each family."""
     names = sorted(representative())
-    for door, loader in (("pt", "torch.load"), ("pt2", "torch.export.load")):
-        found = [one for one in comparisons([f"{name} ({door})" for name in names]) if one.torch is not None]
+    for format_, loader in (("pt", "torch.load"), ("pt2", "torch.export.load")):
+        found = [
+            one for one in comparisons([f"{name} ({format_})" for name in names]) if one.torch is not None
+        ]
         detail = f"{len(found)} files, least {min(one.ratio for one in found):.1f}"
         median = statistics.median(one.ratio for one in found)
         yield Row(f"reading, median: {loader} / open_graph", median, detail, at_least=1)
@@ -143,7 +145,7 @@ def rows() -> Iterator[Row]:
 
 def _line(one: Comparison) -> str:
     shown = "torch fails" if one.torch is None else f"{one.ratio:6.2f}x"
-    return f"{shown:>12}  {one.ours * 1e3:8.2f} ms  {one.case} ({one.door})"
+    return f"{shown:>12}  {one.ours * 1e3:8.2f} ms  {one.case} ({one.format_})"
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import fx, nn
@@ -80,7 +80,7 @@ def symbolic_trace(
     return Captured(fx.GraphModule(tracer.root, traced, definition.__name__), args, kwargs)
 
 
-def make_fx_in_mode(mode: str) -> Callable[..., Captured]:
+def make_fx_in_mode(mode: Literal["real", "fake", "symbolic"]) -> Callable[..., Captured]:
     def capture(definition: Any, args: Args, kwargs: Kwargs, **options: Any) -> Captured:
         traced = make_fx(instance(definition), tracing_mode=mode, **options)(*copied(args))
         traced.shape_env = None  # it cannot be pickled, and no run needs it

@@ -13,8 +13,8 @@ from tests.corpus.captures import CAPTURES, Captured, Graph
 Definition = TypeVar("Definition", bound=Callable[..., Any])
 Args = tuple[Any, ...]
 
-GRAPH_MODULE_DOORS = frozenset({"pt", "pickle", "graph_pickler", "to_folder", "package", "fx2py"})
-PROGRAM_DOORS = frozenset({"pt2", "fx2py"})
+GRAPH_MODULE_FORMATS = frozenset({"pt", "pickle", "graph_pickler", "to_folder", "package", "fx2py"})
+PROGRAM_FORMATS = frozenset({"pt2", "fx2py"})
 PROGRAM_KINDS = frozenset({"export", "export_non_strict", "export_decomposed"})
 
 
@@ -22,7 +22,7 @@ PROGRAM_KINDS = frozenset({"export", "export_non_strict", "export_decomposed"})
 class Case:
     """One graph of the corpus; every call captures anew, with the same random state.
 
-    ``savable_as`` are the file formats (see ``doors``) in which the whole graph can be written: ``to_folder`` loses
+    ``savable_as`` are the file formats (see ``formats``) in which the whole graph can be written: ``to_folder`` loses
     imports of the user's functions, the structure of inputs, and the mode of some modules. ``needs`` are the
     functions, operator namespaces and classes outside torch that a reader must admit before the graph can run from
     a file. A graph that is not ``rebuildable`` has modules with objects that are no data, so running it from a file
@@ -80,7 +80,7 @@ def graph(
     """Registers the decorated function or module class under its own name, captured in the way ``kind`` names."""
 
     def register(definition: Definition) -> Definition:
-        doors = PROGRAM_DOORS if kind in PROGRAM_KINDS else GRAPH_MODULE_DOORS
+        formats = PROGRAM_FORMATS if kind in PROGRAM_KINDS else GRAPH_MODULE_FORMATS
         case = Case(
             name=definition.__name__,
             kind=kind,
@@ -88,7 +88,7 @@ def graph(
             make_args=args,
             make_kwargs=kwargs,
             make_extra_args=tuple(extra_args),
-            savable_as=doors - frozenset(not_savable_as),
+            savable_as=formats - frozenset(not_savable_as),
             needs=dict(needs or {}),
             rebuildable=rebuildable,
             options=options,

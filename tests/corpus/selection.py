@@ -36,7 +36,9 @@ def savable_parameters(quick: Iterable[str], cases: Iterable[Case] = CASES.value
     """Each case with each file format it can be saved in, as two test parameters."""
     chosen = set(quick)
     return [
-        pytest.param(case, door, id=f"{case}-{door}", marks=[] if str(case) in chosen else [pytest.mark.slow])
+        pytest.param(
+            case, format_, id=f"{case}-{format_}", marks=[] if str(case) in chosen else [pytest.mark.slow]
+        )
         for case in cases
-        for door in sorted(case.savable_as)
+        for format_ in sorted(case.savable_as)
     ]

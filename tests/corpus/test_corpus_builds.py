@@ -7,7 +7,7 @@ from torch.export import ExportedProgram
 
 from tests.corpus import CASES
 from tests.corpus.captures import runnable
-from tests.corpus.doors import DOORS
+from tests.corpus.formats import FORMATS
 from tests.corpus.selection import parameters, representative
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -28,8 +28,8 @@ def test_case_runs_with_its_inputs(case):
 @pytest.mark.parametrize("case", CASES.values(), ids=str)
 def test_case_is_savable_in_the_formats_it_declares(case, tmp_path):
     built = case.build()
-    for door in sorted(case.savable_as):
-        assert DOORS[door](built, tmp_path).exists()
+    for format_ in sorted(case.savable_as):
+        assert FORMATS[format_](built, tmp_path).exists()
 
 
 def test_corpus_holds_graphs_of_every_kind():

@@ -9,7 +9,7 @@ from fx2py.errors import ReplayError
 from fx2py.trust import Policy
 from tests.checking import assert_same_behaviour, reference
 from tests.corpus import CASES, Case
-from tests.corpus.doors import DOORS, PICKLES
+from tests.corpus.formats import FORMATS, PICKLES
 from tests.corpus.selection import one_of_each_kind, savable_parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -35,12 +35,12 @@ def policy_of(case: Case) -> Policy:
     return Policy(**{kind: frozenset(names) for kind, names in case.needs.items()})
 
 
-@pytest.mark.parametrize(("case", "door"), savable_parameters(one_of_each_kind()))
-def test_code_from_a_file_is_the_code_of_the_live_graph(case, door, tmp_path):
+@pytest.mark.parametrize(("case", "format_"), savable_parameters(one_of_each_kind()))
+def test_code_from_a_file_is_the_code_of_the_live_graph(case, format_, tmp_path):
     captured = case.capture()
-    from_file = fx2py.generate(DOORS[door](captured.graph, tmp_path))
+    from_file = fx2py.generate(FORMATS[format_](captured.graph, tmp_path))
     live = fx2py.generate(captured.graph)
-    said = as_archives_say if door == "pt2" else without_comments
+    said = as_archives_say if format_ == "pt2" else without_comments
     assert said(from_file.source) == said(live.source)
 
 
@@ -62,10 +62,10 @@ def test_every_form_of_pickle_gives_the_code_of_the_live_graph(case, tmp_path):
         assert without_comments(fx2py.generate(tmp_path / name).source) == live, name
 
 
-@pytest.mark.parametrize(("case", "door"), savable_parameters(one_of_each_kind()))
-def test_code_from_a_file_replays_the_live_graph_or_is_refused(case, door, tmp_path):
+@pytest.mark.parametrize(("case", "format_"), savable_parameters(one_of_each_kind()))
+def test_code_from_a_file_replays_the_live_graph_or_is_refused(case, format_, tmp_path):
     captured = case.capture()
-    artifact = fx2py.generate(DOORS[door](captured.graph, tmp_path))
+    artifact = fx2py.generate(FORMATS[format_](captured.graph, tmp_path))
     if not case.rebuildable:
         with pytest.raises(ReplayError):
             artifact.bind(policy=policy_of(case))
@@ -75,11 +75,11 @@ def test_code_from_a_file_replays_the_live_graph_or_is_refused(case, door, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("case", "door"),
+    ("case", "format_"),
     savable_parameters(one_of_each_kind(), [case for case in CASES.values() if case.rebuildable]),
 )
-def test_diff_finds_a_file_equivalent_to_its_code(case, door, tmp_path):
+def test_diff_finds_a_file_equivalent_to_its_code(case, format_, tmp_path):
     captured = case.capture()
-    path = DOORS[door](captured.graph, tmp_path)
+    path = FORMATS[format_](captured.graph, tmp_path)
     report = fx2py.diff(path, args=captured.args, kwargs=captured.kwargs, policy=policy_of(case))
     assert report.equal, str(report)

@@ -13,7 +13,7 @@ import fx2py
 from fx2py import GenerateOptions
 from fx2py.errors import SplitError
 from tests.corpus import CASES
-from tests.corpus.doors import DOORS
+from tests.corpus.formats import FORMATS
 from tests.processes import from_new_process
 
 OPTIONS = {
@@ -66,7 +66,7 @@ def test_two_processes_write_the_same_bytes(tmp_path):
     saved = {}
     for name in NAMES:
         (tmp_path / name).mkdir()
-        saved[name] = str(DOORS["fx2py"](CASES[name].build(), tmp_path / name))
+        saved[name] = str(FORMATS["fx2py"](CASES[name].build(), tmp_path / name))
     here = digests(saved)
     for option in OPTIONS:
         assert any(f", {option}, weights.pt" in key for key in here)

@@ -3,7 +3,7 @@
 import math
 import operator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -161,7 +161,7 @@ def keyword_only(x, *, bias):
 
 @traced(args=two_matrices)
 def annotated_signature(x: torch.Tensor, y: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    return x + 1, y * 2
+    return x + 1, cast(torch.Tensor, y) * 2
 
 
 @traced(args=lambda: (2.5, 7))

@@ -43,7 +43,7 @@ def matmul_then_all_reduce(group: str) -> Callable[[fx.Graph, fx.Node], fx.Node]
 
 def every_operator(size: int) -> Callable[[fx.Graph, fx.Node], dict[str, fx.Node]]:
     """A result of each operator of ``_c10d_functional`` among all of ``size`` ranks."""
-    calls = {
+    calls: dict[str, tuple[Any, ...]] = {
         "all_reduce": (functional.all_reduce.default, "x", "sum"),
         "all_reduce_": (functional.all_reduce_.default, "copy", "max"),
         "all_gather": (functional.all_gather_into_tensor.default, "x", size),
@@ -58,7 +58,7 @@ def every_operator(size: int) -> Callable[[fx.Graph, fx.Node], dict[str, fx.Node
             *([4 // size] * size, [4 // size] * size),
         ),
     }
-    coalesced = {
+    coalesced: dict[str, tuple[Any, ...]] = {
         "all_reduce_coalesced": (functional.all_reduce_coalesced.default, "sum"),
         "all_gather_coalesced": (functional.all_gather_into_tensor_coalesced.default, size),
         "reduce_scatter_coalesced": (functional.reduce_scatter_tensor_coalesced.default, "sum", size),

@@ -80,7 +80,7 @@ def whole_block() -> tuple[Block, torch.Tensor]:
     return Block().eval().requires_grad_(False), torch.randn(2, 8, WIDTH)
 
 
-def parallel_block(mesh_shape: tuple[int, ...]) -> Block:
+def parallel_block(mesh_shape: tuple[int, ...]) -> nn.Module:
     """The block with its weights divided among the ranks of the last dimension of the mesh."""
     mesh = init_device_mesh("cpu", mesh_shape, mesh_dim_names=("dp", "tp")[-len(mesh_shape) :])
     return parallelize_module(whole_block()[0], mesh["tp"], PLAN)

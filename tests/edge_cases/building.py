@@ -18,9 +18,13 @@ def call_graph(function: Callable[..., Any] | str, *args: Any, **kwargs: Any) ->
     """A graph of one call on its one input ``x``, which stands for every ``X`` among the arguments."""
     graph = fx.Graph()
     x = graph.placeholder("x")
-    filled = fx.node.map_aggregate((args, kwargs), lambda leaf: x if leaf is X else leaf)
-    make = graph.call_method if isinstance(function, str) else graph.call_function
-    graph.output(make(function, *filled))
+    filled = _filled((args, kwargs), x)
+    made = (
+        graph.call_method(function, *filled)
+        if isinstance(function, str)
+        else graph.call_function(function, *filled)
+    )
+    graph.output(made)
     return fx.GraphModule(nn.Module(), graph)
 
 
@@ -28,7 +32,7 @@ def lazily(function: Callable[..., Any], *args: Any) -> fx.GraphModule:
     """A graph of one call as ``call_graph`` makes it, of arguments that torch.fx need not be able to print."""
     graph = fx.Graph()
     x = graph.placeholder("x")
-    filled = fx.node.map_aggregate(args, lambda leaf: x if leaf is X else leaf)
+    filled = _filled(args, x)
     graph.output(graph.call_function(function, filled))
     return module_of(graph)
 
@@ -37,8 +41,13 @@ def output_graph(result: Any) -> fx.GraphModule:
     """A graph that returns ``result``, in which every ``X`` stands for its one input ``x``."""
     graph = fx.Graph()
     x = graph.placeholder("x")
-    graph.output(fx.node.map_aggregate(result, lambda leaf: x if leaf is X else leaf))
+    graph.output(_filled(result, x))
     return module_of(graph)
+
+
+def _filled(values: Any, x: fx.Node) -> Any:
+    same: Any = X
+    return fx.node.map_aggregate(values, lambda leaf: x if leaf is same else leaf)
 
 
 class _Input:

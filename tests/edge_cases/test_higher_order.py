@@ -15,7 +15,7 @@ import fx2py
 from fx2py.errors import UnsupportedGraphError
 from fx2py.trust import Policy
 from tests.corpus.captures import CAPTURES
-from tests.corpus.doors import DOORS
+from tests.corpus.formats import FORMATS
 
 OWN = Policy(ops=frozenset({"fx2py_edge_bump"}))
 
@@ -81,9 +81,9 @@ def test_scripted_object_is_bound_live_and_refused_from_a_file(assert_exact, tmp
     artifact = assert_exact(gm, torch.ones(2, 3), through=[])
     with pytest.raises(UnsupportedGraphError, match="LinearPackedParamsBase, a live object"):
         artifact.write(tmp_path / "out")
-    for door in ("fx2py", "pt", "graph_pickler"):
+    for format_ in ("fx2py", "pt", "graph_pickler"):
         with pytest.raises(UnsupportedGraphError, match=r"packed: .*torch\.ScriptObject"):
-            fx2py.generate(DOORS[door](gm, tmp_path)).bind()
+            fx2py.generate(FORMATS[format_](gm, tmp_path)).bind()
 
 
 class Recomputed(nn.Module):

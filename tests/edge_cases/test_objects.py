@@ -11,7 +11,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 import fx2py
 from fx2py.errors import UnsupportedGraphError
 from fx2py.trust import Policy
-from tests.corpus.doors import DOORS
+from tests.corpus.formats import FORMATS
 from tests.edge_cases.building import X, lazily
 from tests.edge_cases.test_literals import Answer, Bits
 
@@ -104,9 +104,9 @@ def test_object_that_is_no_data_is_refused_with_its_node(tmp_path):
     for value in (Bits.READ | Bits.WRITE, placements.Shard(1), Answer(torch.ones(1))):
         gm = lazily(getattr, value, "__class__")
         with pytest.raises(UnsupportedGraphError, match="getattr_1: holds a "):
-            DOORS["fx2py"](gm, tmp_path)
+            FORMATS["fx2py"](gm, tmp_path)
         with pytest.raises(UnsupportedGraphError, match="getattr_1: an argument is an object of "):
-            fx2py.generate(DOORS["graph_pickler"](gm, tmp_path))
+            fx2py.generate(FORMATS["graph_pickler"](gm, tmp_path))
 
 
 class Placed(NamedTuple):

@@ -201,10 +201,10 @@ CONCRETE = {
 
 
 @pytest.mark.parametrize(("structure", "value"), CONCRETE.values(), ids=CONCRETE)
-@pytest.mark.parametrize("door", ["pt", "pickle", "graph_pickler", "fx2py"])
-def test_module_traced_with_containers_for_an_argument(assert_exact, door, structure, value):
+@pytest.mark.parametrize("format_", ["pt", "pickle", "graph_pickler", "fx2py"])
+def test_module_traced_with_containers_for_an_argument(assert_exact, format_, structure, value):
     gm = fx.symbolic_trace(OfThree(), concrete_args={"pair": structure})
-    assert_exact(gm, ONE, value, TWO, through=[door])
+    assert_exact(gm, ONE, value, TWO, through=[format_])
 
 
 class KeywordOnly(nn.Module):

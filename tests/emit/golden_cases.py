@@ -6,7 +6,7 @@ import collections
 import math
 import operator
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
@@ -72,7 +72,7 @@ def split() -> Artifact:
     )
 
 
-def exported_perceptron(**options: bool) -> Artifact:
+def exported_perceptron(**options: Any) -> Artifact:
     program = torch.export.export(Perceptron(), (torch.ones(2, 4),))
     return fx2py.generate(program, options=GenerateOptions(**options))
 
@@ -151,7 +151,7 @@ def containers() -> Artifact:
     return fx2py.generate(torch.export.export(Model(), args, {"scale": torch.ones(1)}))
 
 
-def by_hand(build: Callable[[fx.Graph, fx.Node], object]) -> Artifact:
+def by_hand(build: Callable[[fx.Graph, fx.Node], Any]) -> Artifact:
     graph = fx.Graph()
     graph.output(build(graph, graph.placeholder("x")))
     return fx2py.generate(fx.GraphModule(nn.Module(), graph))

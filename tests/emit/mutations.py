@@ -11,7 +11,7 @@ from typing import Any
 
 from fx2py.emit.module import Texts
 
-Change = Callable[[ast.AST], None]
+Change = Callable[[Any], None]
 
 
 def mutants(texts: Texts, step: int = 1) -> Iterator[tuple[str, Texts]]:

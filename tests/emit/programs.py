@@ -14,6 +14,7 @@ from fx2py.graph.values import (
     OpName,
     Record,
     Ref,
+    Value,
     walk,
 )
 from fx2py.program.ir import (
@@ -68,7 +69,7 @@ CALLEES = (
     *(Slot("submods", 1), Local("inner")),
 )
 POINT = Name("a.b", "Outer.Point")
-CONSTANTS = (
+CONSTANTS: tuple[Value, ...] = (
     torch.device("cuda:1"),
     bits_to_float(0x7FF8000000000001),
     complex(bits_to_float(-1 % 2**64), -0.0),
@@ -107,9 +108,8 @@ def bodies(
         elif kind == "bind":
             items = tuple(value() for _ in range(draw(st.integers(1, 3))))
             pairs = tuple((f"key {index}", item) for index, item in enumerate(items))
-            statements.append(
-                Bind(target, draw(st.sampled_from([items, List(items), Dict(pairs), Record(POINT, pairs)])))
-            )
+            containers: list[Value] = [items, List(items), Dict(pairs), Record(POINT, pairs)]
+            statements.append(Bind(target, draw(st.sampled_from(containers))))
         else:
             statements.append(Assign(None if kind == "drop" else target, draw(calls(callees, value))))
         if kind != "drop":

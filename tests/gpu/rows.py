@@ -169,7 +169,7 @@ def backend(device: str) -> str:
         for split_at in ((), (ATTENTION,)):
             torch._dynamo.reset()
             model, x = on_device(device)
-            options = {"inner": inner, "split_at": split_at}
+            options: Any = {"inner": inner, "split_at": split_at}
             compiled = torch.compile(model, backend="fx2py", options=options)
             with torch.no_grad():
                 torch.testing.assert_close(compiled(x), model(x), rtol=1e-3, atol=1e-4)
@@ -178,7 +178,8 @@ def backend(device: str) -> str:
     model, x = on_device(device)
     model.requires_grad_(True)
     expected = torch.autograd.grad(model(x).sum(), list(model.parameters()))
-    compiled = torch.compile(model, backend="fx2py", options={"split_at": (ATTENTION,)})
+    training: Any = {"split_at": (ATTENTION,)}
+    compiled = torch.compile(model, backend="fx2py", options=training)
     found = torch.autograd.grad(compiled(x).sum(), list(model.parameters()))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
     return f"as torch's eager mode: {', '.join(said)}, training"
@@ -268,13 +269,16 @@ def capture(device: str) -> str:
             torch.testing.assert_close(first(execute(x)), model(x), rtol=1e-3, atol=1e-4)
         if device == "cpu":
             raise Skipped(f"{len(ways)} stitched calls are right; CUDA graphs are of CUDA")
-        times = {}
+        times: dict[str, float] = {}
         for name, execute in ways.items():
             replay = captured(execute, x)
             for given in (x * 2, x - 1):
                 replayed, called = replay(given), execute(given)
                 assert torch.equal(first(replayed), first(called)), f"{name}: the replay gives other values"
-            calls = {f"{name}": partial(execute, x), f"{name} replayed": partial(replay, x)}
+            calls: dict[str, Callable[[], object]] = {
+                f"{name}": partial(execute, x),
+                f"{name} replayed": partial(replay, x),
+            }
             times |= microseconds(calls, device)
     return f"equal bits; {shown(times)}"
 
@@ -334,19 +338,17 @@ def gap(device: str) -> str:
     model = torch.nn.Sequential(*[Nothing() for _ in range(count)])
     graph_module = torch.fx.GraphModule(model, Leaves().trace(model))
     x = torch.ones(1, device=device)
-    ways = {
+    ways: dict[str, Callable[..., Any]] = {
         "FX GraphModule": graph_module,
         "hand-written": chain([step.forward for step in model]),
         "fx2py": fx2py.generate(graph_module).bind(),
     }
+
+    def many(way: Callable[..., Any]) -> list[Any]:
+        return [way(x) for _ in range(100)]  # more than what waiting takes
+
     with torch.no_grad():
-        times = microseconds(
-            {
-                name: (lambda way=way: [way(x) for _ in range(100)])  # more than what waiting takes
-                for name, way in ways.items()
-            },
-            device,
-        )
+        times = microseconds({name: partial(many, way) for name, way in ways.items()}, device)
     return ", ".join(f"{name} {time * 10 / count:.0f} ns" for name, time in times.items()) + " a piece"
 
 

@@ -125,12 +125,12 @@ def spellings(name: str, op: Any) -> Iterator[Spelling]:
         symbol = OPERATORS[name]
         yield Spelling(f"operator.{symbol}", getattr(operator, symbol))
     method = METADATA.get(name, name)
-    descriptor = getattr(torch.Tensor, method, None)
+    descriptor: Any = getattr(torch.Tensor, method, None)
     is_method = type(descriptor).__name__ == "method_descriptor" and method not in PYTHON_METHODS
     if is_method and takes_only_sizes(op):
         yield Spelling(f"Tensor.{method}", descriptor, spread=True)
     for module, place, prefix in FUNCTIONS:
-        function = getattr(place, name.removeprefix(prefix), None) if name.startswith(prefix) else None
+        function: Any = getattr(place, name.removeprefix(prefix), None) if name.startswith(prefix) else None
         if type(function).__name__ == "builtin_function_or_method":
             yield Spelling(f"{module}.{name.removeprefix(prefix)}", function)
     if is_method:

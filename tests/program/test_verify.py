@@ -38,6 +38,7 @@ def program_of(*body: Statement, result: object = None) -> Program:
 
 
 def test_a_sound_program_passes() -> None:
+    """``verify`` raises InternalError where it finds a fault."""
     load = Load("w", Slot("weights", 0))
     verify(program_of(relu("a", "x"), Delete(("x",)), load, relu("b", "a"), Delete(("a",)), result=Ref("b")))
 

@@ -20,7 +20,7 @@ SAMPLES = "data/sample_inputs/model.pt"
 
 
 def read_pt2(path: Path, model: str | None = None) -> GraphData:
-    """The program of an archive, whatever the file looks like to the door of all formats."""
+    """The program of an archive, whatever the file looks like to `open_graph`."""
     with archive_graphs(path) as graphs:
         return chosen(path, graphs, model).read()
 

@@ -1,4 +1,4 @@
-"""When two doors gave the same exported program."""
+"""When two readers gave the same exported program."""
 
 from __future__ import annotations
 

@@ -70,21 +70,21 @@ for name in ("log", "log_pair", "log_only"):
 
 
 class Effects(nn.Module):
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         first, second = torch.ops.fx2py_read.log_pair(torch.ops.fx2py_read.log(x) + 1)
         torch.ops.fx2py_read.log_only(second)
         return first * second
 
 
 class Nested(nn.Module):
-    def forward(self, items, point, pair, *, extra):  # type: ignore[no-untyped-def]
+    def forward(self, items, point, pair, *, extra):
         total = items["a"] + items["b"][0] + point.x * pair.first
         ordered = collections.OrderedDict(sum=total, last=extra[1])
         return {"out": ordered, "list": [total, None, 3]}, Point(total, point.y), Pair(total, point.y)
 
 
 class Constants(nn.Module):
-    def forward(self, x, scale, name="relu", flag=True, none=None):  # type: ignore[no-untyped-def]
+    def forward(self, x, scale, name="relu", flag=True, none=None):
         return (F.relu(x) if name == "relu" and flag else x) * scale
 
 
@@ -95,21 +95,21 @@ class Counter(nn.Module):
         self.register_buffer("scratch", torch.ones(3), persistent=False)
         self.register_buffer("lut", torch.arange(4))
 
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         self.count.add_(1)
         self.scratch.mul_(2)
         return x * self.count + self.scratch.sum() + self.lut[0], self.count
 
 
 class MutatesInput(nn.Module):
-    def forward(self, x, y):  # type: ignore[no-untyped-def]
+    def forward(self, x, y):
         x.add_(y)
         y[0] = 1
         return x, y * 2
 
 
 class Aliases(nn.Module):
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         view = x.view(-1)
         return x, view, view[:2], x
 
@@ -119,31 +119,31 @@ class Control(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(2.0))
 
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         y = torch.cond(x.sum() > 0, lambda t: t.sin() * self.scale, lambda t: t.cos() + self.scale, (x,))
         return torch.cond(x.sum() > 0, lambda t, u: (t.exp(), u + 1), lambda t, u: (u * 2, t.cos()), (y, x))
 
 
 class Loop(nn.Module):
-    def forward(self, n, x):  # type: ignore[no-untyped-def]
-        def more(n, x):  # type: ignore[no-untyped-def]
+    def forward(self, n, x):
+        def more(n, x):
             return n > 0
 
-        def step(n, x):  # type: ignore[no-untyped-def]
+        def step(n, x):
             return n - 1, x * 2
 
         return torch._higher_order_ops.while_loop(more, step, (n, x))
 
 
 class Mapped(nn.Module):
-    def forward(self, xs, y):  # type: ignore[no-untyped-def]
+    def forward(self, xs, y):
         from torch._higher_order_ops.map import map as hop_map
 
         return hop_map(lambda x, y: x.sin() + y, xs, y)
 
 
 class Scanned(nn.Module):
-    def forward(self, init, xs):  # type: ignore[no-untyped-def]
+    def forward(self, init, xs):
         from torch._higher_order_ops.scan import scan
 
         return scan(lambda carry, x: (carry + x, (carry * x).clone()), init, xs)
@@ -154,7 +154,7 @@ class Regions(nn.Module):
         super().__init__()
         self.linear = nn.Linear(4, 4)
 
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         with torch.no_grad():
             x = x + 1
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -163,7 +163,7 @@ class Regions(nn.Module):
 
 
 class CustomOps(nn.Module):
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         y = torch.ops.fx2py_read.twice(x, times=1.5)
         z = x.clone()
         torch.ops.fx2py_read.fill_(z)
@@ -177,7 +177,7 @@ class Tied(nn.Module):
         self.head = nn.Linear(4, 7, bias=False)
         self.head.weight = self.embed.weight
 
-    def forward(self, ids):  # type: ignore[no-untyped-def]
+    def forward(self, ids):
         return self.head(self.embed(ids))
 
 
@@ -192,7 +192,7 @@ class Layouts(nn.Module):
         self.register_buffer("tail", shared[4:])
         self.register_buffer("strided", shared[::3])
 
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         y = (x @ self.weight) if x.shape[-1] == 6 else x @ self.weight.t()
         return y.sum() + self.expanded.sum(), self.head + self.tail, self.strided * 2
 
@@ -208,7 +208,7 @@ class Dtypes(nn.Module):
         self.register_buffer("scalar", torch.tensor(1.5))
         self.const = torch.tensor([1.0, float("nan"), -0.0])
 
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         y = x + self.as_bfloat16 + self.as_float16 + self.as_float64 + self.scalar + self.const
         z = y * self.as_complex64 * self.as_complex128
         i = self.as_int8 + self.as_uint8 + self.as_int16 + self.as_int32 + self.as_int64
@@ -222,7 +222,7 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(8)
         self.qkv = nn.Linear(8, 24)
 
-    def forward(self, ids, mask=None):  # type: ignore[no-untyped-def]
+    def forward(self, ids, mask=None):
         q, k, v = self.qkv(self.norm(self.embed(ids))).split(8, dim=-1)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
@@ -233,7 +233,7 @@ class Multiple(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.lstm = nn.LSTM(4, 4, batch_first=True)
 
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         values, _ = torch.max(x, dim=-1)
         a, _, c = torch.split(x, [1, 2, 1], dim=-1)
         top = torch.topk(x, 2)
@@ -245,22 +245,23 @@ class Conv(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5))
-        self.out = nn.Linear(4, 2).to(memory_format=torch.preserve_format)
+        out: Any = nn.Linear(4, 2)  # torch's type of ``to`` has no memory_format
+        self.out = out.to(memory_format=torch.preserve_format)
 
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         x = self.layers(x.to(memory_format=torch.channels_last))
         return self.out(x.mean((2, 3)))
 
 
 class Dynamic(nn.Module):
-    def forward(self, x, y):  # type: ignore[no-untyped-def]
+    def forward(self, x, y):
         size = x.shape[0]
         half = (size + 3) // 2
         return torch.cat([x, y]).view(-1), x.new_zeros(size * 2, half), size % 3, x[: size - 1]
 
 
 class DataDependent(nn.Module):
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         size = x.max().item()
         torch._check(size >= 0)
         torch._check(size < 100)
@@ -268,7 +269,7 @@ class DataDependent(nn.Module):
 
 
 class Creation(nn.Module):
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x):
         index = [None, torch.tensor([0, 1])]
         made = torch.full((2, 3), 1.5, dtype=torch.float64, device="cpu")
         picked = x[:, index[1]]

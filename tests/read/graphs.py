@@ -29,7 +29,7 @@ class Block(torch.nn.Module):
 def traced_block() -> fx.GraphModule:
     """A block with a submodule that two paths lead to."""
     gm = fx.symbolic_trace(Block())
-    gm.again = gm.layers.get_submodule("0")
+    gm.again = gm.get_submodule("layers.0")
     return gm
 
 

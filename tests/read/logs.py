@@ -55,7 +55,8 @@ def _train(function: Callable[..., Any], *args: Any, **options: Any) -> Callable
             if isinstance(leaf, torch.Tensor) and leaf.requires_grad
         ]
         if leaves:
-            sum(leaf.abs().sum() for leaf in leaves).backward()
+            total: Any = sum(leaf.abs().sum() for leaf in leaves)
+            total.backward()
 
     return run
 
@@ -120,7 +121,8 @@ def _constants(x: torch.Tensor) -> torch.Tensor:
 
 
 def _unbacked(n: torch.Tensor, x: torch.Tensor) -> Any:
-    return torch.zeros(n.item()), x.nonzero() * 2, x[x > 0].sum()
+    size: Any = n.item()
+    return torch.zeros(size), x.nonzero() * 2, x[x > 0].sum()
 
 
 def _sizes(x: torch.Tensor, n: int) -> Any:

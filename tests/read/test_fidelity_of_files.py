@@ -6,7 +6,7 @@ import pytest
 
 from fx2py.read import open_graph
 from tests.corpus import CASES
-from tests.corpus.doors import DOORS
+from tests.corpus.formats import FORMATS
 from tests.read.graphs import assert_same_modules
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -24,12 +24,12 @@ CHOSEN = [case for case in CASES.values() if case.kind in KINDS]
 def test_every_format_gives_the_graph_that_was_saved(case, tmp_path: Path):
     built = case.build()
     live = open_graph(built)
-    for door in sorted(case.savable_as):
-        if door == "to_folder" and case.name in FORGOTTEN_BY_FOLDERS:
+    for format_ in sorted(case.savable_as):
+        if format_ == "to_folder" and case.name in FORGOTTEN_BY_FOLDERS:
             continue
-        if door != "graph_pickler" and case.name in RENAMED_BY_TEXT:
+        if format_ != "graph_pickler" and case.name in RENAMED_BY_TEXT:
             continue
-        saved = open_graph(DOORS[door](built, tmp_path))
+        saved = open_graph(FORMATS[format_](built, tmp_path))
         assert_same_modules(live.root, saved.root)
 
 

@@ -17,7 +17,7 @@ from fx2py.graph.values import Name, Opaque
 from fx2py.read import open_every_graph, open_graph
 from fx2py.trust import Policy
 from tests.corpus import CASES
-from tests.corpus.doors import DOORS
+from tests.corpus.formats import FORMATS
 from tests.read.graphs import added, assert_same_modules, nested, traced_block
 
 
@@ -278,9 +278,9 @@ def test_files_without_a_graph_say_what_they_hold_and_the_next_step(obj, message
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["built-statically_quantized", "built-dynamically_quantized"])
-@pytest.mark.parametrize("door", ["pt", "pickle", "graph_pickler", "package"])
-def test_a_module_with_packed_weights_is_refused_in_one_sentence(name, door, tmp_path):
-    path = DOORS[door](CASES[name].build(), tmp_path)
+@pytest.mark.parametrize("format_", ["pt", "pickle", "graph_pickler", "package"])
+def test_a_module_with_packed_weights_is_refused_in_one_sentence(name, format_, tmp_path):
+    path = FORMATS[format_](CASES[name].build(), tmp_path)
     artifact = fx2py.generate(path)
     for policy in (None, Policy(trust_all=True)):
         with pytest.raises(ReplayError) as caught:

@@ -32,7 +32,7 @@ def counted(**items: Any) -> defaultdict[str, Any]:
         {1: 2},
     ],
 )
-def test_both_doors_give_the_same_tree(value: Any) -> None:
+def test_both_readers_give_the_same_tree(value: Any) -> None:
     spec = pytree.tree_structure(value)
     tree = tree_of_spec(spec)
     assert tree == tree_of_json(pytree.treespec_dumps(spec), FIELDS)

@@ -20,7 +20,7 @@ from torch.fx._graph_pickler import GraphPickler
 
 from fx2py.graph_file.writing import save_graph
 from fx2py.read import open_graph
-from tests.corpus.doors import write_graph_pickler, write_package, write_to_folder
+from tests.corpus.formats import write_graph_pickler, write_package, write_to_folder
 from tests.read.archives import CONSTANTS, MODEL, SAMPLES, WEIGHTS, members_of, with_json, write_archive
 from tests.read.graphs import added, traced_block
 from tests.security.test_pickle_attacks import BOMBS, HOSTILE_CODE, Call, graph_with, write
@@ -116,10 +116,15 @@ def _pickled() -> Iterator[tuple[str, Writer]]:
 
 def _in_code() -> Iterator[tuple[str, Writer]]:
     """Hostile text as the code and as the imports of a saved graph."""
+
+    def code_of(code: str) -> Writer:
+        return lambda folder, mark: write(graph_with(code.replace("{mark}", str(mark))), folder / "graph.pt")
+
+    def imports_of(line: str) -> Writer:
+        return lambda folder, mark: write(graph_with(imports=line), folder / "graph.pt")
+
     for name, code in HOSTILE_CODE.items():
-        yield f"code-{name}", lambda folder, mark, code=code: write(
-            graph_with(code.replace("{mark}", str(mark))), folder / "graph.pt"
-        )
+        yield f"code-{name}", code_of(code)
     lines = (
         "import os; os.system('x')",
         f"from {TRAP} import f",
@@ -127,9 +132,7 @@ def _in_code() -> Iterator[tuple[str, Writer]]:
         "from os import system as torch",
     )
     for number, line in enumerate(lines):
-        yield f"imports-{number}", lambda folder, mark, line=line: write(
-            graph_with(imports=line), folder / "graph.pt"
-        )
+        yield f"imports-{number}", imports_of(line)
 
 
 def _targets() -> Iterator[tuple[str, Writer]]:
@@ -154,8 +157,12 @@ def _targets() -> Iterator[tuple[str, Writer]]:
 
 
 def _bombs() -> Iterator[tuple[str, Writer]]:
+
+    def bomb_of(stream: bytes) -> Writer:
+        return lambda folder, mark: _raw(folder / "graph.pickle", stream)
+
     for name, stream in BOMBS.items():
-        yield f"bomb-{name}", lambda folder, mark, stream=stream: _raw(folder / "graph.pickle", stream)
+        yield f"bomb-{name}", bomb_of(stream)
 
 
 def _exported(folder: Path) -> dict[str, bytes]:
@@ -176,6 +183,17 @@ def _pt2() -> Iterator[tuple[str, Writer]]:
 
         return writer
 
+    def replacing(member: str) -> Writer:
+        return archive(lambda members, mark, payload: {**members, member: payload})
+
+    def pickling(config: str) -> Writer:
+        return archive(
+            lambda members, mark, payload: {
+                **{name: payload if name.startswith(config[:12]) else data for name, data in members.items()},
+                config: with_json(members, config, pickled)[config],
+            }
+        )
+
     def text(old: str, new: str) -> Writer:
         return archive(
             lambda members, mark, payload: {
@@ -195,7 +213,7 @@ def _pt2() -> Iterator[tuple[str, Writer]]:
         document["config"]["thing"] = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True}
 
     def spec(kind: str, context: Any) -> Callable[[Any], None]:
-        leaf = {"type": None, "context": None, "children_spec": []}
+        leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
         tree = json.dumps([1, {"type": kind, "context": context, "children_spec": [leaf]}])
 
         def change(document: Any) -> None:
@@ -208,16 +226,9 @@ def _pt2() -> Iterator[tuple[str, Writer]]:
     code = "__import__('os').system('touch MARK')"
     yield "pt2-samples", archive(lambda members, mark, payload: {**members, SAMPLES: payload})
     for member in ("data/weights/model.pt", "data/constants/model.pt"):
-        yield f"pt2-{member}", archive(
-            lambda members, mark, payload, member=member: {**members, member: payload}
-        )
+        yield f"pt2-{member}", replacing(member)
     for config in (WEIGHTS, CONSTANTS):
-        yield f"pt2-pickled-{config}", archive(
-            lambda members, mark, payload, config=config: {
-                **{name: payload if name.startswith(config[:12]) else data for name, data in members.items()},
-                config: with_json(members, config, pickled)[config],
-            }
-        )
+        yield f"pt2-pickled-{config}", pickling(config)
     yield "pt2-opaque", archive(
         lambda members, mark, payload: {
             **with_json(members, CONSTANTS, opaque),
@@ -283,6 +294,12 @@ def _printed(folder: Path, body: str, head: str = "self, x") -> Path:
 
 def _dumps() -> Iterator[tuple[str, Writer]]:
     """Hostile text in every position of a readable dump."""
+
+    def printed_of(body: str, head: str = "self, x") -> Writer:
+        return lambda folder, mark: _printed(
+            folder, body.replace("{mark}", str(mark)), head.replace("{mark}", str(mark))
+        )
+
     run = "__import__('os').system('touch {mark}')"
     bodies = {
         "statement": f"{run}\nreturn x",
@@ -298,13 +315,9 @@ def _dumps() -> Iterator[tuple[str, Writer]]:
         "chain": "y = x" + ".a" * 100_000 + "\nreturn y",
     }
     for name, body in bodies.items():
-        yield f"dump-{name}", lambda folder, mark, body=body: _printed(
-            folder, body.replace("{mark}", str(mark))
-        )
+        yield f"dump-{name}", printed_of(body)
     for name, head in (("default", f"self, x={run}"), ("parameter", f"self, x: {run}")):
-        yield f"dump-{name}", lambda folder, mark, head=head: _printed(
-            folder, "return x", head.replace("{mark}", str(mark))
-        )
+        yield f"dump-{name}", printed_of("return x", head)
     yield "dump-script", lambda folder, mark: _raw(
         folder / "repro.py",
         f"{run}\nclass Repro(torch.nn.Module):\n    def __init__(self) -> None:\n        {run}\n"

@@ -124,7 +124,7 @@ def calls_by_hand() -> dict[str, list[Arguments]]:
     """Calls that torch makes only below the level at which they are recorded."""
     indices, bags, sizes = torch.tensor([0, 2, 1]), torch.tensor([0, 0, 1]), torch.tensor([2, 1])
     largest = torch.tensor([[0, 2], [1, 1]])
-    dense = [
+    dense: list[Arguments] = [
         ((torch.ones(2, 2), indices, bags, sizes, largest, 3, True, mode, None), {}) for mode in (0, 1, 2)
     ]
     lengths, places = torch.tensor([3, 1]), torch.tensor([[0, 1], [1, 0]])
@@ -427,6 +427,10 @@ def _shown(arguments: Arguments) -> str:
     return ", ".join(shown(leaf) for leaf in tree_leaves(arguments))[:200]
 
 
+def _tell(writing: int, text: str) -> None:
+    os.write(writing, text.encode() + b"\n")
+
+
 def in_child(work: Callable[[Tell], None]) -> tuple[list[str], str | None]:
     """What a child process told, and the name of the signal that ended it, None where it ended by itself or by time."""
     reading, writing = os.pipe()
@@ -436,7 +440,7 @@ def in_child(work: Callable[[Tell], None]) -> tuple[list[str], str | None]:
         os.close(reading)
         _in_limits()
         with suppress(BaseException):
-            work(lambda text: os.write(writing, text.encode() + b"\n") and None)
+            work(lambda text: _tell(writing, text))
         os._exit(0)
     os.close(writing)
     told, is_over = _read_until(reading, time.monotonic() + 3 * SECONDS_TO_TRY)

@@ -89,6 +89,6 @@ def test_what_a_graph_computes_is_not_called(name, command, matrix):
 
 @pytest.mark.parametrize("command", ["run", "diff"])
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("door", ["saved", "exported", "printed"])
-def test_a_function_that_no_graph_may_call_is_refused_when_it_would_run(door, target, command, matrix):
-    assert matrix[f"target_{door}-{target}", command]["code"] == REFUSED
+@pytest.mark.parametrize("format_", ["saved", "exported", "printed"])
+def test_a_function_that_no_graph_may_call_is_refused_when_it_would_run(format_, target, command, matrix):
+    assert matrix[f"target_{format_}-{target}", command]["code"] == REFUSED

@@ -99,6 +99,7 @@ def test_calls_are_never_made(layout, wrap, mark, tmp_path):
     ]
     for number, call in enumerate(calls):
         read_or_refused(write(wrap(call), tmp_path / f"{number}.pt", layout))
+    assert not mark.exists()
 
 
 def test_calls_in_attributes_stay_names(mark, tmp_path):

@@ -19,7 +19,7 @@ from fx2py.cli.app import main
 from fx2py.errors import ArtifactError, UnknownFormatError
 from fx2py.files import whole_file
 from fx2py.read import open_graph
-from tests.corpus.doors import write_to_folder
+from tests.corpus.formats import write_to_folder
 from tests.read.graphs import added
 from tests.security.test_pickle_attacks import graph_with, write
 

@@ -67,7 +67,7 @@ def write_graph_file(graph: Graph, folder: Path) -> Path:
     return path
 
 
-DOORS: dict[str, Callable[[Graph, Path], Path]] = {
+FORMATS: dict[str, Callable[[Graph, Path], Path]] = {
     "pt": write_torch,
     "pickle": write_pickle,
     "graph_pickler": write_graph_pickler,
