@@ -85,7 +85,7 @@ MARK = "fx2py_graph"
 
 
 @dataclass(frozen=True, slots=True)
-class _Versioned:
+class _VersionedGraph:
     """What the documents of every version have."""
 
     fx2py_graph: int
@@ -100,7 +100,7 @@ class _Document:
     graph: object
 
 
-def _word(words: Any, what: str) -> Codec[Any]:
+def _word(words: object, what: str) -> Codec[Any]:
     return one_of({word: word for word in get_args(words)}, what)
 
 
@@ -326,7 +326,7 @@ def encode_graph(data: GraphData) -> tuple[dict[str, object], list[torch.Tensor]
 
 def check_version(document: object, path: str) -> None:
     """Raise UnknownFormatError for a document of a newer version of this format, Damaged for one of none."""
-    version = typed(_Versioned, document).fx2py_graph
+    version = typed(_VersionedGraph, document).fx2py_graph
     if version > VERSION:
         raise UnknownFormatError(
             f"{path} is of version {version} of fx2py's graph files, newer than {VERSION}.", "Update fx2py."

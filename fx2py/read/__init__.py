@@ -1,8 +1,8 @@
-"""Saved and live graphs as data: ``open_graph`` is the one door."""
+"""Saved and live graphs as data: ``open_graph`` reads every format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,15 +12,10 @@ from torch.export import ExportedProgram
 from fx2py.collector import collector_paused
 from fx2py.errors import Fx2pyError, UnknownFormatError
 from fx2py.graph.data import GraphData
-from fx2py.read.dumps.files import dump_graphs
-from fx2py.read.folder import folder_graphs
-from fx2py.read.graph_file import graph_file_graphs
+from fx2py.read.formats import reader_of
 from fx2py.read.live.exported import read_exported_program
 from fx2py.read.live.modules import read_graph_module
-from fx2py.read.pickled.files import checkpoint_graphs, package_graphs, pickled_graphs
-from fx2py.read.pt2.archives import archive_graphs
-from fx2py.read.several import Opened, chosen, every
-from fx2py.read.sniff import Format, sniff
+from fx2py.read.several import chosen, every
 
 __all__ = ["open_every_graph", "open_graph"]
 
@@ -43,7 +38,7 @@ def open_graph(source: Source, *, model: str | None = None) -> GraphData:
             read_graph_module(source) if isinstance(source, fx.GraphModule) else read_exported_program(source)
         )
     path = Path(source)
-    with _FORMATS[sniff(path)](path) as graphs:
+    with reader_of(path)(path) as graphs:
         return chosen(path, graphs, model).read()
 
 
@@ -53,16 +48,5 @@ def open_every_graph(path: Path) -> Iterator[tuple[str, GraphData | Fx2pyError]]
     Names are unique; that of the only graph may be empty. Raises UnknownFormatError as ``open_graph`` does for a file
     without a graph.
     """
-    with _FORMATS[sniff(path)](path) as graphs:
+    with reader_of(path)(path) as graphs:
         yield from every(graphs)
-
-
-_FORMATS: dict[Format, Callable[[Path], Opened]] = {
-    "graph file": graph_file_graphs,
-    "archive": archive_graphs,
-    "checkpoint": checkpoint_graphs,
-    "pickle": pickled_graphs,
-    "package": package_graphs,
-    "folder": folder_graphs,
-    "dump": dump_graphs,
-}

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,7 +14,7 @@ from fx2py.errors import UnknownFormatError
 from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, ModuleRecord, Provenance
 from fx2py.graph.names import underscored_names
-from fx2py.graph.values import Name, TensorValue, map_leaves
+from fx2py.graph.values import Name, TensorValue, Value, map_leaves
 from fx2py.read.archive import Archive
 from fx2py.read.forward.statements import Forward, read_method
 from fx2py.read.forward.values import ForwardFault, UndefinedName, dotted, fault, parse_text
@@ -174,7 +173,7 @@ class _Folder:
             tensors = PickledModules(ArchiveStorages(archive)).tensors
             entries = Pairs(root.pairs).by_name()
             found = {key: tensors.tensor(obj) for key, obj in entries.items() if is_tensor(obj)}
-        views: dict[Any, torch.Tensor] = {}
+        views: dict[object, torch.Tensor] = {}
         return {key: views.setdefault(_place(tensor), tensor) for key, tensor in found.items()}
 
 
@@ -183,7 +182,7 @@ def _with_tensors(
 ) -> ModuleRecord:
     """The module with other tensors in place of those that ``stored`` knows, wherever it holds them."""
 
-    def change(value: Any) -> Any:
+    def change(value: Value) -> Value:
         return (
             TensorValue(stored.get(id(value.tensor), value.tensor)) if type(value) is TensorValue else value
         )
@@ -201,7 +200,7 @@ def _with_tensors(
     return made[id(record)]
 
 
-def _place(tensor: torch.Tensor) -> Any:
+def _place(tensor: torch.Tensor) -> object:
     """Where a tensor lies; of an empty one, which lies nowhere, its identity."""
     if tensor.layout is not torch.strided or tensor.is_quantized or not tensor.numel():
         return id(tensor)
@@ -246,7 +245,7 @@ def _definitions(constructor: ast.FunctionDef) -> Iterator[tuple[str, ast.Call]]
                 raise fault(statement, "of __init__ is nothing that to_folder writes")
 
 
-def _printed_argument(node: ast.expr) -> Any:
+def _printed_argument(node: ast.expr) -> object:
     """A literal; a bare word is a string, which modules print without quotes."""
     if isinstance(node, ast.Name):
         return node.id

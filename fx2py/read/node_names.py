@@ -10,7 +10,7 @@ from collections.abc import Iterable
 _NUMBERED = re.compile(r"(?s)(.*?)(?:_(\d{1,9}))?")
 _ILLEGAL = re.compile(r"[^0-9a-zA-Z_]+")
 _CAMEL = re.compile(r"(?<=[a-z])([A-Z])")
-RESERVED = frozenset(
+FX_NAMES = frozenset(
     {*keyword.kwlist, *vars(builtins), "inf", "nan", "NoneType", "torch", "device", "fx_pytree", "pytree"}
 )
 
@@ -35,7 +35,7 @@ class NodeNames:
         base, digits = match.groups() if match else (name, None)
         if digits is None or name in self._taken:
             number = self._last.get(base, 0)
-            if name in RESERVED:
+            if name in FX_NAMES:
                 number += 1
                 name = f"{base}_{number}"
         else:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import torch
 from torch.utils._dtype_abbrs import dtype_abbrs
 
 from fx2py.errors import printable
 from fx2py.graph.data import NO_META, NodeMeta, NumberKind, SourceLine, SymMeta, TensorMeta, ValueMeta
-from fx2py.graph.values import Name, Value
+from fx2py.graph.values import List, Name, Size, Value
 from fx2py.read.forward.values import ArgumentReader, ForwardFault, dotted, fault, parse_text
 from fx2py.read.origin import parts_between_commas
 from fx2py.syntax import shown, text_of
@@ -229,8 +228,9 @@ def _device(value: Value) -> torch.device | None:
     return value if isinstance(value, torch.device) else None
 
 
-def _integers(value: Any, call: ast.Call) -> tuple[int, ...]:
-    sizes = value if isinstance(value, tuple) else getattr(value, "items", None)
-    if not isinstance(sizes, tuple) or not all(type(size) is int for size in sizes):
+def _integers(value: Value, call: ast.Call) -> tuple[int, ...]:
+    items = value.items if isinstance(value, List | Size) else value
+    sizes = [item for item in items if type(item) is int] if isinstance(items, tuple) else []
+    if not isinstance(items, tuple) or len(sizes) != len(items):
         raise ForwardFault(f"the sizes in {shown(call)} are no numbers")
-    return sizes
+    return tuple(sizes)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 
@@ -100,7 +99,7 @@ def _renamed(node: Node, renamed: Mapping[str, Ref]) -> Node:
 
 
 def _with_copies(
-    result: Node, outputs: Sequence[LiftedOutput], mutable: Mapping[Any, Ref], names: NodeNames
+    result: Node, outputs: Sequence[LiftedOutput], mutable: Mapping[tuple[str, str], Ref], names: NodeNames
 ) -> Iterator[Node]:
     """The ``copy_`` calls that write back what was mutated, then the output node with the caller's results only.
 
@@ -115,11 +114,11 @@ def _with_copies(
         if entry.mutates is None:
             returned.append(value)
             continue
-        if (entry.mutates, entry.target) not in mutable:
+        written = mutable.get((entry.mutates, entry.target or ""))
+        if written is None:
             raise ValueError(
                 f"the signature mutates the {entry.mutates} {entry.target!r}, which is not there"
             )
-        written = mutable[entry.mutates, entry.target]
         node = Node(names.of_target("copy_.default"), "call_function", COPY, (written, value))
         if type(value) is Ref:
             copies[value] = Ref(node.name)
@@ -178,15 +177,17 @@ def with_state(root: ModuleRecord, program: LiftedProgram) -> ModuleRecord:
     return filled.finished()
 
 
-def _stored(program: LiftedProgram, entry: LiftedInput) -> Any:
+def _stored(program: LiftedProgram, entry: LiftedInput) -> Value | torch.Tensor:
     in_state = entry.kind == "parameter" or (entry.kind == "buffer" and entry.persistent)
-    table: Mapping[str, Any] = program.state if in_state else program.constants
+    table: Mapping[str, Value | torch.Tensor] = program.state if in_state else program.constants
     if entry.path is None or entry.path not in table:
         raise ValueError(f"the {entry.kind} {entry.path!r} of the signature is not stored")
     return table[entry.path]
 
 
-def _place(root: _Module, entry: LiftedInput, value: Any, detached: dict[int, torch.Tensor]) -> None:
+def _place(
+    root: _Module, entry: LiftedInput, value: Value | torch.Tensor, detached: dict[int, torch.Tensor]
+) -> None:
     *prefix, name = (entry.path or "").split(".")
     module = root
     for step in prefix:
@@ -216,7 +217,7 @@ def _child(module: _Module, step: str, entry: LiftedInput) -> _Module:
     return child
 
 
-def _tensor_tables(module: _Module) -> Iterator[Mapping[str, Any]]:
+def _tensor_tables(module: _Module) -> Iterator[Mapping[str, object]]:
     yield from (module.parameters, module.buffers, module.attributes)
 
 

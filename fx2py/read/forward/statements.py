@@ -15,7 +15,7 @@ from fx2py.graph.data import NO_META, Graph, Node, NodeMeta, Opcode, Target
 from fx2py.graph.names import imported_name
 from fx2py.graph.values import Name, OpName, Ref, Value
 from fx2py.read.forward.values import ArgumentReader, ForwardFault, attribute_step, dotted, fault, parse_text
-from fx2py.read.node_names import RESERVED
+from fx2py.read.node_names import FX_NAMES
 from fx2py.syntax import BINARY, COMPARISONS, UNARY, shown, text_of
 
 SELF = "self"
@@ -166,7 +166,7 @@ class _Reader:
         if name in self.placeholders:
             raise ForwardFault(f"the graph's code has two parameters named {name}")
         self.placeholders[name] = len(self.nodes)
-        if name not in RESERVED:
+        if name not in FX_NAMES:
             self.arguments.alive.add(name)
         annotation = self.annotations.get(name)
         meta = NO_META if annotation is None else self.meta_of(annotation, annotation.lineno)

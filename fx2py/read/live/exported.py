@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, InputSpec, OutputKind, OutputSpec
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from fx2py.errors import Finding, UnsupportedGraphError
 from fx2py.graph.data import GraphData, ModuleRecord, Provenance, SampleInputs
@@ -64,7 +65,7 @@ def _lifted(program: ExportedProgram) -> LiftedProgram:
     )
 
 
-def _constant(value: Any) -> Value | torch.Tensor:
+def _constant(value: object) -> Value | torch.Tensor:
     return value if isinstance(value, torch.Tensor) else value_of(value)
 
 
@@ -85,7 +86,7 @@ def _output(spec: OutputSpec) -> LiftedOutput:
     return LiftedOutput(is_token=spec.kind == OutputKind.TOKEN)
 
 
-def _bounds(found: Any) -> tuple[int | None, int | None]:
+def _bounds(found: ValueRanges[Any]) -> tuple[int | None, int | None]:
     """Both ends of a symbol's range; None for an end that is infinite, as archives have it."""
     lower, upper = (int(end) if end.is_Integer else None for end in (found.lower, found.upper))
     return lower, upper

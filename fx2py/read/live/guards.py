@@ -14,11 +14,10 @@ import itertools
 import math
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import torch
 
-from fx2py.graph.data import Graph, Node
+from fx2py.graph.data import Graph, Node, Opcode
 from fx2py.graph.values import GETITEM, Name, Ref, Value
 from fx2py.read.node_names import NodeNames
 
@@ -52,7 +51,7 @@ _NEVER_RAISE = frozenset(
 _ASSERT = Name("torch", "_assert")
 
 
-def graph_of_guards(forward: Any) -> Graph | None:
+def graph_of_guards(forward: object) -> Graph | None:
     """The checks that the ``forward`` of a GuardsFn makes, in order; None where they have another form than torch's.
 
     The graph takes all arguments as ``*args`` and returns None.
@@ -75,7 +74,7 @@ class _OtherFormError(Exception):
     """A condition is not written as torch writes guards."""
 
 
-def _asserting(forward: Any) -> types.FunctionType | None:
+def _asserting(forward: object) -> types.FunctionType | None:
     """The function that asserts, inside the one that only tells torch.compile to look into it."""
     function = forward
     for _ in range(2):
@@ -105,7 +104,7 @@ def _is_same(code: types.CodeType, conditions: list[ast.expr], messages: list[st
     text = f"def _(*{_ARGUMENTS}):\n{''.join(lines)}  return\n"
     module = compile(text, "<guards>", "exec", dont_inherit=True)
     made = next(part for part in module.co_consts if isinstance(part, types.CodeType))
-    aspects: list[Callable[[types.CodeType], Any]] = [
+    aspects: list[Callable[[types.CodeType], object]] = [
         lambda each: each.co_code,
         lambda each: [(type(constant), constant) for constant in each.co_consts],
         lambda each: each.co_names,
@@ -117,7 +116,7 @@ def _is_same(code: types.CodeType, conditions: list[ast.expr], messages: list[st
 
 def _sees_torch(function: types.FunctionType) -> bool:
     """Whether the names that the function uses mean what they say."""
-    seen: Mapping[str, Any] = function.__globals__
+    seen: Mapping[str, object] = function.__globals__
     return all(seen.get(name, known) is known for name, known in _GLOBALS.items()) and not (
         _BUILTINS & seen.keys()
     )
@@ -258,7 +257,7 @@ class _Nodes:
             raise _OtherFormError("a number stands where a condition should")
         return found
 
-    def _add(self, op: Any, target: Any, args: tuple[Value, ...]) -> Ref:
+    def _add(self, op: Opcode, target: str | Name, args: tuple[Value, ...]) -> Ref:
         wish = target if isinstance(target, str) else target.qualname
         node = Node(self.names.fresh(wish), op, target, args)
         self.nodes.append(node)

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from fx2py.errors import UnknownFormatError, printable
 from fx2py.files import sha256_of
@@ -38,7 +37,7 @@ def checkpoint_graphs(path: Path) -> Iterator[Graphs]:
         yield graphs_of(path, "torch.save", root, lambda: PickledModules(ArchiveStorages(archive)))
 
 
-def root_of(archive: Archive, member: str = _ROOT) -> Any:
+def root_of(archive: Archive, member: str = _ROOT) -> object:
     """The object that a member pickles; the member, which torch stores uncompressed, is not larger than the file."""
     root, _ = read_pickle(archive.read(member, archive.limit))
     return root
@@ -65,7 +64,7 @@ def pickled_graphs(path: Path) -> Iterator[Graphs]:
     yield _required(path, graphs, parts[0][1])
 
 
-def _parts(data: Data) -> Iterator[tuple[str, Any, Callable[[], PickledModules]]]:
+def _parts(data: Data) -> Iterator[tuple[str, object, Callable[[], PickledModules]]]:
     """Each of the pickles that a file holds, one behind the other: how it was written, its root, its reader."""
     position = 0
     while not position or data[position : position + 1] == _MARK:
@@ -100,12 +99,12 @@ def faults_of(path: Path) -> Iterator[None]:
         ) from None
 
 
-def graphs_of(path: Path, written_by: str, root: Any, modules: Callable[[], PickledModules]) -> Graphs:
+def graphs_of(path: Path, written_by: str, root: object, modules: Callable[[], PickledModules]) -> Graphs:
     """The graphs among what a pickle holds, each with the inputs beside it; UnknownFormatError where none is."""
     return _required(path, _entries(path, written_by, root, modules), root)
 
 
-def _required(path: Path, graphs: Graphs, root: Any) -> Graphs:
+def _required(path: Path, graphs: Graphs, root: object) -> Graphs:
     if not graphs:
         held, next_step = description(root)
         raise UnknownFormatError(f"{path} holds {held}.", next_step)
@@ -113,7 +112,7 @@ def _required(path: Path, graphs: Graphs, root: Any) -> Graphs:
 
 
 def _entries(
-    path: Path, written_by: str, root: Any, modules: Callable[[], PickledModules], before: str = ""
+    path: Path, written_by: str, root: object, modules: Callable[[], PickledModules], before: str = ""
 ) -> list[Entry]:
     """The graphs of one pickle; ``before`` is its place in the file, which their names begin with."""
     with faults_of(path):
@@ -133,7 +132,7 @@ def _entries(
     ]
 
 
-def _graph_data(provenance: Provenance, root: Any, graph: Built, modules: PickledModules) -> GraphData:
+def _graph_data(provenance: Provenance, root: object, graph: Built, modules: PickledModules) -> GraphData:
     record = modules.record(graph)
     samples = _samples(root, graph, modules)
     return GraphData(
@@ -145,7 +144,7 @@ def _graph_data(provenance: Provenance, root: Any, graph: Built, modules: Pickle
     )
 
 
-def _samples(root: Any, graph: Built, modules: PickledModules) -> SampleInputs | None:
+def _samples(root: object, graph: Built, modules: PickledModules) -> SampleInputs | None:
     if root is graph:
         return None
     try:

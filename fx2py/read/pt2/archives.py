@@ -24,8 +24,6 @@ from fx2py.read.pt2.graph import read_graph
 from fx2py.read.pt2.schema import (
     VERSION,
     BufferMutationSpec,
-    ExportedProgram,
-    GraphModule,
     InputToBufferSpec,
     InputToConstantInputSpec,
     InputToCustomObjSpec,
@@ -33,8 +31,10 @@ from fx2py.read.pt2.schema import (
     InputToTensorConstantSpec,
     ModuleCallSignature,
     ParameterMutationSpec,
+    SavedGraphModule,
+    SavedProgram,
     UserInputMutationSpec,
-    Versioned,
+    VersionedProgram,
 )
 from fx2py.read.pt2.tensors import read_constants, read_state, weights_only
 from fx2py.read.pytree import tree_of_json
@@ -114,16 +114,16 @@ def _samples(archive: Archive, model: str) -> tuple[SampleInputs | None, tuple[s
 _RESULTS = frozenset({"user_output", "loss_output", "gradient_to_parameter", "gradient_to_user_input"})
 
 
-def _document(data: bytes) -> ExportedProgram:
+def _document(data: bytes) -> SavedProgram:
     document = parse(data)
-    major = typed(Versioned, document).schema_version.major
+    major = typed(VersionedProgram, document).schema_version.major
     if major != VERSION:
         raise Damaged(f"is of schema version {major}, and only version {VERSION} is read")
-    return typed(ExportedProgram, document)
+    return typed(SavedProgram, document)
 
 
 def _lifted(
-    program: ExportedProgram,
+    program: SavedProgram,
     state: Mapping[str, torch.Tensor],
     constants: Mapping[str, Value | torch.Tensor],
 ) -> LiftedProgram:
@@ -148,7 +148,7 @@ def _lifted(
     )
 
 
-def _root_call(module: GraphModule) -> ModuleCallSignature:
+def _root_call(module: SavedGraphModule) -> ModuleCallSignature:
     """The signature with which the caller calls the whole program."""
     root = module.module_call_graph[0] if module.module_call_graph else None
     if root is None or root.fqn or root.signature is None:
@@ -156,7 +156,7 @@ def _root_call(module: GraphModule) -> ModuleCallSignature:
     return root.signature
 
 
-def _tree(spec: str, module: GraphModule) -> Tree:
+def _tree(spec: str, module: SavedGraphModule) -> Tree:
     named = module.treespec_namedtuple_fields or {}
     try:
         return tree_of_json(spec, {cls: found.field_names for cls, found in named.items()})

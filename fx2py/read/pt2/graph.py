@@ -49,7 +49,7 @@ _RESULT_LISTS = frozenset({"as_tensors", "as_sym_ints", "as_sym_floats", "as_sym
 _HIGHER_ORDER = "torch.ops.higher_order."
 
 
-def read_graph(graph: schema.Graph, constant_names: dict[int, str] | None = None) -> ModuleRecord:
+def read_graph(graph: schema.SavedGraph, constant_names: dict[int, str] | None = None) -> ModuleRecord:
     """A graph with those that it calls; ``constant_names`` names inputs that are constants, by position.
 
     Raises Damaged with the place in the graph.
@@ -75,7 +75,7 @@ def result_name(value: object) -> str:
 class _GraphReader:
     """One graph being read: its nodes so far, what their names are, and the nested graphs that they call."""
 
-    def __init__(self, graph: schema.Graph) -> None:
+    def __init__(self, graph: schema.SavedGraph) -> None:
         self.nodes: list[Node] = []
         self.children: dict[str, ModuleRecord | None] = {}
         self._sources: dict[str, object] = {}
@@ -98,7 +98,7 @@ class _GraphReader:
         path = nested.name
         if path not in self.children:
             self._sources[path] = nested.graph
-            self.children[path] = read_graph(typed(schema.Graph, nested.graph))
+            self.children[path] = read_graph(typed(schema.SavedGraph, nested.graph))
         elif self._sources[path] != nested.graph:
             raise Damaged(f"has two different nested graphs named {path!r:.60}")
         name = self._names.fresh(path)
@@ -118,7 +118,7 @@ class _GraphReader:
     def _add_constant_input(self, name: str) -> None:
         self.nodes.append(Node(self._names.fresh(name), "placeholder", name))
 
-    def read_node(self, call: schema.Node) -> None:
+    def read_node(self, call: schema.SavedNode) -> None:
         args, kwargs = self._arguments(call.inputs)
         name, single = self._name_and_form(call)
         meta = self._origin(call.metadata or {}, self._result_meta(call.outputs, single))
@@ -154,7 +154,7 @@ class _GraphReader:
                 raise Damaged(f"does not say how argument {given.name!r:.40} is passed")
         return tuple(args), tuple(kwargs)
 
-    def _name_and_form(self, call: schema.Node) -> tuple[str, bool]:
+    def _name_and_form(self, call: schema.SavedNode) -> tuple[str, bool]:
         """The node's name, and whether its one result is the node itself rather than an element of it."""
         outputs = call.outputs
         in_tuple = call.target.startswith(_HIGHER_ORDER) and call.is_hop_single_tensor_return is False
@@ -215,7 +215,7 @@ class _GraphReader:
 class _ValueMetas:
     """What a graph records of its values, by name; each is read when it is asked for."""
 
-    def __init__(self, graph: schema.Graph) -> None:
+    def __init__(self, graph: schema.SavedGraph) -> None:
         self._tensors = graph.tensor_values
         self._symbols: dict[NumberKind, dict[str, Choice]] = {
             "int": graph.sym_int_values or {},
@@ -239,7 +239,7 @@ class _ValueMetas:
         return self.of(result_name(output.value))
 
 
-def _tensor_meta(meta: schema.TensorMeta) -> TensorMeta:
+def _tensor_meta(meta: schema.SavedTensor) -> TensorMeta:
     return TensorMeta(
         coded(DTYPES, meta.dtype),
         tuple([size_of(size) for size in meta.sizes]),
@@ -261,7 +261,7 @@ def _target_of(record: object) -> str:
 # -- arguments -----------------------------------------------------------------------------------------------------
 
 _Argument: TypeAlias = Callable[[object, _GraphReader], Value]
-_NODE, _NAMED, _CHOICE = reader(schema.Node), reader(TensorArgument), reader(Choice)
+_NODE, _NAMED, _CHOICE = reader(schema.SavedNode), reader(TensorArgument), reader(Choice)
 
 
 def argument(given: Choice, graph: _GraphReader) -> Value:
@@ -358,7 +358,7 @@ _ARGUMENTS: dict[str, _Argument] = {
     "as_scalar_type": lambda value, graph: coded(DTYPES, value),
     "as_layout": lambda value, graph: coded(LAYOUTS, value),
     "as_memory_format": lambda value, graph: coded(MEMORY_FORMATS, value),
-    "as_device": lambda value, graph: device_of(typed(schema.Device, value)),
+    "as_device": lambda value, graph: device_of(typed(schema.SavedDevice, value)),
     "as_graph": lambda value, graph: graph.graph(typed(schema.GraphArgument, value)),
     "as_operator": lambda value, graph: dotted_name(typed(str, value)),
     "as_string_to_argument": _named,

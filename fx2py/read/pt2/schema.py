@@ -1,7 +1,7 @@
 """The documents of an exported archive as dataclasses, and the numbers that they write for dtypes, layouts and formats.
 
-Source: torch/_export/serde/schema.py (schema version 8), by its names; fields that nothing here needs are left out. A field
-that is None by default is missing in the archives of an earlier minor version.
+Source: torch/_export/serde/schema.py (schema version 8), whose ``Graph`` is ``SavedGraph`` here; fields that nothing here
+needs are left out. A field that is None by default is missing in the archives of an earlier minor version.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ class SchemaVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Versioned:
+class VersionedProgram:
     """What the documents of every version have."""
 
     schema_version: SchemaVersion
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class SavedDevice:
     type: str
     index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SymExpr:
+class SavedExpression:
     expr_str: str
 
 
 @dataclass(frozen=True, slots=True)
-class TensorMeta:
+class SavedTensor:
     """A tensor; its sizes, which are most of a document, are read by ``size_of``."""
 
     dtype: int
     sizes: tuple[object, ...]
     requires_grad: bool
-    device: Device
+    device: SavedDevice
     strides: tuple[object, ...]
     storage_offset: object
     layout: int
@@ -89,7 +89,7 @@ class NamedArgument:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class SavedNode:
     target: str
     inputs: tuple[NamedArgument, ...]
     outputs: tuple[Choice, ...]
@@ -99,13 +99,13 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class SavedGraph:
     """A graph; its nodes are read one by one, so that a fault names the node."""
 
     inputs: tuple[Choice, ...]
     outputs: tuple[Choice, ...]
     nodes: tuple[object, ...]
-    tensor_values: dict[str, TensorMeta]
+    tensor_values: dict[str, SavedTensor]
     sym_int_values: dict[str, Choice] | None = None
     sym_bool_values: dict[str, Choice] | None = None
     sym_float_values: dict[str, Choice] | None = None
@@ -179,8 +179,8 @@ class NamedTupleDef:
 
 
 @dataclass(frozen=True, slots=True)
-class GraphModule:
-    graph: Graph
+class SavedGraphModule:
+    graph: SavedGraph
     signature: GraphSignature
     module_call_graph: tuple[ModuleCallEntry, ...]
     treespec_namedtuple_fields: dict[str, NamedTupleDef] | None = None
@@ -193,8 +193,8 @@ class RangeConstraint:
 
 
 @dataclass(frozen=True, slots=True)
-class ExportedProgram:
-    graph_module: GraphModule
+class SavedProgram:
+    graph_module: SavedGraphModule
     range_constraints: dict[str, RangeConstraint]
     verifiers: tuple[str, ...] | None = None
     torch_version: str | None = None
@@ -206,7 +206,7 @@ class PayloadMeta:
     path_name: str
     is_param: bool = False
     use_pickle: bool = False
-    tensor_meta: TensorMeta | None = None
+    tensor_meta: SavedTensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ def coded(table: dict[int, T], code: object) -> T:
 
 
 @lru_cache(maxsize=64)
-def device_of(device: Device) -> torch.device:
+def device_of(device: SavedDevice) -> torch.device:
     """The device that is named; Damaged when torch knows none of that type."""
     try:
         return torch.device(device.type) if device.index is None else torch.device(device.type, device.index)
@@ -288,7 +288,7 @@ def _expression(number: Choice) -> str:
     if number.tag != "as_expr":
         raise Damaged(f"has the unknown size {number.tag!r:.40}")
     try:
-        return expression_text(number.read(SymExpr).expr_str)
+        return expression_text(number.read(SavedExpression).expr_str)
     except Damaged:
         raise
     except ValueError as error:

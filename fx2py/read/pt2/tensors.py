@@ -16,7 +16,7 @@ import torch
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.values import Name, Opaque, Value
 from fx2py.read.archive import Archive
-from fx2py.read.pt2.schema import DTYPES, STRIDED, PayloadConfig, PayloadMeta, TensorMeta, coded, size_of
+from fx2py.read.pt2.schema import DTYPES, STRIDED, PayloadConfig, PayloadMeta, SavedTensor, coded, size_of
 from fx2py.typed_json import Damaged, exact, parse, typed
 
 WEIGHTS, CONSTANTS = "data/weights/", "data/constants/"
@@ -135,7 +135,7 @@ class _Payload:
         raise Damaged(f"is a pickled {type(value).__name__}, not a plain tensor")
 
 
-def _view(meta: TensorMeta | None) -> _View:
+def _view(meta: SavedTensor | None) -> _View:
     if meta is None or meta.layout != STRIDED:
         raise Damaged("is a tensor of a layout that has no plain storage")
     sizes = tuple(exact(size_of(size), int) for size in meta.sizes)

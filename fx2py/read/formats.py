@@ -1,4 +1,7 @@
-"""Which reader a file is for, by its content; the file's name says nothing."""
+"""The formats: which reader a file is for, by its content, since the file's name says nothing.
+
+A format is a function from a path to its graphs (see ``several.py``) and a row here: how its files are recognised.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,25 @@ import os
 import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from fx2py.errors import UnknownFormatError
 from fx2py.files import ZIP_FAULTS
 from fx2py.graph_file.writing import is_graph_file
+from fx2py.read.dumps.files import dump_graphs
 from fx2py.read.dumps.records import is_log
 from fx2py.read.dumps.text import MARKS
+from fx2py.read.folder import folder_graphs
+from fx2py.read.graph_file import graph_file_graphs
+from fx2py.read.pickled.files import checkpoint_graphs, package_graphs, pickled_graphs
+from fx2py.read.pt2.archives import archive_graphs
+from fx2py.read.several import Opened
 
-Format: TypeAlias = Literal["graph file", "archive", "package", "checkpoint", "pickle", "folder", "dump"]
+FormatReader: TypeAlias = Callable[[Path], Opened]
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MARK = b"\x80"
+"""The opcode PROTO, with which every pickle of protocol 2 or later begins."""
 _HEAD = 1 << 12
 _NEXT_STEP = "Give a file that torch.save, torch.export.save or GraphPickler wrote of a graph."
 
@@ -37,16 +47,17 @@ def _is_checkpoint(names: Collection[str]) -> bool:
     return "data.pkl" in names
 
 
-_ZIP_FORMATS: tuple[tuple[Format, Callable[[Collection[str]], bool]], ...] = (
-    ("graph file", is_graph_file),
-    ("archive", _is_archive),
-    ("package", _is_package),
-    ("checkpoint", _is_checkpoint),
+_ARCHIVES: tuple[tuple[Callable[[Collection[str]], bool], FormatReader], ...] = (
+    (is_graph_file, graph_file_graphs),
+    (_is_archive, archive_graphs),
+    (_is_package, package_graphs),
+    (_is_checkpoint, checkpoint_graphs),
 )
+"""The formats that are zip archives, by their members; the first that fits reads the file."""
 
 
-def sniff(path: Path) -> Format:
-    """The format of a file or folder; UnknownFormatError, with the next step, when no reader knows it."""
+def reader_of(path: Path) -> FormatReader:
+    """The reader for a file or folder, by its content; UnknownFormatError, with the next step, when there is none."""
     if not os.path.exists(path):
         raise UnknownFormatError(f"{path} does not exist.", "Check the path.")
     if path.is_dir():
@@ -65,9 +76,9 @@ def sniff(path: Path) -> Format:
     if head == _ZIP_MAGIC:
         return _zip(path)
     if head[:1] == _PICKLE_MARK:
-        return "pickle"
+        return pickled_graphs
     if _is_dump(path):
-        return "dump"
+        return dump_graphs
     raise UnknownFormatError(f"{path} is no saved graph: its content is of no known format.", _NEXT_STEP)
 
 
@@ -76,13 +87,13 @@ def _is_dump(path: Path) -> bool:
         return is_log(data[:_HEAD]) or any(data.find(mark) >= 0 for mark in MARKS)
 
 
-def _folder(path: Path) -> Format:
+def _folder(path: Path) -> FormatReader:
     if (path / "module.py").is_file():
-        return "folder"
+        return folder_graphs
     raise UnknownFormatError(f"{path} is a folder without a saved graph (it has no module.py).", _NEXT_STEP)
 
 
-def _zip(path: Path) -> Format:
+def _zip(path: Path) -> FormatReader:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -91,7 +102,7 @@ def _zip(path: Path) -> Format:
             f"{path} is a damaged zip archive: {error}.", "Save the graph again."
         ) from None
     inner = {name.partition("/")[2] for name in names} | set(names)
-    for format_, matches in _ZIP_FORMATS:
+    for matches, reader in _ARCHIVES:
         if matches(inner):
-            return format_
+            return reader
     raise UnknownFormatError(f"{path} is a zip archive without a saved graph.", _NEXT_STEP)
