@@ -242,6 +242,16 @@ def references(*values: Value) -> Iterator[str]:
     return (part.name for part in walk(*values) if type(part) is Ref)
 
 
+def item_taken(
+    target: object, args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...] = ()
+) -> tuple[str, int] | None:
+    """The node or variable, and the index, of a call ``operator.getitem(x, 3)``; None for any other call."""
+    if target != GETITEM or len(args) != 2 or kwargs:
+        return None
+    source, index = args
+    return (source.name, index) if type(source) is Ref and type(index) is int else None
+
+
 def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:
     """``value`` with ``change`` applied to each leaf (anything that is not a container)."""
     if type(value) not in CONTAINERS:

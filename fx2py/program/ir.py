@@ -92,7 +92,7 @@ class Assign:
         return (self.call.callee, *self.call.args, *[value for _, value in self.call.kwargs])
 
     def with_leaves(self, change: Callable[[Operand], Operand]) -> Assign:
-        """The statement with ``change`` applied to each leaf of its arguments."""
+        """The statement with ``change`` applied to each leaf of its arguments; the callee is no argument."""
         args = tuple([map_leaves(value, change) for value in self.call.args])
         kwargs = tuple([(name, map_leaves(value, change)) for name, value in self.call.kwargs])
         return replace(self, call=replace(self.call, args=args, kwargs=kwargs))

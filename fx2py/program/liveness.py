@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from fx2py.graph.data import Target
-from fx2py.graph.values import GETITEM, List, Name, OpName, Ref, references, walk
+from fx2py.graph.values import List, Name, OpName, Ref, item_taken, references, walk
 from fx2py.operators.facts import facts_named
 from fx2py.operators.schema import result_count
 from fx2py.program.ir import (
@@ -98,12 +98,10 @@ class _Item:
 
 def _item_of(statement: Statement) -> _Item | None:
     """The item that a statement takes; None if it does something else."""
-    if type(statement) is not Assign or statement.call.callee != GETITEM or statement.call.kwargs:
+    if type(statement) is not Assign:
         return None
-    container, index = statement.call.args if len(statement.call.args) == 2 else (None, None)
-    if type(container) is Ref and type(index) is int:
-        return _Item(statement, container.name, index)
-    return None
+    taken = item_taken(statement.call.callee, statement.call.args, statement.call.kwargs)
+    return None if taken is None else _Item(statement, *taken)
 
 
 def _makes_container(statement: Statement) -> TypeGuard[Assign]:

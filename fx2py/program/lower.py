@@ -13,7 +13,6 @@ from fx2py.graph.data import MEND_LOST, Graph, GraphData, ModuleRecord, Node, Sy
 from fx2py.graph.values import (
     DEFAULTDICT,
     GETATTR,
-    GETITEM,
     PLAIN,
     Attribute,
     Dict,
@@ -30,6 +29,7 @@ from fx2py.graph.values import (
     TensorValue,
     Value,
     children,
+    item_taken,
     map_leaves,
     references,
     walk,
@@ -150,7 +150,7 @@ class ProgramLowering:
         self._function_names: dict[int, str] = {}
         self._built: dict[int, Local] = {}
         self._lowered: dict[str, Function] = {}
-        self._flattened: set[int] = set()
+        self._inlined_once: set[int] = set()
         self._repeated = 0
         self._may_repeat = _most_repeated(data)
         self.input_table: InputTable | None = None
@@ -200,11 +200,11 @@ class ProgramLowering:
                 fault.hint = Hint("Keep its modules as functions: ", Argument.KEEP_SUBMODULES, ".")
             raise fault
 
-    def flatten(self, record: ModuleRecord, graph: Graph) -> None:
+    def count_inlined(self, record: ModuleRecord, graph: Graph) -> None:
         """Count the nodes of a graph that is inlined for the second time or more."""
-        if id(record) in self._flattened:
+        if id(record) in self._inlined_once:
             self.repeat(len(graph.nodes))
-        self._flattened.add(id(record))
+        self._inlined_once.add(id(record))
 
     def refuse(self, node: str, reason: str) -> None:
         self.findings.append(Finding(node, reason))
@@ -316,14 +316,13 @@ class TableBuilder:
 
     def attribute(self, path: str, value: Value) -> Slot:
         """The slot of a mutable attribute: one object for every read and every call, as on the module."""
-        key = ("attribute", path)
-        if key not in self._index:
-            self._index[key] = Slot("consts", len(self.consts))
-            self.consts.append(Constant(self._const_names.fresh(path.replace(".", "_")), value))
-        return self._index[key]
+        return self._constant(("attribute", path), path.replace(".", "_"), value)
 
     def constant(self, wish: str, value: Value) -> Slot:
-        key = ("const", value if isinstance(value, Live | TensorValue) else exact_key(value))
+        key = value if isinstance(value, Live | TensorValue) else exact_key(value)
+        return self._constant(("const", key), wish, value)
+
+    def _constant(self, key: Hashable, wish: str, value: Value) -> Slot:
         if key not in self._index:
             self._index[key] = Slot("consts", len(self.consts))
             self.consts.append(Constant(self._const_names.fresh(wish), value))
@@ -364,6 +363,8 @@ class FunctionLowering:
             result = pack_result(convention.output, result, self.outer.refuse)
             self._is_well_formed(result, "output")
         loads = self.loads.values()
+        # Unpacking ends the use of tuples early, which is what lets their items be moved; loads are placed after both,
+        # because they keep nothing alive and need only precede their first use.
         body = unpack_early(self._without_unused_containers(result), result)
         body = move_arguments(body, result, loads, self.outer.function_in, self.names.fresh)
         body = place_loads(body, result, loads)
@@ -428,6 +429,8 @@ class FunctionLowering:
         value = frame.env[name]
         if type(value) is Ref or (keep_tuples and type(value) is tuple):
             return value
+        # Written twice, a list would be two lists, and a change of one would not show in the other. An empty tuple is
+        # one object in CPython, however often it is written.
         if type(value) in _MUTABLE or (type(value) in (tuple, Record) and children(value)):
             value = frame.env[name] = self._shared(name, value)
         return value
@@ -448,6 +451,7 @@ class FunctionLowering:
         """A variable for a container that is used whole, so that all uses see one object."""
         target = self.names.fresh(name)
         self.containers.add(target)
+        # These have no display: written inside an expression they would be calls, which a Bind does not hold.
         if isinstance(value, Dict) and value.cls == DEFAULTDICT:
             self.statements.append(Assign(target, Call(DEFAULTDICT, (value.factory, Dict(value.items)))))
         elif isinstance(value, Dict) and value.cls is not None:
@@ -524,10 +528,12 @@ class FunctionLowering:
         if isinstance(found, torch.Tensor):
             return self._tensor(found, full, node)
         if isinstance(found, ModuleRecord):
+            # A graph with hooks must be called as a module, or they would not run.
             is_object = found.hooks or (node is not None and frame.is_used_as_object(node))
             if found.graph is not None and not is_object:
                 return self.outer.local(found, full)
             return self._module(found, full, node)
+        # A list or dict on a module is one object: what one call puts into it, the next call sees.
         if type(found) in _MUTABLE and all(type(part) in PLAIN or children(part) for part in walk(found)):
             return self._load(self.outer.tables.attribute(full, found), tensor_name(full), node)
         return self.convert(found, frame, where)
@@ -572,7 +578,7 @@ class FunctionLowering:
 
     def call_function(self, node: Node, frame: Frame) -> None:
         node = self._with_devices(node)
-        if node.target == GETITEM and self._known_item(node, frame):
+        if self._known_item(node, frame):
             return
         target = node.target
         if not isinstance(target, Name | OpName | Live):
@@ -602,17 +608,14 @@ class FunctionLowering:
 
     def _known_item(self, node: Node, frame: Frame) -> bool:
         """Take an item of a tuple that exists only during lowering, so that the code need not build it."""
-        if (
-            len(node.args) != 2
-            or node.kwargs
-            or type(node.args[0]) is not Ref
-            or type(node.args[1]) is not int
-        ):
+        taken = item_taken(node.target, node.args, node.kwargs)
+        if taken is None:
             return False
-        source, index = frame.env.get(node.args[0].name), node.args[1]
-        if type(source) is not tuple or not -len(source) <= index < len(source):
+        name, index = taken
+        items = frame.env.get(name)
+        if type(items) is not tuple or not -len(items) <= index < len(items):
             return False
-        frame.env[node.name] = source[index]
+        frame.env[node.name] = items[index]
         return True
 
     def call_method(self, node: Node, frame: Frame) -> None:
@@ -651,7 +654,7 @@ class FunctionLowering:
         if graph is None or frame.depth >= _DEEPEST:
             self.outer.refuse(node.name, f"modules are nested more than {_DEEPEST} deep")
             return
-        self.outer.flatten(record, graph)
+        self.outer.count_inlined(record, graph)
         self.outer.inlined.setdefault(path, record)
         args = tuple([self._kept(value, frame, node) for value in node.args])
         kwargs = {name: self._kept(value, frame, node) for name, value in node.kwargs}
@@ -686,12 +689,11 @@ def _only_unpacked(graph: Graph) -> frozenset[str]:
     unpacked: set[str] = set()
     whole: set[str] = set()
     for node in graph.nodes:
-        source = node.args[0] if node.args else None
-        takes_item = node.target == GETITEM and type(source) is Ref and type(node.args[1]) is int
-        if takes_item and isinstance(source, Ref):
-            unpacked.add(source.name)
-            continue
-        whole.update(references(*node.operands))
+        taken = item_taken(node.target, node.args, node.kwargs)
+        if taken is not None:
+            unpacked.add(taken[0])
+        else:
+            whole.update(references(*node.operands))
     return frozenset(unpacked - whole)
 
 
@@ -737,7 +739,7 @@ class VariableKinds:
                 self.tensors.add(target)
             elif returns_tensor_list(node.target):
                 self.tensor_lists.add(target)
-        elif node.target == GETITEM and len(call.args) == 2:
-            source, index = call.args
-            if type(source) is Ref and source.name in self.tensor_lists and type(index) is int:
+        else:
+            taken = item_taken(node.target, call.args, call.kwargs)
+            if taken is not None and taken[0] in self.tensor_lists:
                 self.tensors.add(target)

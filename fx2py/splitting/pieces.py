@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from fx2py.errors import SplitError
 from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.values import GETITEM, Ref, references
+from fx2py.graph.values import item_taken, references
 from fx2py.operators.spelling import OpSpec, Spelling, names_of, spelled
 from fx2py.splitting.modes import level_ranges, mode_ranges
 
@@ -182,7 +182,5 @@ def _label(node: Node, root: ModuleRecord, ops: Sequence[Spelling]) -> str:
 
 def _takes_item_of(node: Node, run: Sequence[Node]) -> bool:
     """Whether a node takes an item of a result in the run: it stays there, so that no tuple crosses the border."""
-    if node.target != GETITEM or len(node.args) != 2 or type(node.args[1]) is not int:
-        return False
-    source = node.args[0]
-    return type(source) is Ref and any(source.name == earlier.name for earlier in run)
+    taken = item_taken(node.target, node.args, node.kwargs)
+    return taken is not None and any(taken[0] == earlier.name for earlier in run)

@@ -7,11 +7,16 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import fx
 
 import fx2py
+from fx2py.artifact.artifact import generate
+from fx2py.graph.values import GETITEM, Ref
+from fx2py.program.options import GenerateOptions
 from tests.checking import assert_same_behaviour, reference
+from tests.replay.graphs import one_call
 
 ATEN = torch.ops.aten
 
@@ -102,3 +107,14 @@ def test_container_of_another_function_is_left_alone() -> None:
     gm = graph_module(lambda g, x: late_items(g, g.call_function(make_loud, (x,))))
     assert statements(gm)[2] != "getitem_1 = make_loud[1]"
     assert_same_behaviour(fx2py.generate(gm).bind(), reference(gm), (torch.randn(3, 3),))
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("arguments", [(), (0, 1)], ids=["one argument", "three arguments"])
+def test_a_file_may_call_getitem_with_another_number_of_arguments(
+    arguments: tuple[int, ...], optimize: bool
+) -> None:
+    graph = one_call(GETITEM, Ref("x"), *arguments)
+    artifact = generate(graph, GenerateOptions(optimize=optimize))
+    with pytest.raises(TypeError):
+        artifact.bind()(torch.ones(2))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from fx2py.graph.data import Target, TensorMeta, ValueMeta
-from fx2py.graph.values import GETITEM, Name, OpName, Ref, walk
+from fx2py.graph.values import GETITEM, Name, OpName, Ref, item_taken, walk
 from fx2py.operators.schema import may_return_view
 from fx2py.program.ir import (
     COMPUTE_ONCE,
@@ -114,8 +114,9 @@ class _Plan:
         if not isinstance(statement, Assign) or statement.origin is None:
             return tuple(storages for parts in held for storages in parts)
         call, meta = statement.call, statement.origin.meta.value
-        if call.callee == GETITEM and held and isinstance(call.args[0], Ref) and type(call.args[1]) is int:
-            index = call.args[1]
+        taken = item_taken(call.callee, call.args, call.kwargs)
+        if taken is not None:
+            index = taken[1]
             if len(held[0]) > 1 and -len(held[0]) <= index < len(held[0]):
                 return (held[0][index],)
         if _makes_view(statement.origin.target):

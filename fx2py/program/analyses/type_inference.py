@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fx2py.graph.values import GETITEM, List, Name, OpName, Ref, children, walk
+from fx2py.graph.values import List, Name, OpName, Ref, children, item_taken, walk
 from fx2py.operators.dtypes import RULES
 from fx2py.operators.facts import Facts, facts_of
 from fx2py.operators.schema import returns_tensor_list, schema_of
@@ -110,7 +110,7 @@ class TensorTypes:
                 self._learn_assertion(statement.call)
             elif statement.target is not None and op is not None:
                 self._learn_result(statement.target, op, statement.call)
-            elif statement.target is not None and statement.call.callee == GETITEM:
+            elif statement.target is not None:
                 self._learn_item(statement.target, statement.call)
 
     def _learn_load(self, load: Load) -> None:
@@ -136,9 +136,9 @@ class TensorTypes:
         )
 
     def _learn_item(self, target: str, call: Call) -> None:
-        source = call.args[0]
-        if isinstance(source, Ref) and source.name in self._items and type(call.args[1]) is int:
-            self._types[target] = self._items[source.name]
+        taken = item_taken(call.callee, call.args, call.kwargs)
+        if taken is not None and taken[0] in self._items:
+            self._types[target] = self._items[taken[0]]
 
     def _learn_result(self, target: str, op: OpName, call: Call) -> None:
         facts = facts_of(op)
