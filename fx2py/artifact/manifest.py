@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from fx2py.artifact.compiled import Compiled
-from fx2py.emit.expressions import Scope, value_text
+from fx2py.emit.expressions import TextScope, value_text
 from fx2py.emit.text import comment
 from fx2py.errors import ArtifactError, printable
 from fx2py.graph.data import ModuleRecord, ValueMeta
@@ -209,7 +209,7 @@ def _note(meta: ValueMeta) -> str | None:
 
 
 def _inputs(program: Program) -> Iterator[InputEntry]:
-    scope = Scope.of(program)
+    scope = TextScope.of(program)
     for parameter in program.entry.parameters:
         default = None if parameter.default is REQUIRED else comment(value_text(parameter.default, scope))
         value = _note(parameter.origin.meta.value) if parameter.origin else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import TypeGuard
 
 import torch
 
@@ -11,6 +11,7 @@ from fx2py.emit.module import SOURCE, TABLES, Texts
 from fx2py.emit.older_schemas import parse_any
 from fx2py.emit.parse import (
     Absent,
+    BoundModule,
     BoundTables,
     BuiltModule,
     CodeFunction,
@@ -20,8 +21,20 @@ from fx2py.emit.parse import (
     path_name,
 )
 from fx2py.errors import Admit, ArtifactError, Hint, UntrustedTargetError, refusals_name
-from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, children, walk
-from fx2py.program.ir import FIELDS_OF, REQUIRED, Assign, Bind, Function, Load, Local, Method, Slot
+from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, Value, children, walk
+from fx2py.program.ir import (
+    FIELDS_OF,
+    REQUIRED,
+    Arguments,
+    Assign,
+    Bind,
+    Function,
+    Load,
+    Local,
+    Method,
+    Operand,
+    Slot,
+)
 from fx2py.trust import Policy, classes
 from fx2py.trust.admitted import ValueKind
 from fx2py.trust.calls import Calls, FileModule, KindOrModule
@@ -44,8 +57,8 @@ def audit(texts: Texts, policy: Policy, place: str) -> None:
             f"{_beside(place, error.file)}, line {error.line}: {error}, so it is not code that fx2py would have written.",
             Hint("Read the file; if you trust it, pass ", Admit("trust_all"), "."),
         ) from None
-    code = [use for function in parsed.functions for use in _uses(function)]
-    tables = list(_uses_of_tables(parsed.tables))
+    code = [value for function in parsed.functions for value in _values_in_code(function)]
+    tables = list(_values_in_tables(parsed.tables))
     beside = place if texts.tables is None else _beside(place, TABLES)
     with refusals_name(beside):
         _check_tables(parsed.tables, policy)
@@ -60,10 +73,6 @@ def audit(texts: Texts, policy: Policy, place: str) -> None:
 def _beside(place: str, file: str) -> str:
     """The file of this name beside the source, where the source has a place."""
     return place.removesuffix(SOURCE) + file if place.endswith(SOURCE) and file else place
-
-
-_Use: TypeAlias = "tuple[Any, tuple[Any, ...]]"
-"""What is called, if anything is, and the values that are named with it."""
 
 
 def _check_tables(tables: BoundTables, policy: Policy) -> None:
@@ -82,7 +91,7 @@ def _members(policy: Policy) -> Callable[[Name], Name | EnumMember]:
     return lambda name: _argument(name, policy.classes)
 
 
-def _check_attribute(tables: Calls, policy: Policy, value: Any, where: str) -> None:
+def _check_attribute(tables: Calls, policy: Policy, value: Value, where: str) -> None:
     """A module may hold an admitted function, as an activation, where a graph may not; so it may a type."""
     if _is_function(value):
         policy.check(value)
@@ -129,7 +138,8 @@ class _Body:
             return calls.function(call.callee, call.args, call.kwargs, where)
         if isinstance(call.callee, Method):
             return calls.method(call.callee.name, call.args, call.kwargs, where)
-        if not isinstance(call.callee, Local) and getattr(call.callee, "table", "") != "submods":
+        is_submodule = isinstance(call.callee, Slot) and call.callee.table == "submods"
+        if not isinstance(call.callee, Local) and not is_submodule:
             raise UntrustedTargetError(
                 "the call of a variable", "trust_all", reason="is decided only when the code runs"
             )
@@ -137,7 +147,7 @@ class _Body:
             _check_fields(call.args)
         return calls.code(call.args, call.kwargs, where)
 
-    def _leaf(self, value: Any) -> KindOrModule:
+    def _leaf(self, value: Operand) -> KindOrModule:
         if isinstance(value, Slot):
             return self._slot(value)
         return ValueKind.GRAPH if isinstance(value, Local) else ValueKind.DATA
@@ -153,14 +163,13 @@ class _Body:
         return ValueKind.GRAPH if isinstance(held, CodeFunction | Absent) else _module(held)
 
 
-def _module(held: Any) -> FileModule:
+def _module(held: BoundModule) -> FileModule:
     """A module that ``bind`` builds, or that the caller gives: of that nothing is known."""
     if not isinstance(held, BuiltModule):
         return FileModule("", lambda name: None)
 
     def part(name: str) -> KindOrModule | None:
-        tables = (held.parameters, held.buffers, held.children)
-        found = [value for table in tables for own, value in table if own == name]
+        found = [value for own, value in (*held.parameters, *held.buffers, *held.children) if own == name]
         if len(found) != 1 or found[0] is None or any(own == name for own, _ in held.attributes):
             return None
         return ValueKind.DATA if isinstance(found[0], StoredTensor) else _module(found[0])
@@ -168,7 +177,7 @@ def _module(held: Any) -> FileModule:
     return FileModule(held.cls, part)
 
 
-def _check_fields(values: tuple[Any, ...]) -> None:
+def _check_fields(values: Arguments) -> None:
     if not (
         isinstance(values[0], Ref)
         and all(_is_field(part) for part in walk(*values[1:]) if not children(part))
@@ -178,30 +187,22 @@ def _check_fields(values: tuple[Any, ...]) -> None:
         )
 
 
-def _names(uses: Iterable[_Use]) -> Iterator[Name]:
-    for callee, values in uses:
-        named = [part for value in values for part in _named_parts(value)]
-        yield from (part for part in (callee, *named) if isinstance(part, Name))
+def _values_in_code(function: Function) -> Iterator[Operand]:
+    """What a function calls and the values it names."""
+    yield from function.operands
+    yield from (parameter.default for parameter in function.parameters)
 
 
-def _named_parts(value: Any) -> Iterator[Name | OpName]:
-    for part in walk(value):
-        found = part.factory if isinstance(part, Dict) else part
-        if isinstance(found, Name | OpName):
-            yield found
-
-
-def _uses_of_tables(tables: BoundTables) -> Iterator[_Use]:
+def _values_in_tables(tables: BoundTables) -> Iterator[Operand]:
     """The constants, the attributes of modules and what is demanded of the inputs."""
-    yield None, tables.consts
+    yield from tables.consts
     for module in _built(tables):
-        for _, value in module.attributes:
-            yield (value, ()) if _is_function(value) else (None, (value,))
+        yield from (value for _, value in module.attributes)
     if tables.input_table is not None:
-        yield None, (Dict(tables.input_table.demands),)
+        yield Dict(tables.input_table.demands)
 
 
-def _is_function(value: Any) -> bool:
+def _is_function(value: Value) -> TypeGuard[Name]:
     """Whether a module's attribute is a function, as an activation is; a graph's argument never is."""
     return isinstance(value, Name) and _argument(value) is value and value.path not in classes.arguments()
 
@@ -216,7 +217,7 @@ def _built(tables: BoundTables) -> Iterator[BuiltModule]:
             stack.extend(child for _, child in module.children)
 
 
-def _is_field(name: Any) -> bool:
+def _is_field(name: Operand) -> bool:
     return name is None or (type(name) is str and not name.startswith("__"))
 
 
@@ -227,20 +228,10 @@ def _argument(name: Name, enums: Collection[str] = ()) -> Name | EnumMember:
     return name
 
 
-def _uses(function: Function) -> Iterator[_Use]:
-    """What a function calls and the values it names, statement by statement."""
-    for statement in function.body:
-        if type(statement) is Assign:
-            call = statement.call
-            yield call.callee, (*call.args, *(value for _, value in call.kwargs))
-        elif type(statement) is Bind:
-            yield None, statement.operands
-    yield None, (function.result, *(parameter.default for parameter in function.parameters))
-
-
-def _check_imports(imports: Iterable[str], uses: Iterable[_Use]) -> None:
+def _check_imports(imports: Iterable[str], values: Iterable[Operand]) -> None:
     """An import executes a package, so each must be the home of a name that is used, and was thus admitted."""
-    admitted = {name.path for name in _names(uses)}
+    parts = [part.factory if isinstance(part, Dict) else part for part in walk(*values)]
+    admitted = {part.path for part in parts if isinstance(part, Name)}
     for module in imports:
         own = module in _OWN_IMPORTS or any(path.startswith(f"{module}.") for path in admitted)
         if not own:
@@ -252,10 +243,10 @@ def _check_imports(imports: Iterable[str], uses: Iterable[_Use]) -> None:
 _OWN_IMPORTS = frozenset({"torch", "torch.nn.functional", "math", "operator", "functools", "collections"})
 
 
-def admitted_classes(policy: Policy) -> Callable[[str], Any]:
+def admitted_classes(policy: Policy) -> Callable[[str], object]:
     """A class finder for generated code: the class at a path when the policy admits it, else None."""
 
-    def find(path: str) -> Any:
+    def find(path: str) -> object:
         module, _, name = path.rpartition(".")
         try:
             return policy.resolve(Name(module, name), "module")

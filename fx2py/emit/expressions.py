@@ -28,7 +28,7 @@ from fx2py.graph.values import (
     Slice,
 )
 from fx2py.program.identifiers import MODULE_ALIASES, is_plain_identifier
-from fx2py.program.ir import Call, Local, Method, Program, Slot, Take
+from fx2py.program.ir import Arguments, Call, Keywords, Local, Method, Operand, Program, Slot, Take
 
 BINARY_OPERATORS = {
     "add": "+",
@@ -57,7 +57,7 @@ GRAPH_MODULE = "graph_module"
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class TextScope:
     """The names that expressions use: operator aliases, container classes, what local functions take.
 
     ``modules`` collects the modules that the text has named so far; the file imports these. ``taken`` collects the
@@ -70,10 +70,10 @@ class Scope:
     takes: dict[str, tuple[str, ...]]
     modules: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
-    special: Callable[[Any], str] | None = None
+    special: Callable[[Operand], str] | None = None
 
     @classmethod
-    def of(cls, program: Program) -> Scope:
+    def of(cls, program: Program) -> TextScope:
         return cls(
             {op: alias for alias, op in program.op_aliases},
             {(container.cls, container.fields): alias for alias, container in program.containers},
@@ -81,7 +81,7 @@ class Scope:
         )
 
 
-def name_text(name: Name, scope: Scope) -> str:
+def name_text(name: Name, scope: TextScope) -> str:
     """A dotted name through the aliases of the file's imports; a builtin stands alone."""
     if scope.special is not None and (written := scope.special(name)):
         return written
@@ -92,32 +92,31 @@ def name_text(name: Name, scope: Scope) -> str:
     return f"{alias}.{text.dotted(name.qualname)}" if alias else text.dotted(name.path)
 
 
-def value_text(value: Any, scope: Scope) -> str:
+def value_text(value: Operand, scope: TextScope) -> str:
     """The expression that evaluates back to ``value``."""
     if scope.special is not None and (written := scope.special(value)):
         return written
-    kind = type(value)
-    if kind is Ref:
+    if type(value) is Ref:
         return text.identifier(value.name)
     if text.has_plain_text(value):
-        if kind in (float, complex) and not cmath.isfinite(value):
+        if (type(value) is float or type(value) is complex) and not cmath.isfinite(value):
             scope.modules.add("math")
         return text.plain(value)
-    writer = _VALUES.get(kind)
+    writer = _VALUES.get(type(value))
     if writer is None:
-        raise InternalError(f"a {kind.__name__} reached the text as a value")
+        raise InternalError(f"a {type(value).__name__} reached the text as a value")
     return writer(value, scope)
 
 
-def _joined(items: tuple[Any, ...], scope: Scope) -> str:
+def _joined(items: Arguments, scope: TextScope) -> str:
     return ", ".join([value_text(item, scope) for item in items])
 
 
-def _tuple(value: tuple[Any, ...], scope: Scope) -> str:
+def _tuple(value: Arguments, scope: TextScope) -> str:
     return f"({value_text(value[0], scope)},)" if len(value) == 1 else f"({_joined(value, scope)})"
 
 
-def _dict(value: Dict, scope: Scope) -> str:
+def _dict(value: Dict, scope: TextScope) -> str:
     if value.cls is None or value.cls == DEFAULTDICT:
         items = [f"{value_text(key, scope)}: {value_text(item, scope)}" for key, item in value.items]
         display = f"{{{', '.join(items)}}}"
@@ -127,7 +126,7 @@ def _dict(value: Dict, scope: Scope) -> str:
     return f"{name_text(value.cls, scope)}([{', '.join([_tuple(item, scope) for item in value.items])}])"
 
 
-def _set(value: Set, scope: Scope) -> str:
+def _set(value: Set, scope: TextScope) -> str:
     """Items in the order of their text: the order of a set depends on the process."""
     items = sorted([value_text(item, scope) for item in value.items])
     if value.frozen:
@@ -135,7 +134,7 @@ def _set(value: Set, scope: Scope) -> str:
     return f"{{{', '.join(items)}}}" if value.items else "set()"
 
 
-def _record(value: Record, scope: Scope) -> str:
+def _record(value: Record, scope: TextScope) -> str:
     names = tuple(name for name, _ in value.fields)
     alias = scope.containers[value.cls, names]
     scope.taken.add(alias)
@@ -146,7 +145,7 @@ def _record(value: Record, scope: Scope) -> str:
     return f"{alias}({', '.join(items)})"
 
 
-def _local(value: Local, scope: Scope) -> str:
+def _local(value: Local, scope: TextScope) -> str:
     takes = scope.takes.get(value.name, ())
     written = text.identifier(value.name)
     if takes:
@@ -159,7 +158,7 @@ def _local(value: Local, scope: Scope) -> str:
     return f"{GRAPH_MODULE}({written})"
 
 
-_VALUES: dict[type, Callable[[Any, Scope], str]] = {
+_VALUES: dict[type, Callable[[Any, TextScope], str]] = {
     tuple: _tuple,
     List: lambda value, scope: f"[{_joined(value.items, scope)}]",
     Dict: _dict,
@@ -177,7 +176,7 @@ _VALUES: dict[type, Callable[[Any, Scope], str]] = {
 }
 
 
-def call_text(call: Call, scope: Scope) -> str:
+def call_text(call: Call, scope: TextScope) -> str:
     """A call in its most readable exact form: an operator, an item, an attribute, a method, or a plain call."""
     callee = call.callee
     if type(callee) is Name:
@@ -195,7 +194,7 @@ def call_text(call: Call, scope: Scope) -> str:
     return f"{function}({arguments_text(call.args, call.kwargs, scope)})"
 
 
-def arguments_text(args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...], scope: Scope) -> str:
+def arguments_text(args: Arguments, kwargs: Keywords, scope: TextScope) -> str:
     """The arguments of a call; a keyword that is no identifier travels as ``**{"from": x}``."""
     parts = [value_text(value, scope) for value in args]
     for name, value in kwargs:
@@ -204,7 +203,7 @@ def arguments_text(args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...], s
     return ", ".join(parts)
 
 
-def _method(name: str, call: Call, scope: Scope) -> str:
+def _method(name: str, call: Call, scope: TextScope) -> str:
     receiver, rest = call.args[0], call.args[1:]
     arguments = arguments_text(rest, call.kwargs, scope)
     if not is_plain_identifier(name) or type(receiver) not in _RECEIVERS:
@@ -216,13 +215,15 @@ _RECEIVERS = (Ref, str, tuple, List, Dict)
 """What a method can follow in the text and be read back as the receiver of that method."""
 
 
-def _is_operand(value: Any) -> bool:
+def _is_operand(value: Operand) -> bool:
     """A variable or an unsigned number: the operands that bind tighter than every operator."""
-    return type(value) is Ref or (type(value) in (int, float) and math.copysign(1, value) > 0)
+    if type(value) is int or type(value) is float:
+        return math.copysign(1, value) > 0
+    return type(value) is Ref
 
 
-def _binary(symbol: str) -> Callable[[Call, Scope], str]:
-    def write(call: Call, scope: Scope) -> str:
+def _binary(symbol: str) -> Callable[[Call, TextScope], str]:
+    def write(call: Call, scope: TextScope) -> str:
         if len(call.args) != 2 or not any(type(value) is Ref for value in call.args):
             return ""
         left, right = call.args
@@ -234,8 +235,8 @@ def _binary(symbol: str) -> Callable[[Call, Scope], str]:
     return write
 
 
-def _unary(symbol: str) -> Callable[[Call, Scope], str]:
-    def write(call: Call, scope: Scope) -> str:
+def _unary(symbol: str) -> Callable[[Call, TextScope], str]:
+    def write(call: Call, scope: TextScope) -> str:
         if len(call.args) != 1 or type(call.args[0]) is not Ref:
             return ""
         return f"{symbol}{value_text(call.args[0], scope)}"
@@ -243,26 +244,26 @@ def _unary(symbol: str) -> Callable[[Call, Scope], str]:
     return write
 
 
-def _getattr(call: Call, scope: Scope) -> str:
+def _getattr(call: Call, scope: TextScope) -> str:
     if len(call.args) != 2 or type(call.args[0]) is not Ref or type(call.args[1]) is not str:
         return ""
     return f"{value_text(call.args[0], scope)}.{call.args[1]}" if is_plain_identifier(call.args[1]) else ""
 
 
-def _getitem(call: Call, scope: Scope) -> str:
+def _getitem(call: Call, scope: TextScope) -> str:
     if len(call.args) != 2 or type(call.args[0]) is not Ref:
         return ""
     return f"{call.args[0].name}[{index_text(call.args[1], scope)}]"
 
 
-def index_text(index: Any, scope: Scope) -> str:
+def index_text(index: Operand, scope: TextScope) -> str:
     """What stands between the brackets of a subscript."""
     if type(index) is tuple and len(index) > 1:
         return ", ".join([_index_item(part, scope) for part in index])
     return _index_item(index, scope)
 
 
-def _index_item(part: Any, scope: Scope) -> str:
+def _index_item(part: Operand, scope: TextScope) -> str:
     if type(part) is not Slice or not all(_is_bound(bound) for bound in (part.start, part.stop, part.step)):
         return value_text(part, scope)
     start, stop, step = (
@@ -271,11 +272,11 @@ def _index_item(part: Any, scope: Scope) -> str:
     return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
 
 
-def _is_bound(value: Any) -> bool:
+def _is_bound(value: Operand) -> bool:
     return value is None or type(value) in (Ref, int)
 
 
-_SPECIAL: dict[Name, Callable[[Call, Scope], str]] = {
+_SPECIAL: dict[Name, Callable[[Call, TextScope], str]] = {
     **{Name("operator", name): _binary(symbol) for name, symbol in BINARY_OPERATORS.items()},
     **{Name("operator", name): _unary(symbol) for name, symbol in UNARY_OPERATORS.items()},
     GETATTR: _getattr,
@@ -283,7 +284,7 @@ _SPECIAL: dict[Name, Callable[[Call, Scope], str]] = {
 }
 
 
-def setitem_text(call: Call, scope: Scope) -> str:
+def setitem_text(call: Call, scope: TextScope) -> str:
     """``x[i] = v`` for an ``operator.setitem`` whose result nobody takes, or '' when that form does not fit."""
     if call.callee != SETITEM or call.kwargs or len(call.args) != 3:
         return ""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fx2py.emit import text
-from fx2py.emit.expressions import Scope, call_text, setitem_text, value_text
+from fx2py.emit.expressions import TextScope, call_text, setitem_text, value_text
 from fx2py.emit.layout import Line, fits, format_with_black, is_settled, lay_out, module_level, split
 from fx2py.emit.tables import bind_source
 from fx2py.errors import InternalError
@@ -24,6 +24,7 @@ from fx2py.program.ir import (
     Delete,
     Function,
     Load,
+    Operand,
     Parameter,
     Program,
     Statement,
@@ -61,8 +62,8 @@ class Texts(NamedTuple):
 
 def emit(program: Program, options: GenerateOptions = DEFAULT) -> Texts:
     """The generated files for a Program: deterministic, and as black would have written them."""
-    source = _functions_text(program, Scope.of(program), options, _header(program, options))
-    scope = Scope.of(program)
+    source = _functions_text(program, TextScope.of(program), options, _header(program, options))
+    scope = TextScope.of(program)
     bind = bind_source(program, scope)
     head = [_TABLES_HEADER if options.comments else "", _imports(scope.modules)]
     return Texts(source, _joined(["\n\n".join(filter(None, head)), bind]))
@@ -72,7 +73,7 @@ _TABLES_HEADER = "# What the functions of execution_fn.py are bound to"
 
 
 def emit_functions(
-    program: Program, scope: Scope, maker: str, entry_options: GenerateOptions = DEFAULT
+    program: Program, scope: TextScope, maker: str, entry_options: GenerateOptions = DEFAULT
 ) -> str:
     """The text of a Program's functions over classes of containers that are its own; ``scope`` may write its slots.
 
@@ -83,13 +84,13 @@ def emit_functions(
     return _joined([_head(program, scope), *functions, _containers(program, maker)])
 
 
-def _functions_text(program: Program, scope: Scope, options: GenerateOptions, header: str) -> str:
+def _functions_text(program: Program, scope: TextScope, options: GenerateOptions, header: str) -> str:
     order = taken_order([alias for alias, _ in program.containers])
     functions = [_function(function, order, scope, options) for function in program.functions]
     return _joined(["\n\n".join(filter(None, (header, _head(program, scope)))), *functions])
 
 
-def _head(program: Program, scope: Scope) -> str:
+def _head(program: Program, scope: TextScope) -> str:
     return "\n\n".join(filter(None, (_imports({*scope.modules, "torch"}), _aliases(program))))
 
 
@@ -144,7 +145,7 @@ def _aliases(program: Program) -> str:
 
 def _containers(program: Program, maker: str) -> str:
     lines = [
-        f"{text.identifier(alias)} = {maker}({text.quoted(made.cls.path)}, {value_text(made.fields, Scope.of(program))})"
+        f"{text.identifier(alias)} = {maker}({text.quoted(made.cls.path)}, {value_text(made.fields, TextScope.of(program))})"
         for alias, made in program.containers
     ]
     return "\n".join(map(module_level, lines))
@@ -153,7 +154,7 @@ def _containers(program: Program, maker: str) -> str:
 # -- functions ---------------------------------------------------------------------------------------------------
 
 
-def _function(function: Function, order: Sequence[str], scope: Scope, options: GenerateOptions) -> str:
+def _function(function: Function, order: Sequence[str], scope: TextScope, options: GenerateOptions) -> str:
     """The text of a function; what it takes beside its inputs is noted in ``scope`` for those that hand it on."""
     scope.taken.clear()
     lines = list(_lines(function, scope, options))
@@ -162,7 +163,7 @@ def _function(function: Function, order: Sequence[str], scope: Scope, options: G
     return "\n".join([_signature(function, scope), *lay_out(lines)]) + "\n"
 
 
-def _signature(function: Function, scope: Scope) -> str:
+def _signature(function: Function, scope: TextScope) -> str:
     takes = scope.takes[function.name]
     parts: list[str] = []
     star = False
@@ -188,12 +189,12 @@ def _signature(function: Function, scope: Scope) -> str:
     return format_with_black(f"{header}\n    return None\n").removesuffix("\n    return None\n")
 
 
-def _parameter(parameter: Parameter, scope: Scope) -> str:
+def _parameter(parameter: Parameter, scope: TextScope) -> str:
     name = text.identifier(parameter.name)
     return name if parameter.default is REQUIRED else f"{name}={value_text(parameter.default, scope)}"
 
 
-def _lines(function: Function, scope: Scope, options: GenerateOptions) -> Iterator[Line]:
+def _lines(function: Function, scope: TextScope, options: GenerateOptions) -> Iterator[Line]:
     """The lines of a body; a group's origin stands once, above the first statement of the group."""
     if not options.comments:
         for statement in function.body:
@@ -251,7 +252,7 @@ def _input_notes(function: Function) -> Iterator[str]:
             yield text.comment(f"{parameter.name}: {note}")
 
 
-def statement_text(statement: Statement, scope: Scope) -> list[str]:
+def statement_text(statement: Statement, scope: TextScope) -> list[str]:
     """A statement in its one-line forms; a long ``del`` becomes several."""
     if type(statement) is Assign:
         if statement.target is None:
@@ -277,7 +278,7 @@ def _deletes(names: tuple[str, ...]) -> list[str]:
     return lines
 
 
-def _return(result: object, scope: Scope) -> str:
+def _return(result: Operand, scope: TextScope) -> str:
     if type(result) is tuple and len(result) > 1:
         return f"return {', '.join([value_text(part, scope) for part in result])}"
     return f"return {value_text(result, scope)}"

@@ -150,8 +150,8 @@ class BuiltModule:
     cls: str
     training: bool
     attributes: tuple[tuple[str, Value], ...]
-    parameters: tuple[tuple[str, Value], ...]
-    buffers: tuple[tuple[str, Value], ...]
+    parameters: tuple[tuple[str, StoredTensor | None], ...]
+    buffers: tuple[tuple[str, StoredTensor | None], ...]
     non_persistent: frozenset[str] = frozenset()
     children: tuple[tuple[str, BoundModule], ...] = ()
 
@@ -854,8 +854,9 @@ def _built(
     path, cls, training = reader.values(node.args[:3])
     if type(path) is not str or type(cls) is not str or type(training) is not bool:
         raise fault(node, "a module's path, class or mode is no literal")
-    attributes, parameters, buffers = (
-        tuple([(name, reader.value(part)) for name, part in _mapping(state)]) for state in node.args[3:6]
+    attributes = tuple([(name, reader.value(part)) for name, part in _mapping(node.args[3])])
+    parameters, buffers = (
+        tuple([(name, reader.tensor(part)) for name, part in _mapping(state)]) for state in node.args[4:6]
     )
     hidden = reader.value(node.args[6]) if len(node.args) > 6 else Set()
     if not isinstance(hidden, Set):
@@ -867,6 +868,13 @@ def _built(
 
 class BoundReader(CodeReader):
     """Reads bound values: values of generated code that may hold devices, bits and stored tensors."""
+
+    def tensor(self, node: ast.expr) -> StoredTensor | None:
+        """A stored tensor, or None, as a module may have for a parameter."""
+        value = self.value(node)
+        if value is not None and not isinstance(value, StoredTensor):
+            raise fault(node, "a module's parameter or buffer is no tensor")
+        return value
 
     def item(self, node: ast.Subscript) -> Value:
         if isinstance(node.value, ast.Name) and node.value.id == "tensors":

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from fx2py.emit import text
-from fx2py.emit.expressions import Scope, value_text
+from fx2py.emit.expressions import TextScope, value_text
 from fx2py.emit.layout import Line, lay_out
+from fx2py.errors import InternalError
 from fx2py.graph.data import ModuleRecord
 from fx2py.graph.values import (
     DefaultDevice,
@@ -26,6 +26,7 @@ from fx2py.graph.values import (
     Set,
     Size,
     TensorValue,
+    Value,
     walk,
 )
 from fx2py.program.exact_text import bits_of, fault_of, needs_slot
@@ -53,7 +54,7 @@ BIND_VARIABLES = frozenset(
 class _BoundText:
     """Writes bound values: unlike code, they may be devices, bits of numbers, tensors and other bound modules."""
 
-    def __init__(self, program: Program, scope: Scope) -> None:
+    def __init__(self, program: Program, scope: TextScope) -> None:
         self.scope = replace(scope, special=self._special)
         self.live = {
             constant.value: constant.name for constant in program.consts if type(constant.value) is Live
@@ -63,29 +64,30 @@ class _BoundText:
     def tensor(self, tensor: torch.Tensor | None) -> str:
         return "None" if tensor is None else f"tensors[{text.quoted(self.tensors[id(tensor)])}]"
 
-    def value(self, value: Any) -> str:
+    def value(self, value: Value) -> str:
         """The expression that builds ``value``; a Live value is looked up by the name of its constant."""
         return value_text(value, self.scope)
 
-    def _special(self, value: Any) -> str:
-        kind = type(value)
-        if kind in _NAMED_IN_TORCH:
+    def _special(self, value: Value) -> str:
+        if isinstance(value, (*text.TORCH_NAMED, Size)):
             self.scope.modules.add("torch")
-        if kind is TensorValue:
+        if type(value) is TensorValue:
             return self.tensor(value.tensor)
         if not needs_slot(value):
             return ""
-        if kind is torch.device:
+        if type(value) is torch.device:
             return f"{RUNTIME}.retarget(device, {text.quoted(str(value))})"
-        if kind is DefaultDevice:
+        if type(value) is DefaultDevice:
             return f"{RUNTIME}.retarget(device, None)"
-        if kind is DeviceType:
+        if type(value) is DeviceType:
             return f"{RUNTIME}.retarget(device, {text.quoted(value.type)}).type"
-        if kind is Live:
+        if type(value) is Live:
             described = text.quoted(text.comment(value.description))
             return f"{RUNTIME}.live({text.quoted(self.live[value])}, {described})"
-        layout, digits = bits_of(value)
-        return f'{RUNTIME}.from_bits("{layout}", "{digits}")'
+        if isinstance(value, float | complex):
+            layout, digits = bits_of(value)
+            return f'{RUNTIME}.from_bits("{layout}", "{digits}")'
+        raise InternalError(f"a {type(value).__name__} reached the tables as a constant")
 
     def mapping(self, items: Iterator[tuple[str, str]]) -> str:
         return f"{{{', '.join([f'{text.quoted(name)}: {written}' for name, written in items])}}}"
@@ -110,7 +112,7 @@ def why_unwritable(record: ModuleRecord) -> str:
     return ""
 
 
-def root_of(value: Any) -> str:
+def root_of(value: Value) -> str:
     """The package that a value names, or ''."""
     home = value.cls if isinstance(value, EnumMember) else value
     return home.module.partition(".")[0] if isinstance(home, Name) else ""
@@ -139,9 +141,6 @@ def _build(path: str, record: ModuleRecord, variables: Mapping[int, str], bound:
     return f"{RUNTIME}.build({', '.join(parts)})"
 
 
-_NAMED_IN_TORCH = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme, Size)
-
-
 def _visible_names(program: Program) -> Iterator[str]:
     """What the text of ``bind`` refers to, which none of its variables may hide."""
     yield from RESERVED
@@ -159,7 +158,7 @@ def _names(program: Program, bound: _BoundText) -> Iterator[tuple[str, str]]:
         yield CHECK_INPUTS, checks_text(program.input_table, bound.scope)
 
 
-def bind_source(program: Program, scope: Scope) -> str:
+def bind_source(program: Program, scope: TextScope) -> str:
     """The source of ``bind``; ``scope`` collects the modules that it names."""
     bound = _BoundText(program, scope)
     names = FreshNames([*RESERVED, *_visible_names(program)])
@@ -195,7 +194,7 @@ def bind_source(program: Program, scope: Scope) -> str:
 # -- the demands on the inputs ------------------------------------------------------------------------------------
 
 
-def checks_text(table: InputTable, scope: Scope) -> str:
+def checks_text(table: InputTable, scope: TextScope) -> str:
     """The expression that makes ``check_inputs``, on one line."""
     demands = replace(scope, special=lambda value: _demand_text(value, demands))
     parts = [value_text(Dict(table.demands), demands)]
@@ -209,7 +208,7 @@ def checks_text(table: InputTable, scope: Scope) -> str:
     return f"{RUNTIME}.input_checks({', '.join(parts)})"
 
 
-def _demand_text(value: Any, scope: Scope) -> str:
+def _demand_text(value: Value, scope: TextScope) -> str:
     if type(value) is Shape:
         return f"{RUNTIME}.Shape({', '.join([text.plain(size) for size in value])})"
     if type(value) is Integer:

@@ -84,10 +84,12 @@ def _real(value: float) -> str:
     return repr(value).replace("e+", "e")
 
 
-def _torch_name(value: Any) -> str:
+def _torch_name(value: object) -> str:
     return dotted(str(value))
 
 
+TORCH_NAMED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
+"""The types of torch's data that is written by name, ``torch.float32``, as ``str`` gives it."""
 _PLAIN: dict[type, Callable[[Any], str]] = {
     type(None): str,
     bool: str,
@@ -97,19 +99,16 @@ _PLAIN: dict[type, Callable[[Any], str]] = {
     str: quoted,
     bytes: lambda value: _requoted(repr(value)),
     type(...): lambda value: "...",
-    torch.dtype: _torch_name,
-    torch.layout: _torch_name,
-    torch.memory_format: _torch_name,
-    torch.qscheme: _torch_name,
+    **dict.fromkeys(TORCH_NAMED, _torch_name),
 }
 
 
-def has_plain_text(value: Any) -> bool:
+def has_plain_text(value: object) -> bool:
     """Whether ``value`` is a leaf that ``plain`` writes."""
     return type(value) in _PLAIN
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """The text of a leaf that is Python or torch data; raises InternalError for any other type."""
     writer = _PLAIN.get(type(value))
     if writer is None:

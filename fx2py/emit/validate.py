@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -13,6 +12,7 @@ from fx2py.emit.module import Texts, import_order, imported_for
 from fx2py.emit.parse import (
     Absent,
     Bits,
+    BoundModule,
     BoundTables,
     BuiltModule,
     CodeFunction,
@@ -24,13 +24,13 @@ from fx2py.emit.parse import (
     path_name,
 )
 from fx2py.emit.tables import NOT_IN_FILE, why_unwritable
-from fx2py.emit.text import comment
+from fx2py.emit.text import TORCH_NAMED, comment
 from fx2py.errors import InternalError
 from fx2py.graph.data import ModuleRecord
 from fx2py.graph.values import (
+    CONTAINERS,
     Dict,
     EnumMember,
-    List,
     Live,
     Name,
     OpName,
@@ -45,21 +45,20 @@ from fx2py.graph.values import (
 )
 from fx2py.program.exact_text import bits_of, needs_slot
 from fx2py.program.ir import (
+    Arguments,
     Assign,
     Bind,
     Call,
     Constant,
     Function,
     InputTable,
+    Operand,
     Program,
     Statement,
     Submodule,
     bound_tensors,
     modules_to_rebuild,
 )
-
-_CONTAINERS = (tuple, List, Dict, Record, Size)
-_DOTTED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
 
 
 def validate(program: Program, texts: Texts) -> None:
@@ -82,7 +81,7 @@ def differences(program: Program, parsed: Parsed) -> Iterator[str]:
         yield from (f"{meant.name}: {difference}" for difference in _function_differences(meant, read))
     if program.op_aliases != parsed.op_aliases:
         yield "the operator aliases"
-    containers = [(alias, replace(made, cls=path_normal(made.cls))) for alias, made in program.containers]
+    containers = [(alias, replace(made, cls=path_name(made.cls.path))) for alias, made in program.containers]
     if containers != list(parsed.tables.containers):
         yield "the container classes"
     yield from import_differences(program, parsed.imports)
@@ -164,22 +163,22 @@ def _differences(homes: set[str], imports: tuple[str, ...]) -> Iterator[str]:
         yield "the imports are doubled or out of order"
 
 
-def _homes_in(values: Iterable[Any]) -> set[str]:
-    return {home for value in values for part in walk(value) for home in _homes(part)}
+def _homes_in(values: Iterable[Operand]) -> set[str]:
+    return {home for part in walk(*values) for home in _homes(part)}
 
 
-def _homes(part: Any) -> Iterator[str]:
+def _homes(part: Operand) -> Iterator[str]:
     if isinstance(part, Name):
         yield part.module
     elif isinstance(part, EnumMember):
         yield part.cls.module
     elif isinstance(part, Dict):
         yield from (name.module for name in (part.cls, part.factory) if name is not None)
-    elif isinstance(part, (*_DOTTED, Size)):
+    elif isinstance(part, (*TORCH_NAMED, Size)):
         yield "torch"
 
 
-def _values_in_tables(program: Program) -> Iterator[Any]:
+def _values_in_tables(program: Program) -> Iterator[Operand]:
     for _, record in modules_to_rebuild(program):
         if not why_unwritable(record):
             yield from record.attributes.values()
@@ -188,10 +187,8 @@ def _values_in_tables(program: Program) -> Iterator[Any]:
         yield Dict(program.input_table.demands)
 
 
-def _values_in(function: Function) -> Iterator[Any]:
-    for statement in function.body:
-        yield from statement.operands
-    yield function.result
+def _values_in(function: Function) -> Iterator[Operand]:
+    yield from function.operands
     yield from (parameter.default for parameter in function.parameters)
 
 
@@ -236,12 +233,12 @@ class _Expected:
         for path, record in modules_to_rebuild(program):
             self.modules[id(record)] = self._module(path, record)
 
-    def submodule(self, entry: Submodule) -> Any:
+    def submodule(self, entry: Submodule) -> BoundModule:
         if entry.function is not None:
             return CodeFunction(entry.function)
         return self.modules.get(id(entry.record)) or Absent(entry.path, NOT_IN_FILE)
 
-    def constant(self, constant: Constant) -> Any:
+    def constant(self, constant: Constant) -> Operand:
         if isinstance(constant.value, Live):
             return LiveConstant(constant.name, comment(constant.value.description))
         return self._value(constant.value)
@@ -264,16 +261,18 @@ class _Expected:
             ),
         )
 
-    def _stored(self, tensors: Mapping[str, torch.Tensor | None]) -> tuple[tuple[str, Any], ...]:
+    def _stored(
+        self, tensors: Mapping[str, torch.Tensor | None]
+    ) -> tuple[tuple[str, StoredTensor | None], ...]:
         return tuple(
             (name, None if t is None else StoredTensor(self.names[id(t)])) for name, t in tensors.items()
         )
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: Operand) -> Operand:
         """A bound value as reading gives it: tensors by name, numbers without text by their bits."""
         return map_leaves(value, self._leaf)
 
-    def _leaf(self, value: Any) -> Any:
+    def _leaf(self, value: Operand) -> Operand:
         if isinstance(value, TensorValue):
             return StoredTensor(self.names[id(value.tensor)])
         if isinstance(value, float | complex) and needs_slot(value):
@@ -281,14 +280,14 @@ class _Expected:
         return value
 
 
-def _same_module(meant: Any, read: Any) -> bool:
+def _same_module(meant: BoundModule, read: BoundModule) -> bool:
     """Whether a module reads as it was meant; attributes to the last bit, children by what they are."""
     if not isinstance(meant, BuiltModule) or not isinstance(read, BuiltModule):
         return bool(meant == read)
     bare = replace(meant, attributes=(), children=())
     return (
         bare == replace(read, attributes=(), children=())
-        and same(_pairs(meant.attributes), _pairs(read.attributes))
+        and same(Dict(meant.attributes), Dict(read.attributes))
         and [name for name, _ in meant.children] == [name for name, _ in read.children]
         and all(
             _same_module(ours, theirs)
@@ -297,52 +296,46 @@ def _same_module(meant: Any, read: Any) -> bool:
     )
 
 
-def _pairs(table: tuple[tuple[str, Any], ...]) -> Dict:
-    return Dict(tuple(table))
-
-
 # -- sameness -------------------------------------------------------------------------------------------------------
 
 
-def path_normal(value: Any) -> Any:
+def path_normal(value: Operand) -> Operand:
     """Names as text gives them: a dotted path without a border between module and name."""
-    kind = type(value)
-    if kind is Name:
+    if type(value) is Name:
         return path_name(value.path)
-    if kind is EnumMember:
+    if type(value) is EnumMember:
         return Name(value.cls.path, value.member)
-    return path_name(str(value)) if isinstance(value, _DOTTED) else value
+    return path_name(str(value)) if isinstance(value, TORCH_NAMED) else value
 
 
-def same(one: Any, other: Any) -> bool:
+def same(one: Operand, other: Operand) -> bool:
     """Whether two values are of the same type and bits (0.0 is not -0.0, True is not 1, nan is nan)."""
-    kind = type(one)
-    if kind is Ref or kind is OpName:
-        return bool(one == other)
+    if type(one) is Ref or type(one) is OpName:
+        return one == other
     one, other = path_normal(one), path_normal(other)
-    kind = type(one)
-    if kind is not type(other):
+    if type(one) is not type(other):
         return False
-    if kind is float:
+    if type(one) is float and type(other) is float:
         return struct.pack("<d", one) == struct.pack("<d", other)
-    if kind is complex:
+    if type(one) is complex and type(other) is complex:
         return same((one.real, one.imag), (other.real, other.imag))
-    if kind is Set:
-        return bool(one.frozen == other.frozen) and _same_members(one.items, other.items)
-    if kind is Dict and (one.cls, path_normal(one.factory)) != (other.cls, path_normal(other.factory)):
-        return False
-    if kind is Record and _shape(one) != _shape(other):
-        return False
+    if type(one) is Set and type(other) is Set:
+        return one.frozen == other.frozen and _same_members(one.items, other.items)
+    if type(one) not in CONTAINERS:
+        return one == other
     inner, theirs = children(one), children(other)
-    if not inner and not theirs:
-        return kind in _CONTAINERS or bool(one == other)
-    return len(inner) == len(theirs) and all(map(same, inner, theirs))
+    return _kind(one) == _kind(other) and len(inner) == len(theirs) and all(map(same, inner, theirs))
 
 
-def _shape(record: Record) -> tuple[Any, list[str]]:
-    return path_normal(record.cls), [name for name, _ in record.fields]
+def _kind(container: Operand) -> tuple[object, ...]:
+    """What a container is beside the values in it."""
+    if type(container) is Dict:
+        return container.cls, path_normal(container.factory)
+    if type(container) is Record:
+        return path_normal(container.cls), [name for name, _ in container.fields]
+    return ()
 
 
-def _same_members(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:
+def _same_members(ours: Arguments, theirs: Arguments) -> bool:
     """Whether two sets have the same members, each once, in any order."""
     return len(ours) == len(theirs) and all(any(same(item, other) for other in theirs) for item in ours)

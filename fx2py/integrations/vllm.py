@@ -25,7 +25,7 @@ from torch.utils.hooks import RemovableHandle
 
 from fx2py.artifact.execution import Bound, register_lines
 from fx2py.emit import text
-from fx2py.emit.expressions import GRAPH_MODULE, Scope
+from fx2py.emit.expressions import GRAPH_MODULE, TextScope
 from fx2py.emit.module import emit_functions
 from fx2py.errors import ModuleCallError, OptionError
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node
@@ -327,7 +327,7 @@ def _text(program: Program, with_submod: bool, writer: _Writer) -> str:
     entry = _with_pieces(functions[-1]) if with_submod else functions[-1]
     program = replace(program, functions=(*functions[:-1], entry))
     options = GenerateOptions(comments=not program.submods)
-    code = emit_functions(program, replace(Scope.of(program), special=writer), _CONTAINER, options)
+    code = emit_functions(program, replace(TextScope.of(program), special=writer), _CONTAINER, options)
     imports = [f"container as {_CONTAINER}"] if program.containers else []
     imports += [f"{GRAPH_MODULE} as {_AS_MODULE}"] if f"{_AS_MODULE}(" in code else []
     return f"from fx2py.runtime import {', '.join(imports)}\n{code}" if imports else code

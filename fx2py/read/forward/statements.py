@@ -207,7 +207,7 @@ class _Reader:
             raise fault(statement, f"is no statement of a saved graph: {shown(statement)}")
         handler(self, statement)
 
-    def assign(self, statement: Any) -> None:
+    def assign(self, statement: ast.Assign) -> None:
         value = statement.value
         if isinstance(value, ast.Constant) and value.value is None:
             self._drop(statement.targets)
@@ -216,16 +216,16 @@ class _Reader:
             raise fault(statement, "assigns one value to several variables")
         self._define(statement.targets[0], value, None)
 
-    def annotated(self, statement: Any) -> None:
+    def annotated(self, statement: ast.AnnAssign) -> None:
         if statement.value is not None:
             self._define(statement.target, statement.value, statement.annotation)
 
-    def augmented(self, statement: Any) -> None:
+    def augmented(self, statement: ast.AugAssign) -> None:
         """``x += y``, whose node takes its name from the assignment ``iadd = x`` that follows."""
         left, right = self.arguments.value(statement.target), self.arguments.value(statement.value)
         self._pending(Name("operator", _IN_PLACE[type(statement.op)]), (left, right), statement.target)
 
-    def expression(self, statement: Any) -> None:
+    def expression(self, statement: ast.Expr) -> None:
         """Only the marks that the profiler's metadata mode writes around each node stand alone."""
         call = statement.value
         path = dotted(call.func) if isinstance(call, ast.Call) else None
@@ -233,7 +233,7 @@ class _Reader:
         if not name.startswith("_rf") or self.arguments.is_local(name) or method not in _MARKS:
             raise fault(statement, f"is no statement of a saved graph: {shown(statement)}")
 
-    def result(self, statement: Any) -> None:
+    def result(self, statement: ast.Return) -> None:
         value = statement.value
         if isinstance(value, ast.Call) and dotted(value.func) == _UNFLATTEN and len(value.args) == 2:
             self.unflattens = True
