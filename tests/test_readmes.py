@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from torch import fx, nn
 
 import fx2py as library
 from examples.compile_ahead import sample_input, transformer
+from fx2py.artifact.manifest import Manifest
 from tests.conftest import Result
 from tests.distributed.ranks import call_ranks, torchrun
 from tests.examples.test_examples import run_example
@@ -98,6 +100,38 @@ def test_the_map_has_a_row_for_every_room() -> None:
     rows = re.findall(r"^\| `(\w+)/` \|", MAIN.read_text("utf-8"), re.M)
     rooms = [path.parent.name for path in (ROOT / "fx2py").glob("*/__init__.py")]
     assert sorted(rows) == sorted(rooms)
+
+
+@pytest.mark.parametrize("command", ["gen", "run", "diff", "split", "bench"])
+def test_every_option_that_is_named_is_there(command: str, fx2py: Command) -> None:
+    (section,) = re.findall(rf"^## {command}\n(.*?)(?=^## |\Z)", CLI.read_text("utf-8"), re.M | re.S)
+    offered = set(re.findall(r"(?<![\w-])--?[\w-]+", fx2py(command, "--help").out)) - {"-m"}
+    assert set(re.findall(r"`(--?[\w-]+)", section)) <= offered
+    if command in ("gen", "run"):
+        assert offered - set(re.findall(r"--?[\w-]+", section)) <= {
+            "-h",
+            "--help",
+            "--json",
+            "--optimize",
+            "--output",
+            "-o",
+        }
+
+
+def test_every_key_of_the_manifest_is_described() -> None:
+    described = re.findall(
+        r"^\| (`\w+`(?:, `\w+`)*) \|", ARTIFACT.read_text("utf-8").split("## The manifest")[1], re.M
+    )
+    keys = {key.strip("` ") for row in described for key in row.split(",")}
+    assert keys == {field.name for field in dataclasses.fields(Manifest)}
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_targets_of_make_are_there(readme: Path) -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    assert set(re.findall(r"`make ([a-z-]+)|^ +make ([a-z-]+)", readme.read_text("utf-8"), re.M)) <= {
+        pair for target in targets for pair in ((target, ""), ("", target))
+    }
 
 
 def test_the_front_page_is_short() -> None:
