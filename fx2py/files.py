@@ -15,7 +15,7 @@ ZIP_FAULTS = (
     *(zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError),
     *(struct.error, zlib.error),
 )
-"""What zipfile raises on a damaged archive; NotImplementedError is its word for a feature that it does not read."""
+"""What zipfile raises on a damaged archive; NotImplementedError stands for a feature that it does not support."""
 
 
 def sha256_of(path: Path) -> str:

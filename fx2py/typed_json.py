@@ -19,7 +19,7 @@ _LONGEST_KEY, _LONGEST_PATH = 40, 200
 
 
 class Damaged(ValueError):
-    """What is wrong in a document, as words that follow its name; ``path`` is where, as ``.graph.nodes[3].target``."""
+    """What is wrong in a document, phrased to follow its name; ``path`` is the place, such as ``.graph.nodes[3].target``."""
 
     def __init__(self, reason: str, path: str = "") -> None:
         super().__init__(reason)
@@ -29,19 +29,19 @@ class Damaged(ValueError):
         return f"{self.reason} (at {self.path.lstrip('.')[:_LONGEST_PATH]})" if self.path else self.reason
 
     def inside(self, step: str) -> Damaged:
-        """This fault, seen from one level further out."""
+        """This fault with the place extended by one level outwards."""
         self.path = step + self.path
         return self
 
 
 class Choice(NamedTuple):
-    """A tagged union, which JSON writes as an object with one field: its name, and what it holds, not read yet."""
+    """A tagged union, which JSON writes as an object with one field: the tag, and the value, which is not read yet."""
 
     tag: str
     value: object
 
     def read(self, kind: type[T]) -> T:
-        """What it holds as a value of the type ``kind``."""
+        """The value as one of the type ``kind``."""
         try:
             return typed(kind, self.value)
         except Damaged as fault:
@@ -60,17 +60,17 @@ def parse(text: str | bytes) -> object:
 
 
 def typed(kind: type[T], data: object) -> T:
-    """``data`` as a value of the type ``kind``; Damaged, with the place, where it is of another.
+    """``data`` as a value of the type ``kind``; Damaged, with the place, where it is not.
 
-    A type is a dataclass, a ``Choice``, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]``, a scalar, or
-    ``object`` for anything; in the hints of a dataclass also ``X | None`` and ``Literal``. Types are exact, so
-    that a bool is no int. Fields that a dataclass does not have are ignored.
+    ``kind`` is a dataclass, ``Choice``, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]``, a scalar, or
+    ``object`` for anything; in the hints of a dataclass also ``X | None`` and ``Literal``. Types must match exactly: a
+    bool is not an int. Fields that a dataclass does not have are ignored.
     """
     return reader(kind)(data)
 
 
 def reader(kind: type[T]) -> Callable[[object], T]:
-    """What reads data as ``typed`` does, for one type that is read often."""
+    """``typed`` for one type, for data of which there is much."""
     if kind not in _READERS:
         _READERS[kind] = _reader(kind)
     return cast("Callable[[object], T]", _READERS[kind])
@@ -97,7 +97,7 @@ def each(read: Callable[[object], T], data: object) -> tuple[T, ...]:
 
 
 _READERS: dict[object, Callable[[object], object]] = {}
-"""What reads data as a value of a type, by the type; made once for each."""
+"""The reader of each type, made at its first use."""
 
 
 def _reader(kind: object) -> Callable[[object], object]:
@@ -188,7 +188,7 @@ def _table(read: Callable[[object], object]) -> Callable[[object], object]:
 
 
 def _record(cls: type) -> Callable[[object], object]:
-    """The reader of a dataclass; that of its fields is made at first use, since a class may hold itself."""
+    """The reader of a dataclass; its fields are looked up at first use, since a class may contain itself."""
 
     @cache
     def fields() -> list[tuple[str, Callable[[object], object], Callable[[], object] | None]]:
@@ -221,7 +221,7 @@ def _object(data: object) -> dict[str, object]:
 
 
 def _default(field: dataclasses.Field[object]) -> Callable[[], object] | None:
-    """What gives the default of a field; None where it has none."""
+    """A function that returns the default of a field; None where it has none."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory
     value = field.default

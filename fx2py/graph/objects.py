@@ -1,4 +1,4 @@
-"""Python objects as values of the value language, and values of data and tensors as the objects that they stand for."""
+"""Python objects as values, and values of data and tensors as the objects that they stand for."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LONGEST_DESCRIPTION = 80
 
 
 def value_of(obj: Any) -> Value:
-    """A live argument or attribute as a value; what is neither data nor importable becomes ``Live``."""
+    """A live argument or attribute as a value; something neither data nor importable becomes ``Live``."""
     kind = type(obj)
     if kind is fx.Node:
         return Ref(obj.name)
@@ -130,7 +130,7 @@ _FAMILIES: tuple[tuple[Any, Callable[[Any], Value]], ...] = (
 
 
 def constant_of(number: Symbolic) -> int | float | bool | None:
-    """The number that a symbolic one is known to be, whatever the inputs; None when it depends on them."""
+    """The number that a symbolic one is for all inputs; None when it depends on them."""
     node = number.node
     if isinstance(number, torch.SymInt):
         found: int | float | bool | None = node.maybe_as_int()
@@ -142,7 +142,7 @@ def constant_of(number: Symbolic) -> int | float | bool | None:
 
 
 def expression_of(number: Symbolic) -> str:
-    """The expression of a symbolic number as Python text, spelled as for archives."""
+    """The expression of a symbolic number as Python text, spelled as in archives."""
     import sympy  # type: ignore[import-untyped]
 
     expression = getattr(number.node, "expr", None)
@@ -158,7 +158,7 @@ def expression_of(number: Symbolic) -> str:
 
 
 def object_of(value: Value) -> object:
-    """The object that a value of data and tensors stands for; ValueError when it is of anything else."""
+    """The object that a value of data and tensors stands for; ValueError for any other value."""
     match value:
         case tuple():
             return tuple([object_of(item) for item in value])

@@ -1,6 +1,7 @@
-"""Symbolic sizes: the text that ``sympy.srepr`` writes, read by a grammar of its own into a Python expression's text.
+"""Symbolic sizes: the output of ``sympy.srepr``, parsed and written as a Python expression.
 
-The input is data from a file: nothing is evaluated, and functions that the tables do not know stay calls.
+The text comes from a file, so nothing is evaluated: ``sympify``, by which torch reads it, calls ``eval``. Unknown functions
+stay calls.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ _CONSTANTS = {
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """An expression's text, and how loosely its outermost operator binds."""
+    """The text of an expression, and the precedence of its outermost operator: the higher, the looser it binds."""
 
     text: str
     binding: int = _ATOM
 
     def inside(self, binding: int) -> str:
-        """The text as an operand of an operator that must bind looser than this one."""
+        """The text as an operand, in brackets unless it binds tighter than ``binding``."""
         return self.text if self.binding < binding else f"({self.text})"
 
 

@@ -21,11 +21,11 @@ _LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc,
 
 
 class Unwritable(ValueError):
-    """Why something has no form in a file; whoever knows its place makes a finding of it."""
+    """Why something cannot be written to a file; the caller that knows its place turns it into a Finding."""
 
 
 class Numbered:
-    """What a document refers to by number: each tensor and each module stands there once."""
+    """What a document refers to by number, so that each tensor and each module is written once."""
 
     def __init__(self) -> None:
         self.tensors: list[torch.Tensor] = []
@@ -51,13 +51,13 @@ class Numbered:
         return self._numbers[id(record)]
 
     def report(self, name: str, fault: Unwritable) -> None:
-        """Keep what is wrong with a part of the module that is being written; '' is the module itself."""
+        """Record a fault in a part of the module that is being written; '' is the module itself."""
         place = ".".join(part for part in (self.path, name) if part)
         self.findings.append(Finding(place or "the root module", str(fault)))
 
 
 def _check_tensor(tensor: torch.Tensor) -> None:
-    """Raise Unwritable for a tensor that is more than numbers in a known layout."""
+    """Raise Unwritable for a tensor subclass, or for a layout that torch.save does not keep."""
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
         raise Unwritable(f"is a {type(tensor).__name__}, which no file can hold")
     known = has_plain_storage(tensor) or tensor.layout in _LAYOUTS
@@ -67,19 +67,19 @@ def _check_tensor(tensor: torch.Tensor) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Codec(Generic[T]):
-    """A pair of functions: from a value to JSON data, which fails with Unwritable, and back, which fails with Damaged."""
+    """A pair of functions, from a value to JSON data and back; ``encode`` raises Unwritable, ``decode`` Damaged."""
 
     encode: Callable[[T, Numbered], object]
     decode: Callable[[object, Numbered], T]
 
 
 def scalar(*kinds: type[T]) -> Codec[T]:
-    """What JSON holds as it is, of exactly one of these types."""
+    """A scalar of JSON, of exactly one of these types."""
     return Codec(lambda value, numbered: value, lambda data, numbered: exact(data, *kinds))
 
 
 def as_text(text: Callable[[T], str], parse: Callable[[str], T], what: str) -> Codec[T]:
-    """What a text stands for; ``parse`` fails with ValueError, LookupError or RuntimeError."""
+    """Something that is written as text; ``parse`` raises ValueError, LookupError or RuntimeError for other text."""
 
     def decode(data: object, numbered: Numbered) -> T:
         try:
@@ -142,7 +142,7 @@ def record(cls: Callable[..., T], *codecs: Codec[Any]) -> Codec[T]:
 
 
 def table(codec: Codec[T]) -> Codec[Mapping[str, T]]:
-    """A mapping from names; what cannot be written is reported under its name."""
+    """A mapping from names; an entry that cannot be written is reported under its name."""
     pair = fixed(TEXT, codec)
 
     def encode(value: Mapping[str, T], numbered: Numbered) -> object:
@@ -164,7 +164,7 @@ def table(codec: Codec[T]) -> Codec[Mapping[str, T]]:
 
 
 def tagged(cases: Mapping[str, tuple[type, Codec[Any]]], is_json: Callable[[object], bool]) -> Codec[Any]:
-    """One of several types: itself where JSON has it, else ``[tag, data]``."""
+    """One of several types: as it is where JSON has that type, else ``[tag, data]``."""
     by_type = {kind: (tag, codec) for tag, (kind, codec) in cases.items()}
 
     def encode(value: object, numbered: Numbered) -> object:
@@ -189,7 +189,7 @@ def tagged(cases: Mapping[str, tuple[type, Codec[Any]]], is_json: Callable[[obje
 
 
 def late(codec: Callable[[], Codec[T]]) -> Codec[T]:
-    """A codec that is declared further down, as one that holds itself must be."""
+    """A codec that is declared further down, for types that contain themselves."""
     return Codec(
         lambda value, numbered: codec().encode(value, numbered),
         lambda data, numbered: codec().decode(data, numbered),
@@ -205,4 +205,4 @@ def _decode_tensor(data: object, numbered: Numbered) -> torch.Tensor:
 TEXT, BOOL, INTEGER = scalar(str), scalar(bool), scalar(int)
 TENSOR: Codec[torch.Tensor] = Codec(lambda value, numbered: numbered.number_of_tensor(value), _decode_tensor)
 NOTHING: Codec[object] = Codec(lambda value, numbered: None, lambda data, numbered: None)
-"""What is never written."""
+"""A field that is not written."""

@@ -1,8 +1,9 @@
-"""What a graph file says of values, nodes, modules and the graph as a whole.
+"""The document of a graph file: how values, nodes, modules and the graph as a whole are written and read.
 
 A document is an object with ``fx2py_graph`` (the version of this format), ``tensors`` (for each, whether it is a
-parameter and requires grad), ``modules`` (each behind those below it) and ``graph``. Tensors and modules are referred
-to by number, so that what was shared stays shared. A value is ``[tag, data]``, or itself where JSON has it.
+parameter and requires grad), ``modules`` (each after its submodules) and ``graph``. Tensors and modules are referred
+to by number, so that what was shared stays shared. A value is ``[tag, data]``, or the bare
+value where JSON has its type.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class _VersionedGraph:
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """A document of this version; ``tensors`` says of each whether it is a parameter and requires grad."""
+    """A document of this version; ``tensors`` has, for each, whether it is a parameter and requires grad."""
 
     tensors: tuple[tuple[bool, bool], ...]
     modules: list[object]
@@ -208,7 +209,7 @@ def _decode_node(data: object, numbered: Numbered) -> Node:
 
 
 def _encode_attribute(value: Value, numbered: Numbered) -> object:
-    """An attribute as data; of an object that is none, only what it was."""
+    """An attribute; a live object is written as the name of its class and its description."""
     return VALUE.encode(map_leaves(value, _described), numbered)
 
 
@@ -224,7 +225,7 @@ def _encode_module(module: ModuleRecord, numbered: Numbered) -> int:
 
 
 def _new_module(module: ModuleRecord, numbered: Numbered) -> object:
-    is_root = not numbered.path  # whose own hooks are no part of the graph, as a note says
+    is_root = not numbered.path  # whose hooks are not part of the graph, as a note says
     if module.original is not None and module.hooks and not is_root:
         numbered.report("", Unwritable("has hooks, which no file can hold"))
     return _MODULE.encode(module, numbered)
@@ -312,7 +313,7 @@ _GRAPH_DATA = record(
 def encode_graph(data: GraphData) -> tuple[dict[str, object], list[torch.Tensor]]:
     """A graph as a JSON document and the tensors that it refers to.
 
-    Raises UnsupportedGraphError with every finding when something in it, such as a live callable, is no data.
+    Raises UnsupportedGraphError with every finding when something in it, such as a live callable, cannot be written.
     """
     numbered = Numbered()
     graph = _GRAPH_DATA.encode(data, numbered)
@@ -325,7 +326,7 @@ def encode_graph(data: GraphData) -> tuple[dict[str, object], list[torch.Tensor]
 
 
 def check_version(document: object, path: str) -> None:
-    """Raise UnknownFormatError for a document of a newer version of this format, Damaged for one of none."""
+    """Raise UnknownFormatError for a document of a newer version of this format, Damaged for an impossible version."""
     version = typed(_VersionedGraph, document).fx2py_graph
     if version > VERSION:
         raise UnknownFormatError(
@@ -336,7 +337,7 @@ def check_version(document: object, path: str) -> None:
 
 
 def decode_graph(document: object, tensors: list[torch.Tensor]) -> GraphData:
-    """The graph of a document; Damaged, with the place, when it does not say one."""
+    """The graph of a document; Damaged, with the place, when it does not describe one."""
     parts = typed(_Document, document)
     if len(parts.tensors) != len(tensors):
         raise Damaged(f"lists {len(parts.tensors)} tensors, and {len(tensors)} are stored")

@@ -1,4 +1,4 @@
-"""A graph, whatever it was read from, written to a graph file."""
+"""Writing a graph, whatever it was read from, to a graph file."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from fx2py.graph_file.schema import encode_graph
 
 GRAPH_MEMBER = "fx2py_graph.json"
 _FOLDER = "archive"
-"""The folder of all members in what torch.save writes to an open file (``_open_zipfile_writer_buffer``)."""
+"""The folder of all members when torch.save writes to an open file: ``PyTorchFileWriter`` is given no name to derive it from."""
 
 
 @collector_paused()
 def save_graph(data: GraphData, path: str | os.PathLike[str]) -> None:
     """Write a graph file, whole or not at all, in place of an older one.
 
-    Example inputs that are no plain data are left out, with a note in the file. Raises UnsupportedGraphError, naming
-    every node, when the graph holds what no file can, and ArtifactError when ``path`` cannot be written or is a file of
+    Example inputs other than scalars, containers and tensors are left out, with a note in the file. Raises UnsupportedGraphError, naming
+    every node, when the graph holds something that no file can, and ArtifactError when ``path`` cannot be written or is a file of
     another kind.
     """
     target = Path(path)
@@ -65,7 +65,7 @@ def _with_plain_samples(data: GraphData) -> GraphData:
 
 
 def _is_replaceable(target: Path) -> bool:
-    """Whether nothing would be lost that fx2py did not write."""
+    """Whether overwriting it loses nothing but a graph file."""
     if not target.exists() or (target.is_file() and not target.stat().st_size):
         return True
     try:

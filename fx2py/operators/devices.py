@@ -1,4 +1,4 @@
-"""Which values of a graph are devices, and what they become on another device: the one place that knows."""
+"""Which values of a graph are devices, and what they become when it moves to another device."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def _present_names() -> list[str]:
 def explicit_devices(node: Node) -> Node:
     """The node with every device that its call names by text or number as ``torch.device`` or ``DeviceType``.
 
-    ``x.cuda()`` becomes ``x.to(device)``. Only calls of torch are changed: what another function makes of a text is
-    not known. Doing it twice changes nothing.
+    ``x.cuda()`` becomes ``x.to(device)``. Only calls of torch are changed, since another function may take text for
+    anything. Idempotent.
     """
     if node.op == "call_method":
         return _method(node)
@@ -87,7 +87,7 @@ def explicit_devices(node: Node) -> Node:
 
 
 def _default(target: Name | OpName, node: Node) -> tuple[tuple[str, Value], ...]:
-    """``device=`` for a factory call that names no device: where its result lives must move with the graph too."""
+    """``device=`` for a factory call that names no device, so that its result moves with the graph too."""
     if isinstance(target, OpName):
         name = target.name if target.namespace == "aten" and target.overload is not None else ""
     else:
@@ -132,7 +132,7 @@ def _keywords(
 
 
 def _device(value: Value, index: int | None = None) -> Value:
-    """The device that text (``"cuda:1"``) or a number (an index of the accelerator) names; what names none stays."""
+    """The device that text (``"cuda:1"``) or a number (an index of the accelerator) names; any other value as it is."""
     try:
         if type(value) is int:
             return torch.device("cuda", value)

@@ -1,7 +1,7 @@
-"""The dtype of an operator's result, from the dtypes and numbers that it is given: the rules that ``dtype`` facts name.
+"""Rules by which an operator's result dtype follows from its operands; ``dtype`` facts name them.
 
-The rules hold outside autocast, and say nothing (None) where torch's promotion would need more than the dtypes: no rule
-looks at a shape or at the default dtype.
+The rules hold outside autocast. They give None where type promotion (``result_type`` of aten/src/ATen/native/TypeProperties.cpp)
+depends on more than dtypes: no rule looks at a shape, as zero-dimensional tensors would need, or at the default dtype.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _first(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
 
 
 def _common(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
-    """The one that all tensors share, where each number is of its kind or of a lower one."""
+    """The one that all tensors share, unless a number of a higher category would promote it."""
     shared = dtypes[0] if dtypes and all(dtype == dtypes[0] for dtype in dtypes) else None
     if shared is None or any(_rank_of_number(number) > _rank(shared) for number in numbers):
         return None
@@ -33,7 +33,7 @@ def _common(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
 
 
 def _floating(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
-    """The floating one that all tensors share; a dtype that is asked for comes first."""
+    """The floating-point one that all tensors share, unless the call names another."""
     if given.get("dtype") is not None:
         return _asked(dtypes, numbers, given)
     shared = _common(dtypes, numbers, given)
@@ -47,17 +47,17 @@ def _real(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
 
 
 def _attended(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
-    """The floating one of query, key and value; a mask has its own."""
+    """The floating-point one that query, key and value share; a mask has its own."""
     return _floating(dtypes[:3], (), {})
 
 
 def _chosen(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
-    """That of what a condition chooses among."""
+    """The one that the operands after the condition share."""
     return _common(dtypes[1:], numbers, given)
 
 
 def _unknown(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
-    """None that is told here; the device is that of the operands all the same."""
+    """Not known, for operators of which only the device is."""
     return None
 
 
@@ -83,11 +83,11 @@ def _counted(dtypes: Dtypes, numbers: Numbers, given: Given) -> Dtype:
 
 
 _RANKS: dict[type, int] = {bool: 0, int: 1, float: 2, complex: 3}
-"""The kinds in the order of promotion; source: ``get_higher_type`` of torch/_prims_common/__init__.py."""
+"""The categories in the order of promotion; source: ``get_higher_type`` of torch/_prims_common/__init__.py."""
 
 
 def _rank_of_number(number: object) -> int:
-    """The rank of a literal's kind; above all kinds for a variable, of which it is not known."""
+    """The category of a literal; the highest for a variable, whose category is not known."""
     return _RANKS.get(type(number), len(_RANKS))
 
 

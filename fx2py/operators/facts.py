@@ -14,14 +14,14 @@ from typing import Any, Literal, cast, get_args
 from fx2py.graph.values import Name, OpName
 
 METHOD = "Tensor"
-"""The module that a form names for a method, which is looked up on the first argument."""
+"""What a form names as the module of a method, which is called on the first argument."""
 
 
 @dataclass(frozen=True, slots=True)
 class NativeParameter:
     """One parameter of a native call, with its schema type.
 
-    ``given``: the proof holds only where it is passed and not None. ``spread``: its items stand in place of it.
+    ``given``: the form is proven only where it is passed and not None. ``spread``: its items are passed one by one.
     """
 
     name: str
@@ -34,7 +34,7 @@ class NativeParameter:
 class NativeForm:
     """A proven way to write the calls of an overload; the callee's module is ``METHOD`` where it is a method.
 
-    ``positional`` may stand in place, ``by_name`` by keyword; those in ``needed`` are always passed.
+    ``positional`` may be passed by position, ``by_name`` by keyword; those in ``needed`` must be passed.
     """
 
     callee: Name
@@ -50,10 +50,10 @@ Device = Literal["first", "default"]
 
 @dataclass(frozen=True, slots=True)
 class IndexBound:
-    """One argument holds numbers that index another, both known by their places in a call.
+    """One argument holds indices into another; both are given by their positions in a call.
 
-    ``dimension`` is the one that is indexed; with ``by_argument`` it is the place of the argument that says which.
-    None: the indices are a subscript, of which each part indexes the dimension where it stands.
+    ``dimension`` is the one that is indexed; with ``by_argument``, the position of the argument that says which.
+    None: the indices are a subscript, each part of which indexes the dimension at its position.
     """
 
     indices: int
@@ -87,7 +87,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one overload, operator or function; a field that keeps its default says nothing.
+    """What is known of one overload, operator or function; a field at its default says nothing.
 
     ``native`` holds the forms of its calls, ``dtype`` the name of a rule of ``dtypes``.
     """
@@ -119,7 +119,7 @@ def facts_named(name: str) -> Facts:
 
 
 def parse_facts(name: str, lines: tuple[str, ...]) -> Facts:
-    """The record that these lines of the table are; raises ValueError for a fact that has no reader."""
+    """The record that these lines of the table are; raises ValueError for an unknown fact."""
     fields: dict[str, Any] = {}
     for line in lines:
         keyword, _, text = line.partition(" ")
@@ -156,8 +156,8 @@ def returns_tensor(op: OpName) -> bool:
 def _form(text: str) -> NativeForm:
     """Reads ``torch.add(Tensor self, /, Tensor other, *, Scalar alpha)``.
 
-    What stands before the slash goes by place, what stands behind the star by keyword, the rest either way. ``!`` marks
-    a parameter that must be given, ``*`` before a type one that is spread.
+    As in a Python signature, what stands before the slash is positional, what stands after the star by keyword, the rest
+    either. ``!`` marks a parameter that must be passed, ``*`` before a type one whose items are spread.
     """
     path, _, inside = text.removesuffix(")").partition("(")
     module, _, name = path.rpartition(".")

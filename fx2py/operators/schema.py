@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def schemas_of(op: OpName) -> list[FunctionSchema]:
-    """The schemas of every overload that the process knows of the operator's name, none where it knows none."""
+    """The schemas of all registered overloads of an operator; empty for an unknown operator."""
     if not (op.namespace.isidentifier() and op.name.isidentifier()):
         return []
     return torch._C._jit_get_schemas_for_operator(f"{op.namespace}::{op.name}")
@@ -29,9 +29,7 @@ def schema_of(op: OpName) -> FunctionSchema | None:
 
 
 def arguments_of(op: OpName, args: Sequence[T], kwargs: Sequence[tuple[str, T]]) -> dict[str, T]:
-    """A call's arguments by the names of the schema; those that keep their defaults are absent, as all are of an
-    operator that is not registered.
-    """
+    """A call's arguments by their names in the schema, without defaults; empty if the operator is not registered."""
     schema = schema_of(op)
     if schema is None:
         return {}
@@ -68,7 +66,7 @@ def result_count(op: OpName) -> int | None:
 def may_return_view(op: OpName) -> bool:
     """Whether a result of the overload, or of every one where none is named, may be or share an operand.
 
-    The schema marks such results ``Tensor(a)``.
+    The schema marks such results as ``Tensor(a)``: "Annotations" in aten/src/ATen/native/README.md.
     """
     chosen = schemas_of(op) if op.overload is None else [schema_of(op)]
     return bool(chosen) and all(

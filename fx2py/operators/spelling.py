@@ -1,4 +1,4 @@
-"""The spellings of an operator: which nodes of a graph, at whatever level it was captured, are the one that is meant."""
+"""The spellings of an operator: which nodes of a graph call it, at whatever level the graph was captured."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ATEN_HOMES = {
     "torch.fft": "fft_",
     "torch.special": "special_",
 }
-"""What the operator of a function of each namespace is called before the function's own name."""
+"""The prefix of ATen's operators for the functions of each namespace: ``torch.fft.rfft`` is ``aten::fft_rfft``."""
 
 _OPERATOR_WORDS = {
     "truediv": "div",
@@ -44,7 +44,7 @@ _OPERATOR_WORDS = {
     "itruediv": "div_",
     "ifloordiv": "floor_divide_",
 }
-"""The operators of Python's that aten calls otherwise."""
+"""The functions of ``operator`` that have another name in ATen."""
 
 _SDPA = "aten::scaled_dot_product_attention"
 _LOWERED = {
@@ -54,7 +54,7 @@ _LOWERED = {
         *("attention_math", "attention_math_for_mps", "fused_attention_overrideable"),
     )
 }
-"""What an operator becomes once the kernel that does it is chosen."""
+"""The operators that an operator becomes when torch chooses a kernel (aten/src/ATen/native/transformers/attention.cpp)."""
 
 _NAMED_AS_CLASS = (
     "Linear",
@@ -76,7 +76,7 @@ _MODULE_OPERATORS = {
     "RMSNorm": "rms_norm",
     "LogSoftmax": "log_softmax",
 }
-"""The operator that a module of ``torch.nn`` is, by the name of its class."""
+"""The operator that a module of ``torch.nn`` calls, by the name of its class."""
 
 _OPERATOR_TEXT = re.compile(r"(?:torch\._?ops\.)?(\w+)(?:::|\.)(\w+)(?:\.(\w+))?")
 _PATH_TEXT = re.compile(r"[\w*?\[\]!-]+(?:\.[\w*?\[\]!-]+)*")
@@ -95,7 +95,7 @@ _FUNCTION_HOMES: dict[str, object] = {
     "operator": operator,
     "math": math,
 }
-"""What holds the functions and classes of each namespace that a graph may name whole."""
+"""The objects of the namespaces whose functions and classes a graph may name."""
 
 
 OpSpec: TypeAlias = str | Callable[..., object]
@@ -105,7 +105,7 @@ OpSpecs: TypeAlias = OpSpec | Iterable[OpSpec]
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """One operator as somebody wrote it, in every way that the text can be read.
+    """One operator as a user wrote it, in each reading that its text allows.
 
     ``operator`` is ``aten::add`` and ``overload`` its overload, when the text can mean one; ``function`` the dotted
     path of a function; ``path`` the parts of a module path, in which ``*`` stands for any one part.
@@ -135,7 +135,7 @@ class Spelling:
         return overload is None or self.overload in (None, overload) or self.operator != base
 
     def module_of(self, node: Node) -> str:
-        """The module path, as this spelling names it, that the node was traced in; '' when it is no such one."""
+        """The part of the node's module path that this spelling names; '' where it names none."""
         parts = _module(node).split(".")[: len(self.path)]
         return ".".join(parts) if self._is_path(".".join(parts)) else ""
 
@@ -166,10 +166,10 @@ def spelled(op: OpSpec) -> Spelling:
 
 
 def each_of(ops: OpSpecs, name: str = "ops") -> tuple[OpSpec, ...]:
-    """The operators, in a tuple; one alone stands for itself, text too, which is not taken apart into its letters.
+    """The operators as a tuple; a single one, also as text, counts as one.
 
-    Raises OptionError, with the ``name`` of the argument, for what is no operator, and SplitError for one that can name
-    nothing in any graph.
+    Raises OptionError, with the ``name`` of the argument, for anything else, and SplitError for a name that cannot
+    occur in any graph.
     """
     require(name, ops, _OPERATORS)
     each = (ops,) if isinstance(ops, str) or callable(ops) else tuple(ops)
@@ -192,7 +192,7 @@ _OPERATORS = Kind(
 
 
 def require_spelling(op: OpSpec) -> None:
-    """Raise SplitError for what no graph calls anything by: text that is no name, a callable without one."""
+    """Raise SplitError for text that is not a name, or a callable that has none: no graph can contain either."""
     if isinstance(op, str):
         if not (_OPERATOR_TEXT.fullmatch(op) or _PATH_TEXT.fullmatch(op)):
             raise SplitError(f"{shown(op)} is no name of an operator, function or module.", _SPELLINGS)
@@ -201,9 +201,9 @@ def require_spelling(op: OpSpec) -> None:
 
 
 def require_known(op: OpSpec) -> None:
-    """Raise SplitError for text that names something of torch which this torch does not have.
+    """Raise SplitError for text that names something which the installed torch does not have.
 
-    What a graph is searched for need not be asked: what it holds is there.
+    Only needed before there is a graph: what a graph contains is found in it.
     """
     one = spelled(op)
     home, _, word = one.text.rpartition(".")
@@ -247,7 +247,7 @@ def _operator_of_text(text: str) -> tuple[str, str | None]:
 
 
 def _operator(node: Node) -> tuple[str, str | None]:
-    """The operator that a node calls, with its overload where the node names one; '' for what is no operator."""
+    """The operator that a node calls, with its overload where the node names one; '' for anything else."""
     target = node.target
     if isinstance(target, OpName):
         return f"{target.namespace}::{target.name}", target.overload

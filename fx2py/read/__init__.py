@@ -27,7 +27,8 @@ def open_graph(source: Source, *, model: str | None = None) -> GraphData:
     """The graph of a file, folder or live object as inert data; nothing that a file holds is executed or imported.
 
     ``model`` chooses among several graphs in one file. Raises UnknownFormatError, naming the file, when it holds no
-    graph, is damaged, or holds several and none was chosen; UnsupportedGraphError when it holds what GraphData cannot say.
+    graph, is damaged, or holds several and none was chosen; UnsupportedGraphError when it holds something that
+    GraphData cannot represent.
     """
     if isinstance(source, fx.GraphModule | ExportedProgram):
         if model is not None:
@@ -43,9 +44,9 @@ def open_graph(source: Source, *, model: str | None = None) -> GraphData:
 
 
 def open_every_graph(path: Path) -> Iterator[tuple[str, GraphData | Fx2pyError]]:
-    """Every graph of a file or folder by its name, one after the other, or the fault of one that cannot be read.
+    """Every graph of a file or folder by name, one after the other, or the error for one that cannot be read.
 
-    Names are unique; that of the only graph may be empty. Raises UnknownFormatError as ``open_graph`` does for a file
+    Names are unique; the only graph of a file may have an empty one. Raises UnknownFormatError as ``open_graph`` does for a file
     without a graph.
     """
     with reader_of(path)(path) as graphs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import struct
-import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,12 +16,13 @@ from fx2py.files import ZIP_FAULTS
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ALIGNMENT = 16
+"""What malloc guarantees on 64-bit systems, so kernels may assume it of any storage."""
 _SMALL = 2**24
-_WAYS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 class Archive:
-    """A zip file open for reading; member names are without the folder that all members share.
+    """A zip file open for reading; member names leave out the folder that all members share.
 
     Raises UnknownFormatError naming the file and the member wherever the file is damaged, repeats a member or is
     larger than the caller's limit.
@@ -57,7 +57,7 @@ class Archive:
 
     @property
     def limit(self) -> int:
-        """The bytes that texts and pickles may still have, all together: those of the file, more where it is small.
+        """How many more bytes of text and pickles may be read: as many as the file has, or more where it is small.
 
         torch writes them uncompressed; a compressed archive can ask for a thousand times its size.
         """
@@ -70,7 +70,7 @@ class Archive:
     def read(self, name: str, limit: int) -> bytes:
         """The bytes of a member of at most ``limit`` bytes; its checksum is verified."""
         member = self._member(name)
-        if member.compress_type not in _WAYS:
+        if member.compress_type not in _COMPRESSIONS:
             raise self.fault(name, "is compressed in a way that torch does not use")
         if member.file_size > limit:
             raise self.fault(name, f"has {member.file_size} bytes, more than the {limit} that it may have")
@@ -92,9 +92,7 @@ class Archive:
         start = self._data_offset(member, data)
         if member.file_size != member.compress_size or start + member.file_size > len(data):
             raise self.fault(name, "reaches beyond the end of the file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            view = torch.frombuffer(data, dtype=torch.uint8, count=member.file_size, offset=start)
+        view = torch.frombuffer(data, dtype=torch.uint8, count=member.file_size, offset=start)
         if zlib.crc32(memoryview(data)[start : start + member.file_size]) != member.CRC:
             raise self.fault(name, "is damaged: its checksum does not match")
         return view.untyped_storage() if view.data_ptr() % _ALIGNMENT == 0 else view.clone().untyped_storage()
@@ -120,7 +118,7 @@ class Archive:
         return index
 
     def _check_places(self, members: list[zipfile.ZipInfo]) -> None:
-        """Members that share bytes of the file would be read over and over: a small file with huge contents."""
+        """Refuse overlapping members: bytes that they share are read once for each, so a small file could unpack to a huge one."""
         end, before = 0, ""
         if members and min(member.header_offset for member in members) > 0:
             raise UnknownFormatError(
@@ -144,7 +142,7 @@ class Archive:
         return self._mapped
 
     def _data_offset(self, member: zipfile.ZipInfo, data: mmap.mmap) -> int:
-        """Where a member's bytes begin: behind its local header, whose name and extra field have their own lengths."""
+        """Where a member's bytes begin: after its local header, whose name and extra field may differ in length from the index."""
         start = member.header_offset
         if start < 0 or start + _LOCAL_HEADER.size > len(data):
             raise self.fault(member.filename, "begins beyond the end of the file")

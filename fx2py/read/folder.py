@@ -37,7 +37,7 @@ _PRINTED: dict[str, type[torch.nn.Module]] = {
         *(torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d),
     )
 }
-"""The classes that ``to_folder`` keeps by their printed form; it pickles all others."""
+"""The classes that ``to_folder`` writes as their ``repr``; it pickles all others (torch/fx/graph_module.py)."""
 _KNOWS_TRAINING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 
 _KEEPS_ALL = "Save the graph with torch.save, which keeps it."
@@ -87,8 +87,8 @@ def _forward(code: Path, body: list[ast.stmt]) -> Forward:
 class _Folder:
     """The submodules and tensors of one folder.
 
-    As in the program that the folder is, all tensors are those of the table beside it, also in modules that have a file
-    of their own; those that the table stores as one are one.
+    As when the folder is run as a program, all tensors come from ``state_dict.pt``, even those of modules pickled to a
+    file of their own; tensors that it stores as one are one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -125,7 +125,7 @@ class _Folder:
         return self._parameters[id(tensor)]
 
     def _with_state(self, record: ModuleRecord, path: str) -> ModuleRecord:
-        """The module, and all below it, with the tensors of the table in place of its own."""
+        """The module, and all below it, with the tensors of ``state_dict.pt`` in place of its own."""
         stored: dict[int, torch.Tensor] = {}
         for place, module in record.walk(path):
             for name, tensor in module.parameters.items():
@@ -137,7 +137,7 @@ class _Folder:
         return _with_tensors(record, stored, {})
 
     def _printed(self, name: str, value: ast.Call) -> ModuleRecord:
-        """A module of a known class of torch, made without memory from its printed form, with the stored tensors."""
+        """A module of a class of torch, made from its ``repr`` on the meta device, with the stored tensors."""
         cls = _PRINTED.get(dotted(value.func) or "")
         if cls is None:
             raise fault(value, f"holds a module that to_folder does not print: {shown(value)}")
@@ -150,7 +150,7 @@ class _Folder:
         return replace(module_record(module), original=None, lost=lost)
 
     def _pickled(self, name: str) -> ModuleRecord:
-        """A module in a file of its own; its name is the module's, whatever path the text says."""
+        """A module that was pickled to a file; the file is named after the module, whatever path the text gives."""
         path = self._path / f"{name}.pt"
         if path.parent != self._path or not path.is_file():
             raise ForwardFault(f"the file of module {name} is missing")
@@ -180,7 +180,7 @@ class _Folder:
 def _with_tensors(
     record: ModuleRecord, stored: dict[int, torch.Tensor], made: dict[int, ModuleRecord]
 ) -> ModuleRecord:
-    """The module with other tensors in place of those that ``stored`` knows, wherever it holds them."""
+    """The module with the tensors in ``stored`` replaced wherever it holds them; ``stored`` is by identity."""
 
     def change(value: Value) -> Value:
         return (
@@ -201,7 +201,7 @@ def _with_tensors(
 
 
 def _place(tensor: torch.Tensor) -> object:
-    """Where a tensor lies; of an empty one, which lies nowhere, its identity."""
+    """What tells apart views of memory; an empty tensor, which occupies none, is told apart by identity."""
     if tensor.layout is not torch.strided or tensor.is_quantized or not tensor.numel():
         return id(tensor)
     shape = (tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg())
@@ -246,7 +246,7 @@ def _definitions(constructor: ast.FunctionDef) -> Iterator[tuple[str, ast.Call]]
 
 
 def _printed_argument(node: ast.expr) -> object:
-    """A literal; a bare word is a string, which modules print without quotes."""
+    """A literal; a bare word is a string, since ``extra_repr`` of torch's modules prints strings without quotes."""
     if isinstance(node, ast.Name):
         return node.id
     try:

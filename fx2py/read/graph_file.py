@@ -1,4 +1,4 @@
-"""Graph files as a format that is read: the archive is opened here, what it says is decoded in ``fx2py/graph_file``."""
+"""Reading graph files: the archive is opened here, and decoded in ``fx2py/graph_file``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMAT = "fx2py"
 
 @contextmanager
 def graph_file_graphs(path: Path) -> Iterator[Graphs]:
-    """The one graph in a file that fx2py wrote, which has no name."""
+    """The one graph in a file that fx2py wrote, which is nameless."""
     yield [Entry("", "graph", lambda: _read(path))]
 
 

@@ -1,4 +1,7 @@
-"""What a module's ``__dict__`` holds for torch's own use, beside the attributes of its class."""
+"""What a module's ``__dict__`` holds for torch's own use, beside the attributes of its class.
+
+Source: ``Module.__init__`` of torch/nn/modules/module.py, and ``GraphModule`` of torch/fx/graph_module.py.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from fx2py.graph.values import Name
 GRAPH_MODULE = Name("torch.fx.graph_module", "GraphModule")
 
 CALL_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-"""The tables of hooks that can change what a call of a module, or its gradient, gives."""
+"""The tables of hooks that can change the result of calling a module, or its gradient."""
 
 ROOT_HOOKS = "hooks of the graph itself are no part of the code, which is its forward alone: {}"
 
@@ -27,7 +30,7 @@ _MODULE = frozenset(
         "_forward_hooks_with_kwargs",
         "_forward_hooks_always_called",
         "_forward_pre_hooks_with_kwargs",
-        "_flat_weight_refs",  # weak references of a recurrent module, which it makes anew from its weights
+        "_flat_weight_refs",  # of torch.nn.RNNBase: weak references, which ``_init_flat_weights`` makes again from its weights
     }
 )
 _GRAPH_MODULE = _MODULE | {
@@ -50,4 +53,4 @@ _GRAPH_MODULE = _MODULE | {
     "shape_env",
 }
 MODULE_STATE = {False: _MODULE, True: _GRAPH_MODULE}
-"""The names that are not attributes of the class, for a plain module and for a GraphModule."""
+"""The names that are torch's own, by whether the module is a GraphModule."""

@@ -13,6 +13,7 @@ _CAMEL = re.compile(r"(?<=[a-z])([A-Z])")
 FX_NAMES = frozenset(
     {*keyword.kwlist, *vars(builtins), "inf", "nan", "NoneType", "torch", "device", "fx_pytree", "pytree"}
 )
+"""What FX calls no node: ``_illegal_names`` and ``_custom_builtins`` of torch/fx/graph.py."""
 
 
 class NodeNames:

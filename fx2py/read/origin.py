@@ -7,18 +7,20 @@ import re
 from fx2py.graph.data import SourceLine
 
 RECORDED_KEYS = ("val", "example_value", "tensor_meta")
-"""Where ``node.meta`` has the result: of export and AOTAutograd, of Dynamo, of ``ShapeProp``."""
+"""The keys of ``node.meta`` under which export and AOTAutograd, Dynamo, and ``ShapeProp`` record the result."""
 _FRAME = 'File "'
 _PLACE = re.compile(r", line (\d{1,9}), in [^\n]*\n?([^\n]*)")
 _TORCH, _TORCH_ON_WINDOWS = "-packages/torch/", "-packages\\torch\\"
 _MODULES_OF_TORCH = re.compile(r"-packages[\\/]torch[\\/]nn[\\/]")
 _GENERATED = "<eval_with_key>"
-"""What torch.fx calls the code of a GraphModule; the number that follows counts the modules of the process."""
+"""The file name of a GraphModule's code, before a counter: ``_EvalCacheLoader`` of torch/fx/graph_module.py."""
 _MODULE_STEP = re.compile(r"\.?(?:_modules)?\[['\"]?([^'\"\[\]]+)['\"]?\]")
+"""One step below a module in the names that Dynamo gives to sources (torch/_dynamo/source.py): ``._modules['0']`` or ``[0]``."""
 _ROOT = re.compile(r"^(?:L\[['\"]self['\"]\]|L__self__|self)\.?")
 _NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"
-"""What torch.export records for a node that no module made."""
+"""What torch.export records for a node that no module made: torch/_export/passes/_node_metadata_hook.py."""
 _MODULES = ";"
+"""``ST_DELIMITER`` of torch/_export/serde/serialize.py."""
 
 
 def source_line(stack_trace: str) -> SourceLine | None:
@@ -42,7 +44,7 @@ def _frame(file: str, rest: str) -> SourceLine | None:
 
 
 def _ends_before_a_line(text: str) -> bool:
-    """Whether what follows ``text`` begins a line, but for spaces."""
+    """Whether only spaces stand before what follows on its line: ``File "`` may also be part of a line of code."""
     return text.rstrip(" \t")[-1:] in ("\n", "")
 
 

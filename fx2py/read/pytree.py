@@ -1,6 +1,6 @@
-"""The structure of nested inputs and outputs, from a live ``TreeSpec`` or archived JSON, and how it makes a graph be called.
+"""The structure of nested inputs and outputs, from a live ``TreeSpec`` or archived JSON, and the calling conventions it makes.
 
-No class is imported or resolved: a container of a class of its own keeps the name under which it was registered.
+No class is imported or resolved: a container of any other class keeps the name under which that was registered.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fx2py.typed_json import Damaged, parse, typed
 
 LEAF = Tree("leaf")
 PROTOCOL = 1
+"""``DEFAULT_TREESPEC_SERIALIZATION_PROTOCOL`` of torch/utils/_pytree.py."""
 
 _KINDS: dict[str, TreeKind] = {
     "builtins.tuple": "tuple",
@@ -89,7 +90,7 @@ def _tree_of_schema(schema: _Schema, fields: Mapping[str, Sequence[str]]) -> Tre
 
 
 def _context(context: object) -> object:
-    """What a class recorded; a class may write it in a form of its own, which then says nothing here."""
+    """What the container recorded as JSON; None for a registered class whose context is in a form of its own."""
     try:
         return parse(context) if type(context) is str else context
     except Damaged:
@@ -97,7 +98,7 @@ def _context(context: object) -> object:
 
 
 def container_tree(registered: str, cls: Name | None, context: object, children: tuple[Tree, ...]) -> Tree:
-    """The tree of one container; ``context`` is what its class recorded beside the children."""
+    """The tree of one container; ``context`` is what pytree keeps of it beside its children."""
     kind = _KINDS.get(registered)
     if kind == "tuple" or kind == "list":
         return Tree(kind, children)
@@ -139,7 +140,7 @@ def _class_name(cls: type) -> Name:
 def pytree_convention(
     parameters: Sequence[str], inputs: Tree, output: Tree | None, placeholders: int
 ) -> CallingConvention:
-    """The convention of a pytree code generator.
+    """How a graph with ``_PyTreeCodeGen`` (torch/fx/graph.py) is called.
 
     ``inputs`` is a tuple with an entry for each parameter, or a pair of a tuple of positional and a dict of keyword
     arguments. Raises ValueError when its leaves are not as many as the placeholders.
@@ -162,9 +163,9 @@ Signature: TypeAlias = tuple[Sequence[str], Tree, Tree | None]
 
 
 def convention_of(codegen: str, signature: Signature | None, placeholders: int) -> CallingConvention | None:
-    """How a graph is called, by the path of its code generator's class and by what one for pytrees records.
+    """How a graph is called, from the class of its code generator and the signature that one for pytrees records.
 
-    None where the caller passes the placeholders one by one. Raises ValueError for a class of another convention.
+    None where the caller passes the placeholders one by one. Raises ValueError for any other class.
     """
     if codegen == "torch.fx.graph._BoxedCodeGen":
         return boxed_convention("args_list", placeholders)

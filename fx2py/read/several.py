@@ -1,4 +1,4 @@
-"""The graphs of one file: which of them is meant, and what to say where that is open."""
+"""The graphs of one file: which of them is meant, and what to say where that is not clear."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SHOWN, _WIDTH = 60, 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One graph of a file: its name, which no other has, what it was saved as, and how to read it.
+    """One graph of a file: its unique name, what it was saved as, and how to read it.
 
-    ``title`` is a shorter name, for a graph that no other shares it with; the only graph of a file may be nameless.
+    ``title`` is a shorter name, which several graphs may share; the only graph of a file may be nameless.
     ``is_part`` says that the graph was saved inside something else, a module of another class for example.
     ``read`` raises UnknownFormatError or UnsupportedGraphError, naming the file.
     """
@@ -36,7 +36,7 @@ Opened: TypeAlias = AbstractContextManager[Graphs]
 
 
 def chosen(path: Path, graphs: Graphs, model: str | None) -> Entry:
-    """The graph that ``model`` names, or the only one, if it is no part; else UnknownFormatError, which lists them."""
+    """The graph that ``model`` names, or the only one unless it is a part; else UnknownFormatError, which lists them."""
     if model is None:
         if len(graphs) > 1 or graphs[0].is_part:
             raise _open_choice(path, graphs)
@@ -67,7 +67,7 @@ def _open_choice(path: Path, graphs: Graphs) -> UnknownFormatError:
 
 
 def _row(entry: Entry) -> tuple[str, str]:
-    """The name of a graph, and its kind and size or why it has none."""
+    """The name of a graph, and its kind and size or why it cannot be read."""
     try:
         count = len(entry.read().graph.nodes)
     except Fx2pyError as fault:

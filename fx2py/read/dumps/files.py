@@ -39,10 +39,10 @@ _AS_CODE = "Log graphs as code: TORCH_LOGS=graph_code, aot_graphs or post_grad_g
 
 @contextmanager
 def dump_graphs(path: Path) -> Iterator[Graphs]:
-    """The graphs that a file prints, each under the place and the title that a log gives it.
+    """The printed graphs of a file, each named after the place and title that a log gives it.
 
-    What looks like a graph and is none that FX prints, or is cut, is there too; to read it raises UnknownFormatError,
-    naming file and line. So does a file that prints nothing of the kind.
+    What looks like a graph but is in another form, or is cut off, is included; reading it raises UnknownFormatError with
+    file and line. So does a file without any printed graph.
     """
     with faults_of(path):
         found = graphs_of_log(path)
@@ -72,7 +72,7 @@ def _read(path: Path, found: FoundGraph, sha256: Callable[[], str]) -> GraphData
 
 @contextmanager
 def _lines_of_the_file(code: Code) -> Iterator[None]:
-    """Makes a fault in a part of the text name the line of the file."""
+    """Turns the line of a fault within a part of the text into the line of the file."""
     try:
         yield
     except ForwardFault as fault:
@@ -83,13 +83,13 @@ def _lines_of_the_file(code: Code) -> Iterator[None]:
 
 
 class _Dump:
-    """Reads printed classes, and collects what their text cannot say."""
+    """Reads printed classes, and notes what their text leaves out."""
 
     def __init__(self) -> None:
         self.notes: dict[str, None] = {}
 
     def read(self, printed: PrintedClass) -> Lifted:
-        """The graph of a printed class and of those inside it, with the state that they miss as inputs."""
+        """The graph of a printed class and of those inside it, with the state that they read as inputs."""
         children = {child.name: self.read(child) for child in printed.children}
         if len(children) != len(printed.children):
             raise ForwardFault(f"the class {printed.name} prints two graphs of one name")
@@ -106,7 +106,7 @@ class _Dump:
         return lift_state(graph, children, state_metas(constructor), exact_constants(constructor))
 
     def _is_guard(self, node: Node) -> bool:
-        """Whether a node only calls the checks of an exported program, of which the text says nothing."""
+        """Whether a node only calls the input checks of an exported program, which the text does not print."""
         if node.op != "call_module" or node.target != _GUARDS:
             return False
         self.notes[_UNCHECKED] = None
@@ -114,7 +114,7 @@ class _Dump:
 
 
 def _forward(code: Code, printed: PrintedClass) -> Forward:
-    """What the text of a method says; ForwardFault where it is not whole."""
+    """The graph in the text of a method; ForwardFault where lines are missing."""
     code.check()
     match parse_text(code.text):
         case [ast.FunctionDef() as function]:
@@ -137,7 +137,7 @@ def _forward(code: Code, printed: PrintedClass) -> Forward:
 
 
 def _never_dropped(forward: Forward) -> str:
-    """A variable that a text which drops others neither drops nor returns; an input may be unused."""
+    """A variable that is neither dropped nor returned in a text that drops others; an unused input is fine."""
     used = {name for node in forward.graph.nodes for name in references(*node.operands)}
     free = {node.name for node in forward.graph.placeholders} - used
     returned = set(references(*forward.graph.nodes[-1].operands))
@@ -147,7 +147,7 @@ def _never_dropped(forward: Forward) -> str:
 def _check_graphs_are_there(graph: Graph, children: Mapping[str, Lifted]) -> None:
     """Raise ForwardFault for a higher-order operator that takes a graph which the text does not hold.
 
-    A tensor there has an annotation, a graph has none.
+    FX annotates the tensors that it prints, not the graphs.
     """
     missing = {
         node.name: node.target
@@ -177,7 +177,7 @@ def _lifted_note(lifted: Lifted) -> tuple[str, ...]:
 
 
 def _with_inputs(lifted: Lifted, metas: list[ValueMeta]) -> Graph:
-    """The graph with what a minifier's script passes recorded of its inputs, where that fits them."""
+    """The graph with the shapes that a minifier's ``load_args`` makes recorded on its inputs, if the numbers of both agree."""
     graph = lifted.graph
     inputs = graph.placeholders[len(lifted.state) :]
     if len(metas) != len(inputs):
@@ -207,9 +207,9 @@ def lift_state(
 ) -> Lifted:
     """``graph`` with each attribute that no printed graph stands for as a placeholder, in order of first use.
 
-    A call of a printed graph passes on what that one reads. ForwardFault for an operand of a higher-order operator
-    that reads state of its own, since nothing can be passed to it. ``metas`` says what is known of attributes; ``constants`` are those whose values the
-    text holds, which stay what they are.
+    A call of a printed graph passes on the state that it reads. Raises ForwardFault for a graph given to a higher-order
+    operator that reads state, since the operator takes no further arguments for it. ``metas`` holds what is known of
+    attributes; ``constants`` those whose values the text prints, which stay attributes.
     """
     lifting = _Lifting(graph, children, metas, constants)
     nodes = [changed for node in graph.nodes for changed in lifting.node(node)]
@@ -239,7 +239,7 @@ class _Lifting:
         self._names = NodeNames(node.name for node in graph.nodes)
 
     def node(self, node: Node) -> Iterator[Node]:
-        """What stands in the place of a node."""
+        """The nodes that replace a node."""
         child = self._children.get(str(node.target)) if node.op in ("get_attr", "call_module") else None
         if node.op == "get_attr" and node.target in self._constants:
             yield node
@@ -269,7 +269,7 @@ class _Lifting:
         return self.state[path]
 
     def _in_new_names(self, node: Node) -> Node:
-        """The node with its references to attributes led to their placeholders."""
+        """The node with each reference to an attribute replaced by its placeholder."""
         if not self._renamed:
             return node
 

@@ -28,13 +28,13 @@ _INPUT_NAMES = {"device": Name("torch", "device")}
 
 
 class PrintedMetas:
-    """What one ``forward`` says of its nodes: their annotations, and the comment above them."""
+    """The metadata that one ``forward`` prints of its nodes: their annotations, and the comment above them."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._sources = list(_sources(lines))
 
     def __call__(self, annotation: ast.expr | None, line: int) -> NodeMeta:
-        """The metadata of the node that stands at a line, which counts from one."""
+        """The metadata of the node at a line, counted from one."""
         source = self._sources[line - 1] if line <= len(self._sources) else None
         match annotation:
             case None:
@@ -45,7 +45,7 @@ class PrintedMetas:
 
 
 def _sources(lines: Iterable[str]) -> Iterator[SourceLine | None]:
-    """The source line that holds for each line of the text."""
+    """The source line that each line of the text was traced from."""
     current: SourceLine | None = None
     for line in lines:
         code = line.lstrip()
@@ -96,9 +96,9 @@ def _sizes(text: str) -> tuple[int | str, ...]:
 
 
 def state_metas(constructor: list[str]) -> dict[str, ValueMeta]:
-    """What a minifier's ``__init__`` says of the parameters and buffers that it fills with random numbers.
+    """The shapes of the parameters and buffers that a minifier's ``__init__`` fills with random numbers.
 
-    Other lines, which need not be Python, say nothing.
+    Source: ``NNModuleToString`` of torch/_dynamo/debug_utils.py. Other lines, which need not be Python, are skipped.
     """
     found: dict[str, ValueMeta] = {}
     for line in constructor:
@@ -125,9 +125,9 @@ def state_metas(constructor: list[str]) -> dict[str, ValueMeta]:
 
 
 def exact_constants(constructor: list[str]) -> dict[str, torch.Tensor]:
-    """The buffers that a minifier's ``__init__`` prints in full: small ones of integers or truth values.
+    """The buffers that a minifier's ``__init__`` prints in full: small ones (``MAX_CONSTANT_NUMEL_INLINE``) of integers or bools.
 
-    Floating point numbers are printed rounded, so they are not taken from the text.
+    Floating point numbers are rounded when they are printed, so they are not taken from the text.
     """
     found: dict[str, torch.Tensor] = {}
     for line in constructor:
@@ -172,7 +172,7 @@ def _random_tensor(call: ast.Call) -> ValueMeta:
 
 
 def input_metas(text: str) -> list[ValueMeta]:
-    """What ``load_args`` makes, in order; None for what is no tensor or number."""
+    """What ``load_args`` makes, in order, as ``InputWriter`` of torch/_dynamo/debug_utils.py writes it; None for anything else."""
     found: list[ValueMeta] = []
     devices: dict[str, torch.device | None] = {}
     reader = ArgumentReader(_INPUT_NAMES)

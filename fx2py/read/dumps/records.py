@@ -1,7 +1,7 @@
 """Logs as streams of text: what stands before each line of a log of torch, and the records of a structured trace.
 
 Sources: ``TorchLogsFormatter`` and ``trace_structured`` of torch/_logging/_internal.py. Lines of several processes and
-threads may stand mixed: all lines of one record begin with the same text, since its time is taken once.
+threads may be interleaved: all lines of one record begin with the same text, since its time is taken once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PREFIX = re.compile(
     rb"( \[[!\d/_-]{1,60}\])?( \[__\w{1,80}\])?(?: |$)"
 )
 _TAGGED = re.compile(rb"(?:\[\w{1,40}\]:){0,4}")
-"""What torchrun puts before each line of its processes."""
+"""What torchrun puts before each line of its processes; source: torch/distributed/elastic/multiprocessing/tail_log.py."""
 _LONGEST = 256 * 2**20
 _CONTEXT = frozenset(
     {
@@ -37,7 +37,7 @@ _CONTEXT = frozenset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundGraph:
-    """A printed graph, the name it goes by, what wrote it, and what is wrong with the record that holds it."""
+    """A printed graph, its name, what wrote it, and what is wrong with the record that it is in."""
 
     name: str
     title: str
@@ -52,7 +52,7 @@ def is_log(head: bytes) -> bool:
 
 
 def graphs_of_log(path: Path) -> list[FoundGraph]:
-    """Every graph that a file prints, in order, each under a name of its own.
+    """Every graph that a file prints, in order, each under a unique name.
 
     Raises ForwardFault for a line that is too long.
     """
@@ -76,7 +76,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What a log says of who printed a graph: rank and compile id in one text, and the kind of the record."""
+    """Who printed a graph, as far as a log says: rank and compile id in one text, and the kind of the record."""
 
     place: str = ""
     kind: str = "text"
@@ -121,7 +121,7 @@ class _Log:
             stream.feed(number, text.decode("utf-8", "surrogateescape"))
 
     def end(self) -> None:
-        """End the record that is open; one without graphs is forgotten."""
+        """End the record that is open; one without graphs is dropped."""
         if self._record is not None:
             self._record.stream.end()
             if self._record.stream.graphs:
@@ -129,7 +129,7 @@ class _Log:
         self._record = None
 
     def found(self) -> Iterator[FoundGraph]:
-        """The graphs, not named apart yet."""
+        """The graphs, whose names may still repeat."""
         for source, stream in self._streams.values():
             stream.end()
             for printed in stream.graphs:
@@ -158,7 +158,7 @@ class _TraceRecord:
             self.stream.feed(number, line.removesuffix(b"\r").decode("utf-8", "surrogateescape"))
 
     def found(self) -> Iterator[FoundGraph]:
-        """The graphs of the payload, and what is wrong with it where its digest is another one."""
+        """The graphs of the payload, with a fault where its digest differs from the recorded one."""
         fault = ""
         try:
             record = typed(dict[str, object], parse(self._text))

@@ -12,7 +12,10 @@ from fx2py.graph.data import ModuleRecord, Tree
 from fx2py.graph.values import Value
 
 TRAINING = "TRAINING"
-"""The dialect of programs that keep their effect tokens; source: ``_unlift_exported_program_lifted_states`` of torch/export/_unlift.py."""
+"""The dialect whose programs keep their effect tokens.
+
+Source: ``_unlift_exported_program_lifted_states`` of torch/export/_unlift.py.
+"""
 InputRole: TypeAlias = Literal["user", "constant", "parameter", "buffer", "tensor", "object", "token"]
 Mutated: TypeAlias = Literal["state", "input"]
 
@@ -46,7 +49,7 @@ class LiftedOutput:
 class LiftedProgram:
     """An exported program as it is stored: a pure graph, its signature, and the state beside it.
 
-    ``root`` holds the lifted graph and its nested graphs; ``inputs`` and ``outputs`` go with its placeholders and
+    ``root`` holds the lifted graph and its nested graphs; ``inputs`` and ``outputs`` describe its placeholders and
     results, in order. ``state`` and ``constants`` are by dotted path. ``keeps_tokens`` is set for training programs.
     """
 

@@ -43,7 +43,7 @@ def _module_without_tokens(record: ModuleRecord) -> ModuleRecord:
 
 
 class _Removal:
-    """One pass over a graph: which values are tokens, and what stands for the values that were renamed."""
+    """One pass over a graph: which values are tokens, and what replaces the values that were renamed."""
 
     def __init__(self, record: ModuleRecord) -> None:
         self._record = record
@@ -87,7 +87,7 @@ class _Removal:
         return self._renamed(replace(node, name=name, target=operator, args=args, meta=meta))
 
     def _element(self, node: Node, call: Node) -> Node | None:
-        """An element of a call's result: the token is dropped, a single result is the call itself."""
+        """An element of a call's result: the token is dropped, an only result is the call itself."""
         index = node.args[1]
         if type(index) is not int:
             raise ValueError(f"{node.name} takes element {index!r} of a call with effects")

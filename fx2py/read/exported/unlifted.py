@@ -1,8 +1,8 @@
-"""Exported programs in the form that runs: state and mutation move from the signature into the graph.
+"""Exported programs unlifted: state and mutation move from the signature into the graph.
 
-An exported graph is pure: parameters, buffers and constants are inputs, and what is written to them are further
-outputs. ``unlifted`` undoes that as ``ExportedProgram.module()`` does (torch/export/_unlift.py): such inputs become
-get_attr nodes, such outputs trailing ``copy_`` calls. Both doors, the live object and the archive, end here.
+An exported graph is functional: parameters, buffers and constants are inputs, and their new values are additional
+outputs. ``graph_data`` undoes that as ``ExportedProgram.module()`` does (torch/export/_unlift.py): such inputs become
+get_attr nodes, such outputs trailing ``copy_`` calls. The live object and the archive both end here.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _unlifted(graph: Graph, inputs: Sequence[LiftedInput], outputs: Sequence[Lif
 
 
 def _renamed(node: Node, renamed: Mapping[str, Ref]) -> Node:
-    """``node`` with the references to former placeholders led to the nodes that stand for them."""
+    """``node`` with each reference to a former placeholder replaced by the node that reads the state."""
 
     def change(value: Value) -> Value:
         return renamed.get(value.name, value) if type(value) is Ref else value
@@ -103,7 +103,7 @@ def _with_copies(
 ) -> Iterator[Node]:
     """The ``copy_`` calls that write back what was mutated, then the output node with the caller's results only.
 
-    A result that is written back is returned as its copy, which is what aliases the mutated tensor.
+    A result that is written back is returned as the result of ``copy_``, since that is the mutated tensor itself.
     """
     values = [value for value in walk(*result.args) if type(value) not in CONTAINERS]
     if len(values) != len(outputs):
@@ -126,6 +126,8 @@ def _with_copies(
     results = tuple([copies.get(value, value) if type(value) is Ref else value for value in returned])
     yield replace(result, args=(results,))
 
+
+# -- state -------------------------------------------------------------------------------------------------------
 
 MODULE = Name("torch.nn.modules.module", "Module")
 
@@ -162,7 +164,7 @@ class _Module:
 def with_state(root: ModuleRecord, program: LiftedProgram) -> ModuleRecord:
     """``root`` with the program's state at its dotted paths; ValueError where the state does not fit the signature.
 
-    Constants never require gradients, as ``ep.module()`` has them; equal tensor objects stay one object.
+    Constants never require gradients, as in ``ep.module()``; what was one tensor object stays one.
     """
     filled = _Module(root)
     detached: dict[int, torch.Tensor] = {}
@@ -219,6 +221,9 @@ def _child(module: _Module, step: str, entry: LiftedInput) -> _Module:
 
 def _tensor_tables(module: _Module) -> Iterator[Mapping[str, object]]:
     yield from (module.parameters, module.buffers, module.attributes)
+
+
+# -- the input contract ------------------------------------------------------------------------------------------
 
 
 def contract_of(program: LiftedProgram, placeholders: Sequence[Node]) -> InputContract:

@@ -1,4 +1,4 @@
-"""A live ``ExportedProgram`` as GraphData, through the same last step as its archive."""
+"""A live ``ExportedProgram`` as GraphData; the last step, ``exported/unlifted.py``, is that of its archive."""
 
 from __future__ import annotations
 

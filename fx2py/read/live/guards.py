@@ -1,9 +1,9 @@
-"""The guards of ``ep.module()`` as a graph: the module that checks its inputs is a compiled function without a text.
+"""The guards of ``ep.module()`` as a graph: the module that checks its inputs is a compiled function without source text.
 
 Source: ``_convert_guards_code_to_fn`` of torch/export/_unlift.py. That function asserts one condition after the other;
-each message holds the text of its condition, with the names of the inputs where the function has ``args[3]``. From the
-messages the function is written anew, compiled and compared with the one that is there: only where both are the same,
-instruction by instruction, the conditions become nodes.
+each message holds the text of its condition, with the names of the inputs where the function has ``args[3]``. The
+function is rebuilt from the messages, compiled, and compared with the original: only if both have the same bytecode do
+the conditions become nodes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _ASSERT = Name("torch", "_assert")
 
 
 def graph_of_guards(forward: object) -> Graph | None:
-    """The checks that the ``forward`` of a GuardsFn makes, in order; None where they have another form than torch's.
+    """The checks that the ``forward`` of a GuardsFn makes, in order; None where they are not in torch's form.
 
     The graph takes all arguments as ``*args`` and returns None.
     """
@@ -75,7 +75,7 @@ class _OtherFormError(Exception):
 
 
 def _asserting(forward: object) -> types.FunctionType | None:
-    """The function that asserts, inside the one that only tells torch.compile to look into it."""
+    """The function that asserts, without the wrapper that lets torch.compile trace it."""
     function = forward
     for _ in range(2):
         if not isinstance(function, types.FunctionType):
@@ -115,7 +115,7 @@ def _is_same(code: types.CodeType, conditions: list[ast.expr], messages: list[st
 
 
 def _sees_torch(function: types.FunctionType) -> bool:
-    """Whether the names that the function uses mean what they say."""
+    """Whether the global names that the function uses are torch's and Python's own."""
     seen: Mapping[str, object] = function.__globals__
     return all(seen.get(name, known) is known for name, known in _GLOBALS.items()) and not (
         _BUILTINS & seen.keys()
@@ -129,7 +129,7 @@ class _Places(ast.NodeTransformer):
         self._left = places
 
     def conditions(self, messages: list[str]) -> list[ast.expr]:
-        """The condition of each message over the arguments; _OtherFormError where they do not go with the places."""
+        """The condition of each message over the arguments; _OtherFormError where their inputs do not match the places."""
         texts = [message.removeprefix(_MESSAGE) for message in messages]
         found = [self.visit(ast.parse(text, mode="eval").body) for text in texts]
         if next(self._left, None) is not None:
@@ -137,7 +137,7 @@ class _Places(ast.NodeTransformer):
         return found
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """Only the receiver and the arguments of a call are expressions of inputs, its name is not."""
+        """Replace the receiver and the arguments of a call, not its name."""
         if node.keywords:
             raise _OtherFormError("a call has keywords")
         if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value):
@@ -169,7 +169,7 @@ def _is_module(node: ast.expr) -> bool:
 
 
 class _Nodes:
-    """The nodes that assert conditions; what several of them need is computed once, since it cannot change meanwhile."""
+    """The nodes that assert conditions; what several of them need is computed once, since nothing changes in between."""
 
     def __init__(self) -> None:
         self.names = NodeNames()
@@ -237,7 +237,7 @@ class _Nodes:
         return self._add("call_function", Name("operator", name), args)
 
     def _logical(self, node: ast.Compare | ast.BoolOp) -> Ref:
-        """``and`` and ``or`` of conditions: all of them are computed, so that none of those that may be skipped may raise."""
+        """``and`` and ``or`` of conditions: a graph computes all operands, so those that Python would skip must not raise."""
         parts = _compared(node) if isinstance(node, ast.Compare) else node.values
         name = "or_" if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or) else "and_"
         first = self._condition(parts[0])
@@ -265,7 +265,7 @@ class _Nodes:
 
 
 def _parts_of_and(condition: ast.expr) -> list[ast.expr]:
-    """The conditions that a condition is the conjunction of: asserted one by one, in order, they say the same."""
+    """The operands of a conjunction: asserting them one by one, in order, is the same."""
     if isinstance(condition, ast.BoolOp) and isinstance(condition.op, ast.And):
         return [part for value in condition.values for part in _parts_of_and(value)]
     if isinstance(condition, ast.Compare) and len(condition.ops) > 1:
@@ -283,7 +283,7 @@ def _compared(node: ast.Compare) -> list[ast.expr]:
 
 
 def _may_raise(node: Node) -> bool:
-    """Whether a node can raise; the size of an input does where it has fewer dimensions."""
+    """Whether a node can raise, as the size of an input does where it has too few dimensions."""
     if not isinstance(node.target, Name) or node.target.module != "operator":
         return True
     by_a_number = len(node.args) == 2 and type(node.args[1]) is int and node.args[1] != 0

@@ -110,13 +110,13 @@ def _class_name(module: torch.nn.Module) -> Name:
 
 
 def _attributes(module: torch.nn.Module) -> dict[str, Value]:
-    """The attributes that the module's own class or its user set."""
+    """The attributes that the module's class or its user set, without torch's own."""
     skipped = MODULE_STATE[isinstance(module, fx.GraphModule)]
     return {name: value_of(value) for name, value in module.__dict__.items() if name not in skipped}
 
 
 def _convention(graph: fx.Graph) -> CallingConvention | None:
-    """How the graph is called, by the exact class of its code generator, which is also what reads its signature."""
+    """How the graph is called, by the exact class of its code generator: a subclass may generate another signature."""
     codegen = graph._codegen
     if codegen._body_transformer is not None:
         raise _unsupported("the graph", "its code generator rewrites the code (on_generate_code)")
@@ -146,7 +146,7 @@ _NUMBER_KINDS: dict[type, NumberKind] = {torch.SymInt: "int", torch.SymFloat: "f
 
 
 def meta_of(node: fx.Node) -> NodeMeta:
-    """What a live node records of its result and of where it comes from."""
+    """What a live node records of its result and of its source."""
     meta = node.meta
     trace, stack = meta.get("stack_trace"), meta.get("nn_module_stack")
     return NodeMeta(

@@ -19,10 +19,10 @@ from fx2py.read.pickled.values import PickledValues
 _MOST_KEYS = 16
 _FX_GRAPH = "torch.fx.graph.Graph"
 _SCRIPT = "__torch__."
-"""What torch.jit calls the classes of its modules begins with."""
+"""The prefix of the qualified names that torch.jit gives to its classes."""
 _CONTAINERS = frozenset(f"collections.{name}" for name in ("OrderedDict", "defaultdict", "deque", "Counter"))
 _TABLES = frozenset({"_modules", "_parameters", "_buffers"})
-"""The tables of a module, whose entries ``Module.__getattr__`` gives as attributes."""
+"""The tables whose entries are attributes of a module, by ``Module.__getattr__``."""
 _ARGUMENTS = ("args", "inputs", "example_inputs", "sample_inputs", "example_args", "input")
 _KEYWORDS = ("kwargs", "example_kwargs", "sample_kwargs")
 SAVE = (
@@ -47,8 +47,8 @@ def graphs_in(root: object) -> dict[str, Built]:
 def graphs_inside(root: object, direct: dict[str, Built]) -> dict[str, Built]:
     """The GraphModules that only objects hold, modules of other classes for example, by their path in them.
 
-    Those are no graphs that somebody saved, but nor must they get lost beside one that was. A bare ``fx.Graph`` alone
-    is none: the module that it knows is not what was saved.
+    Nobody saved them by themselves, but they must not go unnoticed beside a graph that was saved. A bare ``fx.Graph``
+    has none: the module that owns it is not what was saved.
     """
     if type(root) is Built and root.path == _FX_GRAPH:
         return {}
@@ -71,7 +71,7 @@ class _Place:
     holder: _Place | None = None
 
     def path(self) -> str:
-        """The keys that lead here, the last of them where they are many: a file may nest without end."""
+        """The keys that lead here; only the last of them if they are many, since a file may nest without end."""
         keys: list[str] = []
         place = self
         while place.holder is not None and len(keys) < _MOST_KEYS:
@@ -151,7 +151,7 @@ def _key(key: object, index: int) -> str:
 
 
 def sample_inputs(root: object, graph: Built, values: PickledValues) -> SampleInputs | None:
-    """The example inputs that stand beside the graph: in a tuple behind it, or in a dict under a usual name.
+    """The example inputs that stand beside the graph: after it in a tuple, or in a dict under a usual name.
 
     ValueError when what stands there is no plain data.
     """
@@ -194,7 +194,7 @@ def _keywords(arguments: dict[object, object]) -> dict[str, object]:
 
 
 def description(root: object) -> tuple[str, str]:
-    """What a pickled object without a graph is, for a sentence, and the next step of its owner."""
+    """What a pickled object without a graph is, as part of a sentence, and what its owner can do."""
     path = printable(root.path) if type(root) is Built else ""
     if path == _FX_GRAPH:
         step = "Save it with the modules that it calls: torch.save(torch.fx.GraphModule(model, graph), path)."

@@ -1,4 +1,4 @@
-"""Files that pickle wrote: ``torch.save`` in both its layouts, plain pickles, and archives of ``torch.package``."""
+"""Files that pickle wrote: ``torch.save`` in both its layouts, other pickles, and archives of ``torch.package``."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from fx2py.read.several import Entry, Graphs
 _ROOT, BYTE_ORDER = "data.pkl", "byteorder"
 _MAPPED_FROM = 1 << 18
 _MARK = b"\x80"
-"""What every pickle of protocol 2 or later begins with."""
+"""The opcode PROTO, with which every pickle of protocol 2 or later begins."""
 _MOST_PARTS = 10_000
 
 
 @contextmanager
 def checkpoint_graphs(path: Path) -> Iterator[Graphs]:
-    """The GraphModules in a zip archive of ``torch.save``; UnknownFormatError, naming the file, where none is."""
+    """The GraphModules in a zip archive of ``torch.save``; UnknownFormatError, naming the file, if there are none."""
     with Archive(path) as archive:
         with faults_of(path):
             check_byte_order(archive)
@@ -51,7 +51,7 @@ def check_byte_order(archive: Archive) -> None:
 
 @contextmanager
 def pickled_graphs(path: Path) -> Iterator[Graphs]:
-    """The GraphModules in a pickle or an older stream of ``torch.save``; UnknownFormatError where none is."""
+    """The GraphModules in a pickle or an older stream of ``torch.save``; UnknownFormatError if there are none."""
     data = _contents(path)
     with faults_of(path):
         parts = list(islice(_parts(data), _MOST_PARTS + 1))
@@ -65,7 +65,7 @@ def pickled_graphs(path: Path) -> Iterator[Graphs]:
 
 
 def _parts(data: Data) -> Iterator[tuple[str, object, Callable[[], PickledModules]]]:
-    """Each of the pickles that a file holds, one behind the other: how it was written, its root, its reader."""
+    """Each of the consecutive pickles of a file: what wrote it, its root object, and what makes its modules."""
     position = 0
     while not position or data[position : position + 1] == _MARK:
         if is_stream(data, position):
@@ -100,7 +100,7 @@ def faults_of(path: Path) -> Iterator[None]:
 
 
 def graphs_of(path: Path, written_by: str, root: object, modules: Callable[[], PickledModules]) -> Graphs:
-    """The graphs among what a pickle holds, each with the inputs beside it; UnknownFormatError where none is."""
+    """The graphs in a pickle, each with the inputs stored beside it; UnknownFormatError if there are none."""
     return _required(path, _entries(path, written_by, root, modules), root)
 
 
@@ -114,7 +114,7 @@ def _required(path: Path, graphs: Graphs, root: object) -> Graphs:
 def _entries(
     path: Path, written_by: str, root: object, modules: Callable[[], PickledModules], before: str = ""
 ) -> list[Entry]:
-    """The graphs of one pickle; ``before`` is its place in the file, which their names begin with."""
+    """The graphs of one pickle; their names begin with ``before``, its place in the file."""
     with faults_of(path):
         direct = graphs_in(root)
         found = {**direct, **graphs_inside(root, direct)}
@@ -154,8 +154,11 @@ def _samples(root: object, graph: Built, modules: PickledModules) -> SampleInput
         return None
 
 
+# -- packages ----------------------------------------------------------------------------------------------------
+
 _PICKLE, _STORAGE = ".pkl", ".storage"
 _DATA = ".data/"
+"""How ``PackageExporter`` (torch/package/package_exporter.py) names pickled resources and the storages of tensors."""
 
 
 @contextmanager

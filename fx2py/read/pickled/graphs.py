@@ -51,13 +51,13 @@ _PRECOMPILED = f"{PICKLER}._OpPrecompiledPickleData"
 _SPECS = frozenset({"torch.utils._pytree.TreeSpec", "torch.utils._pytree.LeafSpec"})
 _FIELDS = (("type",), ("context", "_context"), ("children", "_children", "children_specs"))
 _MAX_PARTS = 200_000
-"""A pickle may share its parts: a few that hold each other twice describe a structure without end."""
+"""Shared parts make a structure grow exponentially: each level of a small file can hold the next one twice."""
 _NAMED_TUPLE = "collections.namedtuple"
 _DEFAULT_DICT = "collections.defaultdict"
 
 
 def graph_of(obj: object, values: PickledValues) -> tuple[Graph, CallingConvention | None]:
-    """A pickled graph's nodes, and how it is called; PickleFault when it is damaged."""
+    """The nodes of a pickled graph and its calling convention; PickleFault when it is damaged."""
     state = state_of(obj, "_GraphPickleData")
     nodes = state.get("nodes")
     if type(nodes) is not tuple:
@@ -134,7 +134,7 @@ def _signature(info: object) -> Signature:
 
 
 def tree_of_pickled(obj: object) -> Tree | None:
-    """The tree of a pickled spec; None for None. PickleFault or ValueError when the object is no spec."""
+    """The tree of a pickled spec; None for None. PickleFault or ValueError for anything else."""
     return None if obj is None else _tree(obj, iter(range(_MAX_PARTS)))
 
 
@@ -175,7 +175,7 @@ def _class(obj: object) -> Name | None:
 
 
 def _recorded_context(context: object) -> object:
-    """Recorded keys and field names; what is neither says nothing about the structure."""
+    """Recorded keys and field names as a list; anything else as it is."""
     return list(context) if type(context) is tuple else context
 
 

@@ -1,4 +1,4 @@
-"""PickledModules and GraphModules of a pickle as records; no class is looked up and no constructor runs."""
+"""Modules and GraphModules of a pickle as records; no class is looked up and no constructor runs."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class PickledModules:
         return self._with_state(record, state.by_name(), path)
 
     def _text(self, made_by: str, code: object, state: Mapping[str, object]) -> str:
-        """The text of a GraphModule: ``code`` names it in a package; else it is the imports before it."""
+        """The source of a GraphModule: ``code`` is its module's name in a package, elsewhere the imports that precede it."""
         if type(code) is not str:
             raise PickleFault("a GraphModule has no text")
         if made_by == _FROM_PACKAGE:
@@ -154,7 +154,7 @@ def _table(state: Mapping[str, object], name: str) -> dict[str, object]:
 
 
 def _hooks(state: Mapping[str, object]) -> Iterator[str]:
-    """The tables of hooks that hold some, with what each hook is, as far as the file says."""
+    """The tables that hold hooks, with the name of each hook where the file has one."""
     for name in CALL_HOOKS:
         table = state.get(name)
         if isinstance(table, Pairs | Built) and table.pairs:
@@ -162,7 +162,7 @@ def _hooks(state: Mapping[str, object]) -> Iterator[str]:
 
 
 def _lost_object(attributes: Mapping[str, Value], children: Mapping[str, ModuleRecord | None]) -> str:
-    """What is lost of a module, or of its part, that keeps its state in an object of TorchScript."""
+    """What is lost of a module that keeps state in a TorchScript object, itself or in a part of it."""
     if any(type(value) is Opaque and value.cls == _SCRIPT_OBJECT for value in attributes.values()):
         return _LOST_OBJECT
     return _LOST_OBJECT if any(child and child.lost == _LOST_OBJECT for child in children.values()) else ""

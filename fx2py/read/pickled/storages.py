@@ -1,4 +1,4 @@
-"""Tensor storages that stand beside a pickle: members of a zip archive, or the tail of an older stream."""
+"""Tensor storages that stand beside a pickle: members of a zip archive, or what follows the pickle in an older stream."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _MACHINE = {
     "type_sizes": {"short": 2, "int": 4, "long": 4},
 }
 _HEAD = b"".join([pickle.dumps(part, protocol=2) for part in (STREAM_MAGIC, _STREAM_PROTOCOL, _MACHINE)])
-"""How torch begins such files on all common machines."""
+"""How ``_legacy_save`` of torch/serialization.py begins files on all common machines."""
 _ALIGNMENT = 16
+"""What malloc guarantees on 64-bit systems, so kernels may assume it of any storage."""
 _COUNT = struct.Struct("<q")
 _DTYPES: dict[str, torch.dtype] = {
     f"torch.{name}": dtype for dtype, name in torch.storage._dtype_to_storage_type_map().items()
@@ -106,12 +107,12 @@ def byte_string(obj: object) -> bytes | None:
 
 
 def is_stream(data: Data, start: int = 0) -> bool:
-    """Whether the bytes at ``start`` begin as torch began files before zip archives."""
+    """Whether the bytes at ``start`` begin with the magic number of ``_legacy_save`` (torch/serialization.py)."""
     return data[start : start + 16] == b"\x80\x02\x8a\x0a" + STREAM_MAGIC.to_bytes(10, "little") + b".\x80"
 
 
 def read_stream(data: Data, start: int = 0) -> tuple[object, StreamStorages, int]:
-    """The pickled object of such a file, its storages, and where they end; PickleFault when it is damaged."""
+    """The pickled object of such a file, its storages, and where it ends; PickleFault when it is damaged."""
     behind = start + len(_HEAD)
     position = behind if data[start:behind] == _HEAD else _end_of_head(data, start)
     root, position = read_pickle(data, position)
@@ -126,7 +127,7 @@ def read_stream(data: Data, start: int = 0) -> tuple[object, StreamStorages, int
 
 
 def _end_of_head(data: Data, start: int) -> int:
-    """Where the three pickles end that say which version of torch.save wrote the file, and on what machine."""
+    """Where the three leading pickles end: the magic number, the version of torch.save, and the machine it ran on."""
     magic, position = read_pickle(data, start)
     protocol, position = read_pickle(data, position)
     system, position = read_pickle(data, position)
@@ -138,7 +139,7 @@ def _end_of_head(data: Data, start: int) -> int:
 
 
 def _read_storage(data: Data, position: int, key: str, item_size: int, storages: StreamStorages) -> int:
-    """Takes one storage, its element count before its bytes; gives the position behind it."""
+    """Reads one storage, an element count followed by the bytes; returns the position after it."""
     if position + _COUNT.size > len(data):
         raise PickleFault(f"storage {key} is missing from the end of the file")
     (count,) = _COUNT.unpack_from(data, position)
@@ -190,7 +191,10 @@ def _parts(obj: object) -> list[object]:
 
 
 def _reference(reference: object) -> tuple[torch.dtype, str, int]:
-    """The dtype, key and element count of ``("storage", class, key, location, count, ...)``."""
+    """The dtype, key and element count of ``("storage", class, key, location, count, ...)``.
+
+    Source: ``persistent_id`` in ``_save`` and ``_legacy_save`` of torch/serialization.py.
+    """
     key = reference.key if type(reference) is Persistent else None
     if type(key) is tuple and len(key) >= 5 and key[0] == "storage":
         _, cls, name, _, count, *_ = key

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 
 class PickleFault(ValueError):
-    """The stream is not a pickle of protocol 2 to 5, is damaged, or asks for what no graph needs."""
+    """The stream is not a pickle of protocol 2 to 5, is damaged, or asks for something that no graph needs."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +70,7 @@ class Built:
 
     @property
     def path(self) -> str:
-        """The dotted path of the function; empty when the stream builds even that."""
+        """The dotted path of the function; empty when that is not a name but was built too."""
         return self.function.path if type(self.function) is Global else ""
 
     @property
@@ -115,7 +115,7 @@ class _Machine:
         self.protocol = 0
 
     def run(self) -> object:
-        """The object; what most of a pickle consists of is done here, without a call for each operation."""
+        """The object; the most frequent operations are done here, without a call for each."""
         data, memo, stack, position = self.data, self.memo, self.stack, self.position
         for _ in range(MAX_OPCODES):
             opcode = data[position]
@@ -184,7 +184,7 @@ class _Machine:
         return taken
 
     def number(self, layout: struct.Struct) -> int:
-        """The integer that stands here in a layout of integers."""
+        """The next bytes as an integer in this layout."""
         (value,) = layout.unpack_from(self.data, self.position)
         self.position += layout.size
         return int(value)
@@ -365,12 +365,12 @@ def _called(function: object, args: object) -> Global | Built:
 
 
 def _dill_class(args: tuple[object, ...]) -> Global | Built:
-    """A builtin class, which dill writes by a name of its own."""
+    """A builtin class, which dill writes as a call of ``_load_type``."""
     return Global("builtins", args[0]) if args and type(args[0]) is str else Built(None, args)
 
 
 def _dill_namedtuple(args: tuple[object, ...]) -> Global | Built:
-    """A namedtuple class, which dill writes by its name, fields and module."""
+    """A namedtuple class, which dill writes as a call with its name, fields and module."""
     if len(args) == 3 and type(args[0]) is str and type(args[2]) is str:
         return Global(args[2], args[0])
     return Built(None, args)
@@ -398,7 +398,11 @@ def _set_state(machine: _Machine) -> None:
 
 
 def _persistent(machine: _Machine) -> None:
-    """A reference; older torch.save writes module classes, and torch.package calls that need the package, as such."""
+    """A reference to what is stored elsewhere.
+
+    ``_legacy_save`` (torch/serialization.py) also writes the classes of modules as such, and ``PackageExporter``
+    (torch/package/package_exporter.py) calls that need the package.
+    """
     match machine.stack.pop():
         case ("module", Global() as cls, *_):
             machine.stack.append(cls)

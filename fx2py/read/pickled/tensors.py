@@ -1,4 +1,7 @@
-"""Tensors from what a pickle says of them; every view is checked against the bytes of its storage."""
+"""Tensors from their description in a pickle; every view is checked against the size of its storage.
+
+Source: the functions ``_rebuild_...`` of torch/_utils.py, by which torch pickles tensors.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from fx2py.read.pickled.stream import Built, Global, Pairs, PickleFault
 _REBUILD = "torch._utils._rebuild_"
 _FAULTS = (RuntimeError, TypeError, ValueError, OverflowError, IndexError, AttributeError)
 _METADATA = frozenset({"conj", "neg"})
+"""The lazy bits of a tensor that torch keeps (``get_tensor_metadata`` of torch/_utils.py)."""
 _TENSOR_CLASSES = frozenset({"torch._tensor.Tensor", "torch.Tensor", "torch.nn.parameter.Buffer"})
 DTYPES: dict[str, torch.dtype] = {
     f"torch.{name}": v for name, v in vars(torch).items() if type(v) is torch.dtype
@@ -27,14 +31,14 @@ def is_tensor(obj: object) -> TypeGuard[Built]:
 
 
 class Tensors:
-    """The tensors of one pickle; what the pickle shares is one tensor."""
+    """The tensors of one pickle; a description that the pickle shares gives one tensor."""
 
     def __init__(self, storages: Storages) -> None:
         self._storages = storages
         self._made: dict[int, tuple[Built, torch.Tensor]] = {}
 
     def tensor(self, obj: object) -> torch.Tensor:
-        """The tensor that a pickled object describes; PickleFault when it is none, or reaches beyond its storage."""
+        """The tensor that a pickled object describes; PickleFault when it is something else, or reaches beyond its storage."""
         if type(obj) is not Built or obj.path not in _BUILDERS:
             what = obj.path if type(obj) is Built else type(obj).__name__
             raise PickleFault(f"a tensor is of an unknown kind ({what})")
@@ -164,7 +168,7 @@ def _view(
 def _sequence(obj: object) -> Sequence[object]:
     """The parts of what must be a tuple or list."""
     if not isinstance(obj, tuple | list):
-        raise PickleFault("a tensor is described by what is no tuple")
+        raise PickleFault("a tensor is described by something other than a tuple")
     return obj
 
 

@@ -1,4 +1,4 @@
-"""Objects of a pickle as values: data as data, and everything else by the name of what it is."""
+"""Objects of a pickle as values: data as data, everything else as the name of its class or function."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SYMBOLIC_FLOAT, SYMBOLIC_BOOL = "torch.SymFloat", "torch.SymBool"
 _LONGEST_MANTISSA = 32
 _NUMBERS = {"Zero": "0", "One": "1", "NegativeOne": "-1"}
 LIMIT = 10_000
-"""The parts that an expression, or what is recorded of a result, may have: a pickle that shares parts has no end to them."""
+"""The most parts of an expression, or of a recorded result: shared parts make them grow exponentially."""
 _MAX_REPEATED = 200_000
 _LEAVES = (bool, int, float, str, bytes)
 _NODE = f"{PICKLER}._NodePickleData"
@@ -44,6 +44,7 @@ _TARGETS = frozenset(
     f"{PICKLER}._Op{kind}PickleData" for kind in ("Str", "Overload", "OverloadPacket", "Function")
 )
 _NATIVE_FUNCTIONS = "torch._C._VariableFunctionsClass"
+"""The class whose static methods are the functions of ``torch``; pickle writes them as ``getattr`` of it."""
 
 
 def name_of(obj: Global) -> Name:
@@ -70,7 +71,8 @@ def attributes(obj: object) -> dict[str, object]:
 class PickledValues:
     """Converts the objects of one pickle, each once.
 
-    What a pickle shares, a reader of its values meets again each time, with all that is inside: those are counted.
+    Values form a tree: an object that the pickle shares appears in it each time, with all its parts. Those are counted,
+    so that a small file cannot stand for a huge tree.
     """
 
     def __init__(self, tensors: Tensors) -> None:
@@ -80,7 +82,7 @@ class PickledValues:
         self._made: dict[int, tuple[object, Value, int]] = {}
 
     def value(self, obj: object) -> Value:
-        """The object as a value; PickleFault when the pickle repeats itself into more values than a graph can need."""
+        """The object as a value; PickleFault when shared parts add up to more values than a graph can need."""
         if obj is None or isinstance(obj, _LEAVES):
             self._count += 1
             return obj
@@ -112,7 +114,7 @@ class PickledValues:
         return tuple([(self.value(key), self.value(item)) for key, item in pairs])
 
     def named(self, obj: Global) -> Value:
-        """Torch data pickled by its name, or the name."""
+        """Data of torch that is pickled by name, such as a dtype; else the name."""
         for path in (obj.path, obj.qualname):
             if path in TORCH_DATA:
                 return TORCH_DATA[path]
@@ -133,7 +135,7 @@ class PickledValues:
         return Opaque(_class_of(obj))
 
     def _operator(self, function: object) -> str | None:
-        """The path of an operator that GraphPickler describes by the bound method which would give it."""
+        """The path of an operator, which GraphPickler writes as a bound method that would return it."""
         if type(function) is Built and function.path == "builtins.getattr":
             return target_name(function.first)
         return None
@@ -199,7 +201,7 @@ def _entries(obj: object) -> Sequence[tuple[object, object]]:
 
 
 def _scalars(obj: Built) -> tuple[Any, ...]:
-    """Arguments that must be scalars; whether they fit is up to what is made of them."""
+    """Arguments that must be scalars; the constructor that takes them refuses those that do not fit."""
     objs = _sequence(obj.args)
     if not all(each is None or isinstance(each, _LEAVES) for each in objs):
         raise TypeError("they are no plain values")
@@ -214,7 +216,7 @@ def _bytes(values: PickledValues, obj: Built) -> Value:
 
 
 def _printed(values: PickledValues, obj: Built) -> Value:
-    """What dill keeps by its text, for ``eval``: read as an argument of a graph is, so only data comes out."""
+    """What dill writes as text for ``eval``; it is read like an argument of a graph, so only data comes out."""
     match parse_text(str(*_scalars(obj))):
         case [ast.Expr(value=text)]:
             return ArgumentReader().value(text)

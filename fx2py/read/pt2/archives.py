@@ -96,7 +96,7 @@ def _names(archive: Archive) -> list[str]:
 
 
 def _samples(archive: Archive, model: str) -> tuple[SampleInputs | None, tuple[str, ...]]:
-    """The example inputs where they are plain data, else a note that says why there are none."""
+    """The example inputs where torch's weights-only reader accepts them, else a note that says why there are none."""
     member = f"data/sample_inputs/{model}.pt"
     if member not in archive or not archive.size(member):
         return None, ()
@@ -127,7 +127,7 @@ def _lifted(
     state: Mapping[str, torch.Tensor],
     constants: Mapping[str, Value | torch.Tensor],
 ) -> LiftedProgram:
-    """The lifted program of a document; Damaged with the place."""
+    """The lifted program of a document; raises Damaged with the place."""
     module = program.graph_module
     inputs = module.signature.input_specs
     call = _root_call(module)
@@ -167,7 +167,7 @@ def _tree(spec: str, module: SavedGraphModule) -> Tree:
 
 
 def _constant_names(specs: tuple[Choice, ...]) -> dict[int, str]:
-    """The names of the caller's inputs that are constants, by position: the graph itself does not hold them."""
+    """The names of the caller's inputs that are constants, by position; the graph itself does not record them."""
     return {
         index: spec.read(InputToConstantInputSpec).name
         for index, spec in enumerate(specs)

@@ -1,7 +1,7 @@
 """The graphs of an exported archive as nodes, nested graphs as child modules, and the arguments of nodes as values.
 
 Names are those that the nodes had when the graph was saved. The format has one entry for an operator with several
-results; here, as in FX, each result that the graph used is a ``getitem`` node behind the operator's own. Which class a
+results; here, as in FX, each result that the graph used is a ``getitem`` node after the operator's own. Which class a
 sequence had is not in the format: like torch's own reader (``GraphModuleDeserializer`` of torch/_export/serde/serialize.py),
 every list is a list, and a list of integer lists is a list of tuples (launch grids).
 """
@@ -50,7 +50,7 @@ _HIGHER_ORDER = "torch.ops.higher_order."
 
 
 def read_graph(graph: schema.SavedGraph, constant_names: dict[int, str] | None = None) -> ModuleRecord:
-    """A graph with those that it calls; ``constant_names`` names inputs that are constants, by position.
+    """A graph and the graphs nested in it; ``constant_names`` names inputs that are constants, by position.
 
     Raises Damaged with the place in the graph.
     """
@@ -131,7 +131,7 @@ class _GraphReader:
             self._add_results(node, call.outputs)
 
     def _origin(self, metadata: dict[str, str], value: ValueMeta) -> NodeMeta:
-        """Where a node comes from; most nodes of a line share its texts, which are read once."""
+        """Where a node comes from; the nodes of one source line mostly share these texts, so each is parsed once."""
         texts = (metadata.get("stack_trace", ""), metadata.get("nn_module_stack", ""))
         if texts not in self._origins:
             trace, stack = texts
@@ -141,7 +141,7 @@ class _GraphReader:
     def _arguments(
         self, inputs: tuple[schema.NamedArgument, ...]
     ) -> tuple[tuple[Value, ...], tuple[tuple[str, Value], ...]]:
-        """As the call was written, which every version of the format that is read here records."""
+        """The arguments, positional or by keyword as in the call that was saved."""
         args: list[Value] = []
         kwargs: list[tuple[str, Value]] = []
         for given in inputs:

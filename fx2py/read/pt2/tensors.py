@@ -1,7 +1,7 @@
 """The weights and constants of an exported archive as tensors that map the file, without a copy.
 
-Members that hold a pickle are never unpickled as objects: a plain tensor is read by torch's weights-only reader,
-anything else is refused or, for a constant object, kept as its name.
+Pickled members are only given to torch's weights-only reader, for a tensor; a pickled constant object is kept as its
+name, anything else is refused.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read_constants(archive: Archive, model: str) -> dict[str, Value | torch.Tens
 
 
 def weights_only(data: bytes) -> object:
-    """What torch's weights-only reader makes of a pickle, on the CPU; ValueError when it refuses."""
+    """What torch's weights-only reader makes of a pickle, on the CPU; ValueError when it refuses the pickle."""
     try:
         found: object = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return found
@@ -149,7 +149,7 @@ def _view(meta: SavedTensor | None) -> _View:
 
 
 def _tensor(storage: torch.UntypedStorage, view: _View) -> torch.Tensor:
-    """The view over a storage that it must fit; without bytes (a program that was saved fake) it is a meta tensor."""
+    """The view of a storage that it must fit; without bytes, as in a program of fake tensors, it is a meta tensor."""
     available = storage.nbytes() // view.dtype.itemsize
     if view.extent > available and storage.nbytes():
         raise Damaged(f"has {available} elements, and its tensor reaches to {view.extent}")
