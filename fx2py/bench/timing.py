@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from statistics import median, quantiles
 from time import perf_counter
 from typing import TypeAlias
@@ -31,19 +32,26 @@ class Timing:
 def interleave(
     contenders: Mapping[str, Callable[[], object]], rounds: int = 15, clock: Clock = perf_counter
 ) -> dict[str, Timing]:
-    """Time each callable; every round runs all of them, each time beginning with another one.
+    """Time each callable, in rounds. A sample is as many calls as take two milliseconds.
 
-    A sample is as many calls as take two milliseconds. The garbage collector rests meanwhile. ``time.thread_time`` as
-    the ``clock`` leaves out what other processes take, where all the work is done by this thread.
+    The garbage collector rests meanwhile. ``time.thread_time`` as the ``clock`` leaves out what other processes take,
+    where all the work is done by this thread.
     """
     loops = {name: _calls_a_sample(call, clock) for name, call in contenders.items()}
-    samples: dict[str, list[float]] = {name: [] for name in contenders}
-    names = list(contenders)
     gc.collect()
     with collector_paused():
-        for start in range(rounds):
-            for name in (names[(start + place) % len(names)] for place in range(len(names))):
-                samples[name].append(_sample(contenders[name], loops[name], clock))
+        return in_rounds(
+            {name: partial(_sample, call, loops[name], clock) for name, call in contenders.items()}, rounds
+        )
+
+
+def in_rounds(samplers: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Timing]:
+    """What each sampler measures; every round asks all of them, each time beginning with another one."""
+    samples: dict[str, list[float]] = {name: [] for name in samplers}
+    names = list(samplers)
+    for start in range(rounds):
+        for name in (names[(start + place) % len(names)] for place in range(len(names))):
+            samples[name].append(samplers[name]())
     return {name: _timing(values) for name, values in samples.items()}
 
 

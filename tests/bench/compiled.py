@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 import fx2py
 from fx2py.artifact import kernels
 from fx2py.bench.timing import interleave, too_noisy
-from fx2py.bench.torch_ways import plain_graph_module
+from fx2py.bench.ways import flat_graph_module
 from tests.bench.rows import Row
 from tests.checking import assert_same
 
@@ -34,7 +34,7 @@ def rows() -> Iterator[Row]:
             "bare kernels": artifact.bind(submods=_bare(artifact)),
             "fx2py": artifact.bind(),
             "torch.compile on each piece": _compiled_by_torch(program),
-            "torch.compile on the whole": torch.compile(plain_graph_module(program)),
+            "torch.compile on the whole": torch.compile(flat_graph_module(program)),
         }
         (expected,) = ways["torch.compile on each piece"](x)
         for name in ("bare kernels", "fx2py"):
@@ -83,7 +83,7 @@ def _calling(function: kernels.Boxed, weights: list[torch.Tensor], is_single: bo
 
 def _compiled_by_torch(program: ExportedProgram) -> torch.nn.Module:
     """The same pieces, each called as torch.compile calls it, in torch's own stitching module."""
-    split = fx2py.split(plain_graph_module(program), [EXAMPLE["ATTENTION"]])
+    split = fx2py.split(flat_graph_module(program), [EXAMPLE["ATTENTION"]])
     for name, piece in list(split.named_children()):
         if name.startswith("submod_"):
             setattr(split, name, torch.compile(piece))

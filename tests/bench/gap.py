@@ -11,8 +11,8 @@ import torch
 from torch import fx
 
 import fx2py
-from fx2py.bench.floor import chain
 from fx2py.bench.timing import interleave, too_noisy
+from fx2py.bench.ways import chain
 from fx2py.integrations.vllm import compile_execution_fn, generate_execution_code
 from tests.bench.rows import Row
 

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from statistics import median
 from time import process_time
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from torch import fx
 
 import fx2py
+from fx2py.bench.timing import in_rounds
 from fx2py.read import open_graph
 from tests.bench.rows import Row
 
@@ -60,7 +61,8 @@ def rows() -> Iterator[Row]:
 
 def _large(folder: Path) -> Iterator[Row]:
     graph_module = large_graph(NODES)
-    floor = median([_python_code_seconds(graph_module) for _ in range(3)])
+    timings = in_rounds({"python_code": partial(_python_code_seconds, graph_module)}, 3)
+    floor = timings["python_code"].seconds
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = process_time()
     source = fx2py.generate(graph_module).source
@@ -100,19 +102,16 @@ def _start_up(folder: Path) -> Iterator[Row]:
         "read": ["-c", read],
         "gen": ["-c", command, "gen", str(path), "-o", str(folder / "small_fx2py")],
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(5):
-        for name, arguments in ways.items():
-            times[name].append(_seconds(arguments))
-    best = {name: min(values) for name, values in times.items()}
-    detail = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in best.items())
+    timings = in_rounds({name: partial(_seconds, arguments) for name, arguments in ways.items()}, 5)
+    seconds = {name: timing.seconds for name, timing in timings.items()}
+    detail = ", ".join(f"{name} {each:.2f} s" for name, each in seconds.items())
     yield Row(
         f"start: gen of {SMALL} nodes / import torch and read",
-        best["gen"] / best["read"],
+        seconds["gen"] / seconds["read"],
         detail,
         at_most=1.3,
     )
-    yield Row("start: fx2py --help / import torch", best["help"] / best["torch"], at_most=0.25)
+    yield Row("start: fx2py --help / import torch", seconds["help"] / seconds["torch"], at_most=0.25)
 
 
 def _seconds(arguments: list[str]) -> float:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 import fx2py
 from fx2py.bench.timing import Timing, interleave, too_noisy
-from fx2py.bench.torch_ways import plain_graph_module
+from fx2py.bench.ways import flat_graph_module
 from tests.bench.rows import Row
 from tests.checking import assert_same
 
@@ -91,7 +91,7 @@ def ways_of(program: ExportedProgram, args: tuple[Any, ...]) -> dict[str, Callab
         return partial(code.bind(), *args)
 
     flat = tree_leaves(args)
-    graph = plain_graph_module(program)
+    graph = flat_graph_module(program)
     ways = (
         partial(graph, *flat),
         partial(program.module(), *args),

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from typer.testing import CliRunner
 
 from fx2py.bench.timing import Timing, interleave, too_noisy
-from fx2py.bench.torch_ways import by_torch
+from fx2py.bench.ways import by_torch
 from fx2py.cli.app import app
 from fx2py.replay.inputs import Inputs
 
@@ -80,7 +80,7 @@ def test_inputs_by_keyword_reach_the_placeholders_in_their_order() -> None:
     program = torch.export.export(Keywords(), (x,), {"bias": bias, "scale": scale})
     inputs = Inputs((x,), {"scale": scale, "bias": bias}, "")
     ways = by_torch(program, inputs)
-    assert all(tree_leaves(way())[0].eq(3).all() for way in ways.values())
+    assert all(tree_leaves(way.call())[0].eq(3).all() for way in ways.values())
 
 
 def test_generated_folder_takes_part_as_it_stands(archive: Path, tmp_path: Path) -> None:

@@ -71,20 +71,20 @@ def synchronize(device: str) -> None:
 
 def microseconds(calls: dict[str, Callable[[], object]], device: str, rounds: int = 41) -> dict[str, float]:
     """The median time of a call of each, in interleaved rounds, with what it started on the device."""
-    from statistics import median
+    from fx2py.bench.timing import in_rounds
 
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    def seconds(call: Callable[[], object]) -> float:
+        synchronize(device)
+        start = perf_counter()
+        call()
+        synchronize(device)
+        return perf_counter() - start
+
     for _ in range(3):
         for call in calls.values():
             call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            synchronize(device)
-            start = perf_counter()
-            call()
-            synchronize(device)
-            times[name].append(perf_counter() - start)
-    return {name: median(values) * 1e6 for name, values in times.items()}
+    timings = in_rounds({name: partial(seconds, call) for name, call in calls.items()}, rounds)
+    return {name: timing.seconds * 1e6 for name, timing in timings.items()}
 
 
 def shown(times: dict[str, float]) -> str:
@@ -324,7 +324,7 @@ def gap(device: str) -> str:
     import torch
 
     import fx2py
-    from fx2py.bench.floor import chain
+    from fx2py.bench.ways import chain
 
     class Nothing(torch.nn.Module):
         def forward(self, x: Any) -> Any:
