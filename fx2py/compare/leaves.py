@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from fx2py.compare import tensors
 from fx2py.compare.report import LeafOutcome
-from fx2py.graph.tensors import has_plain_storage, storage_of
+from fx2py.graph.tensors import is_strided_view, storage_of
 
 Aliases: TypeAlias = Mapping[str, str]
 """What the tensor at a path shared with an input, the state or an earlier leaf, as ``alias_labels`` says it."""
@@ -154,6 +154,6 @@ def alias_labels(named: Mapping[str, torch.Tensor], result: object) -> dict[str,
 
 
 def _storage(tensor: torch.Tensor) -> int | None:
-    if not has_plain_storage(tensor) or not tensor.untyped_storage().nbytes():
+    if not is_strided_view(tensor) or not tensor.untyped_storage().nbytes():
         return None
     return storage_of(tensor)

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from fx2py.errors import ReplayError
 from fx2py.graph.tensors import inner_tensors, is_wrapper, shape_of, sparse_parts, without_repetition
-from fx2py.graph.values import PLAIN
+from fx2py.graph.values import PRIMITIVES
 
 EqualBits: TypeAlias = Callable[[torch.Tensor, torch.Tensor], bool]
 """Whether two tensors are known to hold the same bits; False where only their elements can tell."""
@@ -137,7 +137,7 @@ def _context(tensor: torch.Tensor) -> object:
     those of its attributes that are plain data."""
     if is_traceable_wrapper_subclass(tensor):
         return tensor.__tensor_flatten__()
-    return {name: value for name, value in vars(tensor).items() if type(value) in PLAIN}
+    return {name: value for name, value in vars(tensor).items() if type(value) in PRIMITIVES}
 
 
 def _has_strides(tensor: torch.Tensor) -> bool:

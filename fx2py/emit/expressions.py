@@ -27,7 +27,7 @@ from fx2py.graph.values import (
     Size,
     Slice,
 )
-from fx2py.program.identifiers import MODULE_ALIASES, is_plain_identifier
+from fx2py.program.identifiers import MODULE_ALIASES, is_identifier
 from fx2py.program.ir import Arguments, Call, Keywords, Local, Method, Operand, Program, Slot, Take
 
 BINARY_OPERATORS = {
@@ -138,7 +138,7 @@ def _record(value: Record, scope: TextScope) -> str:
     names = tuple(name for name, _ in value.fields)
     alias = scope.containers[value.cls, names]
     scope.taken.add(alias)
-    if all(is_plain_identifier(name) for name in names):
+    if all(is_identifier(name) for name in names):
         items = [f"{name}={value_text(part, scope)}" for name, part in value.fields]
     else:
         items = [value_text(part, scope) for _, part in value.fields]
@@ -199,14 +199,14 @@ def arguments_text(args: Arguments, kwargs: Keywords, scope: TextScope) -> str:
     parts = [value_text(value, scope) for value in args]
     for name, value in kwargs:
         item = value_text(value, scope)
-        parts.append(f"{name}={item}" if is_plain_identifier(name) else f"**{{{text.quoted(name)}: {item}}}")
+        parts.append(f"{name}={item}" if is_identifier(name) else f"**{{{text.quoted(name)}: {item}}}")
     return ", ".join(parts)
 
 
 def _method(name: str, call: Call, scope: TextScope) -> str:
     receiver, rest = call.args[0], call.args[1:]
     arguments = arguments_text(rest, call.kwargs, scope)
-    if not is_plain_identifier(name) or type(receiver) not in _RECEIVERS:
+    if not is_identifier(name) or type(receiver) not in _RECEIVERS:
         return f"getattr({value_text(receiver, scope)}, {text.quoted(name)})({arguments})"
     return f"{value_text(receiver, scope)}.{name}({arguments})"
 
@@ -247,7 +247,7 @@ def _unary(symbol: str) -> Callable[[Call, TextScope], str]:
 def _getattr(call: Call, scope: TextScope) -> str:
     if len(call.args) != 2 or type(call.args[0]) is not Ref or type(call.args[1]) is not str:
         return ""
-    return f"{value_text(call.args[0], scope)}.{call.args[1]}" if is_plain_identifier(call.args[1]) else ""
+    return f"{value_text(call.args[0], scope)}.{call.args[1]}" if is_identifier(call.args[1]) else ""
 
 
 def _getitem(call: Call, scope: TextScope) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from fx2py.errors import InternalError
-from fx2py.program.identifiers import is_plain_identifier
+from fx2py.program.identifiers import is_identifier
 
 _PRAGMA = re.compile(
     r"\b(fmt|type|noqa|pylint|pragma|yapf|isort|mypy|pyright|ruff|flake8|nosec|vim?|ex)\s*:", re.IGNORECASE
@@ -27,7 +27,7 @@ _LONGEST_COMMENT = 82
 
 def identifier(name: str) -> str:
     """``name`` itself, after checking that Python reads it as one identifier."""
-    if not is_plain_identifier(name):
+    if not is_identifier(name):
         raise InternalError(f"{name!r} reached the text as an identifier")
     return name
 
@@ -41,7 +41,7 @@ def attribute_chain(path: str) -> str:
     """A dotted path in which a keyword, as in ``torch.ops.aten.random.from``, is read by ``getattr``."""
     chain, *attributes = path.split(".")
     for name in attributes:
-        chain = f"{chain}.{name}" if is_plain_identifier(name) else f"getattr({chain}, {quoted(name)})"
+        chain = f"{chain}.{name}" if is_identifier(name) else f"getattr({chain}, {quoted(name)})"
     return chain
 
 

@@ -13,7 +13,7 @@ from torch.utils._dtype_abbrs import dtype_abbrs
 
 from fx2py.graph.data import GraphData, ModuleRecord, Node, SymMeta, TensorMeta, ValueMeta
 from fx2py.graph.values import (
-    PLAIN,
+    PRIMITIVES,
     Attribute,
     DefaultDevice,
     DeviceType,
@@ -102,7 +102,7 @@ def arguments_text(args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...
 def value_text(value: Value) -> str:
     """A value of the value language; text stands in quotes, so that no variable or name looks like it."""
     kind = type(value)
-    return repr(value) if kind in PLAIN else _VALUES.get(kind, _as_it_is)(value)
+    return repr(value) if kind in PRIMITIVES else _VALUES.get(kind, _as_it_is)(value)
 
 
 def _as_it_is(value: object) -> str:

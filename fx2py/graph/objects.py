@@ -13,7 +13,7 @@ import torch.fx as fx
 from fx2py.graph.names import callable_name
 from fx2py.graph.symbols import expression_text
 from fx2py.graph.values import (
-    PLAIN,
+    PRIMITIVES,
     Dict,
     EnumMember,
     List,
@@ -43,7 +43,7 @@ def value_of(obj: Any) -> Value:
     kind = type(obj)
     if kind is fx.Node:
         return Ref(obj.name)
-    if kind in PLAIN:
+    if kind in PRIMITIVES:
         return obj  # type: ignore[no-any-return]
     handler = _HANDLERS.get(kind)
     if handler is not None:
@@ -175,13 +175,13 @@ def object_of(value: Value) -> object:
             return slice(object_of(start), object_of(stop), object_of(step))
         case TensorValue(tensor):
             return tensor
-    if type(value) in PLAIN:
+    if type(value) in PRIMITIVES:
         return value
     raise ValueError(f"the example inputs hold a {type(value).__name__}, which is no plain data")
 
 
 def _dict(value: Dict) -> dict[object, object]:
     pairs = [(object_of(key), object_of(item)) for key, item in value.items]
-    if not all(type(key) in PLAIN for key, _ in pairs):
+    if not all(type(key) in PRIMITIVES for key, _ in pairs):
         raise ValueError("a dict among the example inputs has keys that are no plain data")
     return OrderedDict(pairs) if value.cls is not None else dict(pairs)

@@ -59,7 +59,7 @@ class TensorCopies:
             return torch._neg_view(self._copy(torch._neg_view(tensor)))
         if tensor.is_mkldnn and self._device in (None, tensor.device):
             return tensor.clone()
-        if not has_plain_storage(tensor):
+        if not is_strided_view(tensor):
             return tensor.to(self._device or tensor.device, copy=True)
         flat = self._flat(tensor.untyped_storage())
         whole = flat[: flat.numel() // tensor.element_size() * tensor.element_size()].view(tensor.dtype)
@@ -157,7 +157,7 @@ def _has_autograd(device: torch.device) -> bool:
     return device.type in ("cpu", "meta") or torch.get_device_module(device).is_available()
 
 
-def has_plain_storage(tensor: torch.Tensor) -> bool:
+def is_strided_view(tensor: torch.Tensor) -> bool:
     """Whether the tensor is a strided view of its storage and nothing more, so that its bytes are its value."""
     return (
         type(tensor) in (torch.Tensor, torch.nn.Parameter)
@@ -178,7 +178,7 @@ class EqualStorages:
 
     def __call__(self, one: torch.Tensor, other: torch.Tensor) -> bool:
         """True if the two tensors hold the same bits; False if only comparing elements can tell."""
-        if not (has_plain_storage(one) and has_plain_storage(other)) or _place(one) != _place(other):
+        if not (is_strided_view(one) and is_strided_view(other)) or _place(one) != _place(other):
             return False
         key = (storage_of(one), storage_of(other))
         if key not in self._known:
@@ -215,7 +215,7 @@ def write_back(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.T
         parts = inner_tensors(tensor)
         if parts:
             write_back(parts, inner_tensors(value))
-        elif has_plain_storage(tensor) and has_plain_storage(value):
+        elif is_strided_view(tensor) and is_strided_view(value):
             place, source = storage_of(tensor), storage_of(value)
             if written.get(place) != source:
                 written[place] = source

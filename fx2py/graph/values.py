@@ -1,6 +1,6 @@
 """The value language: what may appear as an argument in a graph, as inert data.
 
-Leaves are plain Python and torch data (see ``PLAIN``) and the reference types below. Containers are ``tuple`` and
+Leaves are plain Python and torch data (see ``PRIMITIVES``) and the reference types below. Containers are ``tuple`` and
 the frozen types ``List``, ``Dict``, ``Set``, ``Slice``, ``Range``, ``Size`` and ``Record``; nothing else is a value.
 All code reads values through ``walk`` and changes them through ``map_leaves``.
 """
@@ -190,16 +190,16 @@ class ProgramLeaf:
     __slots__ = ()
 
 
-Plain: TypeAlias = (
+Primitive: TypeAlias = (
     "bool | int | float | complex | str | bytes | EllipsisType"
     " | torch.dtype | torch.device | torch.layout | torch.memory_format | torch.qscheme | None"
 )
 Value: TypeAlias = (
-    "Plain | Ref | Name | OpName | Attribute | EnumMember | Live | Opaque | SymExpr | DeviceType | DefaultDevice"
+    "Primitive | Ref | Name | OpName | Attribute | EnumMember | Live | Opaque | SymExpr | DeviceType | DefaultDevice"
     " | TensorValue | ProgramLeaf | tuple[Value, ...] | List | Dict | Set | Slice | Range | Size | Record"
 )
 
-PLAIN: frozenset[type] = frozenset(
+PRIMITIVES: frozenset[type] = frozenset(
     {
         *(type(None), bool, int, float, complex, str, bytes, EllipsisType),
         *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.qscheme),

@@ -13,7 +13,7 @@ import torch
 
 from fx2py.errors import Finding
 from fx2py.graph.data import ModuleRecord
-from fx2py.graph.tensors import has_plain_storage
+from fx2py.graph.tensors import is_strided_view
 from fx2py.typed_json import Damaged, each, exact
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def _check_tensor(tensor: torch.Tensor) -> None:
     """Raise Unwritable for a tensor subclass, or for a layout that torch.save does not keep."""
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
         raise Unwritable(f"is a {type(tensor).__name__}, which no file can hold")
-    known = has_plain_storage(tensor) or tensor.layout in _LAYOUTS
+    known = is_strided_view(tensor) or tensor.layout in _LAYOUTS
     if not known or tensor.is_nested:
         raise Unwritable(f"is a tensor of the layout {tensor.layout}, which no file can hold")
 

@@ -31,7 +31,7 @@ from fx2py.errors import ModuleCallError, OptionError
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.values import EnumMember, Live, Name
 from fx2py.program.exact_text import needs_slot
-from fx2py.program.identifiers import MODULE_ALIASES, is_plain_identifier
+from fx2py.program.identifiers import MODULE_ALIASES, is_identifier
 from fx2py.program.ir import Function, Local, Operand, Parameter, Program, Slot
 from fx2py.program.options import Embedding, GenerateOptions
 from fx2py.program.translate import translate
@@ -106,7 +106,7 @@ def generate_execution_code_with_name(
             f"call_module is not allowed in a function that is given no modules, and {pieces[0]!r} is called.",
             "Pass with_submod=True.",
         )
-    if not is_plain_identifier(fn_name) or fn_name in _FIXED_NAMES:
+    if not is_identifier(fn_name) or fn_name in _FIXED_NAMES:
         raise OptionError(f"{fn_name!r} cannot be the name of the function.", "Choose another name.")
     # What stands at each path now: an engine replaces the modules of the graph by its compiled pieces.
     called = {_key(number): attrgetter(path)(split_gm) for number, path in enumerate(pieces)}
@@ -246,7 +246,7 @@ def _parameter_names(data: GraphData) -> frozenset[str]:
         if record
         for name in _own_parameters(record)
     }
-    return frozenset(name for name in own if is_plain_identifier(name)) - _FIXED_NAMES
+    return frozenset(name for name in own if is_identifier(name)) - _FIXED_NAMES
 
 
 # -- the text ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import torch
 
 from fx2py.graph.values import (
     DEFAULTDICT,
-    PLAIN,
+    PRIMITIVES,
     DefaultDevice,
     DeviceType,
     Dict,
@@ -28,7 +28,7 @@ from fx2py.graph.values import (
     Value,
     children,
 )
-from fx2py.program.identifiers import MODULES, RESERVED, is_plain_identifier
+from fx2py.program.identifiers import MODULES, RESERVED, is_identifier
 from fx2py.program.ir import ENTRY, Operand
 
 _NO_PACKAGES = (RESERVED | {ENTRY}) - MODULES
@@ -94,7 +94,7 @@ def fault_of(value: Operand) -> str:
 
 def _name(value: Name) -> str:
     parts = value.path.split(".")
-    if not all(map(is_plain_identifier, parts)):
+    if not all(map(is_identifier, parts)):
         return f"{value.path!r} is no importable name"
     if value.module == "builtins":
         return "" if hasattr(builtins, parts[1]) else f"{parts[1]!r} is no builtin"
@@ -108,7 +108,7 @@ def _op_name(value: OpName) -> str:
 
 
 def _enum_member(value: EnumMember) -> str:
-    known = is_plain_identifier(value.member)
+    known = is_identifier(value.member)
     return _name(value.cls) or ("" if known else f"{value.member!r} is no member of an enum")
 
 
@@ -172,5 +172,5 @@ _CHECKS: dict[type, Callable[[Any], str]] = {
     Set: _set,
     Record: _record,
 }
-NEVER_AT_FAULT = (PLAIN | {Ref}) - _CHECKS.keys()
+NEVER_AT_FAULT = (PRIMITIVES | {Ref}) - _CHECKS.keys()
 """The exact types of values that can always be written."""

@@ -39,7 +39,7 @@ _CAPTURED_WORDS = re.compile("_(?:modules|parameters|buffers)(?:_+(?:modules|par
 """The words between module names in Dynamo's placeholder for a weight: ``l_self_modules_layers_modules_0_...``."""
 
 
-def is_plain_identifier(text: str) -> bool:
+def is_identifier(text: str) -> bool:
     """Whether ``text`` is an identifier in the NFKC form in which Python stores it, and no keyword."""
     return text.isidentifier() and text not in _KEYWORDS and unicodedata.normalize("NFKC", text) == text
 
@@ -50,7 +50,7 @@ def identifier_for(text: str) -> str:
     A keyword gets the suffix that torch.fx gives it (``_Namespace`` in torch/fx/graph.py). A long text is shortened in
     its middle. Different texts may give the same identifier; ``FreshNames`` and ``distinct_identifiers`` keep them apart.
     """
-    if len(text) <= _LONGEST and is_plain_identifier(text):
+    if len(text) <= _LONGEST and is_identifier(text):
         return text
     normal = unicodedata.normalize("NFKC", text)
     allowed = "".join([char if f"_{char}".isidentifier() else " " for char in normal])

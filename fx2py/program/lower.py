@@ -13,7 +13,7 @@ from fx2py.graph.data import MEND_LOST, Graph, GraphData, ModuleRecord, Node, Sy
 from fx2py.graph.values import (
     DEFAULTDICT,
     GETATTR,
-    PLAIN,
+    PRIMITIVES,
     Attribute,
     Dict,
     EnumMember,
@@ -534,7 +534,9 @@ class FunctionLowering:
                 return self.outer.local(found, full)
             return self._module(found, full, node)
         # A list or dict on a module is one object: what one call puts into it, the next call sees.
-        if type(found) in _MUTABLE and all(type(part) in PLAIN or children(part) for part in walk(found)):
+        if type(found) in _MUTABLE and all(
+            type(part) in PRIMITIVES or children(part) for part in walk(found)
+        ):
             return self._load(self.outer.tables.attribute(full, found), tensor_name(full), node)
         return self.convert(found, frame, where)
 

@@ -12,7 +12,7 @@ from fx2py.errors import Hint, ReplayError, Supply, UntrustedTargetError
 from fx2py.graph.data import MEND_LOST, ModuleRecord
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import (
-    PLAIN,
+    PRIMITIVES,
     Attribute,
     DefaultDevice,
     DeviceType,
@@ -118,7 +118,7 @@ class ObjectBuilder:
 
 
 _BUILDERS: dict[type, Callable[[ObjectBuilder, Any, Env], object]] = {
-    **dict.fromkeys((*PLAIN, DefaultDevice, DeviceType), ObjectBuilder._leaf),
+    **dict.fromkeys((*PRIMITIVES, DefaultDevice, DeviceType), ObjectBuilder._leaf),
     **dict.fromkeys((Name, OpName, EnumMember), ObjectBuilder._name),
     Ref: ObjectBuilder._ref,
     Attribute: ObjectBuilder._attribute,

@@ -12,7 +12,7 @@ from torch import fx, nn
 import fx2py
 from fx2py.integrations.dynamo import fx2py_backend
 from fx2py.integrations.vllm import compile_execution_fn, generate_execution_code, split_graph
-from fx2py.program.identifiers import is_plain_identifier
+from fx2py.program.identifiers import is_identifier
 from tests.checking import assert_same_behaviour
 
 X = torch.randn(3, generator=torch.Generator().manual_seed(0))
@@ -47,7 +47,7 @@ class Nested(nn.Module):
 def graph_of(names: list[str]) -> fx.GraphModule:
     """A graph whose inputs, nodes, weights and modules have these names, and in which every value is needed to its end."""
     torch.manual_seed(0)
-    names = [name for name in names if is_plain_identifier(f"w_{name}")]
+    names = [name for name in names if is_identifier(f"w_{name}")]
     root, graph = nn.Module(), fx.Graph()
     root.nested = Nested(names)
     values = [graph.placeholder(f"x_{number}") for number in range(2)]

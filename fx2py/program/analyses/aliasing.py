@@ -9,7 +9,7 @@ if the storage of one is unknown, all of them do. Devices and numbers have no me
 from __future__ import annotations
 
 from fx2py.graph.tensors import storages_of
-from fx2py.graph.values import GETITEM, PLAIN, OpName, Ref
+from fx2py.graph.values import GETITEM, PRIMITIVES, OpName, Ref
 from fx2py.operators.facts import Memory, facts_of
 from fx2py.operators.schema import schema_of
 from fx2py.program.ir import (
@@ -59,7 +59,7 @@ class Sharing:
         self._written: list[str] = []
         self._storages: dict[int, str] = {}
         self._lie_apart = all(storages_of(weight.tensor) is not None for weight in program.weights)
-        self._plain: set[str] = set()
+        self._without_memory: set[str] = set()
         for statement in function.body:
             self._learn(statement, program)
         result = names_in(function.result)
@@ -76,7 +76,7 @@ class Sharing:
         return root
 
     def _learn(self, statement: Statement, program: Program) -> None:
-        names = [name for name in names_in(*statement.operands) if name not in self._plain]
+        names = [name for name in names_in(*statement.operands) if name not in self._without_memory]
         if isinstance(statement, Load):
             self._learn_load(statement, program)
         elif isinstance(statement, Assign):
@@ -91,8 +91,8 @@ class Sharing:
             tensor = program.weights[load.slot.index].tensor
             storages = (storages_of(tensor) if self._lie_apart else None) or (ANYWHERE,)
             self._join(load.target, [self._storages.setdefault(each, load.target) for each in storages])
-        elif load.slot.table == "consts" and type(program.consts[load.slot.index].value) in PLAIN:
-            self._plain.add(load.target)
+        elif load.slot.table == "consts" and type(program.consts[load.slot.index].value) in PRIMITIVES:
+            self._without_memory.add(load.target)
 
     def _join(self, target: str | None, names: list[str]) -> None:
         joined = [*([] if target is None else [target]), *names]

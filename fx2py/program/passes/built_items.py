@@ -65,6 +65,6 @@ def _item(container: Operand, index: Operand) -> Operand:
         return items[index] if -len(items) <= index < len(items) else None
     if isinstance(container, Dict) and container.cls is None and type(index) is str:
         found = [item for key, item in container.items if type(key) is str and key == index]
-        is_plain = all(type(key) is str for key, _ in container.items)
-        return found[0] if is_plain and len(found) == 1 else None
+        is_by_text = all(type(key) is str for key, _ in container.items)
+        return found[0] if is_by_text and len(found) == 1 else None
     return None

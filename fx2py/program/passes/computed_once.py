@@ -23,7 +23,7 @@ import torch
 
 from fx2py.graph.data import TensorMeta
 from fx2py.graph.tensors import bytes_of, storages_of
-from fx2py.graph.values import GETITEM, PLAIN, Ref, references
+from fx2py.graph.values import GETITEM, PRIMITIVES, Ref, references
 from fx2py.operators.facts import facts_named, facts_of
 from fx2py.program.analyses.aliasing import Sharing, touched_names, writes
 from fx2py.program.analyses.type_inference import has_types
@@ -147,7 +147,7 @@ def _is_steady(load: Load, program: Program) -> bool:
         tensor = program.weights[load.slot.index].tensor
         is_dense = tensor.layout is torch.strided and not tensor.is_nested
         return type(tensor) in PLAIN_CLASSES and is_dense and storages_of(tensor) is not None
-    return load.slot.table == "consts" and type(program.consts[load.slot.index].value) in PLAIN
+    return load.slot.table == "consts" and type(program.consts[load.slot.index].value) in PRIMITIVES
 
 
 def _can_move(statement: Assign) -> bool:

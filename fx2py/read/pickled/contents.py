@@ -10,7 +10,7 @@ from typing import TypeGuard
 from fx2py.errors import printable
 from fx2py.graph.data import SampleInputs
 from fx2py.graph.objects import object_of
-from fx2py.graph.values import PLAIN
+from fx2py.graph.values import PRIMITIVES
 from fx2py.read.pickled.modules import is_graph_module, is_module
 from fx2py.read.pickled.stream import Built, Members, Pairs
 from fx2py.read.pickled.tensors import is_tensor
@@ -107,7 +107,7 @@ def _places(root: object, entries: Callable[[object], Iterator[tuple[str, object
         if id(place.obj) not in opened and not is_graph_module(place.obj):
             opened.add(id(place.obj))
             for key, item in entries(place.obj):
-                if type(item) not in PLAIN:
+                if type(item) not in PRIMITIVES:
                     waiting.append(_Place(item, key, place))
 
 
