@@ -169,7 +169,7 @@ def object_of(value: Value) -> object:
         case Size(items):
             sizes = [item for item in items if isinstance(item, int)]
             if len(sizes) != len(items):
-                raise ValueError("a size among the example inputs is no number")
+                raise ValueError("a size among the example inputs is not a number")
             return torch.Size(sizes)
         case Slice(start, stop, step):
             return slice(object_of(start), object_of(stop), object_of(step))

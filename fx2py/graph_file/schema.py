@@ -293,9 +293,9 @@ def _decode_samples(data: object, numbered: Numbered) -> SampleInputs:
     try:
         call = object_of(VALUE.decode(data, numbered))
     except (ValueError, TypeError) as fault:
-        raise Damaged(f"has example inputs that are no arguments of a call ({fault})") from None
+        raise Damaged(f"has example inputs that are not the arguments of a call ({fault})") from None
     if type(call) is not tuple or [type(part) for part in call] != [tuple, dict]:
-        raise Damaged("has example inputs that are no arguments of a call")
+        raise Damaged("has example inputs that are not the arguments of a call")
     return SampleInputs(*call)
 
 

@@ -122,7 +122,7 @@ class Archive:
         end, before = 0, ""
         if members and min(member.header_offset for member in members) > 0:
             raise UnknownFormatError(
-                f"{self.path} begins with something else than its archive: one is behind the other in it.",
+                f"{self.path} begins with something other than its archive: one is behind the other in it.",
                 "Save each in a file of its own.",
             )
         for member in sorted(members, key=lambda each: each.header_offset):
@@ -148,5 +148,5 @@ class Archive:
             raise self.fault(member.filename, "begins beyond the end of the file")
         magic, name_length, extra_length = _LOCAL_HEADER.unpack_from(data, start)
         if magic != b"PK\x03\x04":
-            raise self.fault(member.filename, "has no header of its own")
+            raise self.fault(member.filename, "has no local header")
         return int(start + _LOCAL_HEADER.size + name_length + extra_length)

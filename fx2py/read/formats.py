@@ -63,7 +63,7 @@ def reader_of(path: Path) -> FormatReader:
     if path.is_dir():
         return _folder(path)
     if not path.is_file():
-        raise UnknownFormatError(f"{path} is a pipe, a socket or a device, no file.", _NEXT_STEP)
+        raise UnknownFormatError(f"{path} is a pipe, a socket or a device, not a file.", _NEXT_STEP)
     try:
         with path.open("rb") as file:
             head = file.read(len(_ZIP_MAGIC))
@@ -79,7 +79,7 @@ def reader_of(path: Path) -> FormatReader:
         return pickled_graphs
     if _is_dump(path):
         return dump_graphs
-    raise UnknownFormatError(f"{path} is no saved graph: its content is of no known format.", _NEXT_STEP)
+    raise UnknownFormatError(f"{path} is not a saved graph: its content is of no known format.", _NEXT_STEP)
 
 
 def _is_dump(path: Path) -> bool:

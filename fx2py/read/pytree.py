@@ -107,7 +107,7 @@ def container_tree(registered: str, cls: Name | None, context: object, children:
     if kind == "dict" or kind == "ordereddict" or kind == "defaultdict":
         keys = tuple(_key(key) for key in context) if isinstance(context, list) else ()
         if len(keys) != len(children):
-            raise ValueError(f"a {kind} of the inputs or outputs has not as many keys as values")
+            raise ValueError(f"a {kind} of the inputs or outputs does not have as many keys as values")
         return Tree(kind, children, keys, cls)
     return Tree("record", children, field_names(context, len(children)), class_name(registered))
 

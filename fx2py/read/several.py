@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,3 +99,20 @@ def every(graphs: Graphs) -> Iterator[tuple[str, GraphData | Fx2pyError]]:
             yield entry.name, fault
         else:
             yield entry.name, data
+
+
+class UniqueNames:
+    """Names for the graphs of a file, numbered from the second on where they repeat."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        self._numbers: dict[str, int] = {}
+
+    def fresh(self, name: str) -> str:
+        number, made = self._numbers.get(name, 1), name
+        while made in self._taken:
+            number += 1
+            made = f"{name} ({number})"
+        self._numbers[name] = number
+        self._taken.add(made)
+        return made

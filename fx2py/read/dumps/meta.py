@@ -232,5 +232,5 @@ def _integers(value: Value, call: ast.Call) -> tuple[int, ...]:
     items = value.items if isinstance(value, List | Size) else value
     sizes = [item for item in items if type(item) is int] if isinstance(items, tuple) else []
     if not isinstance(items, tuple) or len(sizes) != len(items):
-        raise ForwardFault(f"the sizes in {shown(call)} are no numbers")
+        raise ForwardFault(f"the sizes in {shown(call)} are not integers")
     return tuple(sizes)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from fx2py.errors import printable
 from fx2py.read.dumps.text import HINTS, PrintedGraph, Stream
 from fx2py.read.forward.values import ForwardFault
+from fx2py.read.several import UniqueNames
 from fx2py.typed_json import Damaged, parse, typed
 
 _PREFIX = re.compile(
@@ -62,7 +63,8 @@ def graphs_of_log(path: Path) -> list[FoundGraph]:
             log.feed(number, line)
     log.end()
     found = sorted(log.found(), key=lambda graph: graph.printed.number)
-    return list(_named(_without_doubles(found)))
+    names = UniqueNames()
+    return [replace(graph, name=names.fresh(graph.name)) for graph in _without_doubles(found)]
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -215,17 +217,3 @@ def _without_doubles(found: Iterable[FoundGraph]) -> list[FoundGraph]:
     every = list(found)
     read = {graph.name for graph in every if graph.printed.root is not None}
     return [graph for graph in every if not (graph.printed.is_other_form and graph.name in read)]
-
-
-def _named(found: Iterable[FoundGraph]) -> Iterator[FoundGraph]:
-    """The graphs with repeated names numbered from the second one on."""
-    taken: set[str] = set()
-    numbers: dict[str, int] = {}
-    for graph in found:
-        name, number = graph.name, numbers.get(graph.name, 1)
-        while name in taken:
-            number += 1
-            name = f"{graph.name} ({number})"
-        numbers[graph.name] = number
-        taken.add(name)
-        yield FoundGraph(name, graph.title, graph.kind, graph.printed, graph.fault)

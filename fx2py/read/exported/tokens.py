@@ -61,7 +61,7 @@ class _Removal:
     def _changed(self, node: Node) -> Node | None:
         if node.target == WITH_EFFECTS:
             if len(node.args) < 2:
-                raise ValueError(f"{node.name} calls with effects nothing")
+                raise ValueError(f"{node.name} calls nothing with effects")
             return self._plain_call(node, node.args[1], node.args[2:])
         if node.target == INVOKE_SUBGRAPH and len(node.args) > 2 and self._calls_effects(node):
             self._take_token(node.args[2])
@@ -76,7 +76,7 @@ class _Removal:
 
     def _plain_call(self, node: Node, operator: Value, args: tuple[Value, ...]) -> Node:
         if type(operator) is not OpName:
-            raise ValueError(f"{node.name} calls with effects something that is no operator")
+            raise ValueError(f"{node.name} calls something other than an operator with effects")
         self._take_token(node.args[0])
         self._calls[node.name] = node
         recorded = node.meta.value

@@ -211,12 +211,12 @@ class _Nodes:
             return self._operator(node.ops[0], node.left, node.comparators[0])
         if isinstance(node, ast.Compare | ast.BoolOp):
             return self._logical(node)
-        raise _OtherFormError(f"a {type(node).__name__} is no part of a guard")
+        raise _OtherFormError(f"a {type(node).__name__} is not part of a guard")
 
     def _item(self, node: ast.Subscript) -> Ref:
         source = Ref(_ARGUMENTS) if isinstance(node.value, ast.Name) else self._value(node.value)
         if not isinstance(node.slice, ast.Constant) or type(node.slice.value) is not int:
-            raise _OtherFormError("an item is taken by something else than a number")
+            raise _OtherFormError("an item is taken by something other than a number")
         return self._add("call_function", GETITEM, (source, node.slice.value))
 
     def _call(self, node: ast.Call) -> Ref:
@@ -232,7 +232,7 @@ class _Nodes:
     def _operator(self, kind: ast.AST, *operands: ast.expr) -> Ref:
         name = _OPERATORS.get(type(kind))
         if name is None:
-            raise _OtherFormError(f"{type(kind).__name__} is no operator of guards")
+            raise _OtherFormError(f"{type(kind).__name__} is not an operator of guards")
         args = tuple([self._value(part) for part in operands])
         return self._add("call_function", Name("operator", name), args)
 

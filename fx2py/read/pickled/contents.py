@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -15,6 +15,7 @@ from fx2py.read.pickled.modules import is_graph_module, is_module
 from fx2py.read.pickled.stream import Built, Members, Pairs
 from fx2py.read.pickled.tensors import is_tensor
 from fx2py.read.pickled.values import PickledValues
+from fx2py.read.several import UniqueNames
 
 _MOST_KEYS = 16
 _FX_GRAPH = "torch.fx.graph.Graph"
@@ -36,7 +37,7 @@ SAVE = (
 
 def graphs_in(root: object) -> dict[str, Built]:
     """The GraphModules in a pickled object and the containers it is made of, by their path; the root's is ``""``."""
-    names = _UniqueNames()
+    names = UniqueNames()
     return {
         names.fresh(place.path()): place.obj
         for place in _places(root, _entries)
@@ -53,7 +54,7 @@ def graphs_inside(root: object, direct: dict[str, Built]) -> dict[str, Built]:
     if type(root) is Built and root.path == _FX_GRAPH:
         return {}
     known = {id(graph) for graph in direct.values()}
-    names = _UniqueNames(direct)
+    names = UniqueNames(direct)
     found: dict[str, Built] = {}
     for place in _places(root, _parts):
         if is_graph_module(place.obj) and id(place.obj) not in known:
@@ -78,23 +79,6 @@ class _Place:
             keys.append(place.key)
             place = place.holder
         return ".".join(reversed(keys))
-
-
-class _UniqueNames:
-    """Names that are numbered where they repeat."""
-
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = set(taken)
-        self._numbers: dict[str, int] = {}
-
-    def fresh(self, name: str) -> str:
-        number, made = self._numbers.get(name, 1), name
-        while made in self._taken:
-            number += 1
-            made = f"{name} ({number})"
-        self._numbers[name] = number
-        self._taken.add(made)
-        return made
 
 
 def _places(root: object, entries: Callable[[object], Iterator[tuple[str, object]]]) -> Iterator[_Place]:
@@ -200,7 +184,7 @@ def description(root: object) -> tuple[str, str]:
         step = "Save it with the modules that it calls: torch.save(torch.fx.GraphModule(model, graph), path)."
         return "a bare fx.Graph without its modules and weights", step
     if path.startswith(_SCRIPT):
-        return "a TorchScript model, which is no FX graph", SAVE
+        return "a TorchScript model, which is not an FX graph", SAVE
     if is_module(root):
         return f"a module of class {path}, but no graph", SAVE
     if _holds_only_tensors(root):

@@ -187,4 +187,4 @@ def _source(archive: Archive, name: str) -> str:
     try:
         return archive.read(member, archive.limit).decode("utf-8")
     except UnicodeDecodeError:
-        raise archive.fault(member, "is no UTF-8 text") from None
+        raise archive.fault(member, "is not UTF-8 text") from None

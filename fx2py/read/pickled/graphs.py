@@ -69,7 +69,7 @@ def graph_of(obj: object, values: PickledValues) -> tuple[Graph, CallingConventi
 def state_of(obj: object, cls: str) -> dict[str, object]:
     """The attributes of one of GraphPickler's own records."""
     if type(obj) is not Built or obj.path != f"{PICKLER}.{cls}" or type(obj.state) is not Pairs:
-        raise PickleFault(f"a graph holds something that is no {cls}")
+        raise PickleFault(f"a graph holds something other than a {cls}")
     return obj.state.by_name()
 
 

@@ -138,7 +138,7 @@ class PickledModules:
         for name, child in _table(state, "_modules").items():
             child_path = f"{path}.{name}" if path else name
             if child is not None and not is_module(child):
-                raise PickleFault(f"module {child_path} is no module")
+                raise PickleFault(f"module {child_path} is not a module")
             children[name] = None if child is None else self.record(child, child_path)
         return children
 

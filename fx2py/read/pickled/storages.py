@@ -86,7 +86,7 @@ class StreamStorages:
         if id(built) not in self._embedded:
             data = byte_string(built.args[0]) if type(built.args) is tuple and built.args else None
             if data is None:
-                raise PickleFault("a storage is described by what are no bytes")
+                raise PickleFault("a storage is described by something other than bytes")
             root, storages, _ = read_stream(data)
             if type(root) is not Persistent:
                 raise PickleFault("the bytes of a storage hold something else")

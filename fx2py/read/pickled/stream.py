@@ -277,7 +277,7 @@ def _put(layout: struct.Struct) -> _Handler:
 def _unknown(machine: _Machine) -> None:
     place = machine.position - 1
     raise PickleFault(
-        f"byte {place} of the pickle, {machine.data[place]:#04x}, is no operation of a saved graph"
+        f"byte {place} of the pickle, {machine.data[place]:#04x}, is not an operation of a saved graph"
     )
 
 
@@ -324,7 +324,7 @@ def _extend(machine: _Machine, items: list[object]) -> None:
             target.items = []
         target.items.extend(items)
     else:
-        raise PickleFault(f"the pickle appends to something that is no list at byte {machine.position}")
+        raise PickleFault(f"the pickle appends to something other than a list at byte {machine.position}")
 
 
 def _append(machine: _Machine) -> None:
@@ -335,7 +335,7 @@ def _append(machine: _Machine) -> None:
 def _set_pairs(machine: _Machine, items: list[object]) -> None:
     target = machine.stack[-1]
     if not isinstance(target, Pairs | Built) or len(items) % 2:
-        raise PickleFault(f"the pickle sets items of something that is no dict at byte {machine.position}")
+        raise PickleFault(f"the pickle sets items of something other than a dict at byte {machine.position}")
     if not isinstance(target.pairs, list):
         target.pairs = []
     target.pairs.extend(zip(items[::2], items[1::2], strict=True))
@@ -354,7 +354,7 @@ def _global(machine: _Machine) -> None:
 def _stack_global(machine: _Machine) -> None:
     qualname, module = machine.stack.pop(), machine.stack.pop()
     if type(module) is not str or type(qualname) is not str:
-        raise PickleFault(f"the pickle names something by what is no text at byte {machine.position}")
+        raise PickleFault(f"the pickle names something by other than text at byte {machine.position}")
     machine.push_name(module, qualname)
 
 

@@ -85,7 +85,9 @@ class Tensors:
 
     def of_class(self, function: object, cls: object, args: object, state: object) -> torch.Tensor:
         if type(cls) is not Global or cls.path not in _TENSOR_CLASSES:
-            raise PickleFault(f"a tensor is of a class of its own ({getattr(cls, 'path', 'unnamed')})")
+            raise PickleFault(
+                f"a tensor is of a class that is not torch's own ({getattr(cls, 'path', 'unnamed')})"
+            )
         return self.tensor(Built(function, args))
 
     def meta(self, dtype: object, size: object, stride: object, gradient: object) -> torch.Tensor:
@@ -176,7 +178,7 @@ def _counts(sizes: object) -> tuple[int, ...]:
     """Sizes or strides as non-negative ints."""
     items = _sequence(sizes.args)[0] if type(sizes) is Built and sizes.path == "torch.Size" else sizes
     if not isinstance(items, tuple | list) or not all(type(item) is int and item >= 0 for item in items):
-        raise PickleFault("a tensor has a shape that is no tuple of sizes")
+        raise PickleFault("a tensor has a shape that is not a tuple of sizes")
     return tuple(items)
 
 

@@ -104,7 +104,7 @@ class PickledValues:
 
     def items(self, objs: object) -> tuple[Value, ...]:
         if not isinstance(objs, list | tuple):
-            raise PickleFault("a container is made of what is no list")
+            raise PickleFault("a container is made of something other than a list")
         return tuple([self.value(obj) for obj in objs])
 
     def mapping(self, obj: Pairs) -> Dict:
@@ -189,7 +189,7 @@ def _class_of(obj: Built) -> Name:
 def _sequence(obj: object) -> Sequence[object]:
     """The items of a list or tuple that may be left out."""
     if obj is not None and not isinstance(obj, list | tuple):
-        raise TypeError("a container is made of what is no list")
+        raise TypeError("a container is made of something other than a list")
     return obj or ()
 
 
@@ -204,14 +204,14 @@ def _scalars(obj: Built) -> tuple[Any, ...]:
     """Arguments that must be scalars; the constructor that takes them refuses those that do not fit."""
     objs = _sequence(obj.args)
     if not all(each is None or isinstance(each, _LEAVES) for each in objs):
-        raise TypeError("they are no plain values")
+        raise TypeError("they are not scalars")
     return tuple(objs)
 
 
 def _bytes(values: PickledValues, obj: Built) -> Value:
     data = byte_string(obj)
     if data is None:
-        raise TypeError("they are no bytes")
+        raise TypeError("they are not bytes")
     return data
 
 
@@ -220,7 +220,7 @@ def _printed(values: PickledValues, obj: Built) -> Value:
     match parse_text(str(*_scalars(obj))):
         case [ast.Expr(value=text)]:
             return ArgumentReader().value(text)
-    raise TypeError("they are no value")
+    raise TypeError("they are not a value")
 
 
 _KINDS: dict[type, Callable[[PickledValues, Any], Value]] = {

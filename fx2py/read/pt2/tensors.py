@@ -137,7 +137,7 @@ class _Payload:
 
 def _view(meta: SavedTensor | None) -> _View:
     if meta is None or meta.layout != STRIDED:
-        raise Damaged("is a tensor of a layout that has no plain storage")
+        raise Damaged("is a tensor of a layout that is not strided")
     sizes = tuple(exact(size_of(size), int) for size in meta.sizes)
     strides = tuple(exact(size_of(step), int) for step in meta.strides)
     offset = exact(size_of(meta.storage_offset), int)
