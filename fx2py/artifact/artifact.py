@@ -129,9 +129,9 @@ class Artifact:
         """The code as a callable: its weights, constants and submodules on ``device`` (None keeps theirs).
 
         ``submods`` replaces submodules by name, each by any callable. ``policy`` says which names of a file may become
-        callables; code that was generated from a live object needs none. Pieces that were compiled run as compiled code
-        unless ``compiled_fault`` says why not; the log says so too. Raises UntrustedTargetError or ReplayError before anything runs: when
-        names are missing or surplus, it lists both.
+        callables; code that was generated from a live object needs none. Compiled pieces are used unless
+        ``compiled_fault`` says why not; the log says so too. Raises UntrustedTargetError or ReplayError before anything
+        runs, and lists all names of submodules that are missing or surplus.
         """
         require("submods", submods, NAMED.or_none())
         require("policy", policy, _POLICY)
@@ -307,8 +307,8 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     """The artifact of a graph: lowered, emitted, and validated against its program.
 
     Raises UnsupportedGraphError with every finding when the graph cannot be generated exactly, and SplitError when it
-    holds nothing of what ``options`` split it at. Nothing is compiled here, for that runs the code; but a graph that
-    is to be compiled, and calls no graphs, is made one piece.
+    holds an operator nowhere that ``options`` split it at. Pieces are not compiled here, since that runs the code; but a
+    graph that is to be compiled, and is not in pieces, becomes one piece.
     """
     data, options = _split(data, options)
     try:
@@ -328,10 +328,7 @@ def generation_stages(data: GraphData, options: GenerateOptions = DEFAULT) -> It
 
 
 def _split(data: GraphData, options: GenerateOptions) -> tuple[GraphData, GenerateOptions]:
-    """The graph cut where ``options`` say, with options that keep its pieces as functions.
-
-    A graph that is to be compiled, and is cut nowhere, becomes one piece.
-    """
+    """The graph cut where ``options`` say, with options that keep its pieces as functions."""
     if options.split_at or (options.compile and not calls_graphs(data)):
         data = split_data(data, options.split_at)
     keep = options.keep_submodules or bool(options.split_at or options.compile)

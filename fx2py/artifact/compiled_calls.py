@@ -34,9 +34,9 @@ def replacements(
     tensors: Mapping[str, torch.Tensor],
     generated: Mapping[str, Piece],
 ) -> tuple[dict[str, Piece], dict[str, str]]:
-    """For each of the generated pieces that was compiled, by name, what stands in its place, or why nothing does.
+    """By name, the function that replaces each generated piece that was compiled, and the faults of the others.
 
-    A fault of one piece is none of the others.
+    A fault of one piece does not keep the others from being used.
     """
     with ordinary_state():
         state = GlobalStateGuard()
@@ -60,14 +60,14 @@ def replacements(
 
 
 class _Functions:
-    """The compiled functions of a folder, each loaded once, and so is the reason why one cannot be."""
+    """The compiled functions of a folder, each loaded once; one that cannot be loaded is tried once, too."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files = files
         self._loaded: dict[tuple[str, bool], Boxed | ArtifactError] = {}
 
     def of(self, piece: CompiledPiece) -> Boxed:
-        """Raises ArtifactError when it cannot be loaded."""
+        """The function of a piece; raises ArtifactError when it cannot be loaded."""
         key = piece.sha256, piece.is_direct
         if key not in self._loaded:
             try:

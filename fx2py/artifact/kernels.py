@@ -69,6 +69,7 @@ def _loaded(packed: bytes, direct: bool) -> Boxed:
     function = parts.pop(_FUNCTION)
     with private_cache(), _stored_kernels(parts):
         loaded = AOTCompiledArtifact.deserialize(function)
+    # Of a CompiledFxGraph (torch/_inductor/output_code.py): inductor's own function, without AOT autograd's wrappers.
     inner = getattr(loaded.inner_fn.compiled_fn, "current_callable", None)
     return inner if direct and inner is not None else lambda args: loaded(*args)
 
@@ -86,6 +87,7 @@ def recorded_kernels() -> Iterator[dict[str, Path]]:
     recorded: dict[str, Path] = {}
     compile_kernel = AsyncCompile.cpp_pybinding
 
+    # torch compiles each kernel when it runs the module that inductor wrote, by this method.
     def compile_and_record(self: AsyncCompile, argtypes: list[str], source_code: str) -> object:
         kernel = compile_kernel(self, argtypes, source_code)
         recorded[_kernel_name(argtypes, source_code)] = Path(kernel.__self__.__file__)

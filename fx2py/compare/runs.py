@@ -19,6 +19,7 @@ from fx2py.graph.tensors import EqualStorages, TensorCopies
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _DEVICE_TYPES = ("cpu", "cuda")
+"""Those whose autocast a graph may switch; torch keeps a state for each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -46,7 +46,7 @@ def compile_pieces(
     arguments = fake_arguments(data, mode, inputs, gate)
     tensors = {
         name: mode.from_tensor(tensor, static_shapes=True) for name, tensor in artifact.tensors.items()
-    }
+    }  # sizes of weights never vary
     code = _FakeCode(artifact, artifact.binder(policy), tensors, mode)
     if not code.pieces:
         raise ReplayError("the graph calls nothing that could be compiled.", "Generate it without compiling.")

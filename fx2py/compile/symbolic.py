@@ -59,7 +59,7 @@ def discarded_sizes(mode: FakeTensorMode) -> Iterator[None]:
     """Sizes that depend on data (unbacked symbols) may be made in the block without being bound to a node.
 
     ``ShapeEnv`` keeps each as pending until a node of the graph that is traced binds it, and raises
-    PendingUnbackedSymbolNotFound for the next graph. What runs here is traced by nobody.
+    PendingUnbackedSymbolNotFound for the next graph. Nothing traces what runs in the block.
     """
     environment = mode.shape_env
     with nullcontext() if environment is None else environment.ignore_fresh_unbacked_symbols():

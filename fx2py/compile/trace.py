@@ -91,6 +91,7 @@ def trace(
 
     given = (*inputs, *tensors.values())
     with ordinary_state():
+        # The Python dispatcher puts Python decompositions before C++ ones, which would guard on symbolic sizes.
         with mode, enable_python_dispatcher():
             module = make_fx(flat)(inputs, dict(tensors))
         if not is_ordinary():
@@ -220,7 +221,7 @@ class TracedMemory:
         return {self._owner.get(storage, storage) for storage in own}
 
     def has_two_names(self) -> bool:
-        """Whether the operand of a ``wait_tensor`` is used after it by an earlier node, which compilers take for another tensor."""
+        """Whether a ``wait_tensor`` is followed by uses of its operand, which compilers take for another tensor."""
         return any(map(self.has_older_name, self._waits))
 
     def has_older_name(self, node: fx.Node) -> bool:
@@ -239,8 +240,8 @@ class TracedMemory:
 def without_writes(graph: fx.Graph, memory: TracedMemory) -> None:
     """Replace collectives that write to their operand by those that return a new tensor, where nothing reads the operand.
 
-    make_fx does not functionalize, as inductor expects; torch/_inductor/comm_lowering.py makes the result the operand's
-    buffer again where that is dead.
+    inductor expects a functionalized graph, and make_fx does not functionalize. The lowerings of
+    torch/_inductor/comm_lowering.py write to the operand's buffer again where nothing else needs it.
     """
     for node in graph.nodes:
         name = _WRITING.get(_name(node.target))

@@ -31,7 +31,7 @@ class Rank:
 
 
 def launched_rank(environment: Mapping[str, str] = os.environ) -> Rank | None:
-    """The rank that a launcher gave this process, None where none did; ReplayError for variables that contradict each other."""
+    """The rank that a launcher gave this process, None where none did; ReplayError for impossible variables."""
     if not all(name in environment for name in _VARIABLES):
         return None
     told = [environment["RANK"], environment["WORLD_SIZE"], environment.get("LOCAL_RANK", "0")]

@@ -190,12 +190,14 @@ def _compile(
     ]
     with _own_tracing_context(mode) as context:
         context.fakify_first_call = is_followed
-        before = counters["aot_autograd"]["total"]
+        before = counters["aot_autograd"][
+            "total"
+        ]  # as DDPOptimizer tells whether the backend used AOT autograd
         compiled = lookup_backend(inner)(piece.module, inputs)
         if not is_followed or counters["aot_autograd"]["total"] == before:
             return compiled, {}
-        # fakify_first_call of AOT autograd lets this call take fake tensors, as DDPOptimizer's does
-        # (torch/_dynamo/backends/distributed.py).
+        # With fakify_first_call, AOT autograd's first call takes fake tensors and returns such, in the strides of inductor
+        # (FakifiedOutWrapper in torch/_functorch/_aot_autograd/runtime_wrappers.py).
         with _rerunning(mode), mode:
             results = compiled(*inputs)
     return compiled, _restrided(piece, results, values)

@@ -39,7 +39,7 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     A weak reference keeps the address of its storage from being reused, so that the address identifies it.
     """
 
-    supports_higher_order_operators = True
+    supports_higher_order_operators = True  # torch refuses to call one under a mode that does not say so
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

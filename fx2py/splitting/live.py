@@ -99,7 +99,9 @@ def _stitching_module(
         if node.op == "get_attr":
             made[node] = graph.node_copy(node)
     graph.node_copy(output, made.__getitem__)
-    graph.set_codegen(gm.graph._codegen)
+    graph.set_codegen(
+        gm.graph._codegen
+    )  # of an exported module, it flattens arguments and unflattens the result
     state = {
         str(node.target): operator.attrgetter(str(node.target))(gm)
         for node in graph.find_nodes(op="get_attr")

@@ -147,10 +147,9 @@ _Run: TypeAlias = tuple[tuple[Node, ...], bool]
 
 
 def _without_lone_allocations(runs: list[_Run]) -> list[_Run]:
-    """The runs, in which one that only allocates an empty tensor is a part of the last unnamed run before it, if its
-    operands exist there.
+    """The runs, with each that only allocates an empty tensor moved into the last unnamed run, if its operands exist there.
 
-    Engines allocate the result of an attention kernel right before it; a piece of its own would be compiled for that.
+    Engines allocate the result of an attention kernel right before it, which would make a compiled piece of its own.
     """
     kept: list[_Run] = []
     for nodes, is_named in runs:

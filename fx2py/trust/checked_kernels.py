@@ -39,7 +39,9 @@ def _checked() -> Iterator[None]:
             warnings.simplefilter("ignore")  # torch warns of every kernel that is overridden
             for namespace, checks in _CHECKS.items():
                 library = override(namespace, "IMPL")
-                stack.callback(library._destroy)
+                stack.callback(
+                    library._destroy
+                )  # restores the kernels at once, not when the library is collected
                 for (name, key), check in checks.items():
                     _override(library, f"{namespace}::{name}", key, check)
         yield
@@ -58,6 +60,7 @@ def _override(library: Any, name: str, key: str, check: Check) -> None:
         check({**defaults, **dict(zip(names, args, strict=False)), **kwargs})
         return kernel.call_boxed(keys, *args, **kwargs)
 
+    # The kernel must be called with the keys of the call: it may dispatch further, below its own key.
     library.impl(name.partition("::")[2], checked, key, with_keyset=True)
 
 
