@@ -5,6 +5,7 @@ The library speaks to callers in Python; here options of the command line stand 
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 import sys
@@ -67,9 +68,10 @@ class NoteHandler(logging.Handler):
     """Prints what the library logs as notes."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        shown = copy.copy(record)  # other handlers get the record, too
         if isinstance(record.args, tuple):
-            record.args = tuple([with_options(arg) if isinstance(arg, str) else arg for arg in record.args])
-        print_note(record.getMessage())
+            shown.args = tuple([with_options(arg) if isinstance(arg, str) else arg for arg in record.args])
+        print_note(shown.getMessage())
 
 
 @contextmanager

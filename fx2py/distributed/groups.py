@@ -144,7 +144,7 @@ def _check_name(name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise ReplayError(f"torch takes no process group of the name {name!r}.") from error
+        raise ReplayError(f"{name!r} is no name that torch takes for a process group.") from error
 
 
 def _check_size(name: str, made: Mapping[int, list[Collective]]) -> None:

@@ -37,7 +37,7 @@ from fx2py.program.ir import (
 )
 from fx2py.trust import Policy, classes
 from fx2py.trust.admitted import ValueKind
-from fx2py.trust.calls import Calls, FileModule, KindOrModule
+from fx2py.trust.calls import Calls, FileModule, KindOrModule, file_module
 
 _FIELDS_OF = Local(FIELDS_OF)
 
@@ -163,18 +163,22 @@ class _Body:
         return ValueKind.GRAPH if isinstance(held, CodeFunction | Absent) else _module(held)
 
 
+_Item: TypeAlias = "StoredTensor | BoundModule"
+
+
 def _module(held: BoundModule) -> FileModule:
     """A module that ``bind`` builds, or that the caller gives: of that nothing is known."""
     if not isinstance(held, BuiltModule):
         return FileModule("", lambda name: None)
+    items: tuple[Iterable[tuple[str, _Item]], ...] = (held.parameters, held.buffers, held.children)
+    attributes = {name for name, _ in held.attributes}
+    return file_module(held.cls, items, attributes, _item)
 
-    def part(name: str) -> KindOrModule | None:
-        found = [value for own, value in (*held.parameters, *held.buffers, *held.children) if own == name]
-        if len(found) != 1 or found[0] is None or any(own == name for own, _ in held.attributes):
-            return None
-        return ValueKind.DATA if isinstance(found[0], StoredTensor) else _module(found[0])
 
-    return FileModule(held.cls, part)
+def _item(value: _Item) -> KindOrModule | None:
+    if isinstance(value, StoredTensor):
+        return ValueKind.DATA
+    return None if value is None else _module(value)
 
 
 def _check_fields(values: Arguments) -> None:

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import string
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 
@@ -54,6 +54,26 @@ KindOrModule: TypeAlias = "ValueKind | FileModule"
 """The kind of a value; for a module of the file, the module."""
 
 Keywords: TypeAlias = Sequence[tuple[str, Value]]
+T = TypeVar("T")
+
+
+def file_module(
+    cls: str,
+    tables: Iterable[Iterable[tuple[str, T]]],
+    attributes: Container[str],
+    kind: Callable[[T], KindOrModule | None],
+) -> FileModule:
+    """A module of class ``cls`` whose items are those of its ``tables``: parameters, buffers and submodules.
+
+    A name that two tables have, or that one of the module's own ``attributes`` hides, is no item.
+    """
+
+    def part(name: str) -> KindOrModule | None:
+        found = [value for table in tables for own, value in table if own == name]
+        return None if len(found) != 1 or name in attributes else kind(found[0])
+
+    return FileModule(cls, part)
+
 
 _IN_WORDS = {
     ValueKind.CONTEXT: "is a context, which can only be left",

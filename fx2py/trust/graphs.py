@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import torch
 
 from fx2py.graph.data import Graph, ModuleRecord, Node, Tree
 from fx2py.graph.values import Attribute, Name, OpName, Value
 from fx2py.trust.admitted import ValueKind
-from fx2py.trust.calls import Calls, FileModule, KindOrModule
+from fx2py.trust.calls import Calls, KindOrModule, file_module
 from fx2py.trust.policy import Policy
+
+_Items: TypeAlias = tuple[Iterable[tuple[str, "torch.Tensor | ModuleRecord | None"]], ...]
 
 
 def check_graph(
@@ -74,17 +77,14 @@ def _at_path(calls: Calls, record: ModuleRecord, path: str, where: str) -> KindO
 
 
 def _nested(record: ModuleRecord) -> KindOrModule:
-    return ValueKind.GRAPH if record.graph is not None else _module(record)
+    """The kind of a module or nested graph."""
+    if record.graph is not None:
+        return ValueKind.GRAPH
+    items: _Items = (record.parameters.items(), record.buffers.items(), record.children.items())
+    return file_module(record.cls.path, items, record.attributes, _item)
 
 
-def _module(record: ModuleRecord) -> FileModule:
-    """A module whose items are its parameters, buffers and submodules; a name with two meanings is no item."""
-
-    def part(name: str) -> KindOrModule | None:
-        tables = (record.parameters, record.buffers, record.children)
-        found = [table[name] for table in tables if name in table]
-        if len(found) != 1 or name in record.attributes or found[0] is None:
-            return None
-        return ValueKind.DATA if isinstance(found[0], torch.Tensor) else _nested(found[0])
-
-    return FileModule(record.cls.path, part)
+def _item(value: torch.Tensor | ModuleRecord | None) -> KindOrModule | None:
+    if isinstance(value, ModuleRecord):
+        return _nested(value)
+    return None if value is None else ValueKind.DATA

@@ -1,6 +1,7 @@
 """Hints speak of arguments in Python and of options on the command line."""
 
 import ast
+import logging
 import pickle
 import re
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from fx2py.cli.messages import with_options
+from fx2py.cli.messages import NoteHandler, with_options
 from fx2py.errors import Admit, Argument, Choose, Hint, Supply
 from tests.test_rooms import FILES, room
 
@@ -39,6 +40,15 @@ def test_a_hint_is_the_text_for_python(argument):
     hint = Hint("Pass ", Hint.joined(", ", [argument, argument]), ".")
     assert hint == f"Pass {argument}, {argument}."
     assert pickle.loads(pickle.dumps(hint)).parts == hint.parts
+
+
+def test_what_is_logged_stays_for_other_handlers_what_it_was(capsys):
+    record = logging.LogRecord(
+        "fx2py", logging.WARNING, "", 0, "%s.", (Hint("Pass ", Admit("trust_all")),), None
+    )
+    NoteHandler().emit(record)
+    assert "--trust" in capsys.readouterr().err
+    assert record.getMessage() == "Pass policy=Policy(trust_all=True)."
 
 
 def test_only_the_command_line_speaks_of_options():
