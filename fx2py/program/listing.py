@@ -1,4 +1,4 @@
-"""The printed form of a Program, one line a statement; tests of passes compare it, and ``gen --stages`` prints it."""
+"""The printed form of a Program, one line a statement; tests of passes compare it, and ``fx2py gen`` can print it after each pass."""
 
 from __future__ import annotations
 
