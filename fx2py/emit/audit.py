@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TypeGuard
+from typing import TypeAlias, TypeGuard
 
 import torch
 
