@@ -164,6 +164,7 @@ def _pack(tree: Tree, leaves: Iterator[Operand]) -> Operand:
     if tree.kind in _DICT_CLASSES:
         factory = tree.cls if tree.kind == "defaultdict" else None
         return Dict(tuple(zip(tree.keys, parts, strict=True)), _DICT_CLASSES[tree.kind], factory)
+    # ``deque(iterable, maxlen)``, the arguments of its constructor, make it a record like any other.
     if tree.kind == "deque":
         parts = (List(parts), *tree.keys)
     made = container_of(tree)

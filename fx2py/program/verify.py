@@ -41,6 +41,7 @@ def verify(program: Program) -> None:
 def _problems(function: Function) -> Iterator[str]:
     bound = [parameter.name for parameter in function.parameters]
     alive, seen, loaded = set(bound), set(bound), set[str]()
+    # A parameter that nothing uses is deleted at the very start, as if its last use were the call itself.
     last_used: set[str] = set(bound)
     if len(seen) != len(bound):
         yield "two parameters have the same name"

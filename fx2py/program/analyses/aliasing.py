@@ -48,10 +48,10 @@ ANYWHERE = 0
 """The one storage of all weights, if one of them has an unknown storage and may share that of any other."""
 
 
-class Sharing:
+class AliasClasses:
     """Classes of variables that may share memory, each identified by one of its variables.
 
-    ``leaving``: the classes that the function returns; ``written``: those that it may write to.
+    ``returned``: the classes that the function returns; ``written``: those that it may write to.
     """
 
     def __init__(self, function: Function, program: Program) -> None:
@@ -63,7 +63,7 @@ class Sharing:
         for statement in function.body:
             self._learn(statement, program)
         result = names_in(function.result)
-        self.leaving = frozenset(map(self.class_of, result))
+        self.returned = frozenset(map(self.class_of, result))
         self.written = frozenset(map(self.class_of, self._written))
 
     def class_of(self, name: str) -> str:
@@ -101,7 +101,7 @@ class Sharing:
 
 
 def _written_names(statement: Assign) -> list[str]:
-    """The variables whose memory a call may write to."""
+    """The variables whose memory a call may write to; for a known operator its first operand alone (``add_``, ``copy_``)."""
     kind, op = memory_of(statement), operator_of(statement)
     if kind in ("fresh", "view"):
         return []

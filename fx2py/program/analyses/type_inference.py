@@ -151,6 +151,7 @@ class TensorTypes:
         known = [self.of(value.name) if isinstance(value, Ref) else TensorType() for value in tensors]
         known = known[:1] if facts.device == "first" else known
         device = self._device(given["device"]) if given.get("device") is not None else _shared_device(known)
+        # A factory's layout defaults to strided; other operators give strided results for strided operands.
         is_strided = given.get("layout") in (None, torch.strided)
         is_strided = is_strided and all(item.layout is torch.strided for item in known)
         dtype = RULES[facts.dtype]([item.dtype for item in known], numbers, given)

@@ -25,7 +25,7 @@ from dataclasses import replace
 
 from fx2py.graph.values import Name
 from fx2py.operators.facts import returns_tensor
-from fx2py.program.analyses.aliasing import Sharing, memory_of
+from fx2py.program.analyses.aliasing import AliasClasses, memory_of
 from fx2py.program.analyses.type_inference import ARITHMETIC
 from fx2py.program.ir import COMPUTE_ONCE, Applied, Assign, Load, Program, Statement, names_in, with_applied
 from fx2py.program.native import operator_of
@@ -68,16 +68,17 @@ def _is_covered(statement: Statement) -> bool:
 
 def _stays_inside(program: Program) -> bool:
     """Whether no memory that others hold is written to and each result has memory of its own."""
-    entry, sharing = program.entry, Sharing(program.entry, program)
+    entry, aliases = program.entry, AliasClasses(program.entry, program)
     given = {parameter.name for parameter in entry.parameters}
     given.update(item.target for item in entry.body if isinstance(item, Load))
-    outside = set(map(sharing.class_of, given))
+    outside = set(map(aliases.class_of, given))
     results = set(names_in(entry.result))
     made = {item.target: item for item in entry.body if isinstance(item, Assign) and item.target in results}
     return (
-        not sharing.written & outside
-        and len(sharing.leaving) == len(results)
-        and all(name in given or sharing.class_of(name) not in outside for name in results)
+        not aliases.written & outside
+        # Two results in one class may be one tensor and its view, and a write to one must count for the other.
+        and len(aliases.returned) == len(results)
+        and all(name in given or aliases.class_of(name) not in outside for name in results)
         and all(name in given or (name in made and _is_one_tensor(made[name])) for name in results)
     )
 

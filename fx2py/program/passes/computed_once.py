@@ -25,7 +25,7 @@ from fx2py.graph.data import TensorMeta
 from fx2py.graph.tensors import bytes_of, storages_of
 from fx2py.graph.values import GETITEM, PRIMITIVES, Ref, references
 from fx2py.operators.facts import facts_named, facts_of
-from fx2py.program.analyses.aliasing import Sharing, touched_names, writes
+from fx2py.program.analyses.aliasing import AliasClasses, touched_names, writes
 from fx2py.program.analyses.type_inference import has_types
 from fx2py.program.identifiers import RESERVED, FreshNames
 from fx2py.program.ir import (
@@ -89,16 +89,17 @@ class _MovableStatements:
 
     entry: Function
     program: Program
-    sharing: Sharing = field(init=False)
+    aliases: AliasClasses = field(init=False)
     fixed: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sharing = Sharing(self.entry, self.program)
-        class_of, written = self.sharing.class_of, self.sharing.written
+        self.aliases = AliasClasses(self.entry, self.program)
+        class_of, written = self.aliases.class_of, self.aliases.written
         weights = {class_of(item.target) for item in self.entry.body if isinstance(item, Load)}
         inputs = {class_of(parameter.name) for parameter in self.entry.parameters}
         elsewhere = any(writes(s) for function in self.program.functions[:-1] for s in function.body)
-        self.fixed = {*self.sharing.leaving, *inputs, *(weights & written)}
+        # A caller may pass a weight as an input, so that a write to an input can be one to a weight.
+        self.fixed = {*self.aliases.returned, *inputs, *(weights & written)}
         if elsewhere or inputs & written:
             self.fixed |= weights
 
@@ -120,16 +121,16 @@ class _MovableStatements:
         return operands_move and _can_move(statement) and all(map(self._is_free, touched_names(statement)))
 
     def _is_free(self, name: str) -> bool:
-        return self.sharing.class_of(name) not in self.fixed
+        return self.aliases.class_of(name) not in self.fixed
 
     def written_elsewhere(self, moved: frozenset[int]) -> set[str]:
         """The classes that are written to and that both moved and other statements use."""
         touched: tuple[dict[str, None], dict[str, None]] = ({}, {})
         for index, statement in enumerate(self.entry.body):
             if isinstance(statement, Assign):
-                classes = map(self.sharing.class_of, touched_names(statement))
+                classes = map(self.aliases.class_of, touched_names(statement))
                 touched[index in moved].update(dict.fromkeys(classes))
-        return set(self.sharing.written & touched[True].keys() & touched[False].keys())
+        return set(self.aliases.written & touched[True].keys() & touched[False].keys())
 
     def over_budget(self, moved: frozenset[int]) -> set[str]:
         """The class of the first result with which the kept ones would exceed an eighth of the weights' memory."""
@@ -137,12 +138,13 @@ class _MovableStatements:
         for statement in _kept_results(self.entry, moved):
             budget -= _recorded_bytes(statement)
             if budget < 0:
-                return {self.sharing.class_of(str(statement.target))}
+                return {self.aliases.class_of(str(statement.target))}
         return set()
 
 
 def _is_steady(load: Load, program: Program) -> bool:
     """Whether every call finds the same thing in a slot: a dense tensor with a known storage, a device or a number."""
+    # The runtime notices a changed weight by its version and the address of its storage, which only these tensors have.
     if load.slot.table == "weights":
         tensor = program.weights[load.slot.index].tensor
         is_dense = tensor.layout is torch.strided and not tensor.is_nested
@@ -175,7 +177,7 @@ def _kept_results(entry: Function, moved: frozenset[int]) -> list[Assign]:
 
 
 def _recorded_bytes(statement: Assign) -> float:
-    """The size of a result as it was recorded, which no proof rests on; infinite where nothing is recorded."""
+    """The recorded size of a result, which only decides whether moving it pays; infinite if nothing is recorded."""
     meta = statement.origin.meta.value if statement.origin is not None else None
     if not isinstance(meta, TensorMeta) or any(isinstance(size, str) for size in meta.shape):
         return float("inf")

@@ -52,6 +52,7 @@ def _returned_input(op: OpName, call: Call, types: TensorTypes) -> str:
     kept = given.get("copy", False) is False and given.get("memory_format") is None
     if not kept or given.get("pin_memory") not in (None, False) or not isinstance(source, Ref):
         return ""
+    # ``to.other`` and ``type_as`` take dtype, device and layout from the other tensor, so all three must be known.
     if op in TO_ANOTHER:
         other = given.get("other")
         is_alike = isinstance(other, Ref) and types.of(source.name) == types.of(other.name)

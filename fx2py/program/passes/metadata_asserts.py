@@ -27,6 +27,7 @@ def leave_out_metadata_asserts(function: Function, program: Program) -> tuple[Fu
         if operator_of(statement) == ASSERTION and isinstance(statement, Assign) and statement.target is None:
             given = with_defaults(ASSERTION, statement.call)
             source = given["a"]
+            # Nothing is inferred about sizes and strides.
             sized = given["size"] is not None or given["stride"] is not None
             if isinstance(source, Ref) and not sized and types.has(source.name, given):
                 reason = f"{source.name} is surely {types.of(source.name)}"
