@@ -1,18 +1,18 @@
-"""The library's front: one function a task, each over the rooms below."""
+"""The public functions of the library, one for each task."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 import torch.fx as fx
 from torch.export import ExportedProgram
 
 from fx2py import artifact as _artifact
-from fx2py.arguments import ARGUMENTS, CALL, NAMED, NUMBER, PATH, TEXT, instance_of, require
+from fx2py.arguments import ARGUMENTS, CALL, NAMED, NUMBER, PATH, TEXT, instance_of, require, shown
 from fx2py.artifact import Artifact, open_artifact
 from fx2py.compare import EquivalenceReport
 from fx2py.compare.diff import diff_graph
@@ -38,7 +38,7 @@ __all__ = [
     "split",
 ]
 
-Arguments: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
+Arguments: TypeAlias = tuple[tuple[object, ...], Mapping[str, object]]
 Source: TypeAlias = "str | os.PathLike[str] | fx.GraphModule | ExportedProgram | GraphData"
 
 
@@ -137,8 +137,8 @@ def save_graph(source: Source, path: str | os.PathLike[str], *, model: str | Non
 def diff(
     source: Source,
     artifact: Artifact | None = None,
-    args: tuple[Any, ...] = (),
-    kwargs: Mapping[str, Any] | None = None,
+    args: tuple[object, ...] = (),
+    kwargs: Mapping[str, object] | None = None,
     *,
     model: str | None = None,
     device: str | torch.device | None = None,
@@ -180,5 +180,5 @@ def _graph(source: Source, model: str | None) -> GraphData:
         return open_graph(source, model=model)
     if not isinstance(source, str | os.PathLike):
         hint = "Trace or export a model first: torch.fx.symbolic_trace(model) or torch.export.export(model, args)."
-        raise UnknownFormatError(f"a {type(source).__name__} is neither a graph nor the path of one.", hint)
+        raise UnknownFormatError(f"{shown(source)} is neither a graph nor the path of one.", hint)
     return open_graph(Path(source), model=model)

@@ -1,11 +1,10 @@
-"""What callers pass, checked where it comes in: a value of another kind is refused in one sentence that names it."""
+"""The arguments of public functions, checked where they come in: a wrong one is refused in one sentence that names it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fx2py.errors import OptionError
 
@@ -14,17 +13,17 @@ _LONGEST = 60
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What an argument must be: in words that follow "must be", and as a test."""
+    """What an argument must be: in words that follow "must be", and as a predicate."""
 
     wanted: str
-    fits: Callable[[Any], bool]
+    fits: Callable[[object], bool]
 
     def or_none(self) -> Kind:
         """This kind, for an argument that may be left out."""
         return Kind(f"{self.wanted}, or None", lambda value: value is None or self.fits(value))
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
@@ -42,7 +41,7 @@ NAMES = Kind(
 )
 CALL = Kind(
     "(args, kwargs), a tuple and a dict",
-    lambda value: ARGUMENTS.fits(value)
+    lambda value: isinstance(value, tuple | list)
     and len(value) == 2
     and ARGUMENTS.fits(value[0])
     and NAMED.fits(value[1]),
@@ -55,17 +54,17 @@ def instance_of(*classes: type) -> Kind:
     return Kind(f"{'an' if names[0] in 'AEIOU' else 'a'} {names}", lambda value: isinstance(value, classes))
 
 
-def require(name: str, value: Any, kind: Kind, hint: str = "") -> None:
+def require(name: str, value: object, kind: Kind, hint: str = "") -> None:
     """Raise OptionError unless the argument of that name is of the kind."""
     if not kind.fits(value):
         raise OptionError(f"{name} must be {kind.wanted}, not {shown(value)}.", hint)
 
 
-def shown(value: Any) -> str:
-    """A value in a sentence: itself where it is short and plain, else its type."""
+def shown(value: object) -> str:
+    """A value in a sentence: itself where it is a number or a text, else its type."""
     if value is None or type(value) in (bool, int, float, str):
         return _short(repr(value))
-    if type(value) in (dict, list, tuple, set, frozenset):
+    if isinstance(value, dict | list | tuple | set | frozenset) and type(value).__module__ == "builtins":
         return _short(f"a {type(value).__name__} of {', '.join(map(shown, value)) or 'nothing'}")
     cls = type(value)
     name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

@@ -20,7 +20,7 @@ from fx2py.cli.gen import gen
 from fx2py.cli.options import expanded
 from fx2py.cli.run import run
 from fx2py.cli.split import split
-from fx2py.cli.streams import guarded_output, speaking_alone
+from fx2py.cli.streams import guarded_output, with_own_stdout
 
 
 class _Command(TyperCommand):
@@ -71,7 +71,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (gen, run, diff, bench, split):
-    app.command(cls=_Command)(expanded(speaking_alone(command)))
+    app.command(cls=_Command)(expanded(with_own_stdout(command)))
 
 
 def _print_version(wanted: bool) -> None:
@@ -111,7 +111,7 @@ def main() -> None:
             guarded_output(),
             _faults_told(),
         ):  # the outer one: of an output that cannot be written
-            launch.speak_as_launched()
+            launch.set_launched_rank()
             app()
     finally:
         # The process ends: looking through all that torch holds for cycles would take a fifth of a second.

@@ -41,7 +41,6 @@ def diff(
 ) -> None:
     """Compare generated code with its graph, bit for bit. Exits 0 when equivalent, 1 when not."""
     rank = launch.asked_rank(graph, folder, inputs.file)
-    request = _Request(graph, folder, inputs, code, rank)
 
     def work(lock_in: sandbox.LockIn, descriptor: int | None) -> None:
         policy = trust.policy()
@@ -51,7 +50,7 @@ def diff(
         lock_in()
         spinner = working(f"comparing {graph or 'the newest folder'}")
         with spinner, checked_kernels(trusted=trust.trust), launch.world(rank) as ranks:
-            ready = ranks.agree(lambda: _prepare(request, policy))
+            ready = ranks.agree(lambda: _prepare(graph, folder, inputs, code, policy, rank))
             ranks.form_groups(ready.artifact)
             done = ranks.gather(ranks.agree(lambda: _compare(ready, inputs.seed, is_alone=ranks.is_alone)))
         results.print_diff(done, as_json)
@@ -61,20 +60,9 @@ def diff(
     sandbox.perform(work, sandboxed, rank=rank, device=inputs.device, reads=reads, as_json=as_json)
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What to compare and how: the options that are not about trust or printing."""
-
-    graph: Path | None
-    folder: Path | None
-    inputs: options.InputOptions
-    code: options.CodeOptions
-    rank: Rank | None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """What is compared on what, before anything was called; the graph comes first."""
+    """Both sides and their inputs before the first call; the graph comes first."""
 
     graph: str
     code: str
@@ -83,13 +71,14 @@ class _Ready:
     inputs: Inputs
 
 
-def _pair(request: _Request) -> tuple[Path | None, Path]:
+def _pair(
+    graph: Path | None, folder: Path | None, model: str | None, rank: Rank | None
+) -> tuple[Path | None, Path]:
     """What is meant: a graph and a generated folder, or None and a folder or graph that stands for both."""
-    graph, folder, rank = request.graph, request.folder, request.rank
     target = launch.own_graph(graph, rank)
     if graph is None:
         return None, target
-    beside = _beside(target, request.code.model) if folder is None else launch.own_graph(folder, rank)
+    beside = _beside(target, model) if folder is None else launch.own_graph(folder, rank)
     if folder is None and (is_generated(target) or not is_generated(beside)):
         return None, target
     return target, beside
@@ -101,14 +90,20 @@ def _beside(graph: Path, model: str | None) -> Path:
     return own if is_generated(own) else default_folder(graph, Path())
 
 
-def _prepare(request: _Request, policy: Policy) -> _Ready:
+def _prepare(
+    graph: Path | None,
+    folder: Path | None,
+    asked: options.InputOptions,
+    code: options.CodeOptions,
+    policy: Policy,
+    rank: Rank | None,
+) -> _Ready:
     from fx2py.cli.call import choose_inputs
     from fx2py.compare.diff import bind_sides
 
-    rank, asked = request.rank, request.inputs
-    model, generating = request.code.model, request.code.generating()
+    model, generating = code.model, code.generating()
     device = launch.own_device(asked.device, rank)
-    named, target = _pair(request)
+    named, target = _pair(graph, folder, model, rank)
     if named is None:
         subject = open_subject(target, model, generating)
     else:
@@ -116,8 +111,8 @@ def _prepare(request: _Request, policy: Policy) -> _Ready:
     data = subject.graph()
     inputs = choose_inputs(lambda: data, launch.own_input(asked.file, rank), asked.seed, device, policy)
     sides = bind_sides(data, subject.artifact, device=device, policy=policy)
-    code = str(target) if is_generated(target) else "generated in memory"
-    return _Ready(str(data.provenance.path), code, subject.artifact, sides, inputs)
+    where = str(target) if is_generated(target) else "generated in memory"
+    return _Ready(str(data.provenance.path), where, subject.artifact, sides, inputs)
 
 
 def _compare(ready: _Ready, seed: int, *, is_alone: bool) -> Diffed:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import launch, options, results
+from fx2py.cli import launch, options, results, terminal
 from fx2py.cli.messages import progress, working
 from fx2py.cli.results import Failure, Generated
 from fx2py.cli.targets import FoldersOfGraphs, default_folder, same_folder
@@ -17,10 +17,9 @@ from fx2py.distributed.launcher import PLACEHOLDER
 from fx2py.errors import Fx2pyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import TypeAlias
 
-    from fx2py.api import Arguments
     from fx2py.artifact import Artifact
     from fx2py.program.options import GenerateOptions
     from fx2py.program.translate import Stage
@@ -37,8 +36,10 @@ class Compiler(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """How to generate: the options that say what the code is."""
+    """What to generate, and how."""
 
+    model: str | None
+    every: bool
     options: GenerateOptions
     inputs: Path | None
     policy: Policy
@@ -112,17 +113,28 @@ def gen(
 
     Only --compile runs the code, without numbers, once every name in it is admitted.
     """
-    if len(graphs) > 1 and _is_for_ranks(output):
+    if len(graphs) > 1 and PLACEHOLDER in str(output):
         raise typer.BadParameter("-o with {rank} is for the graphs of one name; name one.")
     graphs = launch.every_graph(graphs)
     prints = "--stages" if stages else "--stdout" if stdout else ""
-    _check_use(graphs, output, prints, as_json, compile_)
-    _check_every(every, code.model, prints)
-    if compile_ is None and (inputs or trust.is_given):
-        raise typer.BadParameter(
-            "--inputs and the trust options are for --compile, which alone runs the code."
-        )
-    folders = _parents(graphs, output) if every else _folders(graphs, output)
+    _refuse(
+        (prints and compile_, f"{prints} prints only code; drop --compile."),
+        (prints and len(graphs) > 1, f"{prints} prints one graph; name one."),
+        (
+            prints and (output or as_json),
+            f"{prints} writes no folder and prints only code; drop -o and --json.",
+        ),
+        (
+            every and code.model is not None,
+            "--all takes every graph, --model one of them; drop one of the two.",
+        ),
+        (every and prints, f"{prints} prints one graph; choose it with --model, not --all."),
+        (
+            not compile_ and (inputs or trust.is_given),
+            "--inputs and the trust options are for --compile, which alone runs the code.",
+        ),
+    )
+    folders = dict(zip(graphs, _folders(graphs, output, every), strict=True))
     policy = trust.policy()
     wanted = replace(
         code.generating(),
@@ -133,62 +145,58 @@ def gen(
     )
     if stages:
         results.print_stages(*_stages(graphs[0], code.model, wanted))
-        return
-    if stdout:
-        results.print_source(_source(graphs[0], code.model, wanted))
-        return
-    settings = _Settings(wanted, inputs, policy)
-    of = dict(zip(graphs, folders, strict=True))
-    if every:
-        names = FoldersOfGraphs()
-        with working(f"generating every graph of {graphs[0].name}"):
-            done, failures = _write_each(
-                _each_graph(graphs, settings), lambda graph, name: names.folder(graph, name, of[graph])
-            )
+    elif stdout:
+        terminal.print_code(terminal.stdout(), _source(graphs[0], code.model, wanted))
     else:
-        with progress("generating", len(of)) as advance:
-            done, failures = _write_each(
-                _one_graph_each(of, code.model, settings), lambda graph, name: of[graph], advance
-            )
-    results.print_generated(done, failures, as_json)
-    if failures:
-        raise typer.Exit(max(failure.fault.exit_code for failure in failures))
+        settings = _Settings(code.model, every, wanted, inputs, policy)
+        done, failures = _generate_and_write(folders, settings)
+        results.print_generated(done, failures, as_json)
+        if failures:
+            raise typer.Exit(max(failure.fault.exit_code for failure in failures))
 
 
-def _one_graph_each(graphs: Iterable[Path], model: str | None, settings: _Settings) -> Iterator[_Made]:
-    """The code of the one graph of each file that is meant, or why there is none."""
+def _refuse(*mistakes: tuple[object, str]) -> None:
+    """Raise the first mistake in the use of options that was made, if any."""
+    for is_made, message in mistakes:
+        if is_made:
+            raise typer.BadParameter(message)
+
+
+def _generate_and_write(
+    folders: Mapping[Path, Path], settings: _Settings
+) -> tuple[list[Generated], list[Failure]]:
+    made = _generate_each(folders, settings)
+    if not settings.every:
+        with progress("generating", len(folders)) as advance:
+            return _write_each(made, lambda graph, name: folders[graph], advance)
+    names = FoldersOfGraphs()
+    with working(f"generating every graph of {next(iter(folders)).name}"):
+        return _write_each(made, lambda graph, name: names.folder(graph, name, folders[graph]))
+
+
+def _generate_each(graphs: Iterable[Path], settings: _Settings) -> Iterator[_Made]:
+    """The code of the graph of each file that is meant, with ``--all`` of each graph in it, or why there is none.
+
+    A file without a graph has one fault.
+    """
     import fx2py
-
-    arguments = _arguments(settings.inputs)
-    for graph in graphs:
-        try:
-            yield graph, "", fx2py.generate(
-                graph, model=model, options=settings.options, inputs=arguments, policy=settings.policy
-            )
-        except Fx2pyError as fault:
-            yield graph, "", fault
-
-
-def _each_graph(graphs: Iterable[Path], settings: _Settings) -> Iterator[_Made]:
-    """The code of every graph of each file, or why there is none; a file without a graph has one fault."""
-    import fx2py
-
-    arguments = _arguments(settings.inputs)
-    for graph in graphs:
-        try:
-            for name, made in fx2py.generate_each(
-                graph, options=settings.options, inputs=arguments, policy=settings.policy
-            ):
-                yield graph, name, made
-        except Fx2pyError as fault:
-            yield graph, "", fault
-
-
-def _arguments(inputs: Path | None) -> Arguments | None:
     from fx2py.replay.inputs import load_inputs
 
-    found = None if inputs is None else load_inputs(inputs)
-    return None if found is None else (found.args, found.kwargs)
+    found = None if settings.inputs is None else load_inputs(settings.inputs)
+    inputs = None if found is None else (found.args, found.kwargs)
+    code, policy = settings.options, settings.policy
+    for graph in graphs:
+        try:
+            if settings.every:
+                for name, made in fx2py.generate_each(graph, options=code, inputs=inputs, policy=policy):
+                    yield graph, name, made
+            else:
+                model = settings.model
+                yield graph, "", fx2py.generate(
+                    graph, model=model, options=code, inputs=inputs, policy=policy
+                )
+        except Fx2pyError as fault:
+            yield graph, "", fault
 
 
 def _write_each(
@@ -237,40 +245,12 @@ def _stages(graph: Path, model: str | None, wanted: GenerateOptions) -> tuple[st
         return listing(data), list(generation_stages(data, wanted))
 
 
-def _check_use(
-    graphs: list[Path], output: Path | None, prints: str, as_json: bool, compiler: Compiler | None
-) -> None:
-    """What goes with ``prints``, the option that prints one graph and writes nothing; '' without it."""
-    if prints and compiler is not None:
-        raise typer.BadParameter(f"{prints} prints only code; drop --compile.")
-    if prints and len(graphs) > 1:
-        raise typer.BadParameter(f"{prints} prints one graph; name one.")
-    if prints and (output is not None or as_json):
-        raise typer.BadParameter(f"{prints} writes no folder and prints only code; drop -o and --json.")
-
-
-def _check_every(every: bool, model: str | None, prints: str) -> None:
-    if every and model is not None:
-        raise typer.BadParameter("--all takes every graph, --model one of them; drop one of the two.")
-    if every and prints:
-        raise typer.BadParameter(f"{prints} prints one graph; choose it with --model, not --all.")
-
-
-def _is_for_ranks(output: Path | None) -> bool:
-    return PLACEHOLDER in str(output)
-
-
-def _parents(graphs: list[Path], output: Path | None) -> list[Path]:
-    """For each file, the folder for the folders of its graphs."""
-    if output is not None and _is_for_ranks(output):
+def _folders(graphs: list[Path], output: Path | None, every: bool) -> list[Path]:
+    """The folder of each graph, no two the same; with ``--all``, the folder for the folders of each file."""
+    if output is not None and PLACEHOLDER in str(output):
         return launch.folder_of_each(output, len(graphs))
-    return [output or Path()] * len(graphs)
-
-
-def _folders(graphs: list[Path], output: Path | None) -> list[Path]:
-    """The folder of each graph; no two the same."""
-    if output is not None and _is_for_ranks(output):
-        return launch.folder_of_each(output, len(graphs))
+    if every:
+        return [output or Path()] * len(graphs)
     if output is not None and len(graphs) == 1:
         return [output]
     owners: dict[Path, Path] = {}

@@ -1,4 +1,4 @@
-"""Commands under a launcher such as torchrun: every rank works, the first of them speaks."""
+"""Commands under a launcher such as torchrun: every rank works, and the first one prints for all."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ if TYPE_CHECKING:
     from fx2py.distributed.world import World
 
 
-def speak_as_launched() -> None:
-    """Under torchrun: the first rank speaks for all, and the others only of their faults."""
+def set_launched_rank() -> None:
+    """Under torchrun: the first rank prints for all, the others only their faults."""
     rank = asked_rank()
     if rank is not None:
-        terminal.speak_as(rank)
+        terminal.set_rank(rank)
 
 
 def asked_rank(*paths: Path | None) -> Rank | None:
-    """The rank that a launcher gave this process, where it is asked for: by torchrun itself, or by a place in a path.
-
-    The variables alone ask for nothing: clusters set them for every process.
+    """The rank that a launcher gave this process, if the command is meant for one of several: started by torchrun
+    itself, or given a path with ``{rank}``. The variables alone say nothing: clusters set them for every process.
     """
     asked = is_torchrun() or any(PLACEHOLDER in str(path) for path in paths)
     return launched_rank() if asked else None
@@ -47,7 +46,7 @@ def world(rank: Rank | None) -> Alone | World:
         return Alone()
     from fx2py.distributed.world import World
 
-    terminal.speak_as(rank)
+    terminal.set_rank(rank)
     return World(rank)
 
 

@@ -120,7 +120,8 @@ def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
 JSON = "--json"
 DEBUG = "--debug"
 _NO_MEMORY = re.compile("DefaultCPUAllocator: |Storage size calculation overflowed|out of memory")
-"""What torch says in a RuntimeError when there is no memory: c10/core/CPUAllocator.cpp, c10/core/Storage sizes, CUDA."""
+"""What torch says in a RuntimeError when there is no memory: the allocator of the CPU (c10/core/impl/alloc_cpu.cpp), the
+size of a storage (aten/src/ATen/EmptyTensor.cpp), and the allocators of other devices."""
 
 
 def known_fault(fault: Exception) -> Fx2pyError:
@@ -137,7 +138,7 @@ def known_fault(fault: Exception) -> Fx2pyError:
 def tell(fault: Exception) -> int:
     """Tell the user of a fault that ends the command; returns the exit code.
 
-    What another rank failed of, that rank says; the document of the first one has it too.
+    A fault of another rank is told by that rank; the document that the first rank prints has it too.
     """
     if DEBUG in sys.argv[1:]:
         for line in "".join(traceback.format_exception(fault)).splitlines():

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fx2py.trust import Policy
     from fx2py.trust.sandbox import Limits
 
-_TRUST = "Trust"
+_trusting = functools.partial(typer.Option, rich_help_panel="Trust")
 
 SourcePath: TypeAlias = Annotated[
     Path | None,
@@ -92,35 +92,22 @@ class TrustOptions:
 
     allow: Annotated[
         list[str] | None,
-        typer.Option(
-            "--allow", metavar="PACKAGE.FUNCTION", rich_help_panel=_TRUST, help="Import and admit a function."
-        ),
+        _trusting("--allow", metavar="PACKAGE.FUNCTION", help="Import and admit a function."),
     ] = None
     allow_op: Annotated[
         list[str] | None,
-        typer.Option(
+        _trusting(
             "--allow-op",
             metavar="NAMESPACE[=MODULE]",
-            rich_help_panel=_TRUST,
             help="Admit the operators of a library, which MODULE registers.",
         ),
     ] = None
     allow_class: Annotated[
         list[str] | None,
-        typer.Option(
-            "--allow-class",
-            metavar="PACKAGE.CLASS",
-            rich_help_panel=_TRUST,
-            help="Import and admit a module class.",
-        ),
+        _trusting("--allow-class", metavar="PACKAGE.CLASS", help="Import and admit a module class."),
     ] = None
     trust: Annotated[
-        bool,
-        typer.Option(
-            "--trust",
-            rich_help_panel=_TRUST,
-            help="Admit every name: the graph may then run any code on this machine.",
-        ),
+        bool, _trusting("--trust", help="Admit every name: the graph may then run any code on this machine.")
     ] = False
 
     @property
@@ -153,27 +140,16 @@ class SandboxOptions:
 
     sandbox: Annotated[
         bool,
-        typer.Option(
+        _trusting(
             "--sandbox",
-            rich_help_panel=_TRUST,
             help="Run in a process without network, other programs and files to write; Linux only.",
         ),
     ] = False
     sandbox_memory: Annotated[
-        float,
-        typer.Option(
-            "--sandbox-memory",
-            min=0.01,
-            metavar="GIB",
-            rich_help_panel=_TRUST,
-            help="Memory that it may take.",
-        ),
+        float, _trusting("--sandbox-memory", min=0.01, metavar="GIB", help="Memory that it may take.")
     ] = 8.0
     sandbox_seconds: Annotated[
-        float,
-        typer.Option(
-            "--sandbox-seconds", min=1, metavar="N", rich_help_panel=_TRUST, help="Time that it may take."
-        ),
+        float, _trusting("--sandbox-seconds", min=1, metavar="N", help="Time that it may take.")
     ] = 600.0
 
     @property
@@ -183,37 +159,30 @@ class SandboxOptions:
         return Limits(int(self.sandbox_memory * GIBI), self.sandbox_seconds)
 
 
-_GROUPS = (InputOptions, CodeOptions, TrustOptions, SandboxOptions)
-
-
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
     """A command as typer is to see it: with the options of a group in place of each parameter that takes the group."""
     signature = inspect.signature(command, eval_str=True)
-    groups = {
-        each.name: each.annotation for each in signature.parameters.values() if each.annotation in _GROUPS
+    groups: dict[str, type] = {
+        name: each.annotation
+        for name, each in signature.parameters.items()
+        if isinstance(each.annotation, type) and is_dataclass(each.annotation)
     }
 
     @functools.wraps(command)
     def call(**given: object) -> None:
-        made = {
-            name: group(**{option.name: given.pop(option.name) for option in fields(group)})
-            for name, group in groups.items()
-        }
-        command(**given, **made)
+        for name, group in groups.items():
+            given[name] = group(**{option.name: given.pop(option.name) for option in fields(group)})
+        command(**given)
 
     parameters = [
         option
-        for each in signature.parameters.values()
-        for option in (_options_of(each.annotation) if each.name in groups else [each])
+        for name, each in signature.parameters.items()
+        for option in (_options_of(groups[name]) if name in groups else [each])
     ]
     call.__dict__["__signature__"] = signature.replace(parameters=parameters)
     return call
 
 
-def _options_of(group: type) -> Iterator[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    for option in fields(group):
-        assert option.default is not MISSING
-        yield inspect.Parameter(
-            option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=hints[option.name]
-        )
+def _options_of(group: type) -> list[inspect.Parameter]:
+    parameters = inspect.signature(group, eval_str=True).parameters.values()
+    return [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]

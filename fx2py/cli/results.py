@@ -20,7 +20,6 @@ from fx2py.cli.messages import fault_data, print_fault
 from fx2py.cli.terminal import (
     Column,
     duration,
-    out,
     print_code,
     print_facts,
     print_json,
@@ -30,7 +29,6 @@ from fx2py.cli.terminal import (
     short,
     shown,
     stdout,
-    write,
 )
 from fx2py.errors import Fx2pyError
 
@@ -182,14 +180,6 @@ def _tensors(manifest: Manifest) -> list[TensorEntry]:
 
 def _numbers(manifest: Manifest) -> int:
     return sum(prod(entry.shape) for entry in _tensors(manifest))
-
-
-def print_source(source: str) -> None:
-    """The source alone: highlighted on a terminal, byte for byte in a pipe."""
-    if out().isatty():
-        print_code(stdout(), source)
-    else:
-        write(source)
 
 
 def print_stages(graph: str, stages: Sequence[Stage]) -> None:

@@ -43,7 +43,6 @@ def run(
 ) -> None:
     """Run a graph on given, stored or made inputs and show the results."""
     rank = launch.asked_rank(source, inputs.file, output)
-    request = _Request(source, inputs, output, repeat, memory, code, rank)
 
     def work(lock_in: sandbox.LockIn, descriptor: int | None) -> None:
         policy = trust.policy()
@@ -53,9 +52,9 @@ def run(
         lock_in()
         spinner = working(f"running {source or 'the newest folder'}")
         with spinner, checked_kernels(trusted=trust.trust), launch.world(rank) as ranks:
-            ready = ranks.agree(lambda: _prepare(request, policy))
+            ready = ranks.agree(lambda: _prepare(source, inputs, output, code, policy, rank))
             ranks.form_groups(ready.artifact)
-            ran = ranks.gather(ranks.agree(lambda: _call(ready, request, descriptor)))
+            ran = ranks.gather(ranks.agree(lambda: _call(ready, inputs.seed, repeat, memory, descriptor)))
         results.print_run(ran, verbose, as_json)
 
     sandbox.perform(
@@ -69,22 +68,9 @@ def run(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What to run and how: the options that are not about trust or printing."""
-
-    source: Path | None
-    inputs: options.InputOptions
-    output: Path | None
-    repeat: int
-    memory: bool
-    code: options.CodeOptions
-    rank: Rank | None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """What is called on what, before anything was: all that can be refused was not."""
+    """The bound code and its inputs before the first call: whatever can be refused has been checked."""
 
     target: Path
     artifact: Artifact
@@ -93,22 +79,28 @@ class _Ready:
     output: Path | None
 
 
-def _prepare(request: _Request, policy: Policy) -> _Ready:
+def _prepare(
+    source: Path | None,
+    asked: options.InputOptions,
+    output: Path | None,
+    code: options.CodeOptions,
+    policy: Policy,
+    rank: Rank | None,
+) -> _Ready:
     import torch
 
     from fx2py.cli.call import choose_inputs
     from fx2py.cli.targets import open_subject
 
-    rank, asked = request.rank, request.inputs
     device = launch.own_device(asked.device, rank)
-    target = launch.own_graph(request.source, rank)
-    output = launch.own_output(request.output, rank)
-    subject = open_subject(target, request.code.model, request.code.generating())
+    target = launch.own_graph(source, rank)
+    own_output = launch.own_output(output, rank)
+    subject = open_subject(target, code.model, code.generating())
     inputs = choose_inputs(subject.graph, launch.own_input(asked.file, rank), asked.seed, device, policy)
     execute = subject.artifact.bind(device, policy=policy)
     if not _may_ask_for_gradients(subject.artifact.manifest):
         execute = torch.no_grad()(execute)
-    return _Ready(target, subject.artifact, execute, inputs, output)
+    return _Ready(target, subject.artifact, execute, inputs, own_output)
 
 
 def _may_ask_for_gradients(manifest: Manifest) -> bool:
@@ -119,19 +111,19 @@ def _may_ask_for_gradients(manifest: Manifest) -> bool:
     )
 
 
-def _call(ready: _Ready, request: _Request, descriptor: int | None) -> Ran:
+def _call(ready: _Ready, seed: int, repeat: int, memory: bool, descriptor: int | None) -> Ran:
     import torch
 
     from fx2py.cli.call import as_builtin_containers, bindings, summarize, timed
 
     execute, inputs = ready.execute, ready.inputs
-    torch.manual_seed(request.inputs.seed)
+    torch.manual_seed(seed)
     result, seconds = timed(execute, inputs)
     returned = as_builtin_containers(result)
     outputs = tuple(summarize(returned))
     if ready.output is not None:
         _save(returned, ready.output, descriptor)
-    more = [timed(execute, inputs)[1] for _ in range(request.repeat - 1)]
+    more = [timed(execute, inputs)[1] for _ in range(repeat - 1)]
     return Ran(
         str(ready.target),
         inputs.source,
@@ -139,7 +131,7 @@ def _call(ready: _Ready, request: _Request, descriptor: int | None) -> Ran:
         (seconds, *more),
         ready.output,
         bindings(ready.artifact, execute),
-        _memory(ready.artifact, execute, inputs) if request.memory else None,
+        _memory(ready.artifact, execute, inputs) if memory else None,
         ready.artifact.manifest.notes,
     )
 

@@ -48,8 +48,8 @@ def perform(
         raise ReplayError("several ranks cannot run in a sandbox, which has no network.", "Run one of them.")
     if device not in (None, "cpu", "meta"):
         raise ReplayError(f"{device} cannot be reached from a sandbox.", "Leave out --device, or --sandbox.")
-    with _descriptor_of(writes) as kept:
-        _perform_apart(work, asked, reads, kept, as_json)
+    with _descriptor_of(writes) as writable:
+        _perform_apart(work, asked, reads, writable, as_json)
 
 
 @contextmanager
@@ -76,27 +76,29 @@ def unsaved(path: Path, error: Exception) -> ReplayError:
 
 
 def _perform_apart(
-    work: Work, asked: SandboxOptions, reads: Iterable[Path | None], kept: int | None, as_json: bool
+    work: Work, asked: SandboxOptions, reads: Iterable[Path | None], writable: int | None, as_json: bool
 ) -> None:
     """Do the work in a child that can read what is beside ``reads`` and here, and show what it says.
 
-    ``kept`` is a descriptor that the work may write to. Raises typer.Exit with the exit code of the work where that is
+    ``writable`` is a descriptor that the work may write to. Raises typer.Exit with the exit code of the work where that is
     not 0, and ReplayError where it was stopped.
     """
     from fx2py.trust.sandbox import lock_in, require_sandbox
 
     require_sandbox()
     readable = [Path(), *(path.resolve().parent for path in reads if path is not None)]
-    said, saying = os.pipe()
-    told, telling = os.pipe()
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
     child = os.fork()
     if child == 0:
-        _child(lambda: work(lambda: lock_in(asked.limits, readable), kept), saying, telling, kept)
-    os.close(saying)
-    os.close(telling)
+        _child(
+            lambda: work(lambda: lock_in(asked.limits, readable), writable), out_write, err_write, writable
+        )
+    os.close(out_write)
+    os.close(err_write)
     try:
         with messages.working("running in a sandbox"):
-            document, remarks, stopped = _collect(said, told, asked.sandbox_seconds)
+            document, remarks, stopped = _collect(out_read, err_read, asked.sandbox_seconds)
     finally:
         os.kill(child, signal.SIGKILL)  # of a process that is waited for: one that has ended stays until then
         status = os.waitpid(child, 0)[1]
@@ -117,7 +119,7 @@ def _show(document: str, as_json: bool) -> None:
         return
     try:
         terminal.print_json(json.loads(document))
-    except ValueError:
+    except (ValueError, RecursionError):  # whoever has taken the child over may write anything
         raise ReplayError(
             "what came out of the sandbox is no JSON document.", "Do not trust the graph."
         ) from None
@@ -137,11 +139,11 @@ def _code(status: int, stopped: str) -> int:
     return code
 
 
-def _collect(said: int, told: int, seconds: float) -> tuple[str, str, str]:
+def _collect(out_read: int, err_read: int, seconds: float) -> tuple[str, str, str]:
     """What the child writes to both pipes until it closes them, and why it has to be stopped before that."""
     end = time.monotonic() + seconds
-    parts: dict[int, list[bytes]] = {said: [], told: []}
-    open_ones, size, stopped = {said, told}, 0, ""
+    parts: dict[int, list[bytes]] = {out_read: [], err_read: []}
+    open_ones, size, stopped = {out_read, err_read}, 0, ""
     while open_ones and not stopped:
         ready = select.select(list(open_ones), [], [], max(end - time.monotonic(), 0))[0]
         if not ready:
@@ -156,20 +158,22 @@ def _collect(said: int, told: int, seconds: float) -> tuple[str, str, str]:
             stopped = f"it wrote more than {_MOST_TEXT:,} bytes"
     for descriptor in parts:
         os.close(descriptor)
-    document, remarks = (b"".join(parts[each]).decode("utf-8", "backslashreplace") for each in (said, told))
+    document, remarks = (
+        b"".join(parts[each]).decode("utf-8", "backslashreplace") for each in (out_read, err_read)
+    )
     return document, remarks, stopped
 
 
 # -- the child ---------------------------------------------------------------------------------------------------
 
 
-def _child(work: Callable[[], None], saying: int, telling: int, kept: int | None) -> NoReturn:
+def _child(work: Callable[[], None], out_write: int, err_write: int, writable: int | None) -> NoReturn:
     """Do the work with nothing of the parent's but two pipes and what it may write to; never returns."""
     code = 70
     try:
         os.setsid()
-        saying = _only(saying, telling, kept)
-        out = os.fdopen(saying, "w", encoding="utf-8", errors="backslashreplace")
+        _close_others(out_write, err_write, writable)
+        out = os.fdopen(out_write, "w", encoding="utf-8", errors="backslashreplace")
         err = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
         with terminal.writing_to(out, err):
             code = _exit_code(work)
@@ -179,18 +183,17 @@ def _child(work: Callable[[], None], saying: int, telling: int, kept: int | None
         os._exit(code)
 
 
-def _only(saying: int, telling: int, kept: int | None) -> int:
-    """Close every other descriptor; 1 and 2 lead to ``telling``. The number under which ``saying`` is open now."""
+def _close_others(out_write: int, err_write: int, writable: int | None) -> None:
+    """Close every other descriptor; 1 and 2 lead to ``err_write``."""
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
-    os.dup2(telling, 1)
-    os.dup2(telling, 2)
-    held = {0, 1, 2, saying, *([] if kept is None else [kept])}
+    os.dup2(err_write, 1)
+    os.dup2(err_write, 2)
+    held = {0, 1, 2, out_write, *([] if writable is None else [writable])}
     for name in os.listdir("/proc/self/fd"):
         if int(name) not in held:
             with suppress(OSError):  # the listing's own is closed already
                 os.close(int(name))
-    return saying
 
 
 def _exit_code(work: Callable[[], None]) -> int:

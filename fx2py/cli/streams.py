@@ -1,4 +1,4 @@
-"""The standard streams: an output that may be a full disk or a closed pipe, and what others than fx2py write meanwhile.
+"""The standard streams: output that may meet a full disk or a closed pipe, and what other code writes meanwhile.
 
 Only ``terminal`` writes to a command's own streams. Whatever else writes, a graph that prints, a library that warns or
 logs, a kernel that writes to descriptor 1, is no part of the result and knows nothing of terminals: it is shown on
@@ -27,7 +27,7 @@ PIPE_CLOSED = 141
 
 
 class Output:
-    """A stream: that it cannot be written ends the program, with a message unless its reader is gone."""
+    """A stream that ends the program when it cannot be written, with a message unless its reader is gone."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -53,7 +53,7 @@ class Output:
             raise Fx2pyError(f"the output cannot be written: {reason}.", "Send it elsewhere.") from None
 
     def _drop(self) -> None:
-        """What is still to be written goes nowhere, so that Python does not try again at its end."""
+        """Send what is still buffered nowhere, so that Python does not try to write it again when it exits."""
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), self.stream.fileno())
 
@@ -71,14 +71,14 @@ def guarded_output() -> Iterator[None]:
         output.flush()
 
 
-# -- what others write -------------------------------------------------------------------------------------------
+# -- what other code writes -------------------------------------------------------------------------------------------
 
 _STDOUT = 1
 _SHOWN_OF_DESCRIPTOR = 64 * 1024
 
 
 class Strays(io.TextIOBase):
-    """A stream for what others than fx2py write: each line is shown on standard error as a line that is not fx2py's."""
+    """A stream for what other code writes: each line is shown on standard error, marked as not fx2py's."""
 
     encoding = "utf-8"
 
@@ -100,7 +100,7 @@ class Strays(io.TextIOBase):
         return True
 
 
-def speaking_alone(command: Callable[P, None]) -> Callable[P, None]:
+def with_own_stdout(command: Callable[P, None]) -> Callable[P, None]:
     """A command whose standard output holds what it prints by way of ``terminal``, and nothing else."""
 
     @functools.wraps(command)

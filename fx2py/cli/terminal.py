@@ -19,21 +19,21 @@ from fx2py.distributed.launcher import Rank
 
 T = TypeVar("T")
 
-_speaker = Rank()
+_rank = Rank()
 _streams: tuple[TextIO | None, TextIO | None] = (None, None)
 """The command's own standard output and error; None stands for those of the process."""
 _live: Console | None = None
 
 
-def speak_as(rank: Rank) -> None:
-    """From now on this process is ``rank`` of several: only the first prints, and each says who it is in a fault."""
-    global _speaker
-    _speaker = rank
+def set_rank(rank: Rank) -> None:
+    """From now on this process is ``rank`` of several: only the first prints results, and each names itself in a fault."""
+    global _rank
+    _rank = rank
 
 
 def is_silent() -> bool:
-    """Whether another rank speaks for this one."""
-    return _speaker.index != 0
+    """Whether another rank prints for this one."""
+    return _rank.index != 0
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def faults() -> Console:
 
 def who() -> str:
     """The name of this process among several, to put before a fault."""
-    return f"rank {_speaker.index}: " if _speaker.size > 1 else ""
+    return f"rank {_rank.index}: " if _rank.size > 1 else ""
 
 
 def write(text: str) -> None:
@@ -94,7 +94,7 @@ def write(text: str) -> None:
 
 
 def escaped(text: str, kept: str = "") -> str:
-    """Text in which what could steer a terminal is its escape (names come from files), but for the signs ``kept``."""
+    """Text in which what could steer a terminal is its escape (names come from files), but for the characters ``kept``."""
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() or sign in kept else repr(sign)[1:-1] for sign in text)
@@ -116,7 +116,7 @@ def print_line(console: Console, text: str, style: str = "") -> None:
 
 
 def print_stray(text: str) -> None:
-    """A line that another than fx2py wrote, a graph or a library, marked so that none is taken for fx2py's."""
+    """A line that a graph or a library wrote, marked so that none is taken for fx2py's."""
     print_line(stderr(), f"| {text}", "dim")
 
 

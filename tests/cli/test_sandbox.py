@@ -244,11 +244,12 @@ def test_an_error_in_the_sandbox_is_a_document_where_json_is_asked_for(tmp_path:
     assert f"error: {document['error']}" in done.stderr
 
 
-def test_a_child_that_writes_no_json_gives_an_error_document(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [b"{", b"[" * 50_000], ids=["cut", "nested"])
+def test_a_child_that_writes_no_json_gives_an_error_document(tmp_path: Path, text: bytes) -> None:
     """A trusted graph can write to the pipe that the parent reads the document from."""
     saved(
         tmp_path,
-        lambda graph, x: (x, *[graph.call_function(os.write, (number, b"{")) for number in range(3, 12)]),
+        lambda graph, x: (x, *[graph.call_function(os.write, (number, text)) for number in range(3, 12)]),
     )
     done = run(tmp_path, "--trust", "--json")
     assert json.loads(done.stdout)["exit_code"] == done.returncode == 2
