@@ -49,7 +49,7 @@ _SHOWN, _MOST_PARTS = 60, 300
 
 
 class NotPython(ValueError):
-    """Text cannot be parsed: ``reason`` says of it why, ``line`` where, if one line is at fault."""
+    """Text cannot be parsed; ``reason`` is a predicate about the text, ``line`` the line at fault, if one is."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         super().__init__(reason)
@@ -57,14 +57,14 @@ class NotPython(ValueError):
 
 
 def parsed(text: str) -> list[ast.stmt]:
-    """The statements of a text that nobody vouches for, parsed and never compiled.
+    """The statements of an untrusted text, parsed and never compiled.
 
     Raises NotPython for what Python's parser refuses, and for what would keep it busy for hours.
     """
     if len(text) > _LONGEST:
         raise NotPython("is too long")
     if _FORMATTED.search(text) and text.count("{") > _MOST_BRACES:
-        # The parser of Python 3.11 takes quadratic time over nested fields; neither FX nor fx2py writes f-strings.
+        # Before 3.12 Python's parser takes hours over a huge f-string; neither FX nor fx2py writes any.
         raise NotPython("holds formatted strings")
     try:
         return ast.parse(text).body
@@ -75,7 +75,7 @@ def parsed(text: str) -> list[ast.stmt]:
 
 
 def text_of(node: ast.AST) -> str:
-    """The text of a syntax node; of a large one only its kind, since writing it can take longer than reading it."""
+    """The text of a syntax node; of a large one only its kind, since ``ast.unparse`` is slower than the parser."""
     if any(True for _ in islice(ast.walk(node), _MOST_PARTS, None)):
         return f"a {type(node).__name__} of many parts"
     return ast.unparse(node)
@@ -88,18 +88,18 @@ def shown(node: ast.AST) -> str:
 
 
 class ValueReader(ABC):
-    """Reads expressions of one kind of text; each method raises ``fault`` for what that kind does not hold.
+    """Reads the expressions of one kind of text; every method raises ``fault`` for what that kind does not contain.
 
-    ``constructors`` are the calls that build values, by the dotted path of what is called.
+    ``constructors`` are the calls that build values, by the dotted path of what is called. ``complex_literals``: whether
+    ``(1-2j)`` is a value. It is the ``repr`` of a complex number, but evaluates to another where a part is -0.0 or nan.
     """
 
     constructors: ClassVar[Mapping[str, Callable[..., Value]]]
     complex_literals: ClassVar[bool]
-    """Whether ``(1-2j)`` is a value: the text of a complex number by ``repr``, which does not evaluate to it."""
 
     @abstractmethod
     def fault(self, node: ast.AST, reason: str) -> Exception:
-        """The error that says, of the line where a node stands, why it is refused."""
+        """The error that names the line of ``node`` and says why that is refused."""
 
     @abstractmethod
     def name(self, node: ast.Name) -> Value:
@@ -118,7 +118,7 @@ class ValueReader(ABC):
         raise self.unknown(node)
 
     def unknown(self, node: ast.AST) -> Exception:
-        """The error for an expression that is none of the values."""
+        """The error for an expression that is not a value."""
         return self.fault(node, f"holds something that is no value: {shown(node)}")
 
     def keyword(self, node: ast.keyword) -> tuple[str, ast.expr]:

@@ -1,4 +1,7 @@
-"""The audit of a generated file before it is run: its grammar, and every name in it against the policy."""
+"""The audit of a generated file before it is run: its grammar, and every name in it against the policy.
+
+The text is parsed, never compiled, so a file that is refused has run nothing.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,10 @@ _FIELDS_OF = Local(FIELDS_OF)
 
 
 def audit(texts: Texts, policy: Policy, place: str) -> None:
-    """Raise unless running ``texts``, of which the source is the file ``place``, reaches only what ``policy`` admits.
+    """Raise unless running ``texts`` reaches only what ``policy`` admits; ``place`` names the source in errors.
 
     ArtifactError with the line when the text leaves the grammar of generated code; UntrustedTargetError when it names
-    what is not admitted. A policy that trusts everything is asked nothing.
+    what is not admitted. Under a policy that trusts everything nothing is checked.
     """
     if policy.trust_all:
         return
@@ -71,7 +74,7 @@ def audit(texts: Texts, policy: Policy, place: str) -> None:
 
 
 def _beside(place: str, file: str) -> str:
-    """The file of this name beside the source, where the source has a place."""
+    """The path of a file beside the source, where ``place`` is a path."""
     return place.removesuffix(SOURCE) + file if place.endswith(SOURCE) and file else place
 
 
@@ -87,12 +90,12 @@ def _check_tables(tables: BoundTables, policy: Policy) -> None:
 
 
 def _members(policy: Policy) -> Callable[[Name], Name | EnumMember]:
-    """Names as arguments under a policy."""
+    """What a name is as an argument under a policy: itself, or the member of an enum that the policy admits."""
     return lambda name: _argument(name, policy.classes)
 
 
 def _check_attribute(tables: Calls, policy: Policy, value: Value, where: str) -> None:
-    """A module may hold an admitted function, as an activation, where a graph may not; so it may a type."""
+    """A module may hold an admitted function, such as its activation, or a type; a graph's argument may be neither."""
     if _is_function(value):
         policy.check(value)
     elif not isinstance(value, Name) or tables.what(value, where) is not ValueKind.TYPE:
@@ -100,7 +103,7 @@ def _check_attribute(tables: Calls, policy: Policy, value: Value, where: str) ->
 
 
 class _Body:
-    """One function of a generated file, and what each of its variables is."""
+    """Checks one function of a generated file; learns the kind of each variable on the way."""
 
     def __init__(self, parsed: Parsed, function: Function, policy: Policy) -> None:
         self._parsed = parsed
@@ -132,7 +135,7 @@ class _Body:
             calls.data([function.result], f"{function.name}'s result")
 
     def _call(self, statement: Assign, where: str) -> KindOrModule:
-        """What is called must say by its own name what it is."""
+        """What a call gives; its callee must be named in the text, or the text would not say what runs."""
         call, calls = statement.call, self._calls
         if isinstance(call.callee, Name | OpName):
             return calls.function(call.callee, call.args, call.kwargs, where)
@@ -153,7 +156,7 @@ class _Body:
         return ValueKind.GRAPH if isinstance(value, Local) else ValueKind.DATA
 
     def _slot(self, slot: Slot) -> KindOrModule:
-        """What a slot holds. Of the submodules, functions of the file are graphs, and so may be what the caller must give."""
+        """What a slot holds. A submodule is a graph if a function of the file stands for it, or if the caller must give it."""
         if slot.table != "submods":
             consts = self._parsed.tables.consts if slot.table == "consts" else ()
             is_device = slot.index < len(consts) and type(consts[slot.index]) is torch.device
@@ -167,7 +170,7 @@ _Item: TypeAlias = "StoredTensor | BoundModule"
 
 
 def _module(held: BoundModule) -> FileModule:
-    """A module that ``bind`` builds, or that the caller gives: of that nothing is known."""
+    """The module in a slot; of one that the caller gives in place of ``bind``'s, nothing is known."""
     if not isinstance(held, BuiltModule):
         return FileModule("", lambda name: None)
     items: tuple[Iterable[tuple[str, _Item]], ...] = (held.parameters, held.buffers, held.children)
@@ -192,7 +195,7 @@ def _check_fields(values: Arguments) -> None:
 
 
 def _values_in_code(function: Function) -> Iterator[Operand]:
-    """What a function calls and the values it names."""
+    """The callees and arguments of a function, its result, and the defaults of its parameters."""
     yield from function.operands
     yield from (parameter.default for parameter in function.parameters)
 
@@ -207,12 +210,12 @@ def _values_in_tables(tables: BoundTables) -> Iterator[Operand]:
 
 
 def _is_function(value: Value) -> TypeGuard[Name]:
-    """Whether a module's attribute is a function, as an activation is; a graph's argument never is."""
+    """Whether an attribute of a module names a function, such as its activation, rather than data."""
     return isinstance(value, Name) and _argument(value) is value and value.path not in classes.arguments()
 
 
 def _built(tables: BoundTables) -> Iterator[BuiltModule]:
-    """Every module that ``bind`` builds."""
+    """Every module that ``bind`` builds, submodules included."""
     stack = [module for _, module in tables.modules]
     while stack:
         module = stack.pop()
@@ -226,14 +229,14 @@ def _is_field(name: Operand) -> bool:
 
 
 def _argument(name: Name, enums: Collection[str] = ()) -> Name | EnumMember:
-    """A name as an argument; text writes the member of an enum, torch's or one of ``enums``, as any other path."""
+    """A name as an argument: the text does not show whether a path ends in a member of an enum, torch's or of ``enums``."""
     if name.module in classes.enums() or name.module in enums:
         return EnumMember(path_name(name.module), name.qualname)
     return name
 
 
 def _check_imports(imports: Iterable[str], values: Iterable[Operand]) -> None:
-    """An import executes a package, so each must be the home of a name that is used, and was thus admitted."""
+    """An import executes a package, so it must be one that the policy admitted a name of, which the file uses."""
     parts = [part.factory if isinstance(part, Dict) else part for part in walk(*values)]
     admitted = {part.path for part in parts if isinstance(part, Name)}
     for module in imports:

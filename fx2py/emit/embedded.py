@@ -1,7 +1,7 @@
-"""The files that are the same in every folder of a release, and how those of an earlier release are recognised.
+"""The embedded runtime: the files that are the same in every folder of a release, and how earlier ones are recognised.
 
-``released.txt`` has a line for each text of a release that a folder may still hold: what it is, the release, its number
-of characters and its sha256. A text that turns out to admit too much is struck from it.
+``released.txt`` has a line for each such text of an earlier release that a folder may still hold: what it is, the release,
+its number of characters and its sha256. To revoke a release whose text turns out to be unsafe, delete its line.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from __future__ import annotations
 
 @functools.cache
 def fixed_files() -> Mapping[str, str]:
-    """The files that every folder has alike, by name."""
+    """The files that are the same in every folder, by name."""
     return {PACKAGE: _PACKAGE_TEXT, RUNTIME: _runtime_text()}
 
 
@@ -47,19 +47,19 @@ def is_fx2pys(name: str, text: str) -> bool:
 
 
 def fingerprint(text: str) -> tuple[int, str]:
-    """The number of characters and the sha256 of a text."""
+    """The number of characters and the sha256 of a text; a lone surrogate, which is not UTF-8, must not raise here."""
     return len(text), hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @functools.cache
 def released(kind: str) -> tuple[tuple[int, str], ...]:
-    """The fingerprints of earlier releases: of a fixed file, or of what whole files of schemas 1 and 2 held."""
+    """The fingerprints of earlier releases: of a fixed file, or of the runtime that files of schemas 1 and 2 hold."""
     rows = (line.split() for line in RELEASED.read_text(encoding="utf-8").splitlines())
     return tuple((int(length), digest) for name, _, length, digest in rows if name == kind)
 
 
 def _runtime_text() -> str:
-    """The files of ``fx2py.runtime`` as one: what they import, each once, and what they define, in the order of names."""
+    """The files of ``fx2py.runtime`` as one: each import once, then what they define, file by file in the order of names."""
     imports: list[ast.stmt] = []
     parts: list[str] = []
     for path in sorted(pathlib.Path(str(runtime.__file__)).parent.glob("[a-z]*.py")):
@@ -71,7 +71,7 @@ def _runtime_text() -> str:
 
 
 def _imports(nodes: list[ast.stmt]) -> str:
-    """The imports of several files as those of one that is no part of fx2py: the standard library's first."""
+    """The imports of several files as those of one outside fx2py: the standard library's first, none of fx2py."""
     modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names: dict[str, set[str]] = {}
     for node in nodes:

@@ -58,11 +58,11 @@ GRAPH_MODULE = "graph_module"
 
 @dataclass(frozen=True, slots=True)
 class TextScope:
-    """The names that expressions use: operator aliases, container classes, what local functions take.
+    """The names that a text being written may use: operator aliases, container classes, what local functions take.
 
-    ``modules`` collects the modules that the text has named so far; the file imports these. ``taken`` collects the
-    names of container classes and of functions of the runtime, which the function at hand takes as it takes its tables.
-    ``special`` writes the values that have text only where it is set, and gives '' for others.
+    ``modules`` collects the modules that the text has named so far, which the file must import. ``taken`` collects the
+    container classes and functions of the runtime that the function being written has used, each a parameter of it, as
+    its tables are. ``special`` writes values that have text in this file only, and gives '' for others.
     """
 
     op_aliases: Mapping[OpName, str]
@@ -82,7 +82,7 @@ class TextScope:
 
 
 def name_text(name: Name, scope: TextScope) -> str:
-    """A dotted name through the aliases of the file's imports; a builtin stands alone."""
+    """A dotted name, through the alias of its module's import if there is one; a builtin has no module in front."""
     if scope.special is not None and (written := scope.special(name)):
         return written
     if name.module == "builtins":
@@ -127,7 +127,7 @@ def _dict(value: Dict, scope: TextScope) -> str:
 
 
 def _set(value: Set, scope: TextScope) -> str:
-    """Items in the order of their text: the order of a set depends on the process."""
+    """Items in the order of their text: the order of a set of strings differs between processes (PYTHONHASHSEED)."""
     items = sorted([value_text(item, scope) for item in value.items])
     if value.frozen:
         return f"frozenset({{{', '.join(items)}}})" if value.items else "frozenset()"
@@ -177,7 +177,7 @@ _VALUES: dict[type, Callable[[Any, TextScope], str]] = {
 
 
 def call_text(call: Call, scope: TextScope) -> str:
-    """A call in its most readable exact form: an operator, an item, an attribute, a method, or a plain call."""
+    """A call in its most readable exact form: operator sign, subscript, attribute, method or function call."""
     callee = call.callee
     if type(callee) is Name:
         special = _SPECIAL.get(callee)
@@ -195,7 +195,7 @@ def call_text(call: Call, scope: TextScope) -> str:
 
 
 def arguments_text(args: Arguments, kwargs: Keywords, scope: TextScope) -> str:
-    """The arguments of a call; a keyword that is no identifier travels as ``**{"from": x}``."""
+    """The arguments of a call; a keyword that is no identifier, as ``Tensor.random_`` has, is written ``**{"from": x}``."""
     parts = [value_text(value, scope) for value in args]
     for name, value in kwargs:
         item = value_text(value, scope)
@@ -212,11 +212,11 @@ def _method(name: str, call: Call, scope: TextScope) -> str:
 
 
 _RECEIVERS = (Ref, str, tuple, List, Dict)
-"""What a method can follow in the text and be read back as the receiver of that method."""
+"""The receivers after which a method's name can stand; a number's dot would be a decimal point (``1.real``)."""
 
 
 def _is_operand(value: Operand) -> bool:
-    """A variable or an unsigned number: the operands that bind tighter than every operator."""
+    """Whether a value binds tighter than every operator: a variable or a number without a sign (``-1 ** x`` negates)."""
     if type(value) is int or type(value) is float:
         return math.copysign(1, value) > 0
     return type(value) is Ref
@@ -237,23 +237,26 @@ def _binary(symbol: str) -> Callable[[Call, TextScope], str]:
 
 def _unary(symbol: str) -> Callable[[Call, TextScope], str]:
     def write(call: Call, scope: TextScope) -> str:
-        if len(call.args) != 1 or type(call.args[0]) is not Ref:
-            return ""
-        return f"{symbol}{value_text(call.args[0], scope)}"
+        match call.args:
+            case (Ref() as operand,):
+                return f"{symbol}{value_text(operand, scope)}"
+        return ""
 
     return write
 
 
 def _getattr(call: Call, scope: TextScope) -> str:
-    if len(call.args) != 2 or type(call.args[0]) is not Ref or type(call.args[1]) is not str:
-        return ""
-    return f"{value_text(call.args[0], scope)}.{call.args[1]}" if is_identifier(call.args[1]) else ""
+    match call.args:
+        case (Ref() as base, str(name)) if is_identifier(name):
+            return f"{value_text(base, scope)}.{name}"
+    return ""
 
 
 def _getitem(call: Call, scope: TextScope) -> str:
-    if len(call.args) != 2 or type(call.args[0]) is not Ref:
-        return ""
-    return f"{call.args[0].name}[{index_text(call.args[1], scope)}]"
+    match call.args:
+        case (Ref() as base, index):
+            return f"{value_text(base, scope)}[{index_text(index, scope)}]"
+    return ""
 
 
 def index_text(index: Operand, scope: TextScope) -> str:
@@ -285,10 +288,8 @@ _SPECIAL: dict[Name, Callable[[Call, TextScope], str]] = {
 
 
 def setitem_text(call: Call, scope: TextScope) -> str:
-    """``x[i] = v`` for an ``operator.setitem`` whose result nobody takes, or '' when that form does not fit."""
-    if call.callee != SETITEM or call.kwargs or len(call.args) != 3:
-        return ""
-    target, index, value = call.args
-    if type(target) is not Ref:
-        return ""
-    return f"{target.name}[{index_text(index, scope)}] = {value_text(value, scope)}"
+    """``x[i] = v`` for an ``operator.setitem`` whose result is not used, or '' when that form does not fit."""
+    match call:
+        case Call(callee=callee, args=(Ref() as target, index, value), kwargs=()) if callee == SETITEM:
+            return f"{value_text(target, scope)}[{index_text(index, scope)}] = {value_text(value, scope)}"
+    return ""

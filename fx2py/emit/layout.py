@@ -1,7 +1,8 @@
-"""Layout: one-line statements become lines that black would have written.
+"""Layout: one-line statements become the lines that black would have written.
 
-Most statements fit on their line, and black would leave them as they are; most others are of a shape that ``split``
-knows. Only the rest is handed to black, all in one call: black costs half a millisecond a line.
+Most statements fit on one line, and black would leave them as they are; most others have a shape that ``split`` knows
+how to break. Only the rest goes through black, in one call: black takes half a millisecond a line, which for a graph of
+ten thousand nodes would be most of the time that generating takes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _OPENING = ("(", "[", "{")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One statement in its one-line form, with the comments before and after it."""
+    """A statement on one line, with the comments above it and behind it."""
 
     text: str
     above: tuple[str, ...] = ()
@@ -35,7 +36,7 @@ class Line:
 
 
 def is_settled(statement: str) -> bool:
-    """Whether black leaves an indented one-line statement as it is."""
+    """Whether black leaves an indented one-line statement as it is: it fits, and has no quotes that black would change."""
     return fits(statement, _ROOM) and "'" not in statement
 
 
@@ -59,7 +60,7 @@ def lay_out(lines: Sequence[Line]) -> list[str]:
 
 
 def _formatted(statements: Iterable[str]) -> dict[str, list[str]]:
-    """The lines of each statement that does not stand on its line as it is."""
+    """The lines of each statement that black would change."""
     split_here = {statement: split(statement) for statement in statements}
     rest = [statement for statement, lines in split_here.items() if lines is None]
     formatted = {statement: lines for statement, lines in split_here.items() if lines is not None}
@@ -67,7 +68,7 @@ def _formatted(statements: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _with_black(statements: Sequence[str]) -> list[list[str]]:
-    """Each statement as black lays it out inside a function."""
+    """Each statement as black lays it out inside a function; a marker comment behind each tells where it ends."""
     if not statements:
         return []
     source = "def f():\n" + "".join([f"{INDENT}{statement}\n{INDENT}# ~\n" for statement in statements])
@@ -92,6 +93,7 @@ def module_level(statement: str) -> str:
 
 def format_with_black(source: str) -> str:
     """``source`` as black writes it with its default options."""
+    # black takes a tenth of a second to import, and most graphs do not need it.
     from black import format_str
     from black.mode import Mode, TargetVersion
 
@@ -102,15 +104,15 @@ def format_with_black(source: str) -> str:
 
 
 class _UnknownShape(Exception):
-    """Only black knows where this text is broken."""
+    """``split`` does not know where black breaks this text."""
 
 
 class _Bracketed(NamedTuple):
-    """``head(item, item)``: the head with its bracket, what is between the commas, the closing bracket."""
+    """``head(item, item)``: the head up to its opening bracket, what stands between the commas, the closing bracket."""
 
     head: str
     items: list[str]
-    tail: str
+    closing: str
 
     @property
     def is_display(self) -> bool:
@@ -119,7 +121,7 @@ class _Bracketed(NamedTuple):
 
 
 def fits(text: str, room: int = WIDTH) -> bool:
-    """Whether ``text`` is at most ``room`` columns wide; a character outside ASCII may take two."""
+    """Whether ``text`` is at most ``room`` columns wide; a character outside ASCII may take two (black's ``str_width``)."""
     return len(text) <= room and (text.isascii() or sum(1 + (char > "\x7f") for char in text) <= room)
 
 
@@ -147,20 +149,24 @@ def _split_statement(statement: str, indent: str, lines: list[str]) -> None:
         lone = len(found.items) == 1
         if lone and "," in found.items[0]:
             raise _UnknownShape
-        _write(found._replace(tail="):"), indent, lines, one_a_line=lone)
+        _write(found._replace(closing="):"), indent, lines, one_a_line=lone)
     else:
         _write(found, indent, lines, one_a_line=found.is_display and len(found.items) > 1)
 
 
 def _split_returned(items: list[str], indent: str, lines: list[str]) -> None:
-    """A tuple without brackets is given some, unless black might break a bracket of one of two items instead."""
+    """A returned tuple without parentheses gets them, unless black might rather break inside one of two items."""
     if len(items) == 2 and (items[0][0] in "([{" or items[1][-1] in ")]}"):
         raise _UnknownShape
     _write(_Bracketed("return (", items, ")"), indent, lines, one_a_line=True)
 
 
 def _write(found: _Bracketed, indent: str, lines: list[str], *, one_a_line: bool) -> None:
-    """Head, items and tail on their own lines; the items on one line where that is allowed and they fit."""
+    """Head, items and closing bracket on their own lines; the items on one line where that is allowed and they fit.
+
+    Black tries these two splits in this order (``delimiter_split`` after ``right_hand_split`` of black/linegen.py), and
+    adds a trailing comma where each item has its own line.
+    """
     if not fits(indent + found.head):
         raise _UnknownShape
     inner = indent + INDENT
@@ -172,7 +178,7 @@ def _write(found: _Bracketed, indent: str, lines: list[str], *, one_a_line: bool
         comma = "," if one_a_line or len(found.items) > 1 else ""
         for item in found.items:
             _write_item(item, comma, inner, lines)
-    lines.append(indent + found.tail)
+    lines.append(indent + found.closing)
 
 
 def _write_item(item: str, comma: str, indent: str, lines: list[str]) -> None:
@@ -181,7 +187,7 @@ def _write_item(item: str, comma: str, indent: str, lines: list[str]) -> None:
         return
     found = _bracketed(item, _ITEM)
     exploded = found.is_display and len(found.items) > 1
-    _write(found._replace(tail=found.tail + comma), indent, lines, one_a_line=exploded)
+    _write(found._replace(closing=found.closing + comma), indent, lines, one_a_line=exploded)
 
 
 def _bracketed(text: str, head: re.Pattern[str]) -> _Bracketed:

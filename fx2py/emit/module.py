@@ -44,16 +44,14 @@ LOADED_WITH_TORCH = frozenset(
     }
     | {"torch.nn.functional", "torch.nn.init", "torch.cuda", "torch.backends", "torch.random", "torch.amp"}
 )
-"""Modules that ``import torch`` binds; every other module that a name lives in is imported by the file itself."""
-
-
+"""Modules that ``import torch`` binds (torch/__init__.py); the file itself imports every other module that it names."""
 SOURCE, TABLES = "execution_fn.py", "_tables.py"
 
 
 class Texts(NamedTuple):
     """The generated files of a folder: ``execution_fn.py`` and ``_tables.py``.
 
-    A folder of schema 1 or 2 has one file, with everything in it, and no ``tables``.
+    ``tables`` is None for a folder of schema 1 or 2, whose one file holds everything.
     """
 
     source: str
@@ -75,9 +73,9 @@ _TABLES_HEADER = "# What the functions of execution_fn.py are bound to"
 def emit_functions(
     program: Program, scope: TextScope, maker: str, entry_options: GenerateOptions = DEFAULT
 ) -> str:
-    """The text of a Program's functions over classes of containers that are its own; ``scope`` may write its slots.
+    """The text of a Program's functions, which makes its own container classes and takes no tables.
 
-    ``maker`` is what the text calls the runtime's ``container``.
+    ``scope`` must write the slots, by its ``special``; ``maker`` is the text's name for the runtime's ``container``.
     """
     functions = [_function(function, (), scope, DEFAULT) for function in program.functions[:-1]]
     functions.append(_function(program.entry, (), scope, entry_options))
@@ -95,7 +93,7 @@ def _head(program: Program, scope: TextScope) -> str:
 
 
 def taken_order(containers: Iterable[str]) -> tuple[str, ...]:
-    """The order in which a function takes what it is bound to: tables, functions of the runtime, containers."""
+    """The order of a function's bound parameters: tables, functions of the runtime, containers."""
     return (*TABLE_NAMES, *FROM_RUNTIME, *containers)
 
 
@@ -131,7 +129,7 @@ def _import(module: str) -> str:
 
 
 def imported_for(module: str) -> str:
-    """What a file imports to name things of a module: ``torch`` for those that it binds."""
+    """What a file imports so that it can name ``module``: ``torch`` for a module that ``import torch`` binds."""
     with_torch = module in LOADED_WITH_TORCH or module.startswith("torch._C")
     return "torch" if with_torch and module not in MODULE_ALIASES else module
 
@@ -155,7 +153,7 @@ def _containers(program: Program, maker: str) -> str:
 
 
 def _function(function: Function, order: Sequence[str], scope: TextScope, options: GenerateOptions) -> str:
-    """The text of a function; what it takes beside its inputs is noted in ``scope`` for those that hand it on."""
+    """The text of a function; ``scope`` notes what it takes beside its inputs, for functions that pass it as a value."""
     scope.taken.clear()
     lines = list(_lines(function, scope, options))
     needed = {*function.tables, *scope.taken}
@@ -195,7 +193,7 @@ def _parameter(parameter: Parameter, scope: TextScope) -> str:
 
 
 def _lines(function: Function, scope: TextScope, options: GenerateOptions) -> Iterator[Line]:
-    """The lines of a body; a group's origin stands once, above the first statement of the group."""
+    """The lines of a body; consecutive statements of one origin share a comment, above the first of them."""
     if not options.comments:
         for statement in function.body:
             yield from (Line(line) for line in statement_text(statement, scope))
@@ -215,7 +213,7 @@ def _lines(function: Function, scope: TextScope, options: GenerateOptions) -> It
 
 
 def _origins(body: tuple[Statement, ...]) -> list[str]:
-    """Where each statement comes from; a load belongs to the statement that it stands before."""
+    """Where each statement comes from; a load has the origin of the statement that it stands before."""
     origins: list[str] = []
     following = ""
     for statement in reversed(body):
@@ -235,7 +233,7 @@ def _origin_note(node: Node) -> str:
 
 
 def _after(statement: Statement) -> str:
-    """The comment behind a statement: what its result was when the graph was recorded."""
+    """The comment behind a statement: dtype and shape of its result when the graph was recorded."""
     node = None if isinstance(statement, Delete) else statement.origin
     if node is None:
         return ""

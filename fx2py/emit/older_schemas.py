@@ -1,4 +1,4 @@
-"""Files of schemas 1 and 2, read back: one file holds the functions, ``bind`` and, letter by letter, the runtime."""
+"""Files of schemas 1 and 2, read back: one file holds the functions, ``bind`` and a verbatim copy of the runtime."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def parse_older(source: str) -> Parsed:
 
 
 def _apart(text: str, part: str) -> tuple[str, str]:
-    """The part of the runtime that ``text`` starts with, and what follows; nothing when fx2py wrote no such part."""
+    """The part of a released runtime that ``text`` starts with, and what follows; two empty texts when it starts with none."""
     body = text.lstrip("\n")
     for length, digest in released(part):
         if fingerprint(body[:length]) == (length, digest):
@@ -85,7 +85,7 @@ def _apart(text: str, part: str) -> tuple[str, str]:
 
 
 def _defined(part: str) -> frozenset[str]:
-    """The names that a part of the runtime has in the file."""
+    """The global names that a part of the runtime takes up in the file."""
     found: set[str] = set()
     for node in ast.parse(part).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -98,7 +98,7 @@ def _defined(part: str) -> frozenset[str]:
 
 
 def _bound_last(text: str, checks: bool, names: ReadNames) -> InputTable | None:
-    """Read what stands below the runtime: container classes, and the table of the inputs if there is one."""
+    """Read what stands below the runtime, since it calls it: container classes, and the table of the inputs if any."""
     statements = statements_of(text)
     table = statements.pop() if checks and statements else None
     for statement in statements:
@@ -136,7 +136,7 @@ def _bind(node: ast.FunctionDef, names: ReadNames, table: InputTable | None) -> 
 
 
 def _assembled(node: ast.stmt) -> tuple[tuple[str, ...], bool]:
-    """The modules that are used as objects, and whether the code may run below autograd."""
+    """The modules that are used as objects, and whether the code may run below ADInplaceOrView."""
     lists = [part for part in ast.walk(node) if isinstance(part, ast.List)]
     whole = f", {ast.unparse(lists[0])}" if lists else ""
     expected = _ASSEMBLED.format(whole)

@@ -1,7 +1,8 @@
 """Generated files read back: text to functions, module-level names and bound values, the inverse of ``emit``.
 
 Names are resolved as Python would resolve them (locals, then the file's imports and aliases, then builtins), and come
-back as ``path_name`` makes them. Anything outside the grammar is a GrammarError.
+back as ``path_name`` makes them. The grammar is what ``emit`` writes and no more: what the audit has not understood must
+not run, so everything else is a GrammarError.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ _RUNTIME_CALLS = (FIELDS_OF, CHECK_INPUTS)
 
 
 class GrammarError(Exception):
-    """The text leaves the grammar of generated code: the file, where that is known, the line, and what was met there."""
+    """The text leaves the grammar of generated code: what was found, at which line, and of which file if that is known."""
 
     def __init__(self, message: str, line: int = 0, file: str = "") -> None:
         super().__init__(message)
@@ -93,7 +94,7 @@ def fault(node: ast.AST, message: str) -> GrammarError:
 
 @contextmanager
 def in_file(name: str) -> Iterator[None]:
-    """What leaves the grammar here does so in the file of this name."""
+    """Adds the name of the file to each GrammarError that does not have one yet."""
     try:
         yield
     except GrammarError as error:
@@ -161,9 +162,11 @@ BoundModule: TypeAlias = "BuiltModule | Absent | CodeFunction | None"
 
 @dataclass(frozen=True, slots=True)
 class BoundTables:
-    """What ``bind`` builds, in order, and what it fills: modules by path (a ``CodeFunction`` where generated code
-    stands), constants, containers by alias, what is demanded of the inputs, names, weights, the paths of the modules
-    that are used as objects, and whether the code may run below ADInplaceOrView.
+    """What ``bind`` builds, in order, and the tables that it fills.
+
+    ``modules`` are the submodules by path, a ``CodeFunction`` where a generated function stands for one, and ``whole``
+    the paths of those that are used as objects. ``renamed`` are the parameters that callers know by another name, public
+    name first. ``below_autograd``: whether the code may run below ADInplaceOrView.
     """
 
     built: tuple[BuiltModule | Absent, ...]
@@ -184,8 +187,8 @@ class BoundTables:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What generated files say: their functions in order, the aliases of ``execution_fn.py``, the imports of both, what
-    ``bind`` fills, and what is demanded of the inputs.
+    """What generated files say: functions, operator aliases and imports of ``execution_fn.py``, tables and imports of
+    ``_tables.py``.
     """
 
     functions: tuple[Function, ...]
@@ -242,9 +245,9 @@ def statements_of(text: str) -> list[ast.stmt]:
 
 
 def _refuse_more_than_a_function(node: ast.FunctionDef) -> None:
-    """Python runs decorators and annotations when it executes a definition, so a definition may have none."""
+    """Python evaluates decorators and annotations when it executes a definition, so generated functions have none."""
     if node.decorator_list or node.returns or getattr(node, "type_params", None):
-        raise fault(node, f"{node.name} carries a decorator or an annotation")
+        raise fault(node, f"{node.name} has a decorator or an annotation")
 
 
 def split_at_functions(statements: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.FunctionDef]]:
@@ -280,7 +283,7 @@ def _op_alias(node: ast.stmt, names: ReadNames) -> None:
 
 
 def _parts(node: ast.expr, names: ReadNames) -> list[str]:
-    """The parts of a dotted path of which some are read by ``getattr``."""
+    """The parts of a dotted path; those that are keywords, as in ``torch.ops.aten.random.from``, are read by ``getattr``."""
     match node:
         case ast.Call(func=ast.Name(id="getattr"), args=[value, ast.Constant(value=str(name))], keywords=[]):
             return [*_parts(value, names), name]
@@ -301,11 +304,12 @@ def assigned(node: ast.stmt) -> tuple[str, ast.expr]:
 
 @dataclass
 class ReadNames:
-    """What the names of a file mean: imported modules, operator aliases, containers, generated functions, locals.
+    """What the names of a file mean: imported modules, operator aliases, containers, generated functions, variables.
 
-    ``functions`` has what each function takes beside its inputs. ``at_hand`` are the containers and the functions of the
-    runtime that the function being read takes, and ``used`` those that it has used so far; in a file of schema 1 or 2,
-    where ``is_older``, they stand in the file itself. ``runtime`` is what stands before the runtime's names in ``bind``.
+    ``functions`` has what each function takes beside its inputs. ``local``, ``tables`` and ``taken`` belong to the
+    function being read: its variables, the tables that it takes, and the containers and functions of the runtime that it
+    takes; ``used`` are those of the latter that it has used so far. In a file of schema 1 or 2 (``is_older``) containers
+    and runtime are global names of the file instead. ``runtime`` is the name of the runtime's module in ``bind``.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
@@ -314,7 +318,7 @@ class ReadNames:
     functions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     tables: tuple[TableName, ...] = ()
     local: set[str] = field(default_factory=set)
-    at_hand: frozenset[str] = frozenset()
+    taken: frozenset[str] = frozenset()
     used: set[str] = field(default_factory=set)
     is_older: bool = False
     runtime: str = ""
@@ -328,12 +332,12 @@ class ReadNames:
 
     def is_variable(self, name: str) -> bool:
         """Whether a name is a variable or a parameter of the function being read."""
-        return name in self.local or name in self.tables or name in self.at_hand
+        return name in self.local or name in self.tables or name in self.taken
 
     def takes(self, name: str) -> bool:
         """Whether the function being read can use a container or a function of the runtime; notes that it does."""
         self.used.add(name)
-        return name not in self.local and (self.is_older or name in self.at_hand)
+        return name not in self.local and (self.is_older or name in self.taken)
 
     def is_container(self, node: ast.expr) -> TypeGuard[ast.Name]:
         """Whether an expression is the name of a container class that the function being read takes."""
@@ -365,7 +369,7 @@ class ReadNames:
 
 
 def path_name(path: str) -> Name:
-    """A dotted path as text gives it: it does not say where the module ends, so the last part counts as the name."""
+    """A dotted path as a Name; text does not say where the module ends, so all but the last part count as the module."""
     module, _, name = path.rpartition(".")
     return Name(module, name)
 
@@ -430,7 +434,7 @@ class CodeReader(ValueReader):
         return self.constructed(node, path)
 
     def keyword(self, node: ast.keyword) -> tuple[str, ast.expr]:
-        """A keyword that is no identifier is written as ``**{"from": x}``."""
+        """A keyword that is no identifier is written ``**{"from": x}``."""
         match node:
             case ast.keyword(arg=str(name), value=value):
                 return name, value
@@ -573,9 +577,9 @@ def read_functions(nodes: Sequence[ast.FunctionDef], names: ReadNames) -> tuple[
 
 
 def _taken(names: ReadNames) -> tuple[str, ...]:
-    """What the function being read takes of containers and of the runtime, in the order in which it does."""
+    """The containers and functions of the runtime that the function being read takes, in the order of its parameters."""
     order = taken_order(names.containers)
-    return tuple([name for name in order if name in names.at_hand])
+    return tuple([name for name in order if name in names.taken])
 
 
 def _function(node: ast.FunctionDef, reader: CodeReader) -> Function:
@@ -586,7 +590,7 @@ def _function(node: ast.FunctionDef, reader: CodeReader) -> Function:
     tables = tuple(table for table in TABLE_NAMES if table in takes)
     names.local = {parameter.name for parameter in own}
     names.tables = tables
-    names.at_hand, names.used = frozenset(takes) - frozenset(tables), set()
+    names.taken, names.used = frozenset(takes) - frozenset(tables), set()
     body: list[Statement] = []
     for statement in node.body[:-1]:
         _append(body, _statement(statement, reader))
@@ -594,7 +598,7 @@ def _function(node: ast.FunctionDef, reader: CodeReader) -> Function:
     if not isinstance(last, ast.Return) or last.value is None:
         raise fault(last, f"{node.name} does not end in a return")
     result = reader.value(last.value)
-    if unused := names.at_hand - names.used:
+    if unused := names.taken - names.used:
         raise fault(node, f"{node.name} takes {min(unused)}, which it does not use")
     names.local, names.tables = set(), ()
     return Function(node.name, own, tables, tuple(body), result)
@@ -612,7 +616,7 @@ def _takes(node: ast.FunctionDef, parameters: tuple[Parameter, ...], names: Read
 
 
 def _append(body: list[Statement], statement: Statement) -> None:
-    """Consecutive deletions are one: the printer breaks long ones."""
+    """Consecutive deletions are one: a long one is written as several statements."""
     if body and type(statement) is Delete and type(body[-1]) is Delete:
         body[-1] = Delete((*body[-1].names, *statement.names))
     else:
@@ -676,7 +680,7 @@ def _delete(node: ast.Delete, names: ReadNames) -> Delete:
     )
     for target in targets:
         if not isinstance(target, ast.Name) or target.id not in names.local:
-            raise fault(node, "something other than a living variable is deleted")
+            raise fault(node, "something other than a variable that holds a value is deleted")
         names.local.remove(target.id)
         deleted.append(target.id)
     return Delete(tuple(deleted))
@@ -733,7 +737,7 @@ def read_consts(node: ast.expr, names: ReadNames) -> tuple[Value, ...]:
 
 
 def read_renamed(node: ast.expr, names: ReadNames) -> tuple[tuple[str, str], ...]:
-    """The parameters that callers know under another name."""
+    """The parameters that callers know by another name."""
     value = CodeReader(names).value(node)
     if not isinstance(value, Dict):
         raise fault(node, "the renamed parameters are no dict display")

@@ -1,4 +1,4 @@
-"""``_tables.py``: the function ``bind``, which holds everything that the code is bound to."""
+"""``_tables.py``: the function ``bind``, which builds everything that the code is bound to."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ from fx2py.program.module_use import GRAPH_AS_MODULE
 from fx2py.runtime.checks import Integer, Shape
 
 RUNTIME = "runtime"
-"""What stands before each name of the runtime, which is a parameter of ``bind``."""
+"""The parameter of ``bind`` that the runtime's module is passed for."""
 BIND_DOC = "The graph as a callable over these tensors; every table of the code is filled here."
 NOT_IN_FILE = "is not in the file"
 CODE = "code"
-"""The module of the functions, another parameter."""
+"""The parameter that the module of the functions is passed for."""
 BIND_PARAMETERS = f"{RUNTIME}, {CODE}, tensors, device=None, submods=None"
 ASSEMBLED = "modules, weights, consts, names, submods, renamed"
 BELOW_AUTOGRAD = f"{RUNTIME}.below_autograd({{}}, weights)"
 BIND_VARIABLES = frozenset(
     {RUNTIME, CODE, "tensors", "device", "submods", "modules", "consts", "names", "renamed", "weights"}
 )
-"""The parameters and variables of ``bind`` that no module's variable and no import may hide."""
+"""The parameters and variables of ``bind``, which no variable of a module and no import may hide."""
 
 
 class _BoundText:
-    """Writes bound values: unlike code, they may be devices, bits of numbers, tensors and other bound modules."""
+    """Writes bound values: unlike values in code, they may hold devices, numbers given by their bits, and tensors."""
 
     def __init__(self, program: Program, scope: TextScope) -> None:
         self.scope = replace(scope, special=self._special)
@@ -65,7 +65,7 @@ class _BoundText:
         return "None" if tensor is None else f"tensors[{text.quoted(self.tensors[id(tensor)])}]"
 
     def value(self, value: Value) -> str:
-        """The expression that builds ``value``; a Live value is looked up by the name of its constant."""
+        """The expression that builds ``value``; of a Live value, what looks it up by the name of its constant."""
         return value_text(value, self.scope)
 
     def _special(self, value: Value) -> str:
@@ -142,7 +142,7 @@ def _build(path: str, record: ModuleRecord, variables: Mapping[int, str], bound:
 
 
 def _visible_names(program: Program) -> Iterator[str]:
-    """What the text of ``bind`` refers to, which none of its variables may hide."""
+    """The names that the text of ``bind`` uses, which no variable of a module may hide."""
     yield from RESERVED
     yield from BIND_VARIABLES
     for _, record in modules_to_rebuild(program):
@@ -151,7 +151,7 @@ def _visible_names(program: Program) -> Iterator[str]:
 
 
 def _names(program: Program, bound: _BoundText) -> Iterator[tuple[str, str]]:
-    """What the code takes under names of its own."""
+    """The container classes and the check of the inputs, by the names of the parameters that the code takes them by."""
     for alias, made in program.containers:
         yield alias, f"{RUNTIME}.container({text.quoted(made.cls.path)}, {bound.value(made.fields)})"
     if program.input_table is not None:

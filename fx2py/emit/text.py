@@ -1,7 +1,7 @@
-"""The only gateway from data to text: every value, name, path and comment of a file becomes source here or nowhere.
+"""The only gateway from data to text: every value, name, path and comment from a file becomes source here or nowhere.
 
-It works by an allow-list of exact types; there is no ``repr()`` fallback. Identifiers are validated; a name that is
-none travels as a quoted string.
+It works by an allow-list of exact types; there is no ``repr()`` fallback, which would run code of the object. Identifiers
+are validated; a name that is not an identifier is written as a quoted string.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import torch
 from fx2py.errors import InternalError
 from fx2py.program.identifiers import is_identifier
 
+# A comment is text from a file: one that a tool takes for a directive could switch off a check, or change how code reads.
 _PRAGMA = re.compile(
     r"\b(fmt|type|noqa|pylint|pragma|yapf|isort|mypy|pyright|ruff|flake8|nosec|vim?|ex)\s*:", re.IGNORECASE
 )
 _ENCODING = re.compile(r"coding(?=[:=])", re.IGNORECASE)
-"""Python reads the encoding of a file from a comment: under another one, other comments could become code."""
+"""Python reads a file's encoding from a comment (PEP 263): decoded differently, other comments could become code."""
 _LONGEST_DECIMAL = 2**13000
+"""Python refuses to parse decimal literals of more than 4,300 digits (``sys.set_int_max_str_digits``); hex has no limit."""
 _LONGEST_COMMENT = 82
 
 
@@ -33,7 +35,7 @@ def identifier(name: str) -> str:
 
 
 def dotted(path: str) -> str:
-    """A dotted path whose every part was checked to be an identifier."""
+    """``path`` itself, after checking that each of its parts is an identifier."""
     return ".".join([identifier(part) for part in path.split(".")])
 
 
@@ -60,7 +62,7 @@ def _requoted(literal: str) -> str:
 
 
 def comment(text: str) -> str:
-    """One printable line that no tool reads as an instruction; at most 82 characters, so that it fits where code fits."""
+    """One printable line that no tool takes for a directive; at most 82 characters, so that it fits where code fits."""
     line = "".join(char if char.isprintable() else " " for char in text)
     line = _ENCODING.sub("coding ", _PRAGMA.sub(r"\1 ;", line)).strip()
     return line if len(line) <= _LONGEST_COMMENT else f"{line[:_LONGEST_COMMENT - 3]}..."
@@ -71,7 +73,7 @@ def _number(value: int) -> str:
 
 
 def _hexadecimal(value: int) -> str:
-    """Python refuses decimal text of huge ints; black writes hex digits in upper case."""
+    """The digits in upper case, as black writes them."""
     digits = f"{abs(value):X}"
     return f"-0x{digits}" if value < 0 else f"0x{digits}"
 
@@ -81,7 +83,7 @@ def _real(value: float) -> str:
         return "math.nan"
     if math.isinf(value):
         return "math.inf" if value > 0 else "-math.inf"
-    return repr(value).replace("e+", "e")
+    return repr(value).replace("e+", "e")  # black drops the plus of an exponent
 
 
 def _torch_name(value: object) -> str:
@@ -109,7 +111,7 @@ def has_plain_text(value: object) -> bool:
 
 
 def plain(value: object) -> str:
-    """The text of a leaf that is Python or torch data; raises InternalError for any other type."""
+    """The text of a leaf that is Python's or torch's own data; raises InternalError for any other type."""
     writer = _PLAIN.get(type(value))
     if writer is None:
         raise InternalError(f"a {type(value).__name__} reached the text as a literal")

@@ -1,4 +1,7 @@
-"""Translation validation: the emitted text, read back, must be the Program that it was emitted from."""
+"""Translation validation: the emitted text, read back, must be the Program that it was emitted from.
+
+So a mistake in the printer is an InternalError when the text is generated, never a file that computes something else.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ def validate(program: Program, texts: Texts) -> None:
 
 
 def differences(program: Program, parsed: Parsed) -> Iterator[str]:
-    """What differs between a Program and a text that was read back, in order; nothing when they are the same."""
+    """What differs between a Program and the text that was read back, in the order of the file; empty when nothing does."""
     if len(program.functions) != len(parsed.functions):
         yield f"{len(program.functions)} functions became {len(parsed.functions)}"
         return
@@ -139,8 +142,9 @@ def _same_call(one: Call, other: Call) -> bool:
 # -- imports --------------------------------------------------------------------------------------------------------
 
 _WITH_THE_TEXT = frozenset({"torch", "math", "functools"})
-"""Needed by how a value is written, not by what it is: reading misses these itself when they are not there."""
-_MAY_BE_A_SIGN = frozenset({"builtins", "operator"})
+"""What the text of a value may need though the value does not name it (``math.inf``); without it, parsing fails."""
+_NEED_NO_IMPORT = frozenset({"builtins", "operator"})
+"""Builtins have no module in the text, and most functions of ``operator`` are written as their sign."""
 
 
 def import_differences(program: Program, imports: tuple[str, ...]) -> Iterator[str]:
@@ -155,7 +159,7 @@ def table_import_differences(program: Program, imports: tuple[str, ...]) -> Iter
 
 
 def _differences(homes: set[str], imports: tuple[str, ...]) -> Iterator[str]:
-    needed = {imported_for(home) for home in homes - _MAY_BE_A_SIGN}
+    needed = {imported_for(home) for home in homes - _NEED_NO_IMPORT}
     surplus = set(imports) - needed - homes - (_WITH_THE_TEXT - {"torch"})
     if surplus or needed - set(imports):
         yield f"the imports {sorted(surplus)} are not needed, {sorted(needed - set(imports))} are missing"
@@ -196,7 +200,7 @@ def _values_in(function: Function) -> Iterator[Operand]:
 
 
 def table_differences(program: Program, tables: BoundTables) -> Iterator[str]:
-    """What differs between a Program's tables and what was read back; nothing when they are the same."""
+    """What differs between a Program's tables and those that were read back; empty when nothing does."""
     stored = bound_tensors(program)
     expected = _Expected(program, {id(tensor): name for name, tensor in stored.items()})
     first = list(stored.values())[: tables.weight_count]
@@ -213,7 +217,7 @@ def table_differences(program: Program, tables: BoundTables) -> Iterator[str]:
     if tables.whole != tuple(entry.path for entry in program.submods if entry.whole):
         yield f"the modules that are used as objects are {tables.whole}"
     if tables.below_autograd != program.below_autograd:
-        yield f"whether it may run below autograd is {tables.below_autograd}"
+        yield f"whether it may run below ADInplaceOrView is {tables.below_autograd}"
     if [module.path for module in tables.built] != [path for path, _ in modules_to_rebuild(program)]:
         yield "the order of the modules"
     if [entry.path for entry in program.submods] != [path for path, _ in tables.modules]:
@@ -225,7 +229,7 @@ def table_differences(program: Program, tables: BoundTables) -> Iterator[str]:
 
 
 class _Expected:
-    """What reading must find for a Program: modules, constants and values in the forms of ``read_tables``."""
+    """What must be read back for a Program: its modules, constants and values in the classes of ``parse``."""
 
     def __init__(self, program: Program, names: Mapping[int, str]) -> None:
         self.names = names
@@ -269,7 +273,7 @@ class _Expected:
         )
 
     def _value(self, value: Operand) -> Operand:
-        """A bound value as reading gives it: tensors by name, numbers without text by their bits."""
+        """A bound value as it is read back: tensors by name, numbers without exact text by their bits."""
         return map_leaves(value, self._leaf)
 
     def _leaf(self, value: Operand) -> Operand:
@@ -281,7 +285,7 @@ class _Expected:
 
 
 def _same_module(meant: BoundModule, read: BoundModule) -> bool:
-    """Whether a module reads as it was meant; attributes to the last bit, children by what they are."""
+    """Whether a module was read back as it was meant, attributes to the last bit, its children likewise."""
     if not isinstance(meant, BuiltModule) or not isinstance(read, BuiltModule):
         return bool(meant == read)
     bare = replace(meant, attributes=(), children=())
@@ -300,7 +304,7 @@ def _same_module(meant: BoundModule, read: BoundModule) -> bool:
 
 
 def path_normal(value: Operand) -> Operand:
-    """Names as text gives them: a dotted path without a border between module and name."""
+    """Names as text gives them, which does not show where in a dotted path the module ends."""
     if type(value) is Name:
         return path_name(value.path)
     if type(value) is EnumMember:
@@ -316,7 +320,9 @@ def same(one: Operand, other: Operand) -> bool:
     if type(one) is not type(other):
         return False
     if type(one) is float and type(other) is float:
-        return struct.pack("<d", one) == struct.pack("<d", other)
+        return struct.pack("<d", one) == struct.pack(
+            "<d", other
+        )  # ``==`` tells nan from itself, but not 0.0 from -0.0
     if type(one) is complex and type(other) is complex:
         return same((one.real, one.imag), (other.real, other.imag))
     if type(one) is Set and type(other) is Set:

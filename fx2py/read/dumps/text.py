@@ -1,6 +1,6 @@
-"""One stream of readable text, taken line by line: the graphs that ``print_readable`` printed in it.
+"""One stream of readable text, line by line: the graphs that ``print_readable`` printed in it.
 
-Lines between graphs are noise and are forgotten at once, so that a log may be of any length.
+Lines between graphs are dropped at once, so that a log may have any length.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fx2py.read.forward.values import ForwardFault
 
 _COLOR = re.compile(r"\x1b\[[\d;]*m")
 _UNPRINTED = re.compile(r"[\x00-\x1f\ud800-\udfff]")
-"""What FX prints in no line of code: it escapes control characters in strings; surrogates stand for what is no UTF-8."""
+"""What FX never prints in code: ``repr`` escapes control characters; surrogates stand for bytes that are not UTF-8."""
 _FORWARD, _CONSTRUCTOR, _INPUTS = "def forward(", "def __init__(", "def load_args("
 _CLASS, _BASE = "class ", "(torch.nn.Module):"
 _RULE, _PART = "=====", ("---", " graph---")
@@ -22,14 +22,14 @@ _ANNOUNCED = "TRACED GRAPH"
 HINTS = tuple(
     text.encode() for text in (_BASE, _FORWARD, _INPUTS, _RULE, _ANNOUNCED, _PART[1], _TABLE[0], _LISTING)
 )
-"""A line outside graphs that holds none of these says nothing of graphs."""
+"""A line outside graphs that contains none of these is skipped without being looked at further."""
 _ANNOTATED = ': "'
-"""How FX, and hardly anybody else, annotates parameters."""
+"""FX annotates parameters with strings (``x: "f32[4]"``), which hardly any other code does."""
 _OTHER_FORM = "prints a graph as {}, which does not say all of it"
 _CUT = "announces a graph that does not follow: the text is cut"
 _HEADLESS = "is the forward of a graph whose first line, the head of its class, is missing"
 MARKS = (_BASE.encode(), _LISTING.encode())
-"""What the bytes of a dump hold at least one of."""
+"""The bytes of a dump contain at least one of these."""
 
 Line = tuple[int, str]
 """The number of a line in its file, from one, and its text."""
@@ -37,18 +37,18 @@ Line = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Lines of Python, moved to the margin, and the number of each in the file."""
+    """Lines of Python without their common indentation, and the number of each in the file."""
 
     lines: tuple[str, ...]
     numbers: tuple[int, ...]
 
     @property
     def text(self) -> str:
-        """The code without the lines that are comments, whose bytes are of no account to Python; the lines stay."""
+        """The code with comment lines emptied: Python's parser ignores them, but would refuse a null byte in one."""
         return "\n".join("" if line.lstrip().startswith("#") else line for line in self.lines)
 
     def check(self) -> None:
-        """Raise ForwardFault for a line of code with a byte that FX does not print."""
+        """Raise ForwardFault for a line of code with a character that FX does not print."""
         for index, line in enumerate(self.lines, 1):
             if _UNPRINTED.search(line) and not line.lstrip().startswith("#"):
                 raise ForwardFault("holds a control character, or bytes that are no UTF-8", index)
@@ -66,7 +66,7 @@ class PrintedClass:
 
     @property
     def forward(self) -> Code:
-        """``forward``, from its first line on; empty when the class has none."""
+        """The lines from the head of ``forward`` on; empty when the class has none."""
         return _method(self.lines, _FORWARD)
 
     @property
@@ -81,7 +81,7 @@ class PrintedClass:
 class PrintedGraph:
     """An outermost printed class, the title above it, and the ``load_args`` below it.
 
-    Without a class, ``fault`` says why there is none; ``is_other_form`` that the graph is printed, but not as code.
+    Where there is no class, ``fault`` says why; ``is_other_form``: the graph is printed, but not as code.
     """
 
     title: str
@@ -92,12 +92,12 @@ class PrintedGraph:
     is_other_form: bool = False
 
     def input_lines(self) -> Code:
-        """The text of ``load_args``, which a minifier's script builds its inputs with; empty without one."""
+        """The lines of ``load_args``, with which a minifier's script builds its inputs; empty when there is none."""
         return _method(self.inputs, _INPUTS)
 
 
 class Stream:
-    """The lines that one writer wrote: one record of a log, or all that stands between its records."""
+    """The lines that one writer wrote: one record of a log, or everything outside its records."""
 
     def __init__(self) -> None:
         self.graphs: list[PrintedGraph] = []
@@ -109,12 +109,12 @@ class Stream:
 
     @property
     def is_open(self) -> bool:
-        """Whether the next line may belong to what stands before it."""
+        """Whether the next line may belong to something that has begun."""
         waits = self._inputs is not None or self._orphan is not None or self._listing > 0
         return waits or bool(self._around)
 
     def feed(self, number: int, line: str) -> None:
-        """Take the next line, without its end."""
+        """Read the next line, given without its line end."""
         text = _COLOR.sub("", line) if "\x1b" in line else line
         code = text.lstrip(" ")
         if not code.strip():
@@ -145,7 +145,7 @@ class Stream:
         self._around.append(printed)
 
     def _between(self, number: int, indent: int, text: str) -> None:
-        """A line outside classes: a title, the inputs of the graph before, or a graph that cannot be read."""
+        """Read a line outside classes: a title, the inputs of the graph above, or a graph that cannot be read."""
         listed, self._listing = self._listing, 0
         if text.startswith(f"{_RULE} ") and text.endswith(f" {_RULE}"):
             self._title = text[len(_RULE) : -len(_RULE)].strip()
@@ -175,7 +175,7 @@ class Stream:
         self._title, self._announced = "", 0
 
     def end(self) -> None:
-        """Take the end of the stream, which may be that of a log in the middle of a graph."""
+        """Note that the stream has ended; a log may break off where a graph was announced."""
         self._end_announced(is_other_form=False)
 
     def _end_announced(self, *, is_other_form: bool) -> None:
@@ -184,7 +184,7 @@ class Stream:
 
 
 def _class_name(code: str) -> str | None:
-    """The name in ``class GraphModule(torch.nn.Module):``, which in logs stands behind the place of the code."""
+    """The name in ``class GraphModule(torch.nn.Module):``, which may follow a file name on its line in a log."""
     head = code.strip()
     if not head.endswith(_BASE) or head.startswith("#"):
         return None
@@ -196,7 +196,7 @@ def _class_name(code: str) -> str | None:
 
 
 def _method(lines: Iterable[Line], head: str) -> Code:
-    """The lines from the one that begins with ``head`` on, moved to the margin as far as that one."""
+    """The lines from the one that begins with ``head`` on, less the indentation of that one."""
     found: list[Line] = []
     margin = ""
     for number, line in lines:

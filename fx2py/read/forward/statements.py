@@ -1,6 +1,7 @@
 """The text of a saved graph as nodes: FX prints one operation a statement, so each statement is one node.
 
-The text is parsed, never compiled: a name in it stays a name, and what FX would not have written is refused.
+The text is parsed, never compiled: a name in it stays a name, and what FX would not have written is refused. Source:
+``CodeGen._gen_python_code`` of torch/fx/graph.py.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ _WRAP = frozenset({"wrap", "torch.fx._symbolic_trace.wrap"})
 class Forward:
     """A graph read from text.
 
-    ``parameters`` are those of ``forward`` where they are not the placeholders themselves (``flattens``: the inputs
-    are flattened by a stored structure; ``unflattens``: so is the result; ``boxed``: the inputs come in one list).
-    ``returns`` says whether the text comes to a return; ``kept`` are the variables that hold a value there, where FX,
-    which drops each after its last use, dropped others.
+    ``parameters`` are those of ``forward`` where they are not the placeholders themselves: with ``flattens`` the inputs
+    are flattened by a pytree spec that the module holds, with ``boxed`` they come in one list. ``unflattens``: the result
+    is put together by a pytree spec. ``returns``: whether the text gets as far as a return. ``kept`` are the variables
+    that still hold a value there although the text sets others to None, as FX does with each after its last use.
     """
 
     graph: Graph
@@ -80,7 +81,7 @@ def _annotation_text(annotation: ast.expr | None, line: int) -> NodeMeta:
 
 
 MetaOf: TypeAlias = Callable[["ast.expr | None", int], NodeMeta]
-"""What a node's annotation and its line in the text say of it."""
+"""The metadata of a node, from its annotation and its line in the text."""
 
 
 def read_method(
@@ -91,7 +92,10 @@ def read_method(
 
 
 class _Reader:
-    """Collects the nodes of one ``forward``, statement by statement."""
+    """Collects the nodes of one ``forward``, statement by statement.
+
+    An in-place operation prints as two statements, ``x += y`` and ``name = x``; between them its node has no name yet.
+    """
 
     def __init__(self, imports: Mapping[str, Name | OpName], meta_of: MetaOf = _annotation_text) -> None:
         self.meta_of = meta_of
@@ -106,9 +110,10 @@ class _Reader:
     # What stands before ``forward``.
 
     def imports(self, text: str) -> str:
-        """Takes the import lines off the beginning of the text; in their place stand empty lines.
+        """Reads the import lines at the beginning, and blanks them so that line numbers stay.
 
-        They need not be Python: for a method FX writes ``from torch._C import TensorBase.add as torch_Tensor_add``.
+        They need not be Python: for a method FX writes ``from torch._C import TensorBase.add as torch_Tensor_add``
+        (``_format_import_statement`` of torch/fx/graph_module.py).
         """
         taken = 0
         for line in text.split("\n"):
@@ -127,7 +132,7 @@ class _Reader:
             self.arguments.modules[whole_alias or whole] = whole
 
     def definition(self, statement: ast.stmt) -> None:
-        """Beside ``forward`` FX writes only ``wrap("name")``."""
+        """Beside ``forward`` FX writes only ``wrap("name")``, for functions that ``torch.fx.wrap`` made leaves."""
         match statement:
             case ast.Expr(value=ast.Call(func=function, args=[ast.Constant(value=str())], keywords=[])) if (
                 dotted(function) in _WRAP
@@ -173,7 +178,7 @@ class _Reader:
         self.nodes.append(Node(name, "placeholder", target, args, meta=meta))
 
     def _unpack(self, body: list[ast.stmt]) -> None:
-        """Takes the statements off ``body`` that make the placeholders from what the caller passes."""
+        """Removes from ``body`` the statements that make the placeholders from what the caller passes, after reading them."""
         while body and isinstance(body[0], ast.AnnAssign) and body[0].value is None:
             self.annotations[_variable(body[0].target)] = body[0].annotation
             del body[0]
@@ -221,12 +226,14 @@ class _Reader:
             self._define(statement.target, statement.value, statement.annotation)
 
     def augmented(self, statement: ast.AugAssign) -> None:
-        """``x += y``, whose node takes its name from the assignment ``iadd = x`` that follows."""
+        """``x += y``; the node's name is in the assignment ``iadd = x`` that follows."""
         left, right = self.arguments.value(statement.target), self.arguments.value(statement.value)
         self._pending(Name("operator", _IN_PLACE[type(statement.op)]), (left, right), statement.target)
 
     def expression(self, statement: ast.Expr) -> None:
-        """Only the marks that the profiler's metadata mode writes around each node stand alone."""
+        """The only expressions that stand alone are the marks which FX writes around each node for the profiler
+        (``record_func`` of ``_gen_python_code``).
+        """
         call = statement.value
         path = dotted(call.func) if isinstance(call, ast.Call) else None
         name, _, method = (path or "").partition(".")
@@ -275,7 +282,7 @@ class _Reader:
             raise fault(changed, f"changes something that is no variable: {shown(changed)}")
 
     def _alias(self, name: str, value: ast.Name, annotation: ast.expr | None) -> None:
-        """``name = value``: the name of an in-place operation, or of a placeholder that is not called as its parameter."""
+        """``name = value``: the name of an in-place operation, or of a placeholder whose parameter has another name."""
         last = self.nodes[-1] if self.nodes else None
         if last is not None and not last.name:
             if last.args[0] != Ref(value.id):
@@ -351,7 +358,11 @@ def _flattens_self(call: ast.Call) -> bool:
 
 
 def _boxed_names(body: list[ast.stmt]) -> Iterator[str]:
-    """Takes ``args_iter = iter(args_list)``, ``x = next(args_iter)`` and ``args_list.clear()`` off ``body``."""
+    """The names in ``x = next(args_iter)``; removes these statements, ``args_iter = iter(args_list)`` and
+    ``args_list.clear()`` from ``body``.
+
+    Source: ``_BoxedCodeGen`` of torch/fx/graph.py.
+    """
     del body[0]
     while body:
         match body[0]:
@@ -414,7 +425,9 @@ def _subscript(value: ast.Subscript, reader: ArgumentReader) -> Operation:
 
 
 def _unary(value: ast.UnaryOp, reader: ArgumentReader) -> Operation:
-    """``-x``; where more than a value follows the sign, the sign is a literal's: ``-2 ** x`` is ``pow(-2, x)``."""
+    """``-x``; a sign before an operation is that of a literal: FX prints ``pow(-2, x)`` as ``-2 ** x``, without
+    parentheses (``magic_methods`` of torch/fx/graph.py), where Python would negate the power.
+    """
     kind = UNARY.get(type(value.op))
     if kind is None:
         raise fault(value, f"is no operation of a saved graph: {shown(value)}")
@@ -461,7 +474,7 @@ def _operator(name: str, *args: Value) -> Operation:
 
 
 def _take_sign(node: ast.expr) -> bool:
-    """Negates the number that an operation binding tighter than a sign begins with; False where none does."""
+    """Negates the number that an operation binding tighter than a sign begins with; returns False if there is none."""
     parent: Any = node
     while (field := _FIRST_OPERAND.get(type(parent))) is not None:
         if isinstance(parent, ast.BinOp) and not isinstance(parent.op, ast.Pow):

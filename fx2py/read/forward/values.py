@@ -28,7 +28,7 @@ _CONSTANTS: Mapping[str, Primitive] = {
     "nanj": complex(0.0, float("nan")),
     "Ellipsis": ...,
 }
-"""What ``repr`` writes without quotes; FX imports ``inf`` and ``nan`` for it (``_custom_builtins`` of torch/fx/graph.py)."""
+"""The names in what ``repr`` writes; FX defines ``inf`` and ``nan`` for it (``_custom_builtins`` of torch/fx/graph.py)."""
 
 
 class ForwardFault(ValueError):
@@ -81,7 +81,8 @@ def attribute_step(node: ast.expr) -> tuple[ast.expr, str] | None:
 class ArgumentReader(ValueReader):
     """Reads the arguments in one graph's text, and knows what its names stand for: nodes, imports and builtins.
 
-    ``alive`` are the nodes that hold a value where the text is being read, ``ended`` those that the text has dropped.
+    ``alive`` are the nodes whose variables hold a value at the current statement, ``ended`` those whose variables the
+    text has set to None.
     """
 
     constructors = {**CONSTRUCTORS, "torch.device": torch.device}
@@ -142,7 +143,7 @@ class ArgumentReader(ValueReader):
         return self.target(node)
 
     def call(self, node: ast.Call) -> Value:
-        """What FX prints as a constructor; any other call describes an object that is no data."""
+        """A constructor that ``repr`` prints, a namedtuple by its imported class, or else an object that is not data."""
         if isinstance(node.func, ast.Name) and self.is_local(node.func.id):
             raise fault(node, f"calls a value inside an argument: {shown(node)}")
         target = self.target(node.func)
@@ -157,5 +158,5 @@ class ArgumentReader(ValueReader):
 
 
 def _is_class(name: Name) -> bool:
-    """Whether the name is spelled as classes are, whose printed objects look like calls."""
+    """Whether a name is spelled as a class: the ``repr`` of many objects looks like a call of their class."""
     return name.qualname.rpartition(".")[2].lstrip("_")[:1].isupper()
