@@ -19,6 +19,7 @@ from torch import fx, nn
 import fx2py as library
 from examples.compile_ahead import sample_input, transformer
 from fx2py.artifact.manifest import Manifest
+from fx2py.cli.app import app
 from tests.conftest import Result
 from tests.distributed.ranks import call_ranks, torchrun
 from tests.examples.test_examples import run_example
@@ -36,6 +37,7 @@ MAIN, CLI, ARTIFACT, COMPILE, DISTRIBUTED, READ, INTEGRATIONS = (
     ),
 )
 Command = Callable[..., Result]
+COMMANDS = [each.callback.__name__ for each in app.registered_commands if each.callback is not None]
 
 
 def blocks(readme: Path, language: str) -> list[str]:
@@ -91,6 +93,17 @@ def test_links_lead_somewhere(readme: Path) -> None:
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_are_named_are_there(readme: Path) -> None:
+    """As a path from the root or from the README, or as the name of a file anywhere; NAME stands for a new one."""
+    written = {"execution_fn.py", "_tables.py", "_runtime.py", "repro.py"}  # by ``gen`` and by torch
+    named = set(re.findall(r"`([\w./-]+(?:\.py|\.txt|\.md|/))`", readme.read_text("utf-8"))) - written
+    files = {path.name for room in ("fx2py", "tests", "examples") for path in (ROOT / room).rglob("*.*")}
+    for name in named:
+        places = [base / name for base in (readme.parent, ROOT, ROOT / "fx2py")]
+        assert "NAME" in name or name in files or any(place.exists() for place in places), name
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_python_in_it_is_python(readme: Path) -> None:
     for block in blocks(readme, "python"):
         assert ast.parse(f"if True:\n{block}" if block.startswith(" ") else block).body
@@ -102,7 +115,12 @@ def test_the_map_has_a_row_for_every_room() -> None:
     assert sorted(rows) == sorted(rooms)
 
 
-@pytest.mark.parametrize("command", ["gen", "run", "diff", "split", "bench"])
+def test_every_command_has_a_row_and_a_section() -> None:
+    assert set(re.findall(r"^## (\w+)$", CLI.read_text("utf-8"), re.M)) == set(COMMANDS)
+    assert set(re.findall(r"^\| `fx2py (\w+)", MAIN.read_text("utf-8"), re.M)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_that_is_named_is_there(command: str, fx2py: Command) -> None:
     (section,) = re.findall(rf"^## {command}\n(.*?)(?=^## |\Z)", CLI.read_text("utf-8"), re.M | re.S)
     offered = set(re.findall(r"(?<![\w-])--?[\w-]+", fx2py(command, "--help").out)) - {"-m"}
