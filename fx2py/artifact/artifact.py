@@ -356,10 +356,7 @@ def open_artifact(folder: str | os.PathLike[str]) -> Artifact:
         ) from None
 
 
-_DAMAGE = (
-    *(OSError, ValueError, TypeError, LookupError, RuntimeError, EOFError),
-    pickle.UnpicklingError,
-)
+_DAMAGE = (*(OSError, ValueError, TypeError, LookupError, RuntimeError, EOFError), pickle.UnpicklingError)
 """What reading damaged files raises: that of the files, of torch.load and of the manifest."""
 
 

@@ -124,10 +124,7 @@ def bind_sides(
     state = reference.tensors_by(placed.tensors)
     _require_same_weights(state, placed.tensors)
     live = tuple(record.original for _, record in data.root.walk() if record.original is not None)
-    return (
-        Side(reference, state, live),
-        Side(candidate, placed.tensors, live),
-    )
+    return (Side(reference, state, live), Side(candidate, placed.tensors, live))
 
 
 def _require_same_weights(graph: Mapping[str, torch.Tensor], code: Mapping[str, torch.Tensor]) -> None:

@@ -115,10 +115,7 @@ def container_opener(
 
 def places_inside(path: str, demand: Demand) -> list[tuple[str, Demand]] | None:
     """Each demand inside a container with the caller's expression for its place; None for a leaf."""
-    if type(demand) is Fields and demand.path not in (
-        "collections.defaultdict",
-        "collections.deque",
-    ):
+    if type(demand) is Fields and demand.path not in ("collections.defaultdict", "collections.deque"):
         return [
             (f"{path}.{name}" if name.isidentifier() else f"{path}[{name}]", part)
             for name, part in demand.fields.items()
@@ -149,16 +146,10 @@ def record_contents(demand: Fields, value: Any) -> Iterable[object] | None:
     """The fields of a record; for a class that is not loaded, those of any object that has them by name."""
     cls, names = loaded_class(demand.path), list(demand.fields)
     if cls is collections.deque:
-        fits = type(value) is cls and (len(value), value.maxlen) == (
-            len(names),
-            demand.detail,
-        )
+        fits = type(value) is cls and (len(value), value.maxlen) == (len(names), demand.detail)
         return list(value) if fits else None
     if cls is collections.defaultdict:
-        fits = type(value) is cls and (list(value), path_of(value.default_factory)) == (
-            names,
-            demand.detail,
-        )
+        fits = type(value) is cls and (list(value), path_of(value.default_factory)) == (names, demand.detail)
         return list(value.values()) if fits else None
     is_tuple = isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
     if type(value) is not cls and (is_tuple or cls in pytree.SUPPORTED_NODES):

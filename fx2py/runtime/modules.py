@@ -122,14 +122,8 @@ def fast_call(module: Callable[..., object]) -> Callable[..., object]:
             module._backward_hooks,
             module._backward_pre_hooks,
         ),
-        *(
-            torch.nn.modules.module._global_forward_hooks,
-            torch.nn.modules.module._global_forward_pre_hooks,
-        ),
-        *(
-            torch.nn.modules.module._global_backward_hooks,
-            torch.nn.modules.module._global_backward_pre_hooks,
-        ),
+        *(torch.nn.modules.module._global_forward_hooks, torch.nn.modules.module._global_forward_pre_hooks),
+        *(torch.nn.modules.module._global_backward_hooks, torch.nn.modules.module._global_backward_pre_hooks),
     )
     return module if any(hooks) or module._compiled_call_impl is not None else module.forward
 

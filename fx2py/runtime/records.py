@@ -60,23 +60,13 @@ def plain_record(name: str, fields: tuple[str, ...]) -> Callable[..., Any]:
 
 
 BUILTIN_CONTAINERS = frozenset(
-    {
-        tuple,
-        list,
-        dict,
-        collections.OrderedDict,
-        collections.defaultdict,
-        collections.deque,
-    }
+    {tuple, list, dict, collections.OrderedDict, collections.defaultdict, collections.deque}
 )
 
 
 def field_names(context: object, count: int) -> tuple[str, ...]:
     """The field names in a pytree context, where it is ``names`` or ``[names, more]``; else ordinals."""
-    for names in (
-        context,
-        context[0] if isinstance(context, (list, tuple)) and context else None,
-    ):
+    for names in (context, context[0] if isinstance(context, (list, tuple)) and context else None):
         if isinstance(names, (list, tuple)) and len(names) == count and all(type(n) is str for n in names):
             return tuple(names)
     return tuple([str(index) for index in range(count)])

@@ -118,8 +118,7 @@ def compiled_expression(
         return applied_to(ARITHMETIC[type(node.op)], inner(node.left), inner(node.right))
     if depth and isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Not)):
         return applied_to(
-            operator.neg if isinstance(node.op, ast.USub) else operator.not_,
-            inner(node.operand),
+            operator.neg if isinstance(node.op, ast.USub) else operator.not_, inner(node.operand)
         )
     if depth and isinstance(node, ast.Compare) and all(type(sign) in COMPARISONS for sign in node.ops):
         sides = [inner(side) for side in (node.left, *node.comparators)]
