@@ -31,7 +31,7 @@ class _Command(TyperCommand):
 
 
 class _Group(TyperGroup):
-    """The command line itself, in the same way; it tells of mistakes in its use as JSON where that is asked for."""
+    """The command line itself, in the same way; under ``--json`` a mistake in its use is a document too."""
 
     def get_params(self, ctx: object) -> list[Any]:
         return _without_types_of_flags(super().get_params(cast(typer.Context, ctx)))
@@ -54,7 +54,10 @@ def _without_types_of_flags(params: list[Any]) -> list[Any]:
 
 @contextmanager
 def _usage_told() -> Iterator[None]:
-    """Let typer show a mistake on stderr. Its class is click's or typer's own, depending on the version of typer."""
+    """Print the document of a mistake and let typer show it on stderr.
+
+    Mistakes are click's UsageError, or that of the copy of click that newer versions of typer hold: known by a method.
+    """
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""``fx2py bench``: how fast each way to run a graph is."""
+"""``fx2py bench``: the time of a call for each way to run a graph."""
 
 from __future__ import annotations
 
@@ -88,7 +88,10 @@ def _as_torch_loads_it(data: GraphData) -> LiveSource | None:
 
 
 def _container_classes(data: GraphData) -> Iterator[Name]:
-    """The classes in which inputs and results come; torch's loader knows those alone that were imported."""
+    """The classes of the containers in inputs and results.
+
+    torch.export.load knows only containers that are registered as pytrees, which the modules of most do when imported.
+    """
     convention = data.convention
     if convention is None:
         return

@@ -72,7 +72,7 @@ def _reason(error: Exception, execute: Callable[..., object]) -> str:
 
 
 def _entered(error: Exception, execute: Callable[..., object]) -> bool:
-    """Whether the error came from inside the code, not from the call of it."""
+    """Whether the error was raised inside the code, not by calling it with arguments that its signature refuses."""
     code = getattr(inspect.unwrap(execute), "__code__", None)
     return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
 
@@ -115,7 +115,7 @@ def as_builtin_containers(value: object) -> object:
 
 
 def summarize(result: object) -> Iterator[Summary]:
-    """A row for each leaf of a result in such containers, in order; a tensor that stands there often is looked through once."""
+    """A row for each leaf of a result in such containers, in order; a tensor that occurs more than once is examined once."""
     return _rows(result, "", {})
 
 

@@ -61,7 +61,7 @@ def diff(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Ready:
+class _BoundSides:
     """Both sides and their inputs before the first call; the graph comes first."""
 
     graph: str
@@ -74,7 +74,7 @@ class _Ready:
 def _pair(
     graph: Path | None, folder: Path | None, model: str | None, rank: Rank | None
 ) -> tuple[Path | None, Path]:
-    """What is meant: a graph and a generated folder, or None and a folder or graph that stands for both."""
+    """The graph and the generated folder to compare, or None and a folder or graph that determines both."""
     target = launch.own_graph(graph, rank)
     if graph is None:
         return None, target
@@ -85,7 +85,7 @@ def _pair(
 
 
 def _beside(graph: Path, model: str | None) -> Path:
-    """The folder here of a graph: that of ``gen --all`` for one of several, else that of ``gen``."""
+    """The folder of a graph in the current directory: that of ``gen --all`` for one of several, else that of ``gen``."""
     own = FoldersOfGraphs().folder(graph, model or "", Path())
     return own if is_generated(own) else default_folder(graph, Path())
 
@@ -97,7 +97,7 @@ def _prepare(
     code: options.CodeOptions,
     policy: Policy,
     rank: Rank | None,
-) -> _Ready:
+) -> _BoundSides:
     from fx2py.cli.call import choose_inputs
     from fx2py.compare.diff import bind_sides
 
@@ -112,11 +112,11 @@ def _prepare(
     inputs = choose_inputs(lambda: data, launch.own_input(asked.file, rank), asked.seed, device, policy)
     sides = bind_sides(data, subject.artifact, device=device, policy=policy)
     where = str(target) if is_generated(target) else "generated in memory"
-    return _Ready(str(data.provenance.path), where, subject.artifact, sides, inputs)
+    return _BoundSides(str(data.provenance.path), where, subject.artifact, sides, inputs)
 
 
-def _compare(ready: _Ready, seed: int, *, is_alone: bool) -> Diffed:
-    """Compare the sides. Where one of several ranks raises, the others cannot go on, and nothing is compared."""
+def _compare(ready: _BoundSides, seed: int, *, is_alone: bool) -> Diffed:
+    """Compare the sides. When one of several ranks raises, the others wait in a collective: then the run fails instead."""
     from fx2py.cli.call import refusing
     from fx2py.compare.diff import diff_callables
 

@@ -156,7 +156,7 @@ def gen(
 
 
 def _refuse(*mistakes: tuple[object, str]) -> None:
-    """Raise the first mistake in the use of options that was made, if any."""
+    """Raise BadParameter for the first mistake that was made in combining options, if any."""
     for is_made, message in mistakes:
         if is_made:
             raise typer.BadParameter(message)

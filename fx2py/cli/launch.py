@@ -83,7 +83,7 @@ def own_input(path: Path | None, rank: Rank | None) -> Path | None:
 
 
 def own_output(path: Path | None, rank: Rank | None) -> Path | None:
-    """A file to write; raises ReplayError where every rank would write the same."""
+    """A file to write; raises ReplayError if every rank would write the same one."""
     if path is not None and rank is not None and rank.size > 1 and PLACEHOLDER not in str(path):
         each = path.with_name(f"{path.stem}.rank{PLACEHOLDER}{path.suffix}")
         raise ReplayError(f"each of {rank.size} ranks would write {path}.", f"Name a file a rank: '{each}'.")

@@ -160,7 +160,7 @@ class SandboxOptions:
 
 
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
-    """A command as typer is to see it: with the options of a group in place of each parameter that takes the group."""
+    """A command for typer: each parameter that takes a group is replaced by the options of the group."""
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, type] = {
         name: each.annotation

@@ -69,7 +69,7 @@ def run(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Ready:
+class _BoundRun:
     """The bound code and its inputs before the first call: whatever can be refused has been checked."""
 
     target: Path
@@ -86,7 +86,7 @@ def _prepare(
     code: options.CodeOptions,
     policy: Policy,
     rank: Rank | None,
-) -> _Ready:
+) -> _BoundRun:
     import torch
 
     from fx2py.cli.call import choose_inputs
@@ -100,18 +100,18 @@ def _prepare(
     execute = subject.artifact.bind(device, policy=policy)
     if not _may_ask_for_gradients(subject.artifact.manifest):
         execute = torch.no_grad()(execute)
-    return _Ready(target, subject.artifact, execute, inputs, own_output)
+    return _BoundRun(target, subject.artifact, execute, inputs, own_output)
 
 
 def _may_ask_for_gradients(manifest: Manifest) -> bool:
-    """Whether the code calls what speaks of gradients, or modules of whose code nothing is known."""
+    """Whether the code calls functions that name gradients, or modules of unknown code, which may switch them on."""
     called = (entry.cls for entry in manifest.submodules if entry.mode == "called")
     return any("grad" in target.name for target in manifest.targets) or not all(
         cls.startswith("torch.nn.") for cls in called
     )
 
 
-def _call(ready: _Ready, seed: int, repeat: int, memory: bool, descriptor: int | None) -> Ran:
+def _call(ready: _BoundRun, seed: int, repeat: int, memory: bool, descriptor: int | None) -> Ran:
     import torch
 
     from fx2py.cli.call import as_builtin_containers, bindings, summarize, timed

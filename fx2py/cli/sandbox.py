@@ -1,4 +1,4 @@
-"""``--sandbox``: a command's work in a child process that locks itself in, and only text that comes back."""
+"""``--sandbox``: a command's work in a child process that locks itself in; only text comes back."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from fx2py.distributed.launcher import Rank
 from fx2py.errors import ReplayError
 
 LockIn: TypeAlias = Callable[[], None]
-"""Called by the work when torch is imported, and before it reads what nobody trusts."""
+"""Called by the work once torch is imported, before it reads anything untrusted."""
 Work: TypeAlias = Callable[[LockIn, int | None], None]
-"""The work of a command; it writes the file that it was asked for to the descriptor, where it is given one."""
+"""The work of a command; where it is given a descriptor, it writes the requested file to it."""
 
 _MOST_TEXT = 64 * 2**20
 
@@ -54,7 +54,7 @@ def perform(
 
 @contextmanager
 def _descriptor_of(output: Path | None) -> Iterator[int | None]:
-    """What the child writes the result to, which it could not open itself; whole or not at all."""
+    """A descriptor for the result, since the child can open no file; the file is written whole or not at all."""
     if output is None:
         yield None
         return
@@ -168,7 +168,7 @@ def _collect(out_read: int, err_read: int, seconds: float) -> tuple[str, str, st
 
 
 def _child(work: Callable[[], None], out_write: int, err_write: int, writable: int | None) -> NoReturn:
-    """Do the work with nothing of the parent's but two pipes and what it may write to; never returns."""
+    """Do the work, with only two pipes and ``writable`` of the parent's descriptors; never returns."""
     code = 70
     try:
         os.setsid()

@@ -23,7 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PIPE_CLOSED = 141
-"""The exit code of a program that ends since nobody reads its output, as a shell gives it."""
+"""The exit code of a program that ends because nobody reads its output: that of a shell, 128 + SIGPIPE."""
 
 
 class Output:
@@ -60,7 +60,7 @@ class Output:
 
 @contextmanager
 def guarded_output() -> Iterator[None]:
-    """Standard output is an ``Output`` meanwhile, and is written whole."""
+    """Standard output is an ``Output`` inside the block, and is flushed at its end."""
     before = sys.stdout
     output = Output(before or io.StringIO())
     sys.stdout = cast(TextIO, output)
@@ -92,7 +92,7 @@ class Strays(io.TextIOBase):
         return len(text)
 
     def end(self) -> None:
-        """Show a last line that was not ended."""
+        """Show a last line that has no newline."""
         if self._line:
             self.write("\n")
 
@@ -127,7 +127,7 @@ def _strays_apart() -> Iterator[None]:
 
 @contextmanager
 def _descriptor_apart(stream: TextIO, strays: Strays) -> Iterator[TextIO]:
-    """A stream to where ``stream`` leads, while descriptor 1 leads to a file, of which ``strays`` gets the content."""
+    """A stream to the target of ``stream``, while descriptor 1 is redirected to a file, whose content ``strays`` gets."""
     if not _is_descriptor(stream, _STDOUT):
         yield stream
         return
@@ -148,7 +148,7 @@ def _descriptor_apart(stream: TextIO, strays: Strays) -> Iterator[TextIO]:
 
 
 def _is_descriptor(stream: TextIO, number: int) -> bool:
-    """Whether a stream is what it is for a command, not replaced or closed."""
+    """Whether a stream writes to this descriptor: it may have been replaced or closed."""
     try:
         return stream.fileno() == number
     except (AttributeError, OSError, ValueError):

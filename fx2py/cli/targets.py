@@ -46,7 +46,7 @@ def newest_folder(where: Path) -> Path:
 
 
 class FoldersOfGraphs:
-    """Hands out a folder for each graph of each file, no two the same, on no file system."""
+    """Chooses a folder for each graph of each file; no two differ in case alone, which some file systems ignore."""
 
     def __init__(self) -> None:
         self._owners: dict[str, Path] = {}
@@ -79,7 +79,7 @@ def _stem(graph: Path) -> str:
 
 
 def _in_a_path(name: str) -> str:
-    """A graph's name as part of the name of a folder, whatever stands in it."""
+    """A graph's name as part of the name of a folder, whatever characters it has."""
     return _UNFIT_FOR_A_NAME.sub("_", name).strip("._")[:_LONGEST_NAME] or "graph"
 
 

@@ -38,7 +38,7 @@ def is_silent() -> bool:
 
 @contextmanager
 def writing_to(output: TextIO, error: TextIO) -> Iterator[None]:
-    """Meanwhile the command writes to these streams, whatever ``sys.stdout`` and ``sys.stderr`` are."""
+    """Inside the block the command writes to these streams, whatever ``sys.stdout`` and ``sys.stderr`` are."""
     global _streams
     before, _streams = _streams, (output, error)
     try:
@@ -94,7 +94,7 @@ def write(text: str) -> None:
 
 
 def escaped(text: str, kept: str = "") -> str:
-    """Text in which what could steer a terminal is its escape (names come from files), but for the characters ``kept``."""
+    """Text with escapes for what could steer a terminal (names come from files), except the characters ``kept``."""
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() or sign in kept else repr(sign)[1:-1] for sign in text)
