@@ -37,7 +37,7 @@ from fx2py.emit.audit import admitted_classes, audit
 from fx2py.emit.embedded import fixed_files, is_fx2pys
 from fx2py.emit.module import SOURCE, TABLES, Texts, emit
 from fx2py.emit.older_schemas import parse_any
-from fx2py.emit.parse import GrammarError
+from fx2py.emit.parse import GrammarError, Parsed
 from fx2py.emit.validate import validate
 from fx2py.errors import Admit, ArtifactError, Finding, Hint, ReplayError, UnsupportedGraphError
 from fx2py.files import sha256_of
@@ -46,8 +46,10 @@ from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
 from fx2py.operators.devices import present_device
 from fx2py.program.analyses.collectives import NAMESPACES, Collective, collectives_of
-from fx2py.program.ir import Program, bound_tensors
+from fx2py.program.ir import Function, Program, bound_tensors
 from fx2py.program.options import DEFAULT, GenerateOptions
+from fx2py.program.structure.inlined import Unsound, inlined, require_same
+from fx2py.program.structure.outline import structured
 from fx2py.program.translate import Stage, stages, translate
 from fx2py.runtime.once import PLAIN_CLASSES
 from fx2py.splitting.data import calls_graphs, split_data
@@ -99,7 +101,11 @@ class Artifact:
         if not any(namespace in self.source for namespace in NAMESPACES):
             return ()
         try:
-            return collectives_of((self.program or parse_any(self.texts)).functions)
+            return collectives_of(self.program.functions if self.program else _flat(parse_any(self.texts)))
+        except Unsound as error:
+            raise ArtifactError(
+                f"{self._place()}: {error}, so its collectives cannot be read.", "Generate the folder again."
+            ) from None
         except GrammarError as error:
             raise ArtifactError(
                 f"{self._place()}, line {error.line}: {error}, so its collectives cannot be read.",
@@ -302,6 +308,16 @@ class Artifact:
         }
 
 
+def _flat(parsed: Parsed) -> tuple[Function, ...]:
+    """The functions of a file, those of modules as part of the entry that calls them."""
+    paths = parsed.tables.weight_paths
+    if paths is None:
+        return parsed.functions
+    body = inlined(parsed.functions, paths)
+    kept = [each for each in parsed.functions[:-1] if not each.is_module]
+    return (*kept, dataclasses.replace(parsed.functions[-1], body=body.statements, result=body.result))
+
+
 @collector_paused()
 def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     """The artifact of a graph: lowered, emitted, and validated against its program.
@@ -313,8 +329,12 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     data, options = _split(data, options)
     try:
         program = translate(data, options)
-        texts = emit(program, options)
-        validate(program, texts)
+        form = program
+        if options.structured:
+            form = structured(program)
+            require_same(program, form)
+        texts = emit(form, options)
+        validate(form, texts)
     except RecursionError:
         too_deep = Finding("the graph", "its values are nested deeper than Python's own stack")
         raise UnsupportedGraphError((too_deep,), data.provenance.path or "the graph") from None

@@ -79,11 +79,15 @@ class CodeOptions:
         bool,
         typer.Option("-O", "--optimize", help="Leave out, or compute once, what provably changes nothing."),
     ] = False
+    structured: Annotated[
+        bool,
+        typer.Option("--structured", help="Write a function for each distinct module, loops over layers."),
+    ] = False
 
     def generating(self) -> GenerateOptions:
         from fx2py.program.options import GenerateOptions
 
-        return GenerateOptions(exact_ops=self.exact_ops, optimize=self.optimize)
+        return GenerateOptions(exact_ops=self.exact_ops, optimize=self.optimize, structured=self.structured)
 
 
 @dataclass(frozen=True, slots=True)

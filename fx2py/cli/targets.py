@@ -162,7 +162,7 @@ def recorded_graph(artifact: Artifact, folder: Path) -> GraphData:
     return data
 
 
-_FLAGS = {"optimize": "-O", "exact_ops": "--exact-ops"}
+_FLAGS = {"optimize": "-O", "exact_ops": "--exact-ops", "structured": "--structured"}
 
 
 def _require_generated_so(artifact: Artifact, folder: Path, options: GenerateOptions) -> None:

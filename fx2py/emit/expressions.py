@@ -28,7 +28,7 @@ from fx2py.graph.values import (
     Slice,
 )
 from fx2py.program.identifiers import MODULE_ALIASES, is_identifier
-from fx2py.program.ir import Arguments, Call, Keywords, Local, Method, Operand, Program, Slot, Take
+from fx2py.program.ir import Arguments, Call, Field, Keywords, Local, Method, Operand, Program, Slot, Take
 
 BINARY_OPERATORS = {
     "add": "+",
@@ -70,6 +70,7 @@ class TextScope:
     takes: dict[str, tuple[str, ...]]
     modules: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
+    of_modules: frozenset[str] = frozenset()
     special: Callable[[Operand], str] | None = None
 
     @classmethod
@@ -78,6 +79,7 @@ class TextScope:
             {op: alias for alias, op in program.op_aliases},
             {(container.cls, container.fields): alias for alias, container in program.containers},
             {function.name: function.tables for function in program.functions},
+            of_modules=frozenset(function.name for function in program.functions if function.is_module),
         )
 
 
@@ -145,6 +147,11 @@ def _record(value: Record, scope: TextScope) -> str:
     return f"{alias}({', '.join(items)})"
 
 
+def _field(value: Field) -> str:
+    steps = [f"[{step}]" if type(step) is int else f".{text.identifier(str(step))}" for step in value.path]
+    return text.identifier(value.base) + "".join(steps)
+
+
 def _local(value: Local, scope: TextScope) -> str:
     takes = scope.takes.get(value.name, ())
     written = text.identifier(value.name)
@@ -172,6 +179,7 @@ _VALUES: dict[type, Callable[[Any, TextScope], str]] = {
     EnumMember: lambda value, scope: f"{name_text(value.cls, scope)}.{text.identifier(value.member)}",
     Slot: lambda value, scope: f"{value.table}[{value.index}]",
     Local: _local,
+    Field: lambda value, scope: _field(value),
     Take: lambda value, scope: f"{text.identifier(value.name)}.pop(0)",
 }
 
@@ -188,10 +196,14 @@ def call_text(call: Call, scope: TextScope) -> str:
         return f"{name_text(callee, scope)}({arguments_text(call.args, call.kwargs, scope)})"
     if type(callee) is Method:
         return _method(callee.name, call, scope)
-    if type(callee) is Local:
+    is_module = type(callee) is Local and callee.name in scope.of_modules
+    if type(callee) is Local and not is_module:
         scope.taken.add(callee.name)
     function = callee.name if type(callee) is Local else value_text(callee, scope)
-    return f"{function}({arguments_text(call.args, call.kwargs, scope)})"
+    arguments = arguments_text(call.args, call.kwargs, scope)
+    takes = scope.takes[callee.name] if type(callee) is Local and is_module else ()
+    scope.taken.update(takes)
+    return f"{function}({', '.join([*filter(None, [arguments]), *(f'{name}={name}' for name in takes)])})"
 
 
 def arguments_text(args: Arguments, kwargs: Keywords, scope: TextScope) -> str:
@@ -211,20 +223,20 @@ def _method(name: str, call: Call, scope: TextScope) -> str:
     return f"{value_text(receiver, scope)}.{name}({arguments})"
 
 
-_RECEIVERS = (Ref, str, tuple, List, Dict)
+_RECEIVERS = (Ref, Field, str, tuple, List, Dict)
 """The receivers after which a method's name can stand; a number's dot would be a decimal point (``1.real``)."""
 
 
 def _is_operand(value: Operand) -> bool:
-    """Whether a value binds tighter than every operator: a variable or a number without a sign (``-1 ** x`` negates)."""
+    """Whether a value binds tighter than every operator: a variable, a weight or a number without a sign (``-1 ** x`` negates)."""
     if type(value) is int or type(value) is float:
         return math.copysign(1, value) > 0
-    return type(value) is Ref
+    return type(value) is Ref or type(value) is Field
 
 
 def _binary(symbol: str) -> Callable[[Call, TextScope], str]:
     def write(call: Call, scope: TextScope) -> str:
-        if len(call.args) != 2 or not any(type(value) is Ref for value in call.args):
+        if len(call.args) != 2 or not any(type(value) in (Ref, Field) for value in call.args):
             return ""
         left, right = call.args
         if not (_is_operand(left) and _is_operand(right)):

@@ -18,7 +18,7 @@ _ROOM = WIDTH - len(INDENT)
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _TOKEN = re.compile(rf"{_STRING}|[()\[\]{{}},]")
-_STATEMENT = re.compile(r"(?:return |def |\w+ = )?[\w.]*")
+_STATEMENT = re.compile(r"(?:return |def |\w+(?:, \w+)* = )?[\w.]*")
 _KEY = rf"(?:\w+=|{_STRING}: )?"
 _ITEM = re.compile(rf"{_KEY}[\w.]*")
 _ATOM = re.compile(rf"{_KEY}(?:-?[\w.]+|{_STRING})")
@@ -28,7 +28,7 @@ _OPENING = ("(", "[", "{")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A statement on one line, with the comments above it and behind it."""
+    """A statement, each of its lines unbroken, with the comments above it and behind it."""
 
     text: str
     above: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Line:
 
 def is_settled(statement: str) -> bool:
     """Whether black leaves an indented one-line statement as it is: it fits, and has no quotes that black would change."""
-    return fits(statement, _ROOM) and "'" not in statement
+    return all(fits(line, _ROOM) for line in statement.split("\n")) and "'" not in statement
 
 
 def lay_out(lines: Sequence[Line]) -> list[str]:
@@ -48,7 +48,7 @@ def lay_out(lines: Sequence[Line]) -> list[str]:
         body.extend([f"{INDENT}# {note}" if note else "" for note in line.above])
         written = formatted.get(line.text)
         if written is None:
-            written = [f"{INDENT}{line.text}"]
+            written = [f"{INDENT}{part}" for part in line.text.split("\n")]
         if line.after:
             note = f"# {line.after}"
             if len(written) == 1 and fits(f"{written[0]}  {note}"):
@@ -71,7 +71,7 @@ def _with_black(statements: Sequence[str]) -> list[list[str]]:
     """Each statement as black lays it out inside a function; a marker comment behind each tells where it ends."""
     if not statements:
         return []
-    source = "def f():\n" + "".join([f"{INDENT}{statement}\n{INDENT}# ~\n" for statement in statements])
+    source = "def f():\n" + "".join(map(_block, statements))
     results: list[list[str]] = []
     current: list[str] = []
     for line in format_with_black(source).splitlines()[1:]:
@@ -81,6 +81,11 @@ def _with_black(statements: Sequence[str]) -> list[list[str]]:
         else:
             current.append(line)
     return results
+
+
+def _block(statement: str) -> str:
+    lines = statement.split("\n")
+    return "".join([f"{INDENT}{line}\n" for line in [*lines, "# ~"]])
 
 
 def module_level(statement: str) -> str:
@@ -127,7 +132,7 @@ def fits(text: str, room: int = WIDTH) -> bool:
 
 def split(statement: str, indent: str = INDENT) -> list[str] | None:
     """The lines of a one-line statement that does not fit, indented; None for a shape that only black knows."""
-    if "'" in statement or not statement.isascii():
+    if "'" in statement or "\n" in statement or not statement.isascii():
         return None
     lines: list[str] = []
     try:

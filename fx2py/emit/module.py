@@ -5,12 +5,12 @@ from __future__ import annotations
 import pathlib
 import posixpath
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fx2py.emit import text
 from fx2py.emit.expressions import TextScope, call_text, setitem_text, value_text
-from fx2py.emit.layout import Line, fits, format_with_black, is_settled, lay_out, module_level, split
+from fx2py.emit.layout import WIDTH, Line, fits, format_with_black, is_settled, lay_out, module_level, split
 from fx2py.emit.tables import bind_source
 from fx2py.errors import InternalError
 from fx2py.graph.data import Node
@@ -24,10 +24,12 @@ from fx2py.program.ir import (
     Delete,
     Function,
     Load,
+    Loop,
     Operand,
     Parameter,
     Program,
     Statement,
+    Unpack,
 )
 from fx2py.program.options import DEFAULT, GenerateOptions
 
@@ -84,7 +86,9 @@ def emit_functions(
 
 def _functions_text(program: Program, scope: TextScope, options: GenerateOptions, header: str) -> str:
     order = taken_order([alias for alias, _ in program.containers])
-    functions = [_function(function, order, scope, options) for function in program.functions]
+    functions = [
+        _function(function, order, scope, options, program.is_structured) for function in program.functions
+    ]
     return _joined(["\n\n".join(filter(None, (header, _head(program, scope)))), *functions])
 
 
@@ -152,13 +156,20 @@ def _containers(program: Program, maker: str) -> str:
 # -- functions ---------------------------------------------------------------------------------------------------
 
 
-def _function(function: Function, order: Sequence[str], scope: TextScope, options: GenerateOptions) -> str:
+def _function(
+    function: Function,
+    order: Sequence[str],
+    scope: TextScope,
+    options: GenerateOptions,
+    is_structured: bool = False,
+) -> str:
     """The text of a function; ``scope`` notes what it takes beside its inputs, for functions that pass it as a value."""
     scope.taken.clear()
-    lines = list(_lines(function, scope, options))
+    lines = list(_lines(function, scope, options, is_structured))
     needed = {*function.tables, *scope.taken}
     scope.takes[function.name] = tuple([name for name in order if name in needed])
-    return "\n".join([_signature(function, scope), *lay_out(lines)]) + "\n"
+    heading = _heading(function) if options.comments else []
+    return "\n".join([*heading, _signature(function, scope), *lay_out(lines)]) + "\n"
 
 
 def _signature(function: Function, scope: TextScope) -> str:
@@ -192,7 +203,9 @@ def _parameter(parameter: Parameter, scope: TextScope) -> str:
     return name if parameter.default is REQUIRED else f"{name}={value_text(parameter.default, scope)}"
 
 
-def _lines(function: Function, scope: TextScope, options: GenerateOptions) -> Iterator[Line]:
+def _lines(
+    function: Function, scope: TextScope, options: GenerateOptions, is_structured: bool
+) -> Iterator[Line]:
     """The lines of a body; consecutive statements of one origin share a comment, above the first of them."""
     if not options.comments:
         for statement in function.body:
@@ -200,26 +213,29 @@ def _lines(function: Function, scope: TextScope, options: GenerateOptions) -> It
         yield Line(_return(function.result, scope))
         return
     above = tuple(_input_notes(function))
-    group = ""
-    for statement, origin in zip(function.body, _origins(function.body), strict=True):
+    group = shape = ""
+    note = _line_note if is_structured else _origin_note
+    for statement, origin in zip(function.body, _origins(function.body, note), strict=True):
         if origin and origin != group:
             group = origin
             above = (*above, origin)
         after = _after(statement)
+        if is_structured and not isinstance(statement, Delete):
+            after, shape = ("" if after == shape else after), after
         for line in statement_text(statement, scope):
             yield Line(line, above, after)
             above = ()
     yield Line(_return(function.result, scope), above)
 
 
-def _origins(body: tuple[Statement, ...]) -> list[str]:
+def _origins(body: tuple[Statement, ...], note: Callable[[Node], str]) -> list[str]:
     """Where each statement comes from; a load has the origin of the statement that it stands before."""
     origins: list[str] = []
     following = ""
     for statement in reversed(body):
-        own = statement.origin if isinstance(statement, Assign | Bind) else None
+        own = statement.origin if isinstance(statement, Assign | Bind | Unpack) else None
         if own is not None:
-            following = text.comment(_origin_note(own))
+            following = text.comment(note(own))
         origins.append(following if isinstance(statement, Load) or own is not None else "")
     return origins[::-1]
 
@@ -232,9 +248,34 @@ def _origin_note(node: Node) -> str:
     return f"{place}  {source.code}" if source and source.code else place
 
 
+def _line_note(node: Node) -> str:
+    """The line of the model that a node comes from, whole where it fits, else up to a word."""
+    source = node.meta.source
+    if source is None:
+        return ""
+    where = f"{posixpath.basename(source.file)}:{source.line}"
+    room = WIDTH - len(f"    # {where}  ")
+    code = source.code
+    if len(code) > room:
+        code = f"{code[: room - 4].rpartition(' ')[0]} ..."
+    return f"{where}  {code}".rstrip()
+
+
+def _heading(function: Function) -> list[str]:
+    """What a module's function stands for: the class, how often it is called, the first of its modules, its inputs."""
+    module = function.module
+    if module is None:
+        return []
+    calls = f"{module.calls} call{'s' if module.calls > 1 else ''}"
+    name = module.cls.rpartition(".")[2] or "a module"
+    first = f", first {function.path}" if function.path else ""
+    lines = [text.comment(f"{name} · {calls}{first}")]
+    return [f"# {line}" for line in lines]
+
+
 def _after(statement: Statement) -> str:
     """The comment behind a statement: dtype and shape of its result when the graph was recorded."""
-    node = None if isinstance(statement, Delete) else statement.origin
+    node = None if isinstance(statement, Delete | Loop) else statement.origin
     if node is None:
         return ""
     note = value_note(node.meta.value)
@@ -262,7 +303,22 @@ def statement_text(statement: Statement, scope: TextScope) -> list[str]:
         return [f"{text.identifier(statement.target)} = {value_text(statement.value, scope)}"]
     if type(statement) is Delete:
         return _deletes(statement.names)
+    if type(statement) is Unpack:
+        return [f"{', '.join(map(text.identifier, statement.targets))} = {call_text(statement.call, scope)}"]
+    if type(statement) is Loop:
+        return ["\n".join([_loop_head(statement, scope), *_loop_body(statement, scope)])]
     raise InternalError(f"a {type(statement).__name__} reached the text as a statement")
+
+
+def _loop_head(loop: Loop, scope: TextScope) -> str:
+    if type(loop.over) is int:
+        return f"for {text.identifier(loop.item)} in range({loop.over}):"
+    part = f"[{loop.start}:{loop.stop}]" if (loop.start, loop.stop) != (0, loop.length) else ""
+    return f"for {text.identifier(loop.item)} in {value_text(loop.over, scope)}{part}:"
+
+
+def _loop_body(loop: Loop, scope: TextScope) -> list[str]:
+    return [f"    {line}" for inner in loop.body for line in statement_text(inner, scope)]
 
 
 def _deletes(names: tuple[str, ...]) -> list[str]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import ast
 import builtins
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import EllipsisType
 from typing import Any, TypeAlias, TypeGuard
 
@@ -28,6 +28,7 @@ from fx2py.emit.tables import (
     BIND_VARIABLES,
     CODE,
     RUNTIME,
+    WEIGHTS,
 )
 from fx2py.graph.values import (
     GETATTR,
@@ -54,16 +55,20 @@ from fx2py.program.ir import (
     FIELDS_OF,
     REQUIRED,
     TABLE_NAMES,
+    WHOLE,
     Assign,
     Bind,
     Call,
+    CalledModule,
     Callee,
     ContainerClass,
     Delete,
+    Field,
     Function,
     InputTable,
     Load,
     Local,
+    Loop,
     Method,
     Parameter,
     ParameterKind,
@@ -71,8 +76,11 @@ from fx2py.program.ir import (
     Statement,
     TableName,
     Take,
+    Unpack,
+    straight,
 )
 from fx2py.runtime.checks import Integer, Shape
+from fx2py.runtime.weight_tree import WeightTree, weight_tree
 from fx2py.syntax import BINARY, COMPARISONS, CONSTRUCTORS, UNARY, NotPython, ValueReader, parsed
 
 _MATH = {"math.inf": math.inf, "math.nan": math.nan}
@@ -166,7 +174,8 @@ class BoundTables:
 
     ``modules`` are the submodules by path, a ``CodeFunction`` where a generated function stands for one, and ``whole``
     the paths of those that are used as objects. ``renamed`` are the parameters that callers know by another name, public
-    name first. ``below_autograd``: whether the code may run below ADInplaceOrView.
+    name first. ``below_autograd``: whether the code may run below ADInplaceOrView. ``weight_paths``: the
+    paths of the weights, where the code is structured.
     """
 
     built: tuple[BuiltModule | Absent, ...]
@@ -178,6 +187,7 @@ class BoundTables:
     renamed: tuple[tuple[str, str], ...]
     whole: tuple[str, ...] = ()
     below_autograd: bool = False
+    weight_paths: tuple[str, ...] | None = None
 
     @property
     def functions(self) -> list[str]:
@@ -208,7 +218,9 @@ def parse(texts: Texts) -> Parsed:
         tables, table_imports = _read_tables_file(texts.tables or "")
     with in_file(SOURCE):
         above, own = split_at_functions(statements_of(texts.source))
-        names = ReadNames(containers=dict(tables.containers))
+        paths = tables.weight_paths
+        tree = None if paths is None else weight_tree(paths)
+        names = ReadNames(containers=dict(tables.containers), tree=tree)
         imports = [module for statement in above for module in read_module_level(statement, names)]
         functions = read_functions(own, names)
     unknown = [name for name in tables.functions if name not in names.functions]
@@ -310,6 +322,8 @@ class ReadNames:
     function being read: its variables, the tables that it takes, and the containers and functions of the runtime that it
     takes; ``used`` are those of the latter that it has used so far. In a file of schema 1 or 2 (``is_older``) containers
     and runtime are global names of the file instead. ``runtime`` is the name of the runtime's module in ``bind``.
+    ``tree`` has the weights of structured code, ``records`` the variables that hold a part of it, and ``of_modules`` the
+    functions that are given such a part: they are called, and are no operands.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
@@ -322,6 +336,9 @@ class ReadNames:
     used: set[str] = field(default_factory=set)
     is_older: bool = False
     runtime: str = ""
+    tree: WeightTree | None = None
+    records: set[str] = field(default_factory=set)
+    of_modules: set[str] = field(default_factory=set)
     reserved: frozenset[str] = RESERVED
 
     def refuse_hiding(self, node: ast.AST, name: str) -> None:
@@ -338,6 +355,31 @@ class ReadNames:
         """Whether the function being read can use a container or a function of the runtime; notes that it does."""
         self.used.add(name)
         return name not in self.local and (self.is_older or name in self.taken)
+
+    def weight(self, node: ast.expr) -> Field | None:
+        """The weight, or the record of weights, that an expression names; None for any other expression."""
+        steps: list[str | int] = []
+        while True:
+            match node:
+                case ast.Attribute(value=base, attr=name):
+                    steps.append(name)
+                    node = base
+                case ast.Subscript(value=base, slice=ast.Constant(value=int(index))):
+                    steps.append(index)
+                    node = base
+                case ast.Name(id=name) if name in self.records:
+                    return Field(name, tuple(reversed(steps)))
+                case _:
+                    return None
+
+    def is_handed(self, node: ast.Call, name: str) -> bool:
+        """Whether the keywords of a call hand on what a generated function takes, each under its own name."""
+        takes = self.functions[name]
+        given = [
+            (each.arg, each.value.id if isinstance(each.value, ast.Name) else "") for each in node.keywords
+        ]
+        is_own = given == [(each, each) for each in takes]
+        return is_own and all(each in self.tables or self.takes(each) for each in takes)
 
     def is_container(self, node: ast.expr) -> TypeGuard[ast.Name]:
         """Whether an expression is the name of a container class that the function being read takes."""
@@ -391,11 +433,13 @@ class CodeReader(ValueReader):
 
     def name(self, node: ast.Name) -> Value:
         names = self.names
+        if node.id in names.records:
+            return Field(node.id)
         if node.id in names.local:
             return Ref(node.id)
         if node.id in names.ops:
             return names.ops[node.id]
-        if node.id in names.functions:
+        if node.id in names.functions and node.id not in names.of_modules:
             return Local(node.id)
         path = names.path(node)
         if not path:
@@ -403,12 +447,16 @@ class CodeReader(ValueReader):
         return path_name(path)
 
     def attribute(self, node: ast.Attribute) -> Value:
+        if (weight := self.names.weight(node)) is not None:
+            return weight
         path = self.names.path(node)
         if not path:
             raise fault(node, f"the attribute {node.attr!r} is read inside another expression")
         return _MATH.get(path, path_name(path))
 
     def item(self, node: ast.Subscript) -> Value:
+        if (weight := self.names.weight(node)) is not None:
+            return weight
         match node:
             case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=index)) if (
                 type(index) is int
@@ -512,13 +560,14 @@ def _unary_call(node: ast.UnaryOp, reader: CodeReader) -> Call:
 
 
 def _item_call(node: ast.Subscript, reader: CodeReader) -> Call | None:
-    if isinstance(node.value, ast.Name) and node.value.id in reader.names.tables:
+    is_slot = isinstance(node.value, ast.Name) and node.value.id in reader.names.tables
+    if is_slot or reader.names.weight(node) is not None:
         return None
     return _operator("getitem", reader.value(node.value), reader.value(node.slice))
 
 
 def _attribute_call(node: ast.Attribute, reader: CodeReader) -> Call | None:
-    if reader.names.path(node):
+    if reader.names.path(node) or reader.names.weight(node) is not None:
         return None
     return Call(GETATTR, (reader.value(node.value), node.attr))
 
@@ -527,6 +576,8 @@ def _call_call(node: ast.Call, reader: CodeReader) -> Call | None:
     func, names = node.func, reader.names
     if names.is_container(func):
         return None
+    if isinstance(func, ast.Name) and names.tree is not None and func.id in names.functions:
+        return _function_call(node, func.id, reader)
     args, kwargs = reader.arguments(node)
     if isinstance(func, ast.Attribute) and not names.path(func):
         return Call(Method(func.attr), (reader.value(func.value), *args), kwargs)
@@ -540,6 +591,13 @@ def _call_call(node: ast.Call, reader: CodeReader) -> Call | None:
     if isinstance(func, ast.Name) and func.id in _RUNTIME_CALLS and names.takes(func.id):
         return Call(Local(func.id), args, kwargs)
     return Call(_callee(func, reader), args, kwargs)
+
+
+def _function_call(node: ast.Call, name: str, reader: CodeReader) -> Call:
+    """The call of a generated function by its name, as structured code has it."""
+    if not reader.names.is_handed(node, name):
+        raise fault(node, f"{name} is given other tables than its own")
+    return Call(Local(name), reader.values(node.args))
 
 
 def _callee(node: ast.expr, reader: CodeReader) -> Callee:
@@ -571,9 +629,20 @@ def read_functions(nodes: Sequence[ast.FunctionDef], names: ReadNames) -> tuple[
         if node.name != COMPUTE_ONCE or COMPUTE_ONCE in names.functions:
             names.refuse_hiding(node, node.name)
         function = _function(node, CodeReader(names))
+        if names.tree is not None and any(each.name == WEIGHTS for each in function.parameters):
+            names.of_modules.add(function.name)
         names.functions[function.name] = (*function.tables, *_taken(names))
         read.append(function)
-    return tuple(read)
+    called = set() if names.tree is None else set(_called(read))
+    return tuple([replace(f, module=CalledModule("", 0)) if f.name in called else f for f in read])
+
+
+def _called(functions: Iterable[Function]) -> Iterator[str]:
+    """The functions of the file that are called by their names."""
+    for function in functions:
+        for statement in straight(function.body):
+            if isinstance(statement, Assign | Unpack) and isinstance(statement.call.callee, Local):
+                yield statement.call.callee.name
 
 
 def _taken(names: ReadNames) -> tuple[str, ...]:
@@ -591,6 +660,8 @@ def _function(node: ast.FunctionDef, reader: CodeReader) -> Function:
     names.local = {parameter.name for parameter in own}
     names.tables = tables
     names.taken, names.used = frozenset(takes) - frozenset(tables), set()
+    is_given = WEIGHTS in tables or any(parameter.name == WEIGHTS for parameter in own)
+    names.records = {WEIGHTS} if names.tree is not None and is_given else set()
     body: list[Statement] = []
     for statement in node.body[:-1]:
         _append(body, _statement(statement, reader))
@@ -607,7 +678,7 @@ def _function(node: ast.FunctionDef, reader: CodeReader) -> Function:
 def _takes(node: ast.FunctionDef, parameters: tuple[Parameter, ...], names: ReadNames) -> tuple[str, ...]:
     """What a function takes beside its inputs: its last keyword-only parameters, without defaults, in their order."""
     order = TABLE_NAMES if names.is_older else taken_order(names.containers)
-    given = {parameter.name for parameter in parameters}
+    given = {each.name for each in parameters if names.tree is None or each.kind == "keyword_only"}
     takes = tuple([name for name in order if name in given])
     named = [p for p in parameters if p.kind == "keyword_only"][-len(takes) :] if takes else []
     if tuple(p.name for p in named) != takes or any(p.default is not REQUIRED for p in named):
@@ -655,6 +726,10 @@ def _statement(node: ast.stmt, reader: CodeReader) -> Statement:
             return _assignment(target, value, reader)
         case ast.Assign(targets=[ast.Subscript(value=base, slice=index)], value=value):
             return Assign(None, Call(SETITEM, reader.values([base, index, value])))
+        case ast.Assign(targets=[ast.Tuple(elts=parts)], value=value) if reader.names.tree is not None:
+            return _unpacking(parts, value, reader)
+        case ast.For() if reader.names.tree is not None:
+            return _loop(node, reader)
         case ast.Delete():
             return _delete(node, reader.names)
         case ast.Expr(value=value) if (call := read_call(value, reader)) is not None:
@@ -665,12 +740,65 @@ def _statement(node: ast.stmt, reader: CodeReader) -> Statement:
 def _assignment(target: str, node: ast.expr, reader: CodeReader) -> Statement:
     call = read_call(node, reader)
     value = reader.value(node) if call is None else None
-    if reader.names.is_variable(target):
-        raise fault(node, f"{target!r} is assigned twice")
-    reader.names.local.add(target)
+    _assign(target, node, reader.names)
     if call is not None:
         return Assign(target, call)
     return Load(target, value) if isinstance(value, Slot) else Bind(target, value)
+
+
+def _assign(target: str, node: ast.AST, names: ReadNames) -> None:
+    """Note that a variable is assigned; structured code gives a name to several values in turn."""
+    is_again = names.tree is not None and target in names.local and target not in names.records
+    if names.is_variable(target) and not is_again:
+        raise fault(node, f"{target!r} is assigned twice")
+    names.local.add(target)
+
+
+def _unpacking(parts: Sequence[ast.expr], value: ast.expr, reader: CodeReader) -> Unpack:
+    call = read_call(value, reader)
+    targets = [part.id for part in parts if isinstance(part, ast.Name)]
+    if call is None or len(set(targets)) != len(parts) or len(parts) < 2:
+        raise fault(value, "the items of a tuple are taken otherwise than fx2py writes it")
+    for target in targets:
+        _assign(target, value, reader.names)
+    return Unpack(tuple(targets), call)
+
+
+def _loop(node: ast.For, reader: CodeReader) -> Loop:
+    """``for layer in weights.layers:`` or ``for _ in range(3):``."""
+    names = reader.names
+    match node:
+        case ast.For(target=ast.Name(id=item), orelse=[]) if not names.is_variable(item):
+            pass
+        case _:
+            raise fault(node, "a loop is not written as fx2py writes it")
+    match node.iter:
+        case ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=int(count))], keywords=[]):
+            return Loop(item, count, 0, count, count, _loop_body(node, reader))
+        case ast.Subscript(
+            value=base,
+            slice=ast.Slice(
+                lower=ast.Constant(value=int(start)), upper=ast.Constant(value=int(stop)), step=None
+            ),
+        ):
+            over = names.weight(base)
+        case _:
+            over, start, stop = names.weight(node.iter), 0, WHOLE
+    if over is None:
+        raise fault(node, "a loop runs over something else than records of weights")
+    names.records.add(item)
+    body = _loop_body(node, reader)
+    names.records.remove(item)
+    return Loop(item, over, start, stop, stop, body)
+
+
+def _loop_body(node: ast.For, reader: CodeReader) -> tuple[Statement, ...]:
+    body: list[Statement] = []
+    for statement in node.body:
+        if isinstance(statement, ast.For):
+            raise fault(statement, "a loop stands in a loop")
+        _append(body, _statement(statement, reader))
+    return tuple(body)
 
 
 def _delete(node: ast.Delete, names: ReadNames) -> Delete:
@@ -696,6 +824,7 @@ def _read_bind(node: ast.FunctionDef, names: ReadNames) -> BoundTables:
     variables = read_built(node.body[1:-6], names)
     filled = ("modules", "weights", "consts", "names", "renamed")
     modules, weights, consts, own_names, renamed = map(_filled, filled, node.body[-6:-1])
+    weight_paths = _weight_paths(own_names)
     containers, input_table = _own_names(own_names, names)
     return BoundTables(
         tuple(variables.values()),
@@ -706,7 +835,25 @@ def _read_bind(node: ast.FunctionDef, names: ReadNames) -> BoundTables:
         input_table,
         read_renamed(renamed, names),
         *_assembled(node.body[-1]),
+        weight_paths,
     )
+
+
+def _weight_paths(node: ast.expr) -> tuple[str, ...] | None:
+    """The paths in ``"weights": runtime.weight_records([...], weights)``, which is taken out of the names, where it is."""
+    match node:
+        case ast.Dict(keys=[ast.Constant(value="weights"), *_], values=[value, *_]):
+            del node.keys[0], node.values[0]
+        case _:
+            return None
+    match value:
+        case ast.Call(
+            func=ast.Attribute(value=ast.Name(id="runtime"), attr="weight_records"),
+            args=[ast.List() as paths, ast.Name(id="weights")],
+            keywords=[],
+        ):
+            return read_texts(paths)
+    raise fault(node, "the weights are named otherwise than fx2py writes it")
 
 
 def read_built(nodes: Sequence[ast.stmt], names: ReadNames) -> dict[str, BuiltModule | Absent]:

@@ -36,6 +36,8 @@ from fx2py.program.ir import CHECK_INPUTS, FIELDS, InputTable, Program, bound_te
 from fx2py.program.module_use import GRAPH_AS_MODULE
 from fx2py.runtime.checks import Integer, Shape
 
+WEIGHTS = "weights"
+"""What structured code takes its weights as: records by name in place of a list."""
 RUNTIME = "runtime"
 """The parameter of ``bind`` that the runtime's module is passed for."""
 BIND_DOC = "The graph as a callable over these tensors; every table of the code is filled here."
@@ -152,6 +154,9 @@ def _visible_names(program: Program) -> Iterator[str]:
 
 def _names(program: Program, bound: _BoundText) -> Iterator[tuple[str, str]]:
     """The container classes and the check of the inputs, by the names of the parameters that the code takes them by."""
+    if program.is_structured:
+        paths = ", ".join([text.quoted(weight.path) for weight in program.weights])
+        yield WEIGHTS, f"{RUNTIME}.weight_records([{paths}], weights)"
     for alias, made in program.containers:
         yield alias, f"{RUNTIME}.container({text.quoted(made.cls.path)}, {bound.value(made.fields)})"
     if program.input_table is not None:

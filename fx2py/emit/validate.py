@@ -48,6 +48,7 @@ from fx2py.graph.values import (
 )
 from fx2py.program.exact_text import bits_of, needs_slot
 from fx2py.program.ir import (
+    WHOLE,
     Arguments,
     Assign,
     Bind,
@@ -55,10 +56,12 @@ from fx2py.program.ir import (
     Constant,
     Function,
     InputTable,
+    Loop,
     Operand,
     Program,
     Statement,
     Submodule,
+    Unpack,
     bound_tensors,
     modules_to_rebuild,
 )
@@ -125,9 +128,20 @@ def same_statement(one: Statement, other: Statement) -> bool:
         return False
     if type(one) is Assign and type(other) is Assign:
         return one.target == other.target and _same_call(one.call, other.call)
+    if type(one) is Unpack and type(other) is Unpack:
+        return one.targets == other.targets and _same_call(one.call, other.call)
+    if type(one) is Loop and type(other) is Loop:
+        return _same_loop(one, other)
     if type(one) is Bind and type(other) is Bind:
         return one.target == other.target and same(one.value, other.value)
     return one == other
+
+
+def _same_loop(one: Loop, other: Loop) -> bool:
+    is_whole = (one.start, one.stop) == (0, one.length) and other.stop in (WHOLE, one.length)
+    part = is_whole or (one.start, one.stop) == (other.start, other.stop)
+    head = one.item == other.item and one.over == other.over and part
+    return head and len(one.body) == len(other.body) and all(map(same_statement, one.body, other.body))
 
 
 def _same_call(one: Call, other: Call) -> bool:
@@ -212,6 +226,9 @@ def table_differences(program: Program, tables: BoundTables) -> Iterator[str]:
     if not same(constants, tables.consts):
         yield f"the constants are {tables.consts} for {constants}"
     renamed = tuple((p.public_name, p.name) for p in program.entry.parameters if p.public_name != p.name)
+    paths = tuple([weight.path for weight in program.weights]) if program.is_structured else None
+    if tables.weight_paths != paths:
+        yield "the paths of the weights"
     if tables.renamed != renamed:
         yield f"the renamed parameters are {tables.renamed}"
     if tables.whole != tuple(entry.path for entry in program.submods if entry.whole):

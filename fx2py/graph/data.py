@@ -49,21 +49,40 @@ ValueMeta: TypeAlias = "TensorMeta | SymMeta | tuple[ValueMeta, ...] | None"
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """The line of the model's source that a node was captured from."""
+    """The line of the model that a node comes from, and the line that called its function.
+
+    ``depth`` counts the modules around it: 0 is a line in the ``forward`` of the root, or in a function called there.
+    """
 
     file: str
     line: int
     code: str = ""
+    caller: SourceLine | None = None
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFrame:
+    """A module whose ``forward`` ran when a node was recorded: dotted path, class path, and which call of it, from 0."""
+
+    path: str
+    cls: str = ""
+    call: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class NodeMeta:
-    """What links a node to the model: recorded value, source line, module path, annotation text."""
+    """What links a node to the model: recorded value, source line, module stack, annotation text."""
 
     value: ValueMeta = None
     source: SourceLine | None = None
-    module: str = ""
+    stack: tuple[ModuleFrame, ...] = ()
     annotation: str = ""
+
+    @property
+    def module(self) -> str:
+        """The path of the innermost module; '' for the root and where nothing is recorded."""
+        return self.stack[-1].path if self.stack else ""
 
 
 NO_META = NodeMeta()

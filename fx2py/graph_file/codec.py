@@ -25,12 +25,15 @@ class Unwritable(ValueError):
 
 
 class Numbered:
-    """What a document refers to by number, so that each tensor and each module is written once."""
+    """What a document refers to by number, so that each tensor, module, source line and module stack is written once."""
 
     def __init__(self) -> None:
         self.tensors: list[torch.Tensor] = []
         self.modules: list[ModuleRecord] = []
         self.encoded_modules: list[object] = []
+        self.lists: dict[str, list[Any]] = {}
+        self.encoded_lists: dict[str, list[object]] = {}
+        self._places: dict[tuple[str, object], int] = {}
         self.findings: list[Finding] = []
         self.path = ""
         self._numbers: dict[int, int] = {}
@@ -49,6 +52,15 @@ class Numbered:
             self.modules.append(record)
             self.encoded_modules.append(encoded)
         return self._numbers[id(record)]
+
+    def place_in(self, name: str, value: object, encode: Callable[[], object]) -> int:
+        """The place of a value in a list of its kind, which it is encoded into once."""
+        if (name, value) not in self._places:
+            encoded = encode()
+            listed = self.encoded_lists.setdefault(name, [])
+            self._places[name, value] = len(listed)
+            listed.append(encoded)
+        return self._places[name, value]
 
     def report(self, name: str, fault: Unwritable) -> None:
         """Record a fault in a part of the module that is being written; '' is the module itself."""
@@ -101,6 +113,22 @@ def optional(codec: Codec[T]) -> Codec[T | None]:
     return Codec(
         lambda value, numbered: None if value is None else codec.encode(value, numbered),
         lambda data, numbered: None if data is None else codec.decode(data, numbered),
+    )
+
+
+def listed(name: str, codec: Codec[T]) -> Codec[T]:
+    """A value that many others refer to: its place in the document's list of this name."""
+
+    def decode(data: object, numbered: Numbered) -> T:
+        known = numbered.lists.get(name, ())
+        place = exact(data, int)
+        if not 0 <= place < len(known):
+            raise Damaged(f"refers to {name}[{place}], which is not there")
+        found: T = known[place]
+        return found
+
+    return Codec(
+        lambda value, numbered: numbered.place_in(name, value, lambda: codec.encode(value, numbered)), decode
     )
 
 

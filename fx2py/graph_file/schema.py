@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import EllipsisType, NoneType
 from typing import Any, get_args
@@ -25,6 +25,7 @@ from fx2py.graph.data import (
     GraphData,
     InputCheck,
     InputContract,
+    ModuleFrame,
     ModuleRecord,
     Node,
     NodeMeta,
@@ -71,6 +72,7 @@ from fx2py.graph_file.codec import (
     as_text,
     fixed,
     late,
+    listed,
     many,
     one_of,
     optional,
@@ -81,7 +83,8 @@ from fx2py.graph_file.codec import (
 )
 from fx2py.typed_json import Damaged, each, typed
 
-VERSION = 1
+VERSION = 2
+"""Documents of version 1 have a source line and a module path in each node, and no lists of them."""
 MARK = "fx2py_graph"
 
 
@@ -99,6 +102,8 @@ class _Document:
     tensors: tuple[tuple[bool, bool], ...]
     modules: list[object]
     graph: object
+    lines: tuple[object, ...] = ()
+    stacks: tuple[object, ...] = ()
 
 
 def _word(words: object, what: str) -> Codec[Any]:
@@ -181,7 +186,33 @@ _VALUE_META: Codec[Any] = tagged(
     },
     lambda value: value is None,
 )
-_META = record(NodeMeta, _VALUE_META, optional(record(SourceLine, TEXT, INTEGER, TEXT)), TEXT, TEXT)
+_LINE: Codec[Any] = record(SourceLine, TEXT, INTEGER, TEXT, optional(late(lambda: _LISTED_LINE)), INTEGER)
+_STACK = many(record(ModuleFrame, TEXT, TEXT, INTEGER))
+_LISTED_LINE: Codec[Any] = listed("lines", _LINE)
+_LISTED_STACK = listed("stacks", _STACK)
+_LINE_OF_1 = fixed(TEXT, INTEGER, TEXT)
+
+
+def _decode_line(data: object, numbered: Numbered) -> SourceLine:
+    if isinstance(data, list):
+        return SourceLine(*_LINE_OF_1.decode(data, numbered))
+    line: SourceLine = _LISTED_LINE.decode(data, numbered)
+    return line
+
+
+def _decode_stack(data: object, numbered: Numbered) -> tuple[ModuleFrame, ...]:
+    if isinstance(data, str):
+        return (ModuleFrame(data),) if data else ()
+    return _LISTED_STACK.decode(data, numbered)
+
+
+_META = record(
+    NodeMeta,
+    _VALUE_META,
+    optional(Codec(_LISTED_LINE.encode, _decode_line)),
+    Codec(_LISTED_STACK.encode, _decode_stack),
+    TEXT,
+)
 _SPARSE_META = Codec(
     lambda meta, numbered: None if meta == NO_META else _META.encode(meta, numbered),
     lambda data, numbered: NO_META if data is None else _META.decode(data, numbered),
@@ -322,6 +353,7 @@ def encode_graph(data: GraphData) -> tuple[dict[str, object], list[torch.Tensor]
         raise UnsupportedGraphError(tuple(numbered.findings), where, "saved in a graph file")
     kinds = [[isinstance(each, torch.nn.Parameter), each.requires_grad] for each in numbered.tensors]
     document = {MARK: VERSION, "tensors": kinds, "modules": numbered.encoded_modules, "graph": graph}
+    document |= numbered.encoded_lists
     return document, [tensor.detach() for tensor in numbered.tensors]
 
 
@@ -336,6 +368,12 @@ def check_version(document: object, path: str) -> None:
         raise Damaged(f"is of an impossible version ({version})")
 
 
+def _decode_list(name: str, codec: Codec[Any], data: Sequence[object], numbered: Numbered) -> None:
+    """Read a list whose values may refer to those before them."""
+    known = numbered.lists[name] = []
+    each(lambda part: known.append(codec.decode(part, numbered)), list(data))
+
+
 def decode_graph(document: object, tensors: list[torch.Tensor]) -> GraphData:
     """The graph of a document; Damaged, with the place, when it does not describe one."""
     parts = typed(_Document, document)
@@ -344,6 +382,8 @@ def decode_graph(document: object, tensors: list[torch.Tensor]) -> GraphData:
     numbered = Numbered()
     numbered.tensors = [_of_kind(tensor, *kind) for tensor, kind in zip(tensors, parts.tensors, strict=True)]
     try:
+        _decode_list("lines", _LINE, parts.lines, numbered)
+        _decode_list("stacks", _STACK, parts.stacks, numbered)
         each(lambda module: numbered.modules.append(_MODULE.decode(module, numbered)), parts.modules)
     except Damaged as fault:
         raise fault.inside(".modules") from None

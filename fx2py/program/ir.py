@@ -55,6 +55,20 @@ class Take(ProgramLeaf):
 
 
 @dataclass(frozen=True, slots=True)
+class Field(ProgramLeaf):
+    """A tensor, or a record of tensors, below the record in a variable: ``weights.h[0].attn.bias``.
+
+    The records are those of ``fx2py.runtime.weight_tree``; an integer in ``path`` is a place in a list of them.
+    """
+
+    base: str
+    path: tuple[str | int, ...] = ()
+
+    def __str__(self) -> str:
+        return self.base + "".join([f"[{p}]" if type(p) is int else f".{p}" for p in self.path])
+
+
+@dataclass(frozen=True, slots=True)
 class Method(ProgramLeaf):
     """A method looked up on the call's first argument."""
 
@@ -65,7 +79,7 @@ class Method(ProgramLeaf):
 
 
 Callee: TypeAlias = "Name | OpName | Live | Method | Slot | Local | Ref"
-Operand: TypeAlias = "Value | Slot | Local | Take"
+Operand: TypeAlias = "Value | Slot | Local | Take | Field"
 """What a statement reads. A Take is always an argument itself, not inside a container; only a Load reads a Slot."""
 Arguments: TypeAlias = tuple[Operand, ...]
 Keywords: TypeAlias = tuple[tuple[str, Operand], ...]
@@ -131,6 +145,22 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
+class Unpack:
+    """``first, second = call``: the items of a tuple, each under a name."""
+
+    targets: tuple[str, ...]
+    call: Call
+    origin: Node | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return Assign(None, self.call).operands
+
+    def with_leaves(self, change: Callable[[Operand], Operand]) -> Unpack:
+        return replace(self, call=Assign(None, self.call).with_leaves(change).call)
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """``del names``: variables whose last use has passed."""
 
@@ -144,7 +174,42 @@ class Delete:
         return self
 
 
-Statement: TypeAlias = "Assign | Load | Bind | Delete"
+WHOLE = -1
+"""The end of a loop over a whole list, of which a text does not say how long it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """``for item in over: body``; ``over`` is a list of ``length`` records, taken from ``start`` to ``stop``, or a number of rounds."""
+
+    item: str
+    over: Field | int
+    start: int
+    stop: int
+    length: int
+    body: tuple[Statement, ...]
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """What the loop runs over, and what its body reads, variables of its own included."""
+        over = (self.over,) if isinstance(self.over, Field) else ()
+        return (*over, *[value for statement in self.body for value in statement.operands])
+
+    def with_leaves(self, change: Callable[[Operand], Operand]) -> Loop:
+        return replace(self, body=tuple([statement.with_leaves(change) for statement in self.body]))
+
+
+Statement: TypeAlias = "Assign | Load | Bind | Delete | Unpack | Loop"
+"""A flat Program has no ``Unpack`` and no ``Loop``."""
+
+
+def straight(body: Iterable[Statement]) -> Iterator[Assign | Load | Bind | Delete | Unpack]:
+    """The statements of a body, those inside loops once."""
+    for statement in body:
+        if isinstance(statement, Loop):
+            yield from straight(statement.body)
+        else:
+            yield statement
 
 
 class _Required(ProgramLeaf):
@@ -179,8 +244,19 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class CalledModule:
+    """The path of a module's class, and how many calls of such modules one function serves."""
+
+    cls: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
-    """One generated function; ``tables`` are its keyword-only parameters, in the order of TABLE_NAMES."""
+    """One generated function; ``tables`` are its keyword-only parameters, in the order of TABLE_NAMES.
+
+    ``module`` says what it stands for where it serves the calls of modules that compute the same.
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -188,6 +264,11 @@ class Function:
     body: tuple[Statement, ...]
     result: Operand
     path: str = field(default="", compare=False)
+    module: CalledModule | None = field(default=None, compare=False)
+
+    @property
+    def is_module(self) -> bool:
+        return self.module is not None
 
     @property
     def operands(self) -> Iterator[Operand]:
@@ -292,7 +373,8 @@ class Program:
     """A whole translation: functions (callees before callers, the entry last) and what is bound to them.
 
     ``op_aliases`` and ``containers`` are the module-level names of operators and container classes. ``below_autograd``:
-    calls that record no gradients may skip the dispatch keys Autograd and ADInplaceOrView.
+    calls that record no gradients may skip the dispatch keys Autograd and ADInplaceOrView. ``is_structured``: the weights
+    are records, and functions stand for modules. ``module_names`` has every name of the module level, packages included.
     """
 
     functions: tuple[Function, ...]
@@ -303,6 +385,8 @@ class Program:
     consts: tuple[Constant, ...] = ()
     input_table: InputTable | None = None
     below_autograd: bool = False
+    is_structured: bool = False
+    module_names: frozenset[str] = frozenset()
     report: Report = Report()
 
     @property

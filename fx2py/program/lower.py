@@ -111,6 +111,7 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedd
         submods=tuple(lowering.tables.submods),
         consts=tuple(lowering.tables.consts),
         input_table=lowering.input_table,
+        module_names=lowering.new_function_names().taken,
         report=Report(
             provenance=data.provenance,
             inlined=tuple(lowering.inlined.items()),

@@ -9,6 +9,8 @@ from fx2py.graph.values import walk
 from fx2py.program.ir import (
     CHECK_INPUTS,
     FIELDS_OF,
+    Assign,
+    Bind,
     Delete,
     Function,
     Load,
@@ -58,6 +60,9 @@ def _problems(function: Function) -> Iterator[str]:
         used = names_in(*statement.operands)
         yield from (f"{name} is used but not bound" for name in used if name not in alive)
         last_used = set(used)
+        if not isinstance(statement, Assign | Bind | Load):
+            yield "a statement of structured code stands in it"
+            continue
         target = statement.target
         if target is None:
             continue

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import deque
 
-from fx2py.graph.data import SourceLine
+from fx2py.graph.data import ModuleFrame, SourceLine
 
 RECORDED_KEYS = ("val", "example_value", "tensor_meta")
 """The keys of ``node.meta`` under which export and AOTAutograd, Dynamo, and ``ShapeProp`` record the result."""
 _FRAME = 'File "'
-_PLACE = re.compile(r", line (\d{1,9}), in [^\n]*\n?([^\n]*)")
+_PLACE = re.compile(r", line (\d{1,9}), in ([^\n]*)\n?([^\n]*)")
 _TORCH, _TORCH_ON_WINDOWS = "-packages/torch/", "-packages\\torch\\"
 _MODULES_OF_TORCH = re.compile(r"-packages[\\/]torch[\\/]nn[\\/]")
 _GENERATED = "<eval_with_key>"
@@ -21,26 +23,35 @@ _NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"
 """What torch.export records for a node that no module made: torch/_export/passes/_node_metadata_hook.py."""
 _MODULES = ";"
 """``ST_DELIMITER`` of torch/_export/serde/serialize.py."""
+_MOST_CALLERS = 64
+"""A line is compared with all that called it: a text of a million frames must not make one of a million lines."""
+_CALL = re.compile(r"@(\d{1,9})$")
 
 
 def source_line(stack_trace: str) -> SourceLine | None:
-    """The innermost frame outside the torch package, else the innermost of ``torch.nn``; None when there is neither."""
-    innermost: SourceLine | None = None
+    """The innermost frame outside the torch package, with its callers there; else the innermost of ``torch.nn``."""
+    lines: deque[tuple[str, int, str, int]] = deque(maxlen=_MOST_CALLERS)
+    of_torch: SourceLine | None = None
+    depth = -1
     texts = stack_trace.split(_FRAME)
-    for index in range(len(texts) - 1, 0, -1):
-        file, _, rest = texts[index].partition('"')
+    for before, text in itertools.pairwise(texts):
+        file, _, rest = text.partition('"')
         is_outside = _TORCH not in file and _TORCH_ON_WINDOWS not in file
-        if is_outside or (innermost is None and _MODULES_OF_TORCH.search(file)):
-            frame = _frame(file, rest) if _ends_before_a_line(texts[index - 1]) else None
-            if frame is not None and is_outside:
-                return frame
-            innermost = innermost or frame
-    return innermost
-
-
-def _frame(file: str, rest: str) -> SourceLine | None:
-    match = None if not file or file.startswith(_GENERATED) or "\n" in file else _PLACE.match(rest)
-    return None if match is None else SourceLine(file, int(match.group(1)), match.group(2).strip())
+        if not (is_outside or _MODULES_OF_TORCH.search(file)) or not _ends_before_a_line(before):
+            continue
+        match = None if not file or file.startswith(_GENERATED) or "\n" in file else _PLACE.match(rest)
+        if match is None:
+            continue
+        depth += match[2] == "forward"
+        found = (file, int(match[1]), match[3].strip(), max(depth, 0))
+        if is_outside:
+            lines.append(found)
+        else:
+            of_torch = SourceLine(*found[:3])
+    line: SourceLine | None = None
+    for file, number, code, around in lines:
+        line = SourceLine(file, number, code, line, around)
+    return line or of_torch
 
 
 def _ends_before_a_line(text: str) -> bool:
@@ -54,10 +65,18 @@ def module_path(recorded: str) -> str:
     return _MODULE_STEP.sub(r".\1", path).strip(".")
 
 
-def innermost_module(stack: str) -> str:
-    """The module path in a module stack's text, as archives hold it: ``key,path,class`` entries joined by ``;``."""
-    last = stack.rsplit(_MODULES, 1)[-1]
-    return module_path("".join(parts_between_commas(last)[1:2]))
+def module_stack(text: str) -> tuple[ModuleFrame, ...]:
+    """A module stack as archives hold it: ``key,path,class`` entries joined by ``;``, outermost first."""
+    entries = map(parts_between_commas, text.split(_MODULES)) if text else ()
+    return tuple(
+        [module_frame(parts[0], parts[1], "".join(parts[2:3])) for parts in entries if len(parts) > 1]
+    )
+
+
+def module_frame(key: str, path: str, cls: str) -> ModuleFrame:
+    """A frame of a module stack; the key of a repeated call of a module ends in ``@`` and its number."""
+    call = _CALL.search(key)
+    return ModuleFrame(module_path(path), cls, int(call[1]) if call else 0)
 
 
 def parts_between_commas(text: str) -> list[str]:

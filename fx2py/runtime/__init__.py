@@ -9,6 +9,7 @@ from fx2py.runtime.binding import assemble, from_bits, live, read_weights, retar
 from fx2py.runtime.checks import Fields, InputError, Integer, Shape, input_checks
 from fx2py.runtime.modules import Missing, ModuleCalls, build, graph_module
 from fx2py.runtime.records import container, field_names, fields_of
+from fx2py.runtime.weight_tree import weight_records
 
 __all__ = [
     "Fields",
@@ -29,4 +30,5 @@ __all__ = [
     "live",
     "read_weights",
     "retarget",
+    "weight_records",
 ]

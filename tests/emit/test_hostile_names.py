@@ -26,6 +26,7 @@ from fx2py.graph.data import (
     GraphData,
     InputCheck,
     InputContract,
+    ModuleFrame,
     ModuleRecord,
     Node,
     NodeMeta,
@@ -131,6 +132,8 @@ def nested() -> ModuleRecord:
 
 
 def with_meta(**parts: Any) -> GraphData:
+    if "module" in parts:
+        parts["stack"] = (ModuleFrame(path := parts.pop("module"), path),)
     node = replace(call("y", RELU, X), meta=NodeMeta(**parts))
     return data(replace(placeholder("x"), meta=NodeMeta(**parts)), node, output(Ref("y")))
 

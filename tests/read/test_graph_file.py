@@ -244,7 +244,7 @@ def put(*keys_and_value):
 
 _ROOT_NODES = ("modules", 0, 1, 0)
 HOSTILE = {
-    "newer": put("fx2py_graph", 2),
+    "newer": put("fx2py_graph", 3),
     "older than the first": put("fx2py_graph", 0),
     "no version": put("fx2py_graph", True),
     "no document": lambda document: "[]",

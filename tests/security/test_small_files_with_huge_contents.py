@@ -13,7 +13,7 @@ from fx2py.errors import Fx2pyError, UnknownFormatError, UnsupportedGraphError
 from fx2py.graph.symbols import expression_text
 from fx2py.read import open_graph
 from fx2py.read.dumps.meta import PrintedMetas
-from fx2py.read.origin import innermost_module, module_path
+from fx2py.read.origin import module_path, module_stack
 from fx2py.read.pickled.contents import graphs_in
 from fx2py.read.pickled.graphs import recorded, tree_of_pickled
 from fx2py.read.pickled.stream import Built, Global, PickleFault
@@ -182,7 +182,7 @@ def test_a_module_path_of_brackets(stack, tmp_path, members):
 def test_steps_into_modules_are_read_as_before():
     assert module_path("L['self'].layers[0].mlp") == "layers.0.mlp"
     assert module_path("self._modules['a']._modules['b'][1]") == "a.b.1"
-    assert innermost_module("a,L['self'],X;b,L['self'].b['x'],Y") == "b.x"
+    assert module_stack("a,L['self'],X;b,L['self'].b['x'],Y")[-1].path == "b.x"
 
 
 def test_a_comment_of_many_places_has_none():

@@ -13,6 +13,7 @@ from fx2py.graph.data import (
     CallingConvention,
     Graph,
     GraphData,
+    ModuleFrame,
     ModuleRecord,
     Node,
     NodeMeta,
@@ -28,7 +29,7 @@ from fx2py.graph.objects import Symbolic, constant_of, expression_of, target_of,
 from fx2py.graph.values import Name, Value
 from fx2py.read.live.guards import GUARDS_CLASS, graph_of_guards
 from fx2py.read.module_state import CALL_HOOKS, GRAPH_MODULE, MODULE_STATE, ROOT_HOOKS
-from fx2py.read.origin import RECORDED_KEYS, module_path, source_line
+from fx2py.read.origin import RECORDED_KEYS, module_frame, source_line
 from fx2py.read.pytree import Signature, convention_of, tree_of_spec
 
 
@@ -152,7 +153,7 @@ def meta_of(node: fx.Node) -> NodeMeta:
     return NodeMeta(
         value=recorded(next((meta[key] for key in RECORDED_KEYS if key in meta), None)),
         source=source_line(trace) if type(trace) is str else None,
-        module=_module(stack) if isinstance(stack, Mapping) and stack else "",
+        stack=_stack(stack) if isinstance(stack, Mapping) else (),
         annotation="" if node.type is None else _annotation(node.type),
     )
 
@@ -186,9 +187,15 @@ def _size(size: torch.SymInt) -> int | str:
     return expression_of(size) if constant is None else int(constant)
 
 
-def _module(stack: Mapping[str, object]) -> str:
-    entry = list(stack.values())[-1]
-    return module_path(entry[0]) if isinstance(entry, tuple) and entry and type(entry[0]) is str else ""
+def _stack(recorded: Mapping[object, object]) -> tuple[ModuleFrame, ...]:
+    """A module stack; the class of a module is recorded as itself or as its path."""
+    frames = []
+    for key, entry in recorded.items():
+        if isinstance(key, str) and isinstance(entry, tuple) and len(entry) == 2 and type(entry[0]) is str:
+            cls = entry[1]
+            path = f"{cls.__module__}.{cls.__qualname__}" if isinstance(cls, type) else str(cls)
+            frames.append(module_frame(key, entry[0], path))
+    return tuple(frames)
 
 
 def _annotation(annotation: object) -> str:

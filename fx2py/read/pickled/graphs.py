@@ -14,6 +14,7 @@ from fx2py.graph.data import (
     NO_META,
     CallingConvention,
     Graph,
+    ModuleFrame,
     Node,
     NodeMeta,
     NumberKind,
@@ -26,7 +27,7 @@ from fx2py.graph.data import (
 )
 from fx2py.graph.names import dotted_name
 from fx2py.graph.values import Dict, Name, Opaque
-from fx2py.read.origin import RECORDED_KEYS, module_path, source_line
+from fx2py.read.origin import RECORDED_KEYS, module_frame, source_line
 from fx2py.read.pickled.stream import Built, Global, Pairs, PickleFault
 from fx2py.read.pickled.tensors import DTYPES
 from fx2py.read.pickled.values import (
@@ -102,13 +103,20 @@ def _meta(obj: object) -> NodeMeta:
     return NodeMeta(
         value=recorded(value),
         source=source_line(trace) if type(trace) is str else None,
-        module=_module(meta.get("nn_module_stack")),
+        stack=_stack(meta.get("nn_module_stack")),
     )
 
 
-def _module(stack: object) -> str:
-    entry = stack.pairs[-1][1] if isinstance(stack, Pairs | Built) and stack.pairs else None
-    return module_path(entry[0]) if type(entry) is tuple and entry and type(entry[0]) is str else ""
+def _stack(recorded: object) -> tuple[ModuleFrame, ...]:
+    """A module stack; the class of a module is recorded as its name or its path."""
+    pairs = recorded.pairs if isinstance(recorded, Pairs | Built) else ()
+    return tuple(
+        [
+            module_frame(key, entry[0], entry[1] if type(entry[1]) is str else getattr(entry[1], "path", ""))
+            for key, entry in pairs or ()
+            if type(key) is str and type(entry) is tuple and len(entry) == 2 and type(entry[0]) is str
+        ]
+    )
 
 
 def _convention(codegen: object, placeholders: int) -> CallingConvention | None:

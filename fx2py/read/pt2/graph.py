@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from fx2py.graph.data import (
     Graph,
+    ModuleFrame,
     ModuleRecord,
     Node,
     NodeMeta,
@@ -26,7 +27,7 @@ from fx2py.graph.names import dotted_name
 from fx2py.graph.values import GETITEM, Dict, List, Opaque, Ref, Value
 from fx2py.read.module_state import GRAPH_MODULE
 from fx2py.read.node_names import NodeNames
-from fx2py.read.origin import innermost_module, source_line
+from fx2py.read.origin import module_stack, source_line
 from fx2py.read.pt2 import schema
 from fx2py.read.pt2.schema import (
     DTYPES,
@@ -79,7 +80,7 @@ class _GraphReader:
         self.nodes: list[Node] = []
         self.children: dict[str, ModuleRecord | None] = {}
         self._sources: dict[str, object] = {}
-        self._origins: dict[tuple[str, str], tuple[SourceLine | None, str]] = {}
+        self._origins: dict[tuple[str, str], tuple[SourceLine | None, tuple[ModuleFrame, ...]]] = {}
         self._names = NodeNames()
         self._known: dict[str, Ref] = {}
         self._metas = _ValueMetas(graph)
@@ -135,7 +136,7 @@ class _GraphReader:
         texts = (metadata.get("stack_trace", ""), metadata.get("nn_module_stack", ""))
         if texts not in self._origins:
             trace, stack = texts
-            self._origins[texts] = (source_line(trace), innermost_module(stack))
+            self._origins[texts] = (source_line(trace), module_stack(stack))
         return NodeMeta(value, *self._origins[texts])
 
     def _arguments(
@@ -194,7 +195,7 @@ class _GraphReader:
                 self._add_getitem(element, position, name)
 
     def _add_getitem(self, node: Node, index: int, name: str) -> None:
-        meta = NodeMeta(self._metas.of(name), node.meta.source, node.meta.module)
+        meta = NodeMeta(self._metas.of(name), node.meta.source, node.meta.stack)
         self._append(Node(name, "call_function", GETITEM, (Ref(node.name), index), meta=meta))
 
     def _append(self, node: Node) -> None:

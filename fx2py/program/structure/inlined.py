@@ -1,0 +1,313 @@
+"""The structured form undone: functions and loops run on names in place of tensors, which gives the flat body back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fx2py.errors import InternalError
+from fx2py.graph.data import Node
+from fx2py.graph.values import CONTAINERS, GETITEM, List, Ref, children, map_leaves, references, walk
+from fx2py.program.exact_text import exact_key
+from fx2py.program.ir import (
+    WHOLE,
+    Assign,
+    Bind,
+    Call,
+    Delete,
+    Field,
+    Function,
+    Load,
+    Local,
+    Loop,
+    Operand,
+    Program,
+    Slot,
+    Statement,
+    Take,
+    Unpack,
+)
+from fx2py.program.structure.naming import MOVED
+from fx2py.program.structure.regions import FlatBody, flat_body
+from fx2py.runtime.weight_tree import WeightTree, weight_tree
+
+
+class Unsound(ValueError):
+    """What structured code does that cannot be said in a flat body: it comes from an edited text."""
+
+
+_MOST_CALLS, _MOST_REPEATED = 100_000, 1_000
+"""What an edited text may amount to: so many calls, and more in proportion to its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inlined:
+    """The straight-line body that structured code amounts to, with the deletions where values die, and its result."""
+
+    statements: tuple[Assign | Bind | Delete, ...]
+    result: Operand
+
+    @property
+    def body(self) -> FlatBody:
+        return FlatBody(
+            tuple([each for each in self.statements if not isinstance(each, Delete)]), {}, self.result
+        )
+
+
+def inlined(functions: Sequence[Function], paths: Sequence[str]) -> Inlined:
+    """The body of the entry with every call of a module's function replaced by what it does, and loops unrolled.
+
+    ``paths`` are those of the weights. Raises Unsound where a call, a name or a weight does not fit.
+    """
+    entry = functions[-1]
+    written = sum(len(each.body) for each in functions)
+    called = {each.name: each for each in functions if each.is_module}
+    run = _Run(called, weight_tree(paths), _MOST_CALLS + _MOST_REPEATED * written)
+    result = run.function(entry, {each.name: Ref(each.name) for each in entry.parameters})
+    if _has_records(result):
+        raise Unsound("a record of weights is returned")
+    return Inlined(tuple(run.statements), result)
+
+
+def require_same(flat: Program, structured: Program) -> None:
+    """Raise InternalError unless the structured Program does what the flat one does, call by call, in its order."""
+    paths = [weight.path for weight in flat.weights]
+    one, other = _numbered(flat_body(flat.entry)), _numbered(inlined(structured.functions, paths).body)
+    for index, (meant, found) in enumerate(zip(one, other, strict=False)):
+        if meant != found:
+            raise InternalError(f"call {index} of the structured form is another: {found} for {meant}")
+    if len(one) != len(other):
+        raise InternalError(f"the structured form has {len(other)} calls for {len(one)}")
+
+
+class _Frame:
+    """The variables of one call of a function, each holding the values that it stands for."""
+
+    def __init__(self, run: _Run) -> None:
+        self.run = run
+        self.variables: dict[str, Any] = {}
+
+    def bind(self, name: str, value: Any) -> None:
+        """Give a variable a value; the one before is let go only then, as Python does."""
+        self.run.hold(value)
+        self.drop(name)
+        self.variables[name] = value
+
+    def drop(self, name: str) -> None:
+        if name in self.variables:
+            self.run.release(self.variables.pop(name))
+
+    def close(self) -> None:
+        for name in list(self.variables):
+            self.drop(name)
+
+
+class _Run:
+    """The functions run on names: ``statements`` has what they did, and where each value died."""
+
+    def __init__(self, functions: Mapping[str, Function], tree: WeightTree, most: int) -> None:
+        self.functions = functions
+        self.most = most
+        self.tree = tree
+        self.statements: list[Assign | Bind | Delete] = []
+        self.holders: Counter[str] = Counter()
+        self.count = 0
+
+    def hold(self, value: Any) -> None:
+        self.holders.update(_held(value))
+
+    def release(self, value: Any) -> None:
+        """Let go of a value; the variables of the flat body that nothing holds any more end here."""
+        gone = []
+        for name in _held(value):
+            self.holders[name] -= 1
+            if not self.holders[name]:
+                gone.append(name)
+        if gone:
+            self.statements.append(Delete(tuple(gone)))
+
+    def function(self, function: Function, arguments: Mapping[str, Any], moved: Sequence[str] = ()) -> Any:
+        """Run a body. The value of its result, which is held once more than it was; ``moved`` arguments were held before."""
+        frame = _Frame(self)
+        frame.bind("weights", self.tree)
+        for name, value in arguments.items():
+            frame.bind(name, value)
+        for name in moved:
+            self.release(arguments[name])
+        self._body(function.body, frame)
+        result = self._value(function.result, frame)
+        self.hold(result)
+        frame.close()
+        return result
+
+    def _body(self, body: Sequence[Statement], frame: _Frame) -> None:
+        for statement in body:
+            if isinstance(statement, Loop):
+                self._loop(statement, frame)
+            elif isinstance(statement, Unpack):
+                self._unpack(statement, frame)
+            elif isinstance(statement, Assign):
+                self._assign(statement, frame)
+            elif isinstance(statement, Load):
+                frame.bind(statement.target, statement.slot)
+            elif isinstance(statement, Bind):
+                self._bind(statement, frame)
+            else:
+                for name in statement.names:
+                    frame.drop(name)
+
+    def _loop(self, loop: Loop, frame: _Frame) -> None:
+        records = self._field(loop.over, frame) if isinstance(loop.over, Field) else None
+        if records is not None and not (isinstance(records, WeightTree) and records.is_list):
+            raise Unsound(f"{loop.over} is no list of records")
+        stop = records.length if records is not None and loop.stop == WHOLE else loop.stop
+        for place in range(loop.start, stop):
+            if records is not None:
+                frame.bind(loop.item, self._item(records, place))
+            self._body(loop.body, frame)
+
+    def _item(self, records: WeightTree, place: int) -> WeightTree:
+        below = records.below(place)
+        if below is None:
+            raise Unsound(f"there is no record {place} in a list of them")
+        return below
+
+    def _assign(self, statement: Assign, frame: _Frame) -> None:
+        result = self._call(statement.call, statement.origin, frame, statement.target is not None)
+        if statement.target is not None:
+            frame.bind(statement.target, result)
+        self.release(result)
+
+    def _unpack(self, statement: Unpack, frame: _Frame) -> None:
+        whole = self._call(statement.call, statement.origin, frame, True)
+        results = whole
+        if type(whole) is Ref:
+            gets = [Call(GETITEM, (whole, index)) for index in range(len(statement.targets))]
+            results = tuple([self._flat(get, statement.origin, True) for get in gets])
+        if type(results) is not tuple or len(results) != len(statement.targets):
+            raise Unsound(f"{', '.join(statement.targets)} are given other than one value each")
+        for target, result in zip(statement.targets, results, strict=True):
+            frame.bind(target, result)
+        if results is not whole:
+            self.release(results)
+        self.release(whole)
+
+    def _bind(self, statement: Bind, frame: _Frame) -> None:
+        value = self._value(statement.value, frame)
+        if type(value) in CONTAINERS and not (isinstance(value, List) and statement.target == MOVED):
+            self.count += 1
+            self.statements.append(Bind(f"{self.count}", value, statement.origin))
+            value = Ref(f"{self.count}")
+            self.holders[value.name] = 0
+        frame.bind(statement.target, value)
+
+    def _call(self, call: Call, origin: Node | None, frame: _Frame, is_used: bool) -> Any:
+        """What a call gives, held once."""
+        function = self.functions.get(call.callee.name) if isinstance(call.callee, Local) else None
+        if function is None:
+            args = tuple([self._value(value, frame) for value in call.args])
+            kwargs = tuple([(name, self._value(value, frame)) for name, value in call.kwargs])
+            return self._flat(Call(self._value(call.callee, frame), args, kwargs), origin, is_used)
+        names = [parameter.name for parameter in function.parameters]
+        if len(names) != len(call.args):
+            raise Unsound(f"{function.name} is given {len(call.args)} arguments")
+        given: dict[str, Any] = {}
+        moved: list[str] = []
+        for name, value in zip(names, call.args, strict=True):
+            if isinstance(value, Take):
+                given[name] = self._take(value, frame)
+                moved.append(name)
+            else:
+                given[name] = self._value(value, frame)
+        return self.function(function, given, moved)
+
+    def _take(self, value: Take, frame: _Frame) -> Any:
+        """The first item of a list, which the list no longer holds but the argument does."""
+        held = frame.variables.get(value.name)
+        if not isinstance(held, List) or not held.items:
+            raise Unsound(f"{value.name} holds nothing to be taken")
+        frame.variables[value.name] = List(held.items[1:])
+        return held.items[0]
+
+    def _flat(self, call: Call, origin: Node | None, is_used: bool) -> Any:
+        if self.count > self.most:
+            raise Unsound(f"it makes more than {self.most:,} calls")
+        if _has_records((call.callee, *call.args, *[value for _, value in call.kwargs])):
+            raise Unsound("a record of weights is given to a call as a value")
+        self.count += 1
+        target = f"{self.count}" if is_used else None
+        self.statements.append(Assign(target, call, origin))
+        if target is None:
+            return None
+        self.holders[target] = 1
+        return Ref(target)
+
+    def _value(self, value: Any, frame: _Frame) -> Any:
+        def leaf(part: Any) -> Any:
+            if type(part) is Ref:
+                if part.name not in frame.variables:
+                    raise Unsound(f"{part.name} is used before it is bound")
+                return frame.variables[part.name]
+            return self._field(part, frame) if isinstance(part, Field) else part
+
+        return map_leaves(value, leaf)
+
+    def _field(self, part: Field, frame: _Frame) -> Any:
+        found = frame.variables.get(part.base)
+        for step in part.path:
+            below = found.below(step) if isinstance(found, WeightTree) else None
+            if below is None:
+                raise Unsound(f"{part} names no weight")
+            found = below
+        if not isinstance(found, WeightTree):
+            raise Unsound(f"{part.base} is no record of weights")
+        return found if found.index is None else Slot("weights", found.index)
+
+
+def require_weight(tree: WeightTree, part: Field) -> None:
+    """Raise Unsound unless a field leads to a weight, or a record, of the whole tree."""
+    try:
+        tree.at(part.path)
+    except KeyError:
+        raise Unsound(f"{part} names no weight") from None
+
+
+def _has_records(value: Any) -> bool:
+    return any(isinstance(part, WeightTree) for part in walk(value))
+
+
+def _held(value: Any) -> list[str]:
+    """The variables of the flat body in a value, as often as it holds them."""
+    return [] if isinstance(value, WeightTree) else list(references(value))
+
+
+def _numbered(body: FlatBody) -> list[Any]:
+    """The statements with variables numbered in the order of their definition, results that nobody reads left out."""
+    numbers: dict[str, Any] = {}
+    read = body.last_use
+    lines: list[Any] = []
+    for statement in body.statements:
+        values = tuple([_key(value, numbers, body) for value in statement.operands])
+        names = tuple([name for name, _ in statement.call.kwargs]) if isinstance(statement, Assign) else ()
+        if isinstance(statement, Bind) and type(statement.value) is Ref:
+            numbers[statement.target] = _key(statement.value, numbers, body)
+            continue
+        lines.append((type(statement).__name__, values, names))
+        if statement.target is not None and statement.target in read:
+            numbers[statement.target] = len(lines)
+    lines.append(_key(body.result, numbers, body))
+    return lines
+
+
+def _key(value: Any, numbers: dict[str, Any], body: FlatBody) -> Any:
+    kind = type(value)
+    if kind is Ref:
+        load = body.loads.get(value.name)
+        return exact_key(load.slot) if load is not None else numbers.get(value.name, value)
+    if kind in CONTAINERS:
+        rest = [getattr(value, name, None) for name in ("cls", "frozen", "factory")]
+        names = [name for name, _ in value.fields] if hasattr(value, "fields") else []
+        return (kind, *rest, *names, *[_key(part, numbers, body) for part in children(value)])
+    return exact_key(value)

@@ -1,0 +1,650 @@
+"""Functions for modules: every region that repeats, or is long, becomes a call; runs of equal calls become loops."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from fx2py.graph.values import GETITEM, List, Ref, map_leaves, walk
+from fx2py.program.analyses.peak_memory import planned_peak
+from fx2py.program.exact_text import exact_key
+from fx2py.program.identifiers import FreshNames
+from fx2py.program.ir import (
+    COMPUTE_ONCE,
+    TABLE_NAMES,
+    Assign,
+    Bind,
+    Call,
+    CalledModule,
+    Field,
+    Function,
+    Local,
+    Loop,
+    Operand,
+    Parameter,
+    Program,
+    Slot,
+    Statement,
+    TableName,
+    Take,
+    Unpack,
+    names_in,
+    straight,
+)
+from fx2py.program.structure.inlined import inlined
+from fx2py.program.structure.naming import (
+    MOVED,
+    Naming,
+    line_at,
+    source_targets,
+    targets_of,
+    unlike_any_node,
+    wish_of,
+)
+from fx2py.program.structure.regions import Comparison, FlatBody, Interface, Place, Region, flat_body, regions
+from fx2py.runtime.weight_tree import Steps, weight_tree
+
+SHORT = 2
+"""A module of so many calls stays inline, however often it is called."""
+SHORT_ONCE = 12
+"""A module that is called once and has so many calls stays inline."""
+WEIGHTS: TableName = "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """A statement that stays as it is, and its index in the flat body."""
+
+    index: int
+    statement: Assign | Bind
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One call of a module's function: what goes in, what comes out, where its weights are."""
+
+    function: str
+    region: Region
+    interface: Interface
+    numbers: Mapping[Place, str]
+
+
+Item: TypeAlias = Inline | Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Regions that one function serves; its text is made of the first."""
+
+    name: str
+    instances: tuple[tuple[Region, Interface], ...]
+    numbers: Mapping[Place, str]
+    """The parameters that stand for the numbers in which the instances differ."""
+
+
+class Outline:
+    """The functions of one Program's entry."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.body = flat_body(program.entry)
+        self.tree = weight_tree([weight.path for weight in program.weights])
+        self.root = regions(self.body)
+        self.comparison = Comparison(self.body, program)
+        self.groups = self._groups()
+        self.module_names = program.module_names | {group.name for group in self.groups}
+        """What the file itself defines, which no variable may hide."""
+        self._function_of = {
+            id(region): (group, interface) for group in self.groups for region, interface in group.instances
+        }
+
+    def _groups(self) -> list[Group]:
+        found: dict[Hashable, list[tuple[Region, Interface]]] = {}
+        for region in self.root.walk():
+            interface = self.comparison.interface(region)
+            found.setdefault(interface.key, []).append((region, interface))
+        names = FreshNames(self.program.module_names)
+        return [
+            Group(names.fresh(_snake(each[0][0].frame.cls)), tuple(each), numbers)
+            for alike in found.values()
+            for each, numbers in _with_few_numbers(alike)
+            if each[0][0].size > (SHORT if len(each) > 1 else SHORT_ONCE)
+        ]
+
+    def functions(self, moves: Mapping[str, frozenset[int]]) -> list[Function]:
+        """Callees before callers, the entry last; ``moves`` has the places of arguments to be moved into calls.
+
+        Names are given from the entry inwards, so that arguments name parameters.
+        """
+        writer = _Writer(self, self.root)
+        found = [self._named(writer.entry(), writer, {}, moves)]
+        for group in self._callers_first():
+            region, interface = group.instances[0]
+            writer = _Writer(self, region, group.numbers)
+            function = writer.function(group.name, interface, len(group.instances))
+            arguments = next(args for name, args, _ in _calls(found) if name == group.name)
+            wishes = {
+                parameter.name: _without_number(_name_of(argument, parameter.name))
+                for parameter, argument in zip(function.parameters, arguments, strict=True)
+            }
+            found.append(self._named(function, writer, wishes, moves))
+        return found[::-1]
+
+    def freed_early(self) -> dict[str, frozenset[int]]:
+        """For each function, the places of the parameters that nothing needs while something is still to be called."""
+        return {
+            group.name: _freed_early(
+                _Writer(self, region, group.numbers).function(group.name, interface, 1),
+                {WEIGHTS, *group.numbers.values()},
+            )
+            for group in self.groups
+            for region, interface in group.instances[:1]
+        }
+
+    def _callers_first(self) -> list[Group]:
+        """Every function's callers before it."""
+        order: dict[str, Group] = {}
+        known = {group.name: group for group in self.groups}
+
+        def visit(region: Region) -> None:
+            for item in self.items(region):
+                if isinstance(item, Instance) and item.function not in order:
+                    group = known[item.function]
+                    visit(group.instances[0][0])
+                    order[item.function] = group
+
+        visit(self.root)
+        return list(order.values())[::-1]
+
+    def _named(
+        self,
+        function: Function,
+        writer: _Writer,
+        wishes: Mapping[str, str],
+        moves: Mapping[str, frozenset[int]],
+    ) -> Function:
+        return Naming(
+            function, {**writer.wishes(), **wishes}, self.body.loads, moves, self.module_names
+        ).run()
+
+    def part_of(self, statement: Assign | Bind, count: int) -> int:
+        """Which of the ``count`` values that a line makes a statement is for: the results of a line, in their order."""
+        return self._parts.get(id(statement), 0) % count
+
+    @cached_property
+    def _parts(self) -> dict[int, int]:
+        """For each statement, the number of the result of its line that it is the last part of, or leads to first."""
+        found: dict[int, int] = {}
+        statements = self.body.statements
+        start = 0
+        for index in range(len(statements) + 1):
+            if index < len(statements) and index and _line(statements[index]) == _line(statements[start]):
+                continue
+            number = 0
+            for place in range(start, index):
+                found[id(statements[place])] = number
+                target = statements[place].target
+                number += target is not None and self.body.last_use.get(target, -1) >= index
+            start = index
+        return found
+
+    def items(self, region: Region) -> Iterator[Item]:
+        """What stands in a region: its own statements and those of inlined modules, and calls of functions."""
+        index = region.start
+        for child in region.children:
+            yield from map(self._inline, range(index, child.start))
+            known = self._function_of.get(id(child))
+            if known is None:
+                yield from self.items(child)
+            else:
+                yield Instance(known[0].name, child, known[1], known[0].numbers)
+            index = child.end
+        yield from map(self._inline, range(index, region.end))
+
+    def _inline(self, index: int) -> Inline:
+        return Inline(index, self.body.statements[index])
+
+
+class _Writer:
+    """One function, made of the statements of one region."""
+
+    def __init__(self, outline: Outline, region: Region, numbers: Mapping[Place, str] | None = None) -> None:
+        self.outline, self.region, self.numbers = outline, region, numbers or {}
+        self.given: dict[Slot, str] = {}
+        self.loads = outline.body.loads
+
+    def function(self, name: str, interface: Interface, count: int) -> Function:
+        parameters = []
+        for each in interface.inputs:
+            if isinstance(each, Slot):
+                self.given[each] = unlike_any_node(WEIGHTS, each.index)
+            variable = self.given[each] if isinstance(each, Slot) else each
+            parameters.append(Parameter(variable, variable))
+        parameters += [Parameter(name, name) for name in dict.fromkeys(self.numbers.values())]
+        if interface.uses_weights:
+            parameters.append(Parameter(WEIGHTS, WEIGHTS))
+        results = tuple([Ref(each) for each in interface.outputs])
+        result: Any = results if len(results) > 1 else results[0] if results else None
+        calls = CalledModule(self.region.frame.cls, count)
+        body = tuple(self._statements())
+        return Function(name, tuple(parameters), (), body, result, self.region.frame.path, calls)
+
+    def entry(self) -> Function:
+        whole = self.outline.program.entry
+        return replace(whole, body=tuple(self._statements()), result=self._operand(whole.result))
+
+    def _statements(self) -> Iterator[Statement]:
+        items = list(self.outline.items(self.region))
+        index = 0
+        while index < len(items):
+            run = _Run.at(self, items, index)
+            parts = self._parts_taken(items, index)
+            if run is not None:
+                yield from run.statements()
+                index += run.length
+            elif parts:
+                made = self._single(items[index])
+                assert isinstance(made, Assign)
+                yield Unpack(parts, made.call, made.origin)
+                index += 1 + len(parts)
+            else:
+                yield self._single(items[index])
+                index += 1
+
+    def _parts_taken(self, items: Sequence[Item], index: int) -> tuple[str, ...]:
+        """The variables of the items of a tuple, where the statements that follow take all of them and nothing else does."""
+        first = items[index]
+        origin = first.statement.origin if isinstance(first, Inline) else None
+        made = origin.meta.value if origin is not None else None
+        if not isinstance(first, Inline) or not isinstance(made, tuple) or len(made) < 2:
+            return ()
+        parts = []
+        for place, item in enumerate(items[index + 1 : index + 1 + len(made)]):
+            taken = item.statement if isinstance(item, Inline) else None
+            whole = Ref(first.statement.target or "")
+            if (
+                not isinstance(taken, Assign)
+                or taken.target is None
+                or taken.call != Call(GETITEM, (whole, place))
+            ):
+                return ()
+            parts.append(taken.target)
+        done = isinstance(first.statement, Assign) and len(parts) == len(made)
+        ends = self.outline.body.last_use.get(first.statement.target or "", -1) == first.index + len(made)
+        return tuple(parts) if done and ends else ()
+
+    def _single(self, item: Item) -> Statement:
+        if isinstance(item, Instance):
+            return self._call(item, self.arguments(item), item.interface.outputs)
+        statement, place = item.statement, item.index - self.region.start
+        if isinstance(statement, Bind):
+            return replace(statement, value=self._numbered(place, (statement.value,))[0])
+        call = statement.call
+        values = self._numbered(place, (call.callee, *call.args, *(value for _, value in call.kwargs)))
+        count = len(call.args)
+        names = [name for name, _ in call.kwargs]
+        kwargs = tuple(zip(names, values[count + 1 :], strict=True))
+        return replace(statement, call=Call(values[0], values[1 : count + 1], kwargs))
+
+    def _numbered(self, offset: int, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The values of a statement as they stand in this function: weights by name, numbers that differ as parameters."""
+        count = iter(range(10**9))
+
+        def leaf(part: Any) -> Any:
+            if type(part) in (int, float):
+                name = self.numbers.get(Place(offset, next(count)))
+                return part if name is None else Ref(name)
+            return self._operand(part)
+
+        return tuple([map_leaves(value, leaf) for value in values])
+
+    def _call(self, item: Instance, args: tuple[Any, ...], outputs: tuple[str, ...]) -> Statement:
+        call = Call(Local(item.function), args)
+        if len(outputs) > 1:
+            return Unpack(outputs, call)
+        return Assign(outputs[0] if outputs else None, call)
+
+    def arguments(self, item: Instance) -> tuple[Any, ...]:
+        inputs = [
+            self._weight(each) if isinstance(each, Slot) else Ref(each) for each in item.interface.inputs
+        ]
+        places = {name: place for place, name in reversed(list(item.numbers.items()))}
+        numbers = [self._number(item, places[name]) for name in dict.fromkeys(item.numbers.values())]
+        weights = [self.record(item.region)] if item.interface.uses_weights else []
+        return (*inputs, *numbers, *weights)
+
+    def _number(self, item: Instance, place: Place) -> Any:
+        offset = item.region.start + place.offset - self.region.start
+        name = self.numbers.get(Place(offset, place.number))
+        return item.interface.numbers[place] if name is None else Ref(name)
+
+    def record(self, region: Region) -> Field:
+        """Where the weights of a module are, seen from here."""
+        return Field(WEIGHTS, self._below(region.frame.path))
+
+    def absolute(self, record: Field) -> Steps:
+        """Where a record that is seen from here is in the whole tree."""
+        return (*self.outline.tree.place(self.region.frame.path), *record.path)
+
+    def _below(self, path: str) -> Steps:
+        return self.outline.tree.place(path)[len(self.outline.tree.place(self.region.frame.path)) :]
+
+    def wishes(self) -> dict[str, str]:
+        """What each variable of this function is to be called, as the lines of the model say."""
+        found: dict[str, str] = {}
+        for item in self.outline.items(self.region):
+            if isinstance(item, Inline):
+                found.update(self._wish(item.statement))
+            else:
+                found.update(self._result_wishes(item))
+        return found
+
+    def _wish(self, statement: Assign | Bind) -> Iterator[tuple[str, str]]:
+        names = source_targets(statement.origin, self.region.depth)
+        target = statement.target
+        if target is None or not names:
+            return
+        if len(names) == 1:
+            yield target, names[0]
+        elif (
+            isinstance(statement, Assign)
+            and statement.call.callee == GETITEM
+            and type(statement.call.args[1]) is int
+        ):
+            index = statement.call.args[1]
+            yield target, names[index if 0 <= index < len(names) else 0]
+        else:
+            yield target, names[self.outline.part_of(statement, len(names))]
+
+    def _result_wishes(self, item: Instance) -> Iterator[tuple[str, str]]:
+        outputs = item.interface.outputs
+        if not outputs:
+            return
+        made = {
+            each.target: each for each in self.outline.body.statements[item.region.start : item.region.end]
+        }
+        inner = dict(
+            pair for each in outputs for pair in _Writer(self.outline, item.region)._wish(made[each])
+        )
+        line = line_at(made[outputs[-1]].origin, self.region.depth)
+        names = targets_of(line.code) if line is not None else ()
+        yield from inner.items()
+        if len(names) == len(outputs):
+            yield from zip(outputs, names, strict=True)
+        elif names and outputs[-1] not in inner:
+            yield outputs[-1], names[0]
+
+    def _operand(self, value: Any) -> Any:
+        def leaf(part: Any) -> Any:
+            load = self.loads.get(part.name) if type(part) is Ref else None
+            return self._weight(load.slot) if load is not None and load.slot.table == "weights" else part
+
+        return map_leaves(value, leaf)
+
+    def _weight(self, slot: Slot) -> Any:
+        if slot in self.given:
+            return Ref(self.given[slot])
+        return Field(WEIGHTS, self._below(self.outline.program.weights[slot.index].path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Consecutive calls of one function that differ in nothing but what the one before gives, and in their weights."""
+
+    writer: _Writer
+    instances: Sequence[Instance]
+    carried: Mapping[int, int]
+    """The place of the result that each carried argument is, by the argument's place."""
+    over: Field | int
+    start: int
+
+    @property
+    def length(self) -> int:
+        return len(self.instances)
+
+    @classmethod
+    def at(cls, writer: _Writer, items: Sequence[Item], index: int) -> _Run | None:
+        """The longest run that begins at ``items[index]``; None where there is none."""
+        first = items[index]
+        if not isinstance(first, Instance):
+            return None
+        same = [first]
+        for item in items[index + 1 :]:
+            if not isinstance(item, Instance) or item.function != first.function:
+                break
+            same.append(item)
+        return next(
+            (run for count in range(len(same), 1, -1) if (run := cls._of(writer, same[:count])) is not None),
+            None,
+        )
+
+    @classmethod
+    def _of(cls, writer: _Writer, instances: Sequence[Instance]) -> _Run | None:
+        carried: dict[int, int] = {}
+        inputs = [each.interface.inputs for each in instances]
+        for place, argument in enumerate(inputs[0]):
+            if all(each[place] == argument for each in inputs):
+                continue
+            results = [each.interface.outputs for each in instances[:-1]]
+            sources = {
+                outputs.index(each[place]) if each[place] in outputs else -1
+                for outputs, each in zip(results, inputs[1:], strict=True)
+            }
+            if len(sources) != 1 or -1 in sources:
+                return None
+            carried[place] = sources.pop()
+        if not _feeds_only_the_next(writer.outline.body, instances, carried):
+            return None
+        numbers = [[each.interface.numbers[place] for place in each.numbers] for each in instances]
+        if any(each != numbers[0] for each in numbers):
+            return None
+        over = _records(writer, instances)
+        return None if over is None else cls(writer, instances, carried, over[0], over[1])
+
+    def statements(self) -> Iterator[Statement]:
+        first, last = self.instances[0], self.instances[-1]
+        outputs = last.interface.outputs
+        for place, result in self.carried.items():
+            argument = first.interface.inputs[place]
+            yield Bind(
+                outputs[result],
+                self.writer._weight(argument) if isinstance(argument, Slot) else Ref(argument),
+            )
+        args = list(self.writer.arguments(first))
+        for place, result in self.carried.items():
+            args[place] = Ref(outputs[result])
+        item = unlike_any_node(_item_name(self.over) if isinstance(self.over, Field) else "_", 0)
+        if first.interface.uses_weights:
+            args[-1] = Field(item) if isinstance(self.over, Field) else args[-1]
+        call = self.writer._call(first, tuple(args), outputs)
+        length = (
+            self.writer.outline.tree.at(self.writer.absolute(self.over)).length
+            if isinstance(self.over, Field)
+            else self.length
+        )
+        yield Loop(item, self.over, self.start, self.start + self.length, length, (call,))
+
+
+def _feeds_only_the_next(body: FlatBody, instances: Sequence[Instance], carried: Mapping[int, int]) -> bool:
+    """Whether every result but the last ones is read by the next call alone, as the argument that takes it."""
+    for one, other in itertools.pairwise(instances):
+        if set(carried.values()) != set(range(len(one.interface.outputs))):
+            return False
+        if any(body.last_use[name] >= other.region.end for name in one.interface.outputs):
+            return False
+    return len(set(carried.values())) == len(carried)
+
+
+def _records(writer: _Writer, instances: Sequence[Instance]) -> tuple[Field | int, int] | None:
+    """The list whose records the calls take in its order, and the first place; else how often to call."""
+    if not instances[0].interface.uses_weights:
+        return len(instances), 0
+    places = [writer.record(each.region).path for each in instances]
+    if len(set(places)) == 1:
+        return len(instances), 0
+    *outer, start = places[0]
+    if type(start) is not int or places != [(*outer, start + step) for step in range(len(places))]:
+        return None
+    return Field(WEIGHTS, tuple(outer)), start
+
+
+def _line(statement: Assign | Bind) -> object:
+    return statement.origin.meta.source if statement.origin is not None else None
+
+
+def _calls(functions: Iterable[Function]) -> Iterator[tuple[str, tuple[Operand, ...], Call]]:
+    """Every call of a module's function: its name, the arguments before they were moved, and the call as it is."""
+    for function in functions:
+        box: list[Operand] = []
+        for statement in straight(function.body):
+            if (
+                isinstance(statement, Bind)
+                and statement.target == MOVED
+                and isinstance(statement.value, List)
+            ):
+                box = list(statement.value.items)
+            elif isinstance(statement, Assign | Unpack) and isinstance(statement.call.callee, Local):
+                args = tuple([box.pop(0) if isinstance(each, Take) else each for each in statement.call.args])
+                yield statement.call.callee.name, args, statement.call
+
+
+def _name_of(argument: Any, own: str) -> str:
+    """The name of a parameter after the first argument that it is given."""
+    if isinstance(argument, Field):
+        return str(argument.path[-1]) if argument.path and argument.base != WEIGHTS else WEIGHTS
+    return argument.name if isinstance(argument, Ref) else wish_of(own)
+
+
+def _item_name(over: Field) -> str:
+    """A name for one of a list of records: ``layer`` for ``layers``."""
+    name = str(over.path[-1]) if over.path else "item"
+    return name[:-1] if len(name) > 2 and name.endswith("s") else f"{name}_weights"
+
+
+def _without_number(name: str) -> str:
+    return re.sub(r"_\d+$", "", name) or name
+
+
+_MOST_NUMBERS = 3
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])|(?<=[0-9])(?=[A-Z]{2})")
+
+
+def _with_few_numbers(
+    alike: list[tuple[Region, Interface]],
+) -> Iterator[tuple[list[tuple[Region, Interface]], Mapping[Place, str]]]:
+    """The regions that one function serves, and the names of the numbers that it is given; too many: several functions."""
+    columns: dict[tuple[int | float, ...], list[Place]] = {}
+    for place in alike[0][1].numbers:
+        column = tuple([interface.numbers[place] for _, interface in alike])
+        if any(exact_key(number) != exact_key(column[0]) for number in column):
+            columns.setdefault(column, []).append(place)
+    if len(columns) <= _MOST_NUMBERS:
+        found: dict[Place, str] = {}
+        for column, places in columns.items():
+            name = unlike_any_node("size" if type(column[0]) is int else "factor", len(found))
+            found |= dict.fromkeys(places, name)
+        yield alike, dict(sorted(found.items(), key=lambda item: (item[0].offset, item[0].number)))
+        return
+    exact: dict[Hashable, list[tuple[Region, Interface]]] = {}
+    for region, interface in alike:
+        numbers = tuple([exact_key(number) for number in interface.numbers.values()])
+        exact.setdefault(numbers, []).append((region, interface))
+    for each in exact.values():
+        yield each, {}
+
+
+def _snake(cls: str) -> str:
+    """A class path as the name of a function: ``transformers...LlamaRMSNorm`` is ``llama_rms_norm``."""
+    return _WORDS.sub("_", cls.rpartition(".")[2] or "module").lower()
+
+
+def structured(program: Program) -> Program:
+    """The Program with functions for its modules, in its own right: ``inlined`` gives the flat one back."""
+    try:
+        outline = Outline(program)
+    except ValueError:  # two weights whose paths are no places in one tree
+        return program
+    if not outline.groups:
+        return program
+
+    def form(moves: Mapping[str, frozenset[int]]) -> Program:
+        functions = (*program.functions[:-1], *outline.functions(moves))
+        return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)
+
+    return _within_the_peak(program, outline, form)
+
+
+def _within_the_peak(
+    program: Program, outline: Outline, form: Callable[[Mapping[str, frozenset[int]]], Program]
+) -> Program:
+    """The form that moves as few arguments as the planned peak of the flat program allows."""
+    most = planned_peak(program).bytes
+    plain = form({})
+    if most is None or peak_of(plain) <= most:
+        return plain
+    moves = outline.freed_early()
+    best = form(moves)
+    moves = _done(moves, best)
+    best, least = form(moves), peak_of(best)
+    for name in list(moves):
+        fewer = {other: places for other, places in moves.items() if other != name}
+        candidate = form(fewer)
+        if (peak := peak_of(candidate)) <= max(least, most):
+            moves, best, least = fewer, candidate, max(least, peak)
+    return best
+
+
+def _done(moves: Mapping[str, frozenset[int]], program: Program) -> dict[str, frozenset[int]]:
+    """The moves that some call makes."""
+    made: dict[str, set[int]] = {}
+    for name, _, call in _calls(program.functions):
+        made.setdefault(name, set()).update(p for p, each in enumerate(call.args) if isinstance(each, Take))
+    return {name: places & made[name] for name, places in moves.items() if places & made.get(name, set())}
+
+
+def peak_of(program: Program) -> int:
+    """The planned peak of a structured Program whose sizes are known."""
+    done = inlined(program.functions, [weight.path for weight in program.weights])
+    entry = replace(program.entry, body=done.statements, result=done.result)
+    others = [each for each in program.functions[:-1] if not each.is_module]
+    return planned_peak(replace(program, functions=(*others, entry))).bytes or 0
+
+
+def _freed_early(function: Function, no_values: Container[str]) -> frozenset[int]:
+    """The places of the parameters that nothing needs while something is still to be called, but for some."""
+    last = {name: index for index, each in enumerate(function.body) for name in names_in(*each.operands)}
+    kept = set(names_in(function.result))
+    return frozenset(
+        place
+        for place, parameter in enumerate(function.parameters)
+        if parameter.name not in no_values
+        and parameter.name not in kept
+        and last.get(parameter.name, -1) < len(function.body) - 1
+    )
+
+
+def _with_tables(functions: Sequence[Function]) -> Iterator[Function]:
+    """The functions with the tables that they read, or hand on to a function that does."""
+    known: dict[str, Function] = {}
+    for function in functions:
+        if function.is_module or function is functions[-1]:
+            needed = set(_tables_read(function, known))
+            function = replace(function, tables=tuple([each for each in TABLE_NAMES if each in needed]))
+        known[function.name] = function
+        yield function
+
+
+def _tables_read(function: Function, known: Mapping[str, Function]) -> Iterator[TableName]:
+    for part in walk(*function.operands):
+        if isinstance(part, Slot):
+            yield part.table
+        elif part == Local(COMPUTE_ONCE):
+            yield COMPUTE_ONCE
+        elif isinstance(part, Local) and part.name in known:
+            yield from known[part.name].tables
+        elif isinstance(part, Field) and part.base == WEIGHTS and not function.is_module:
+            yield WEIGHTS

@@ -1,0 +1,341 @@
+"""Structured code: a function for each distinct module, weights by name, loops over equal layers; exact all the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import fx2py
+from fx2py.errors import ArtifactError, Fx2pyError, UntrustedTargetError
+from fx2py.program.options import GenerateOptions
+from fx2py.program.structure.inlined import Unsound, inlined, require_same
+from fx2py.program.structure.outline import structured
+
+STRUCTURED = GenerateOptions(structured=True)
+
+
+class Norm(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(size))
+
+    def forward(self, x):
+        variance = x.pow(2).mean(-1, keepdim=True)
+        x = x * torch.rsqrt(variance + 1e-6)
+        return self.weight * x
+
+
+class Attention(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(size, 3 * size)
+        self.out = nn.Linear(size, size)
+
+    def forward(self, x, mask):
+        query, key, value = self.qkv(x).split(x.shape[-1], dim=-1)
+        scores = query @ key.transpose(-2, -1) + mask
+        context = scores.softmax(-1) @ value
+        return self.out(context)
+
+
+class Block(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.norm = Norm(size)
+        self.attention = Attention(size)
+        self.mlp = nn.Sequential(nn.Linear(size, 2 * size), nn.GELU(), nn.Linear(2 * size, size))
+
+    def forward(self, hidden, mask):
+        residual = hidden
+        hidden = self.norm(hidden)
+        hidden = residual + self.attention(hidden, mask)
+        return hidden + self.mlp(hidden)
+
+
+class Stack(nn.Module):
+    def __init__(self, depth: int = 3, size: int = 8) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([Block(size) for _ in range(depth)])
+        self.norm = Norm(size)
+
+    def forward(self, x):
+        mask = torch.zeros(x.shape[1], x.shape[1]).masked_fill(torch.ones(4, 4).triu(1) > 0, -1e9)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.norm(x)
+
+
+class Shared(nn.Module):
+    """One layer that is called three times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = Block(8)
+
+    def forward(self, x):
+        mask = torch.zeros(4, 4)
+        for _ in range(3):
+            x = self.layer(x, mask)
+        return x
+
+
+class Widths(nn.Module):
+    """Layers that differ in a number of their code."""
+
+    class Layer(nn.Module):
+        def __init__(self, inner: int, outer: int) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.rand(inner, outer))
+
+        def forward(self, x):
+            flat = x.reshape(-1, self.weight.shape[0])
+            flat = flat @ self.weight
+            return flat.reshape(2, 4, self.weight.shape[1])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = self.Layer(8, 16), self.Layer(16, 8)
+
+    def forward(self, x):
+        return self.down(self.up(x).relu())
+
+
+class Skips(nn.Module):
+    """A layer that gives two values, of which one skips the next layer."""
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x):
+            first = self.fc(x)
+            second = first.sin() + x
+            return first, second * 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([self.Layer() for _ in range(3)])
+
+    def forward(self, x):
+        kept = []
+        for layer in self.layers:
+            first, x = layer(x)
+            kept.append(first)
+        return x + sum(kept)
+
+
+class Counting(nn.Module):
+    """Layers that write to their buffers."""
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(8))
+
+        def forward(self, x):
+            self.calls.add_(1)
+            x = x + self.calls
+            return x.relu()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*[self.Layer() for _ in range(3)])
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class OddNames(nn.Module):
+    """Names of modules and weights that mean something in Python, or in a generated file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict({name: Block(8) for name in ("lambda", "weights", "moved", "0", "é")})
+        self.torch = Norm(8)
+
+    def forward(self, x):
+        mask = torch.zeros(4, 4)
+        for layer in self.layers.values():
+            x = layer(x, mask)
+        return self.torch(x)
+
+
+MODELS: dict[str, Any] = {
+    "a stack": Stack,
+    "a shared layer": Shared,
+    "widths": Widths,
+    "skips": Skips,
+    "counting": Counting,
+    "odd names": OddNames,
+    "a sequence": lambda: nn.Sequential(
+        *[nn.Sequential(nn.Linear(8, 8), Norm(8), nn.ReLU()) for _ in range(3)]
+    ),
+}
+
+
+def exported(model: nn.Module, **options: Any) -> torch.export.ExportedProgram:
+    torch.manual_seed(0)
+    return torch.export.export(model.eval(), (torch.rand(2, 4, 8),), **options)
+
+
+@pytest.fixture(params=MODELS.values(), ids=MODELS)
+def program(request: pytest.FixtureRequest) -> torch.export.ExportedProgram:
+    return exported(request.param())
+
+
+def test_results_and_changes_of_buffers_are_those_of_the_graph(program) -> None:
+    artifact = fx2py.generate(program, options=STRUCTURED)
+    report = fx2py.diff(program, artifact)
+    assert report.equal, report
+
+
+def test_it_amounts_to_the_flat_code(program) -> None:
+    flat = fx2py.generate(program).program
+    form = structured(flat)
+    assert form.is_structured
+    require_same(flat, form)
+
+
+def test_it_is_written_read_and_run_by_torch_alone(program, tmp_path: Path) -> None:
+    folder = tmp_path / "model_fx2py"
+    fx2py.generate(program, options=STRUCTURED).write(folder)
+    opened = fx2py.open_artifact(folder)
+    assert fx2py.diff(program, opened).equal
+    assert (
+        "weights[" not in re.sub(r"weights(\.\w+|\[\d+\])+\.", "", opened.source)
+        or "Sequential" in opened.source
+    )
+
+
+def test_a_layer_is_written_once_and_called_in_a_loop() -> None:
+    source = fx2py.generate(exported(Stack(3)), options=STRUCTURED).source
+    assert source.count("def block(") == source.count("def attention(") == 1
+    assert "for layer in weights.layers:" in source
+    assert "query, key, value = " in source
+    assert "weights.qkv.weight" in source
+
+
+def test_the_code_is_as_long_for_more_layers() -> None:
+    few, many = (fx2py.generate(exported(Stack(depth)), options=STRUCTURED).source for depth in (2, 12))
+    assert len(few.splitlines()) == len(many.splitlines())
+
+
+def test_one_layer_that_is_called_again_is_a_loop_of_rounds() -> None:
+    source = fx2py.generate(exported(Shared()), options=STRUCTURED).source
+    assert "in range(3):" in source
+
+
+def test_a_number_that_differs_is_an_argument() -> None:
+    source = fx2py.generate(exported(Widths()), options=STRUCTURED).source
+    assert source.count("def layer(") == 1
+    assert re.search(r"layer\(x, 8, 16, weights.up\)", source)
+
+
+def test_the_planned_peak_is_that_of_the_flat_code(program) -> None:
+    from fx2py.program.analyses.peak_memory import planned_peak
+    from fx2py.program.structure.outline import peak_of
+
+    flat = fx2py.generate(program).program
+    assert peak_of(structured(flat)) <= (planned_peak(flat).bytes or 0)
+
+
+def test_a_graph_without_modules_stays_flat() -> None:
+    class Plain(nn.Module):
+        def forward(self, x):
+            return x + 1
+
+    program = exported(Plain())
+    assert fx2py.generate(program, options=STRUCTURED).source == fx2py.generate(program).source
+
+
+def test_sizes_may_vary() -> None:
+    program = exported(Widths(), dynamic_shapes=None)
+    batch = torch.export.Dim("batch", min=2)
+
+    class Free(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(*[nn.Sequential(nn.Linear(8, 8), Norm(8)) for _ in range(3)])
+
+        def forward(self, x):
+            return self.layers(x).reshape(x.shape[0], -1)
+
+    program = exported(Free(), dynamic_shapes={"x": {0: batch}})
+    call = fx2py.generate(program, options=STRUCTURED).bind()
+    assert torch.equal(call(torch.ones(5, 4, 8)), program.module()(torch.ones(5, 4, 8)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "stack_fx2py"
+    fx2py.generate(exported(Stack(3)), options=STRUCTURED).write(path)
+    return path
+
+
+EDITS = {
+    "a loop over something else": ("for layer in weights.layers:", "for layer in print(weights):"),
+    "a weight that is called": ("weights.qkv.weight", "weights.qkv.weight()"),
+    "a method of a weight": ("weights.qkv.weight", "weights.qkv.weight.register_hook"),
+    "a method of a list": ("weights.layers:", "weights.layers.copy:"),
+    "a record as a value": ("weights.qkv.weight", "weights.qkv"),
+    "a class of a record": ("weights.norm)", "weights.__class__)"),
+    "code in a loop": (
+        "    for layer in weights.layers:\n",
+        "    for layer in weights.layers:\n        __import__('os').system('true')\n",
+    ),
+    "a loop with an else": (
+        "def block(",
+        "def other(weights):\n    for _ in range(2):\n        x = weights.a\n    else:\n        x = weights.b\n    return x\n\n\ndef block(",
+    ),
+    "a while loop": (
+        "def block(",
+        "def other(x):\n    while True:\n        x = x + 1\n    return x\n\n\ndef block(",
+    ),
+    "a function under another name": ("attention(", "eval("),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), EDITS.values(), ids=EDITS)
+def test_an_edit_that_reaches_further_is_refused(folder: Path, old: str, new: str) -> None:
+    source = folder / "execution_fn.py"
+    text = source.read_text()
+    assert old in text
+    source.write_text(text.replace(old, new, 1))
+    with pytest.raises((ArtifactError, UntrustedTargetError)):
+        fx2py.open_artifact(folder).bind(policy=fx2py.Policy())
+
+
+def test_an_edit_of_a_layer_counts_for_all_and_is_found(folder: Path) -> None:
+    source = folder / "execution_fn.py"
+    text = source.read_text()
+    assert "1e-06" in text
+    source.write_text(text.replace("1e-06", "1e-02"))
+    assert not fx2py.diff(exported(Stack(3)), fx2py.open_artifact(folder)).equal
+
+
+def test_code_that_calls_without_end_is_unsound() -> None:
+    form = structured(fx2py.generate(exported(Stack(2))).program)
+    *functions, entry = form.functions
+    with pytest.raises(Unsound, match="arguments"):
+        inlined(
+            [*functions[:-1], functions[-1].__class__(**{**_fields(functions[-1]), "parameters": ()}), entry],
+            _paths(form),
+        )
+
+
+def _fields(function: Any) -> dict[str, Any]:
+    return {name: getattr(function, name) for name in function.__slots__}
+
+
+def _paths(program: Any) -> list[str]:
+    return [weight.path for weight in program.weights]
+
+
+def test_every_error_is_one_of_fx2py() -> None:
+    assert issubclass(ArtifactError, Fx2pyError)
