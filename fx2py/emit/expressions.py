@@ -100,10 +100,10 @@ def value_text(value: Operand, scope: TextScope) -> str:
         return written
     if type(value) is Ref:
         return text.identifier(value.name)
-    if text.has_plain_text(value):
+    if text.has_text(value):
         if (type(value) is float or type(value) is complex) and not cmath.isfinite(value):
             scope.modules.add("math")
-        return text.plain(value)
+        return text.primitive(value)
     writer = _VALUES.get(type(value))
     if writer is None:
         raise InternalError(f"a {type(value).__name__} reached the text as a value")

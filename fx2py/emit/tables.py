@@ -215,7 +215,7 @@ def checks_text(table: InputTable, scope: TextScope) -> str:
 
 def _demand_text(value: Value, scope: TextScope) -> str:
     if type(value) is Shape:
-        return f"{RUNTIME}.Shape({', '.join([text.plain(size) for size in value])})"
+        return f"{RUNTIME}.Shape({', '.join([text.primitive(size) for size in value])})"
     if type(value) is Integer:
         return f"{RUNTIME}.Integer({text.quoted(str(value))})"
     if type(value) is not Record or value.cls != FIELDS:

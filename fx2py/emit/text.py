@@ -91,8 +91,8 @@ def _torch_name(value: object) -> str:
 
 
 TORCH_NAMED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
-"""The types of torch's data that is written by name, ``torch.float32``, as ``str`` gives it."""
-_PLAIN: dict[type, Callable[[Any], str]] = {
+"""The types of torch whose values are written by name, as ``str`` gives it: ``torch.float32``."""
+_WRITERS: dict[type, Callable[[Any], str]] = {
     type(None): str,
     bool: str,
     int: _number,
@@ -105,14 +105,14 @@ _PLAIN: dict[type, Callable[[Any], str]] = {
 }
 
 
-def has_plain_text(value: object) -> bool:
-    """Whether ``value`` is a leaf that ``plain`` writes."""
-    return type(value) in _PLAIN
+def has_text(value: object) -> bool:
+    """Whether ``primitive`` writes ``value``. A device has no text: it is a constant, so that the code can move."""
+    return type(value) in _WRITERS
 
 
-def plain(value: object) -> str:
+def primitive(value: object) -> str:
     """The text of a leaf that is Python's or torch's own data; raises InternalError for any other type."""
-    writer = _PLAIN.get(type(value))
+    writer = _WRITERS.get(type(value))
     if writer is None:
         raise InternalError(f"a {type(value).__name__} reached the text as a literal")
     return writer(value)

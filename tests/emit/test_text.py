@@ -36,17 +36,17 @@ def bits(value: object) -> object:
 
 @given(plain.filter(lambda value: not needs_slot(value)))
 def test_text_evaluates_to_the_same_type_and_bits(value: object) -> None:
-    assert bits(evaluate(text.plain(value))) == bits(value)
+    assert bits(evaluate(text.primitive(value))) == bits(value)
 
 
 @given(st.one_of(floats, st.builds(complex, floats, floats)))
 def test_a_number_needs_a_slot_exactly_when_its_text_loses_bits(value: float | complex) -> None:
-    assert needs_slot(value) == (bits(evaluate(text.plain(value))) != bits(value))
+    assert needs_slot(value) == (bits(evaluate(text.primitive(value))) != bits(value))
 
 
 @given(plain.filter(lambda value: not needs_slot(value)))
 def test_black_leaves_text_as_it_is(value: object) -> None:
-    line = f"x = {text.plain(value)}\n"
+    line = f"x = {text.primitive(value)}\n"
     mode = black.Mode(line_length=10**6)
     assert black.format_str(line, mode=mode) == line
 
@@ -54,16 +54,16 @@ def test_black_leaves_text_as_it_is(value: object) -> None:
 @pytest.mark.parametrize("digits", [4299, 4300, 4301, 20000])
 def test_integers_beyond_the_digit_limit_of_python_have_text(digits: int) -> None:
     for value in (10**digits, -(10**digits), 1 - 10**digits):
-        assert ast.literal_eval(text.plain(value)) == value
+        assert ast.literal_eval(text.primitive(value)) == value
 
 
 @pytest.mark.parametrize(
     "value", [-0.0, 5e-324, 1.7976931348623157e308, 0.1, 1e16, 1e22, math.inf, -math.inf, math.nan]
 )
 def test_hard_floats_come_back(value: float) -> None:
-    assert bits(evaluate(text.plain(value))) == bits(value)
+    assert bits(evaluate(text.primitive(value))) == bits(value)
     for twin in (complex(value, -0.0), complex(-0.0, value)):
-        assert bits(evaluate(text.plain(twin))) == bits(twin)
+        assert bits(evaluate(text.primitive(twin))) == bits(twin)
 
 
 @pytest.mark.parametrize("payload", [0x7FF8000000000001, 0xFFF8000000000000, 0x7FF0000000000001])
@@ -86,7 +86,7 @@ def test_quoted_text_stands_on_one_printable_line(value: str) -> None:
 )
 def test_other_types_have_no_text(value: object) -> None:
     with pytest.raises(InternalError):
-        text.plain(value)
+        text.primitive(value)
 
 
 class Sly(str):
@@ -102,7 +102,7 @@ class SlyNumber(int):
 @pytest.mark.parametrize("value", [Sly("x"), SlyNumber(3)])
 def test_subclasses_of_plain_types_have_no_text(value: object) -> None:
     with pytest.raises(InternalError):
-        text.plain(value)
+        text.primitive(value)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "from", "1x", "a.b", "ﬁ", "x\n", "__debug__", "a;b", "None"])
