@@ -56,7 +56,7 @@ class Reference(fx.Interpreter):
 
 
 def plain(value: Any) -> Any:
-    """``value`` with the containers that torch.fx freezes in a graph as the plain ones that its code makes of them."""
+    """``value`` with the immutable containers that torch.fx stores in a graph replaced by the builtin ones that its code makes."""
     if type(value) is immutable_list:
         return [plain(part) for part in value]
     if type(value) is immutable_dict:
@@ -135,7 +135,7 @@ def assert_same_behaviour(
     *,
     calls: int = 2,
 ) -> None:
-    """Both do the same, call after call, so that what one call leaves behind for the next counts too."""
+    """Both do the same, call after call, so that state which one call leaves for the next is compared too."""
     for call in range(calls):
         want = outcome(expected, args, kwargs or {}, seed=call)
         got = outcome(candidate, args, kwargs or {}, seed=call)

@@ -96,9 +96,10 @@ def test_links_lead_somewhere(readme: Path) -> None:
 def test_files_that_are_named_are_there(readme: Path) -> None:
     """As a path from the root or from the README, or as the name of a file anywhere; NAME stands for a new one."""
     written = {"execution_fn.py", "_tables.py", "_runtime.py", "repro.py"}  # by ``gen`` and by torch
-    named = set(re.findall(r"`([\w./-]+(?:\.py|\.txt|\.md|/))`", readme.read_text("utf-8"))) - written
-    files = {path.name for room in ("fx2py", "tests", "examples") for path in (ROOT / room).rglob("*.*")}
-    for name in named:
+    named = set(re.findall(r"`([\w./-]+(?:\.py|\.txt|\.md|/))`", readme.read_text("utf-8")))
+    there = [path for room in ("fx2py", "tests", "examples") for path in (ROOT / room).rglob("*")]
+    files = {f"{path.name}/" if path.is_dir() else path.name for path in there}
+    for name in {each for each in named if Path(each).name not in written}:
         places = [base / name for base in (readme.parent, ROOT, ROOT / "fx2py")]
         assert "NAME" in name or name in files or any(place.exists() for place in places), name
 

@@ -74,7 +74,7 @@ class Tensors(torch.nn.Module):
 
 
 def without_python(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[[], Any]:
-    """The graph's calls made by TorchScript's interpreter, in C++ and as they stand: what is left is not Python's."""
+    """The graph's calls made by TorchScript's interpreter, in C++, unchanged: what remains is not Python's time."""
     tensors = tuple(item for item in inputs if isinstance(item, torch.Tensor))
     traced = torch.jit.trace(Tensors(graph, inputs), tensors, check_trace=False)
 

@@ -75,7 +75,7 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """How many times faster ``open_graph`` is; endless where only it reads the file."""
+        """How many times faster ``open_graph`` is; infinite where only it reads the file."""
         return float("inf") if self.torch is None else self.torch / self.ours
 
 

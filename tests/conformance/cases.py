@@ -52,7 +52,7 @@ class Case:
 class Row:
     """One line of the table. ``groups`` make their cases on demand; ``excluded`` groups are left out, with a reason.
 
-    After ``seconds``, several times what a row takes, no further group is begun, and the row counts as incomplete.
+    After ``seconds``, several times what a row takes, no further group is started, and the row counts as incomplete.
     """
 
     name: str

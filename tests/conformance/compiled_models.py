@@ -91,7 +91,7 @@ def larger(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def compare(made: nn.Module, way: Way, calls: tuple[dict[str, Any], ...], as_captured: bool = False) -> None:
-    """Raises AssertionError where the compiled model differs, or where a graph that is to be cut is whole.
+    """Raises AssertionError where the compiled model differs, or where a graph that was to be split is not.
 
     From the model itself or, ``as_captured``, from its graphs as torch runs them.
     """

@@ -124,14 +124,14 @@ def compare(trial: Trial) -> None:
 
 
 def unrecorded(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Without gradients, where generated code leaves out autograd's layers."""
+    """Without gradients, where generated code skips Autograd and ADInplaceOrView."""
     wrapped: Callable[..., Any] = torch.no_grad()(run)
     return wrapped
 
 
 @contextmanager
 def every_graph_below_autograd() -> Iterator[None]:
-    """Graphs run below autograd where that is proven, however short they are."""
+    """Code skips autograd's dispatch keys where that is proven, however short it is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(below_autograd, "FEWEST", 0)
         patch.setattr(below_autograd, "FEWEST_A_PARAMETER", 0)

@@ -113,7 +113,7 @@ def twins(arguments: Arguments) -> Arguments:
 
 
 def observe(op: OpOverload, arguments: Arguments) -> Kind:
-    """What a call does with memory, the same below autograd as above; raises Refuted for what is no kind.
+    """What a call does with memory, the same with autograd's dispatch keys as without; raises Refuted for what fits no kind.
 
     An operator that draws random numbers draws the same ones each time.
     """

@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 def _train(function: Callable[..., Any], *args: Any, **options: Any) -> Callable[[Any], None]:
-    """Compiles and calls, and goes back through the result."""
+    """Compile, call, and run the backward pass of the result."""
 
     def run(backend: Any) -> None:
         result = torch.compile(function, backend=backend, fullgraph=True, **options)(*args)

@@ -1,10 +1,10 @@
-"""Which admitted operators read or write beyond their tensors when indices are impossible.
+"""Which admitted operators read or write beyond their tensors when indices are out of range.
 
     python -m tests.security.index_survey [--only NAME...] [--seconds N]
 
 Of every overload that a graph from a file may call, calls that work are taken from torch's operator database, forward and
 backward, and where there are none, found by trying arguments that fit the schema. Then each tensor of integers in such a
-call gets numbers that index nothing: one too large, one too small, negative, huge; as int64 and as int32. Each overload has
+call gets out-of-range numbers: one too large, one too small, negative, huge; as int64 and as int32. Each overload has
 processes of its own, and each tensor ends, or starts, at a page that no process may touch, so that reading one number
 beyond it ends the process instead of giving what happens to lie there. A call that ends its process is a fault; one that
 raises is not. Faults are printed, one line an overload with the call that showed it.
