@@ -1,6 +1,6 @@
-"""GraphData as a listing to read: one line a node, every value in a form that tells it from all others.
+"""The printed form of GraphData: one line a node, and no two different values printed alike.
 
-The listing is for people and for tests; nothing reads it back, and it is never run.
+It is for people and tests; nothing parses it back, and it is never run.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _module(path: str, record: ModuleRecord) -> str:
 
 
 def node_text(node: Node) -> str:
-    """A node with its module path and what was recorded of its value behind it."""
+    """A node, followed by what was recorded about its value and its module path as a comment."""
     note = "  ".join(filter(None, (value_note(node.meta.value), node.meta.module)))
     return f"{_NODES[node.op](node)}{'  # ' if note else ''}{note}"
 
@@ -74,7 +74,7 @@ _NODES: dict[str, Callable[[Node], str]] = {
 
 
 def value_note(meta: ValueMeta) -> str:
-    """Dtype and shape of a recorded value, as in ``f32[1, 16]``; '' when nothing is recorded."""
+    """Dtype and shape of a recorded value, as in ``f32[1, 16]``; '' if nothing is recorded."""
     if isinstance(meta, TensorMeta):
         shape = ", ".join([str(size) for size in meta.shape])
         return f"{dtype_abbreviation(meta.dtype)}[{shape}]"
@@ -100,13 +100,13 @@ def arguments_text(args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...
 
 
 def value_text(value: Value) -> str:
-    """A value of the value language; text stands in quotes, so that no variable or name looks like it."""
+    """A value of the value language; text is quoted, so that it cannot look like a variable or a name."""
     kind = type(value)
     return repr(value) if kind in PRIMITIVES else _VALUES.get(kind, _as_it_is)(value)
 
 
 def _as_it_is(value: object) -> str:
-    """The types that other rooms add to the language print themselves."""
+    """The leaves of a Program print themselves, and so does what the reader of generated text adds."""
     return str(value)
 
 

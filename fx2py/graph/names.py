@@ -32,7 +32,7 @@ _HOMES: tuple[tuple[str, object], ...] = (
     ("math", math),
     ("builtins", builtins),
 )
-"""The namespaces whose names are canonical, the preferred one first."""
+"""The namespaces that canonical names come from, the preferred one first."""
 
 _NATIVE_NAMESPACES = ("_VariableFunctions", "_nn", "_linalg", "_fft", "_special", "_sparse", "_nested")
 
@@ -45,12 +45,12 @@ _ALIASES: tuple[tuple[str, object], ...] = (
     ("torch._lowrank", torch._lowrank),
     ("torch.amp.autocast_mode", torch.amp.autocast_mode),
 )
-"""Other namespaces that hold objects of the canonical ones, under the same or another name."""
+"""Namespaces that hold objects of the canonical ones too, under the same or another name."""
 
 _NATIVE = "torch._C"
 _OPS = ("torch.ops.", "torch._ops.")
 _DIALECTS = ("executorch.exir.dialects.edge._ops", "executorch.exir.dialects.backend._ops")
-"""Where ExecuTorch says that its operators live: objects that call the operator of ``torch.ops`` that they describe.
+"""The ``__module__`` of ExecuTorch's operators: objects that wrap an operator of ``torch.ops`` and call it.
 
 Source: ``EdgeOpOverload`` and ``EdgeOpOverloadPacket``, ``_OpNamespace`` of executorch/exir/dialects/_ops.py. No module of
 that name exists.
@@ -60,12 +60,12 @@ _DIALECT_OPERATORS = {
     "BackendOpOverload": "_op",
     "EdgeOpOverloadPacket": "_parent_overload_packet",
 }
-"""By their class, the attribute in which these objects hold what they call."""
+"""The attribute that holds the wrapped operator, by the class of the wrapper."""
 _OVERLOAD_PARTS = 3
 
 
 def callable_name(obj: object) -> Name | OpName | None:
-    """The canonical name that leads back to exactly ``obj``, a live function or class; None when none does.
+    """The canonical name that leads back to exactly ``obj``, a live function or class; None if there is none.
 
     Lambdas, closures, partials, bound methods and objects whose ``__name__`` names something else have none.
     """
@@ -86,7 +86,7 @@ def callable_name(obj: object) -> Name | OpName | None:
 
 
 def imported_name(module: str, qualname: str) -> Name:
-    """The canonical name of what ``from module import qualname`` would give."""
+    """The canonical name of what ``from module import qualname`` would import."""
     return _canonical_texts().get(f"{module}.{qualname}") or Name(module, qualname)
 
 
@@ -107,7 +107,7 @@ def dotted_name(path: str) -> Name | OpName:
 
 
 def underscored_names(text: str) -> dict[str, Name | OpName]:
-    """The canonical names that a text may use by their paths with underscores for dots, as FX calls what it imports."""
+    """Canonical names keyed as the code that FX generates writes them: the path with underscores for dots."""
     known: dict[str, Name | OpName] = dict(_underscored_names())
     for dialect in _DIALECTS:
         if dialect.replace(".", "_") in text:
@@ -123,7 +123,7 @@ def _underscored_names() -> dict[str, Name]:
 
 
 def _underscored(paths: Iterable[tuple[str, _AnyName]]) -> dict[str, _AnyName]:
-    """What stands at each path, by the path with underscores for dots; ambiguous ones are left out."""
+    """The names keyed by their paths with underscores for dots, without the keys that two of them would share."""
     found: dict[str, _AnyName] = {}
     ambiguous: set[str] = set()
     for path, name in paths:
@@ -134,7 +134,7 @@ def _underscored(paths: Iterable[tuple[str, _AnyName]]) -> dict[str, _AnyName]:
 
 
 def _dialect_operator(path: str) -> OpName | None:
-    """The operator that an object of ExecuTorch's dialects calls, by the path that the object says it has."""
+    """The operator that an object of ExecuTorch's dialects wraps, from the path that the object reports."""
     for dialect in _DIALECTS:
         if path.startswith(f"{dialect}."):
             parts = path[len(dialect) + 1 :].split(".")
@@ -179,7 +179,7 @@ def _resolve_operator(name: OpName) -> object:
 
 
 def _resolve(module: str, qualname: str) -> object:
-    """What a module that is already imported holds at ``qualname``; None where nothing is."""
+    """What an already imported module holds at ``qualname``; None if there is nothing."""
     current: object = sys.modules.get(module)
     for part in qualname.split("."):
         current = getattr(current, part, None)
@@ -188,7 +188,7 @@ def _resolve(module: str, qualname: str) -> object:
 
 @functools.cache
 def _canonical_names() -> dict[int, Name]:
-    """The canonical name by identity; the objects live as long as their modules."""
+    """Canonical names by the ``id`` of the object, which stays valid because torch's modules keep the objects alive."""
     names: dict[int, Name] = {}
     for home, namespace in _HOMES:
         for word, obj in _callables(namespace):
@@ -201,7 +201,7 @@ def _canonical_names() -> dict[int, Name]:
 
 @functools.cache
 def _canonical_texts() -> dict[str, Name]:
-    """The canonical name by every dotted path that leads to a canonical object."""
+    """Canonical names by every dotted path that leads to a canonical object."""
     names = _canonical_names()
     texts: dict[str, Name] = {}
     for home, namespace in (*_HOMES, *_ALIASES):
@@ -215,7 +215,7 @@ def _canonical_texts() -> dict[str, Name]:
 
 
 def _callables(namespace: object) -> Iterator[tuple[str, object]]:
-    """Name and object of each callable; an object's own public name comes before its other names."""
+    """Name and object of each callable in a namespace; the object's own public name comes before its aliases."""
     found = [(word, getattr(namespace, word, None)) for word in dir(namespace)]
     pairs = [(word, obj) for word, obj in found if callable(obj) and not isinstance(obj, ModuleType)]
     yield from sorted(pairs, key=lambda pair: _preference(*pair))
@@ -226,7 +226,7 @@ def _preference(word: str, obj: object) -> tuple[bool, bool, str]:
 
 
 def _belongs(obj: object, home: str) -> bool:
-    """Whether ``home`` is the namespace of ``obj``, and does not only import it for its own use."""
+    """Whether ``obj`` is defined in the package of ``home`` and not merely imported there."""
     owner = getattr(obj, "__module__", None)
     if type(owner) is not str:
         return True
