@@ -124,6 +124,8 @@ def _reader(kind: object) -> Callable[[object], object]:
         return lambda data: list(each(part, data))
     if origin is tuple:
         return _fixed([_reader(argument) for argument in arguments])
+    if origin is dict and arguments[1] is object:
+        return _object
     if origin is dict:
         return _table(_reader(arguments[1]))
     if not isinstance(kind, type):

@@ -211,6 +211,14 @@ def deep_tree(document: Any) -> None:
         (lambda d: graph_of(d)["nodes"][0]["inputs"][0].update(arg={"as_magic": 1}), "as_magic"),
         (lambda d: graph_of(d)["nodes"][0].update(target=7), "node 0 \\(7\\)"),
         (
+            lambda d: graph_of(d)["nodes"][0]["metadata"].update(stack_trace=[1]),
+            r"node 0 \(torch.ops.aten.linear.default\): has a list where a str belongs",
+        ),
+        (
+            lambda d: graph_of(d)["nodes"][0]["inputs"][0].update(name=7),
+            r"has a int where a str belongs \(at inputs\[0\].name\)",
+        ),
+        (
             lambda d: d["graph_module"]["signature"]["input_specs"].pop(),
             "the signature has 3 inputs, the graph 4",
         ),

@@ -40,7 +40,7 @@ from fx2py.read.pt2.schema import (
     size_of,
 )
 from fx2py.read.pytree import class_name
-from fx2py.typed_json import Choice, Damaged, each, reader, typed
+from fx2py.typed_json import Choice, Damaged, each, exact, reader, typed
 
 POSITIONAL, KEYWORD = 1, 2
 """``ArgumentKind`` of the schema."""
@@ -131,13 +131,13 @@ class _GraphReader:
         elif not single:
             self._add_results(node, call.outputs)
 
-    def _origin(self, metadata: dict[str, str], value: ValueMeta) -> NodeMeta:
+    def _origin(self, metadata: dict[str, object], value: ValueMeta) -> NodeMeta:
         """Where a node comes from; the nodes of one source line mostly share these texts, so each is parsed once."""
-        texts = (metadata.get("stack_trace", ""), metadata.get("nn_module_stack", ""))
-        if texts not in self._origins:
-            trace, stack = texts
-            self._origins[texts] = (source_line(trace), module_stack(stack))
-        return NodeMeta(value, *self._origins[texts])
+        trace = exact(metadata.get("stack_trace") or "", str)
+        stack = exact(metadata.get("nn_module_stack") or "", str)
+        if (trace, stack) not in self._origins:
+            self._origins[trace, stack] = (source_line(trace), module_stack(stack))
+        return NodeMeta(value, *self._origins[trace, stack])
 
     def _arguments(
         self, inputs: tuple[schema.NamedArgument, ...]

@@ -93,7 +93,7 @@ class SavedNode:
     target: str
     inputs: tuple[NamedArgument, ...]
     outputs: tuple[Choice, ...]
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, object] | None = None
     is_hop_single_tensor_return: bool | None = None
     name: str | None = None
 
@@ -275,8 +275,8 @@ def device_of(device: SavedDevice) -> torch.device:
 
 def size_of(size: object) -> int | str:
     """One dimension (``SymInt``): an int, or the text of its expression."""
-    tag, value = given = _CHOICE(size)
-    return value if tag == "as_int" and type(value) is int else _expression(given)
+    value = size.get("as_int") if type(size) is dict and len(size) == 1 else None
+    return value if type(value) is int else _expression(_CHOICE(size))
 
 
 def number_text(number: Choice) -> str:
