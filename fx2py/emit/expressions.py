@@ -207,7 +207,7 @@ def call_text(call: Call, scope: TextScope) -> str:
 
 
 def arguments_text(args: Arguments, kwargs: Keywords, scope: TextScope) -> str:
-    """The arguments of a call; a keyword that is no identifier, as ``Tensor.random_`` has, is written ``**{"from": x}``."""
+    """The arguments of a call; a keyword that is not an identifier, as ``Tensor.random_`` has, is written ``**{"from": x}``."""
     parts = [value_text(value, scope) for value in args]
     for name, value in kwargs:
         item = value_text(value, scope)

@@ -78,6 +78,7 @@ def parse_older(source: str) -> Parsed:
 def _apart(text: str, part: str) -> tuple[str, str]:
     """The part of a released runtime that ``text`` starts with, and what follows; two empty texts when it starts with none."""
     body = text.lstrip("\n")
+    # No separator marks where the runtime ends, so its length is part of what is known of each release.
     for length, digest in released(part):
         if fingerprint(body[:length]) == (length, digest):
             return body[:length], body[length:].lstrip("\n")

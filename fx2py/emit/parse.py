@@ -225,7 +225,7 @@ def parse(texts: Texts) -> Parsed:
         functions = read_functions(own, names)
     unknown = [name for name in tables.functions if name not in names.functions]
     if unknown:
-        raise GrammarError(f"{unknown[0]} is no function of {SOURCE}", file=TABLES)
+        raise GrammarError(f"{unknown[0]} is not a function of {SOURCE}", file=TABLES)
     return Parsed(functions, tuple(names.ops.items()), tuple(imports), tables, table_imports)
 
 
@@ -245,7 +245,7 @@ def _read_tables_file(text: str) -> tuple[BoundTables, tuple[str, ...]]:
 
 
 def statements_of(text: str) -> list[ast.stmt]:
-    """The statements of a text; GrammarError when it is no Python, or when a function has a decorator or annotations."""
+    """The statements of a text; GrammarError when it is not Python, or when a function has a decorator or annotations."""
     try:
         statements = parsed(text)
     except NotPython as error:
@@ -279,6 +279,7 @@ def read_module_level(node: ast.stmt, names: ReadNames) -> list[str]:
         return []
     for alias in node.names:
         root = alias.name.partition(".")[0]
+        # ``F`` is torch.nn.functional in every file and no other import has an alias: a name means what a reader expects.
         if alias.asname != MODULE_ALIASES.get(alias.name) or root in names.reserved - MODULES:
             raise fault(node, f"the import of {alias.name} hides what the file has under this name")
         names.modules[alias.asname or root] = alias.name if alias.asname else root
@@ -308,7 +309,7 @@ def assigned(node: ast.stmt) -> tuple[str, ast.expr]:
     """The name and the value of an assignment to one name."""
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         return node.targets[0].id, node.value
-    raise fault(node, f"{type(node).__name__} is no statement of a generated file")
+    raise fault(node, f"{type(node).__name__} is not a statement of a generated file")
 
 
 # -- names -------------------------------------------------------------------------------------------------------
@@ -323,7 +324,7 @@ class ReadNames:
     takes; ``used`` are those of the latter that it has used so far. In a file of schema 1 or 2 (``is_older``) containers
     and runtime are global names of the file instead. ``runtime`` is the name of the runtime's module in ``bind``.
     ``tree`` has the weights of structured code, ``records`` the variables that hold a part of it, and ``of_modules`` the
-    functions that are given such a part: they are called, and are no operands.
+    functions that are given such a part: they may be called, but not passed as a value.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
@@ -373,7 +374,7 @@ class ReadNames:
                     return None
 
     def is_handed(self, node: ast.Call, name: str) -> bool:
-        """Whether the keywords of a call hand on what a generated function takes, each under its own name."""
+        """Whether the keywords of a call pass what a generated function takes, each by its own name."""
         takes = self.functions[name]
         given = [
             (each.arg, each.value.id if isinstance(each.value, ast.Name) else "") for each in node.keywords
@@ -482,13 +483,15 @@ class CodeReader(ValueReader):
         return self.constructed(node, path)
 
     def keyword(self, node: ast.keyword) -> tuple[str, ast.expr]:
-        """A keyword that is no identifier is written ``**{"from": x}``."""
+        """A keyword that is not an identifier is written ``**{"from": x}``."""
         match node:
             case ast.keyword(arg=str(name), value=value):
                 return name, value
             case ast.keyword(value=ast.Dict(keys=[ast.Constant(value=str(name))], values=[value])):
                 return name, value
-        raise fault(node.value, "keywords are unpacked from something that is no literal dict of one entry")
+        raise fault(
+            node.value, "keywords are unpacked from something that is not a literal dict of one entry"
+        )
 
     def _take(self, node: ast.Call) -> Take:
         name, _, rest = ast.unparse(node).partition(".")
@@ -582,11 +585,12 @@ def _call_call(node: ast.Call, reader: CodeReader) -> Call | None:
     if isinstance(func, ast.Attribute) and not names.path(func):
         return Call(Method(func.attr), (reader.value(func.value), *args), kwargs)
     if isinstance(func, ast.Call):
+        # Where the receiver is a number or the method's name a keyword, a method is written ``getattr(x, "name")(...)``.
         if names.path(func.func) != "builtins.getattr" or len(func.args) != 2 or func.keywords:
             raise fault(node, "the result of a call is called")
         receiver, name = reader.values(func.args)
         if type(name) is not str:
-            raise fault(node, "a method's name is no literal")
+            raise fault(node, "a method's name is not a literal")
         return Call(Method(name), (receiver, *args), kwargs)
     if isinstance(func, ast.Name) and func.id in _RUNTIME_CALLS and names.takes(func.id):
         return Call(Local(func.id), args, kwargs)
@@ -715,7 +719,7 @@ def _parameter(
     argument: ast.arg, kind: ParameterKind, default: ast.expr | None, reader: CodeReader
 ) -> Parameter:
     if argument.annotation is not None:
-        raise fault(argument, f"the parameter {argument.arg!r} carries an annotation")
+        raise fault(argument, f"the parameter {argument.arg!r} has an annotation")
     value = REQUIRED if default is None else reader.value(default)
     return Parameter(argument.arg, argument.arg, kind, value)
 
@@ -734,7 +738,7 @@ def _statement(node: ast.stmt, reader: CodeReader) -> Statement:
             return _delete(node, reader.names)
         case ast.Expr(value=value) if (call := read_call(value, reader)) is not None:
             return Assign(None, call)
-    raise fault(node, f"{type(node).__name__} is no statement of generated code")
+    raise fault(node, f"{type(node).__name__} is not a statement of generated code")
 
 
 def _assignment(target: str, node: ast.expr, reader: CodeReader) -> Statement:
@@ -879,7 +883,7 @@ def read_consts(node: ast.expr, names: ReadNames) -> tuple[Value, ...]:
     """The table of constants."""
     bound = BoundReader(names).value(node)
     if not isinstance(bound, List):
-        raise fault(node, "the constants are no list")
+        raise fault(node, "the constants are not a list")
     return bound.items
 
 
@@ -887,7 +891,7 @@ def read_renamed(node: ast.expr, names: ReadNames) -> tuple[tuple[str, str], ...
     """The parameters that callers know by another name."""
     value = CodeReader(names).value(node)
     if not isinstance(value, Dict):
-        raise fault(node, "the renamed parameters are no dict display")
+        raise fault(node, "the renamed parameters are not a dict display")
     return tuple([(_literal(public, node), _literal(own, node)) for public, own in value.items])
 
 
@@ -907,7 +911,7 @@ def _own_names(
     table = found.pop(CHECK_INPUTS) if next(reversed(found), "") == CHECK_INPUTS else None
     for alias in found:
         if not alias.isidentifier():
-            raise fault(node, f"{alias!r} is no name")
+            raise fault(node, f"{alias!r} is not an identifier")
         names.refuse_hiding(node, alias)
     containers = tuple([(alias, read_container(value, names)) for alias, value in found.items()])
     return containers, None if table is None else read_input_table(table, names)
@@ -955,20 +959,20 @@ def _assembled(node: ast.stmt) -> tuple[tuple[str, ...], bool]:
 def read_texts(node: ast.expr) -> tuple[str, ...]:
     """A list of texts."""
     if not isinstance(node, ast.List):
-        raise fault(node, "the modules that are used as objects are no list")
+        raise fault(node, "the modules that are used as objects are not a list")
     return tuple(map(_text, node.elts))
 
 
 def _mapping(node: ast.expr) -> list[tuple[str, ast.expr]]:
     if not isinstance(node, ast.Dict):
-        raise fault(node, "a table of names is no dict display")
+        raise fault(node, "a table of names is not a dict display")
     return [(_text(key or node), value) for key, value in zip(node.keys, node.values, strict=True)]
 
 
 def _text(node: ast.expr) -> str:
     if isinstance(node, ast.Constant) and type(node.value) is str:
         return node.value
-    raise fault(node, "a name is no text literal")
+    raise fault(node, "a name is not a text literal")
 
 
 def _two_texts(node: ast.Call) -> tuple[str, str]:
@@ -1004,14 +1008,14 @@ def _built(
     reader = BoundReader(names)
     path, cls, training = reader.values(node.args[:3])
     if type(path) is not str or type(cls) is not str or type(training) is not bool:
-        raise fault(node, "a module's path, class or mode is no literal")
+        raise fault(node, "a module's path, class or mode is not a literal")
     attributes = tuple([(name, reader.value(part)) for name, part in _mapping(node.args[3])])
     parameters, buffers = (
         tuple([(name, reader.tensor(part)) for name, part in _mapping(state)]) for state in node.args[4:6]
     )
     hidden = reader.value(node.args[6]) if len(node.args) > 6 else Set()
     if not isinstance(hidden, Set):
-        raise fault(node, "the non-persistent buffers are no set of names")
+        raise fault(node, "the non-persistent buffers are not a set of names")
     below = read_modules(node.args[7], variables, names) if len(node.args) > 7 else ()
     non_persistent = frozenset(map(str, hidden.items))
     return BuiltModule(path, cls, training, attributes, parameters, buffers, non_persistent, below)
@@ -1024,7 +1028,7 @@ class BoundReader(CodeReader):
         """A stored tensor, or None, as a module may have for a parameter."""
         value = self.value(node)
         if value is not None and not isinstance(value, StoredTensor):
-            raise fault(node, "a module's parameter or buffer is no tensor")
+            raise fault(node, "a module's parameter or buffer is not a stored tensor")
         return value
 
     def item(self, node: ast.Subscript) -> Value:
@@ -1058,7 +1062,7 @@ def _retargeted(node: ast.Call) -> torch.device | DefaultDevice:
             try:
                 return torch.device(_text(device))
             except RuntimeError:
-                raise fault(node, "this is no device") from None
+                raise fault(node, "this is not a device") from None
     raise fault(node, "a device is not written as fx2py writes it")
 
 

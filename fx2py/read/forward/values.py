@@ -67,7 +67,7 @@ def dotted(node: ast.expr) -> str | None:
 
 
 def attribute_step(node: ast.expr) -> tuple[ast.expr, str] | None:
-    """Base and name of an attribute; FX prints ``getattr(base, "0")`` where that is no identifier (``_format_target``)."""
+    """Base and name of an attribute; FX prints ``getattr(base, "0")`` where that is not an identifier (``_format_target``)."""
     match node:
         case ast.Attribute(value=base, attr=attribute):
             return base, attribute
