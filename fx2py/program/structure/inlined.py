@@ -64,7 +64,7 @@ def inlined(functions: Sequence[Function], paths: Sequence[str]) -> Inlined:
     entry = functions[-1]
     written = sum(len(each.body) for each in functions)
     called = {each.name: each for each in functions if each.is_module}
-    run = _Run(called, weight_tree(paths), _MOST_CALLS + _MOST_REPEATED * written)
+    run = _Inlining(called, weight_tree(paths), _MOST_CALLS + _MOST_REPEATED * written)
     result = run.function(entry, {each.name: Ref(each.name) for each in entry.parameters})
     if _has_records(result):
         raise Unsound("a record of weights is returned")
@@ -82,10 +82,10 @@ def require_same(flat: Program, structured: Program) -> None:
         raise InternalError(f"the structured form has {len(other)} calls for {len(one)}")
 
 
-class _Frame:
+class _Variables:
     """The variables of one call of a function, each holding the values that it stands for."""
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: _Inlining) -> None:
         self.run = run
         self.variables: dict[str, Any] = {}
 
@@ -104,7 +104,7 @@ class _Frame:
             self.drop(name)
 
 
-class _Run:
+class _Inlining:
     """The functions run on names: ``statements`` has what they did, and where each value died."""
 
     def __init__(self, functions: Mapping[str, Function], tree: WeightTree, most: int) -> None:
@@ -130,7 +130,7 @@ class _Run:
 
     def function(self, function: Function, arguments: Mapping[str, Any], moved: Sequence[str] = ()) -> Any:
         """Run a body. The value of its result, which is held once more than it was; ``moved`` arguments were held before."""
-        frame = _Frame(self)
+        frame = _Variables(self)
         frame.bind("weights", self.tree)
         for name, value in arguments.items():
             frame.bind(name, value)
@@ -142,7 +142,7 @@ class _Run:
         frame.close()
         return result
 
-    def _body(self, body: Sequence[Statement], frame: _Frame) -> None:
+    def _body(self, body: Sequence[Statement], frame: _Variables) -> None:
         for statement in body:
             if isinstance(statement, Loop):
                 self._loop(statement, frame)
@@ -158,7 +158,7 @@ class _Run:
                 for name in statement.names:
                     frame.drop(name)
 
-    def _loop(self, loop: Loop, frame: _Frame) -> None:
+    def _loop(self, loop: Loop, frame: _Variables) -> None:
         records = self._field(loop.over, frame) if isinstance(loop.over, Field) else None
         if records is not None and not (isinstance(records, WeightTree) and records.is_list):
             raise Unsound(f"{loop.over} is no list of records")
@@ -174,13 +174,13 @@ class _Run:
             raise Unsound(f"there is no record {place} in a list of them")
         return below
 
-    def _assign(self, statement: Assign, frame: _Frame) -> None:
+    def _assign(self, statement: Assign, frame: _Variables) -> None:
         result = self._call(statement.call, statement.origin, frame, statement.target is not None)
         if statement.target is not None:
             frame.bind(statement.target, result)
         self.release(result)
 
-    def _unpack(self, statement: Unpack, frame: _Frame) -> None:
+    def _unpack(self, statement: Unpack, frame: _Variables) -> None:
         whole = self._call(statement.call, statement.origin, frame, True)
         results = whole
         if type(whole) is Ref:
@@ -194,7 +194,7 @@ class _Run:
             self.release(results)
         self.release(whole)
 
-    def _bind(self, statement: Bind, frame: _Frame) -> None:
+    def _bind(self, statement: Bind, frame: _Variables) -> None:
         value = self._value(statement.value, frame)
         if type(value) in CONTAINERS and not (isinstance(value, List) and statement.target == MOVED):
             self.count += 1
@@ -203,7 +203,7 @@ class _Run:
             self.holders[value.name] = 0
         frame.bind(statement.target, value)
 
-    def _call(self, call: Call, origin: Node | None, frame: _Frame, is_used: bool) -> Any:
+    def _call(self, call: Call, origin: Node | None, frame: _Variables, is_used: bool) -> Any:
         """What a call gives, held once."""
         function = self.functions.get(call.callee.name) if isinstance(call.callee, Local) else None
         if function is None:
@@ -223,7 +223,7 @@ class _Run:
                 given[name] = self._value(value, frame)
         return self.function(function, given, moved)
 
-    def _take(self, value: Take, frame: _Frame) -> Any:
+    def _take(self, value: Take, frame: _Variables) -> Any:
         """The first item of a list, which the list no longer holds but the argument does."""
         held = frame.variables.get(value.name)
         if not isinstance(held, List) or not held.items:
@@ -244,7 +244,7 @@ class _Run:
         self.holders[target] = 1
         return Ref(target)
 
-    def _value(self, value: Any, frame: _Frame) -> Any:
+    def _value(self, value: Any, frame: _Variables) -> Any:
         def leaf(part: Any) -> Any:
             if type(part) is Ref:
                 if part.name not in frame.variables:
@@ -254,7 +254,7 @@ class _Run:
 
         return map_leaves(value, leaf)
 
-    def _field(self, part: Field, frame: _Frame) -> Any:
+    def _field(self, part: Field, frame: _Variables) -> Any:
         found = frame.variables.get(part.base)
         for step in part.path:
             below = found.below(step) if isinstance(found, WeightTree) else None

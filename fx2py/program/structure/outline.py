@@ -120,11 +120,11 @@ class Outline:
 
         Names are given from the entry inwards, so that arguments name parameters.
         """
-        writer = _Writer(self, self.root)
+        writer = _FunctionWriter(self, self.root)
         found = [self._named(writer.entry(), writer, {}, moves)]
         for group in self._callers_first():
             region, interface = group.instances[0]
-            writer = _Writer(self, region, group.numbers)
+            writer = _FunctionWriter(self, region, group.numbers)
             function = writer.function(group.name, interface, len(group.instances))
             arguments = next(args for name, args, _ in _calls(found) if name == group.name)
             wishes = {
@@ -138,7 +138,7 @@ class Outline:
         """For each function, the places of the parameters that nothing needs while something is still to be called."""
         return {
             group.name: _freed_early(
-                _Writer(self, region, group.numbers).function(group.name, interface, 1),
+                _FunctionWriter(self, region, group.numbers).function(group.name, interface, 1),
                 {WEIGHTS, *group.numbers.values()},
             )
             for group in self.groups
@@ -163,7 +163,7 @@ class Outline:
     def _named(
         self,
         function: Function,
-        writer: _Writer,
+        writer: _FunctionWriter,
         wishes: Mapping[str, str],
         moves: Mapping[str, frozenset[int]],
     ) -> Function:
@@ -209,7 +209,7 @@ class Outline:
         return Inline(index, self.body.statements[index])
 
 
-class _Writer:
+class _FunctionWriter:
     """One function, made of the statements of one region."""
 
     def __init__(self, outline: Outline, region: Region, numbers: Mapping[Place, str] | None = None) -> None:
@@ -241,7 +241,7 @@ class _Writer:
         items = list(self.outline.items(self.region))
         index = 0
         while index < len(items):
-            run = _Run.at(self, items, index)
+            run = _LayerRun.at(self, items, index)
             parts = self._parts_taken(items, index)
             if run is not None:
                 yield from run.statements()
@@ -368,7 +368,7 @@ class _Writer:
             each.target: each for each in self.outline.body.statements[item.region.start : item.region.end]
         }
         inner = dict(
-            pair for each in outputs for pair in _Writer(self.outline, item.region)._wish(made[each])
+            pair for each in outputs for pair in _FunctionWriter(self.outline, item.region)._wish(made[each])
         )
         line = line_at(made[outputs[-1]].origin, self.region.depth)
         names = targets_of(line.code) if line is not None else ()
@@ -392,10 +392,10 @@ class _Writer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _LayerRun:
     """Consecutive calls of one function that differ in nothing but what the one before gives, and in their weights."""
 
-    writer: _Writer
+    writer: _FunctionWriter
     instances: Sequence[Instance]
     carried: Mapping[int, int]
     """The place of the result that each carried argument is, by the argument's place."""
@@ -407,7 +407,7 @@ class _Run:
         return len(self.instances)
 
     @classmethod
-    def at(cls, writer: _Writer, items: Sequence[Item], index: int) -> _Run | None:
+    def at(cls, writer: _FunctionWriter, items: Sequence[Item], index: int) -> _LayerRun | None:
         """The longest run that begins at ``items[index]``; None where there is none."""
         first = items[index]
         if not isinstance(first, Instance):
@@ -423,7 +423,7 @@ class _Run:
         )
 
     @classmethod
-    def _of(cls, writer: _Writer, instances: Sequence[Instance]) -> _Run | None:
+    def _of(cls, writer: _FunctionWriter, instances: Sequence[Instance]) -> _LayerRun | None:
         carried: dict[int, int] = {}
         inputs = [each.interface.inputs for each in instances]
         for place, argument in enumerate(inputs[0]):
@@ -479,7 +479,7 @@ def _feeds_only_the_next(body: FlatBody, instances: Sequence[Instance], carried:
     return len(set(carried.values())) == len(carried)
 
 
-def _records(writer: _Writer, instances: Sequence[Instance]) -> tuple[Field | int, int] | None:
+def _records(writer: _FunctionWriter, instances: Sequence[Instance]) -> tuple[Field | int, int] | None:
     """The list whose records the calls take in its order, and the first place; else how often to call."""
     if not instances[0].interface.uses_weights:
         return len(instances), 0
