@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from fx2py.graph.values import GETITEM, List, Ref, map_leaves, walk
 from fx2py.program.analyses.peak_memory import planned_peak
@@ -228,7 +228,7 @@ class _FunctionWriter:
         if interface.uses_weights:
             parameters.append(Parameter(WEIGHTS, WEIGHTS))
         results = tuple([Ref(each) for each in interface.outputs])
-        result: Any = results if len(results) > 1 else results[0] if results else None
+        result: Operand = results if len(results) > 1 else results[0] if results else None
         calls = CalledModule(self.region.frame.cls, count)
         body = tuple(self._statements())
         return Function(name, tuple(parameters), (), body, result, self.region.frame.path, calls)
@@ -284,17 +284,16 @@ class _FunctionWriter:
         if isinstance(statement, Bind):
             return replace(statement, value=self._numbered(place, (statement.value,))[0])
         call = statement.call
-        values = self._numbered(place, (call.callee, *call.args, *(value for _, value in call.kwargs)))
+        values = self._numbered(place, (*call.args, *[value for _, value in call.kwargs]))
         count = len(call.args)
-        names = [name for name, _ in call.kwargs]
-        kwargs = tuple(zip(names, values[count + 1 :], strict=True))
-        return replace(statement, call=Call(values[0], values[1 : count + 1], kwargs))
+        kwargs = tuple(zip([name for name, _ in call.kwargs], values[count:], strict=True))
+        return replace(statement, call=Call(call.callee, values[:count], kwargs))
 
-    def _numbered(self, offset: int, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _numbered(self, offset: int, values: tuple[Operand, ...]) -> tuple[Operand, ...]:
         """The values of a statement as they stand in this function: weights by name, numbers that differ as parameters."""
         count = iter(range(10**9))
 
-        def leaf(part: Any) -> Any:
+        def leaf(part: Operand) -> Operand:
             if type(part) in (int, float):
                 name = self.numbers.get(Place(offset, next(count)))
                 return part if name is None else Ref(name)
@@ -302,13 +301,13 @@ class _FunctionWriter:
 
         return tuple([map_leaves(value, leaf) for value in values])
 
-    def _call(self, item: Instance, args: tuple[Any, ...], outputs: tuple[str, ...]) -> Statement:
+    def _call(self, item: Instance, args: tuple[Operand, ...], outputs: tuple[str, ...]) -> Statement:
         call = Call(Local(item.function), args)
         if len(outputs) > 1:
             return Unpack(outputs, call)
         return Assign(outputs[0] if outputs else None, call)
 
-    def arguments(self, item: Instance) -> tuple[Any, ...]:
+    def arguments(self, item: Instance) -> tuple[Operand, ...]:
         inputs = [
             self._weight(each) if isinstance(each, Slot) else Ref(each) for each in item.interface.inputs
         ]
@@ -317,7 +316,7 @@ class _FunctionWriter:
         weights = [self.record(item.region)] if item.interface.uses_weights else []
         return (*inputs, *numbers, *weights)
 
-    def _number(self, item: Instance, place: Place) -> Any:
+    def _number(self, item: Instance, place: Place) -> Operand:
         offset = item.region.start + place.offset - self.region.start
         name = self.numbers.get(Place(offset, place.number))
         return item.interface.numbers[place] if name is None else Ref(name)
@@ -378,14 +377,14 @@ class _FunctionWriter:
         elif names and outputs[-1] not in inner:
             yield outputs[-1], names[0]
 
-    def _operand(self, value: Any) -> Any:
-        def leaf(part: Any) -> Any:
+    def _operand(self, value: Operand) -> Operand:
+        def leaf(part: Operand) -> Operand:
             load = self.loads.get(part.name) if type(part) is Ref else None
             return self._weight(load.slot) if load is not None and load.slot.table == "weights" else part
 
         return map_leaves(value, leaf)
 
-    def _weight(self, slot: Slot) -> Any:
+    def _weight(self, slot: Slot) -> Operand:
         if slot in self.given:
             return Ref(self.given[slot])
         return Field(WEIGHTS, self._below(self.outline.program.weights[slot.index].path))
@@ -512,7 +511,7 @@ def _calls(functions: Iterable[Function]) -> Iterator[tuple[str, tuple[Operand, 
                 yield statement.call.callee.name, args, statement.call
 
 
-def _name_of(argument: Any, own: str) -> str:
+def _name_of(argument: Operand, own: str) -> str:
     """The name of a parameter after the first argument that it is given."""
     if isinstance(argument, Field):
         return str(argument.path[-1]) if argument.path and argument.base != WEIGHTS else WEIGHTS

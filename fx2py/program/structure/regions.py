@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from fx2py.graph.data import ModuleFrame
-from fx2py.graph.values import CONTAINERS, Ref, children
+from fx2py.graph.values import CONTAINERS, Record, Ref, children
 from fx2py.program.exact_text import exact_key
-from fx2py.program.ir import Assign, Bind, Function, Load, Program, Slot, names_in
+from fx2py.program.ir import Assign, Bind, Function, Load, Operand, Program, Slot, names_in
 
 Stack: TypeAlias = tuple[ModuleFrame, ...]
 ROOT = ModuleFrame("")
@@ -22,7 +22,7 @@ class FlatBody:
 
     statements: tuple[Assign | Bind, ...]
     loads: Mapping[str, Load]
-    result: Any
+    result: Operand
 
     @cached_property
     def last_use(self) -> Mapping[str, int]:
@@ -191,10 +191,10 @@ class _Reading:
             found.append((path, frame.cls, calls.setdefault(frame.call, len(calls))))
         return tuple(found)
 
-    def _value(self, value: Any) -> Hashable:
-        kind = type(value)
-        if kind is Ref:
+    def _value(self, value: Operand) -> Hashable:
+        if isinstance(value, Ref):
             return self._variable(value.name)
+        kind = type(value)
         if kind in CONTAINERS:
             rest = (
                 getattr(value, "cls", None),
@@ -202,7 +202,7 @@ class _Reading:
                 getattr(value, "factory", None),
             )
             return (kind, rest, _keys(value), tuple([self._value(part) for part in children(value)]))
-        if kind in (int, float):
+        if isinstance(value, int | float) and kind is not bool:
             self.literals[Place(self.offset, self.number)] = value
             self.number += 1
             return kind.__name__
@@ -227,6 +227,6 @@ class _Reading:
         return (Ref, self.numbers[what])
 
 
-def _keys(value: Any) -> Hashable:
+def _keys(value: Operand) -> Hashable:
     """The names of the fields of a record."""
-    return tuple([name for name, _ in value.fields]) if hasattr(value, "fields") else ()
+    return tuple([name for name, _ in value.fields]) if isinstance(value, Record) else ()
