@@ -11,24 +11,8 @@ from fx2py.emit import text
 from fx2py.emit.expressions import TextScope, value_text
 from fx2py.emit.layout import Line, lay_out
 from fx2py.errors import InternalError
+from fx2py.graph import values as language
 from fx2py.graph.data import ModuleRecord
-from fx2py.graph.values import (
-    DefaultDevice,
-    DeviceType,
-    Dict,
-    EnumMember,
-    List,
-    Live,
-    Name,
-    Opaque,
-    OpName,
-    Record,
-    Set,
-    Size,
-    TensorValue,
-    Value,
-    walk,
-)
 from fx2py.program.exact_text import bits_of, fault_of, needs_slot
 from fx2py.program.identifiers import RESERVED, FreshNames
 from fx2py.program.input_table import parts_of_fields
@@ -59,31 +43,33 @@ class _BoundText:
     def __init__(self, program: Program, scope: TextScope) -> None:
         self.scope = replace(scope, special=self._special)
         self.live = {
-            constant.value: constant.name for constant in program.consts if type(constant.value) is Live
+            constant.value: constant.name
+            for constant in program.consts
+            if type(constant.value) is language.Live
         }
         self.tensors = {id(tensor): name for name, tensor in bound_tensors(program).items()}
 
     def tensor(self, tensor: torch.Tensor | None) -> str:
         return "None" if tensor is None else f"tensors[{text.quoted(self.tensors[id(tensor)])}]"
 
-    def value(self, value: Value) -> str:
+    def value(self, value: language.Value) -> str:
         """The expression that builds ``value``; of a Live value, what looks it up by the name of its constant."""
         return value_text(value, self.scope)
 
-    def _special(self, value: Value) -> str:
-        if isinstance(value, (*text.TORCH_NAMED, Size)):
+    def _special(self, value: language.Value) -> str:
+        if isinstance(value, (*text.TORCH_NAMED, language.Size)):
             self.scope.modules.add("torch")
-        if type(value) is TensorValue:
+        if type(value) is language.TensorValue:
             return self.tensor(value.tensor)
         if not needs_slot(value):
             return ""
         if type(value) is torch.device:
             return f"{RUNTIME}.retarget(device, {text.quoted(str(value))})"
-        if type(value) is DefaultDevice:
+        if type(value) is language.DefaultDevice:
             return f"{RUNTIME}.retarget(device, None)"
-        if type(value) is DeviceType:
+        if type(value) is language.DeviceType:
             return f"{RUNTIME}.retarget(device, {text.quoted(value.type)}).type"
-        if type(value) is Live:
+        if type(value) is language.Live:
             described = text.quoted(text.comment(value.description))
             return f"{RUNTIME}.live({text.quoted(self.live[value])}, {described})"
         if isinstance(value, float | complex):
@@ -106,18 +92,18 @@ def why_unwritable(record: ModuleRecord) -> str:
     for name, value in record.attributes.items():
         if fault_of(value):
             return f"has an attribute {name!r} that has no text: {fault_of(value)}"
-        for part in walk(value):
-            if isinstance(part, Live | Opaque | OpName):
+        for part in language.walk(value):
+            if isinstance(part, language.Live | language.Opaque | language.OpName):
                 return f"is a {record.cls} whose attribute {name!r} is no data"
             if root_of(part) in BIND_VARIABLES:
                 return f"has an attribute {name!r} of the package {root_of(part)!r}, whose name has another meaning"
     return ""
 
 
-def root_of(value: Value) -> str:
+def root_of(value: language.Value) -> str:
     """The package that a value names, or ''."""
-    home = value.cls if isinstance(value, EnumMember) else value
-    return home.module.partition(".")[0] if isinstance(home, Name) else ""
+    home = value.cls if isinstance(value, language.EnumMember) else value
+    return home.module.partition(".")[0] if isinstance(home, language.Name) else ""
 
 
 def _build(path: str, record: ModuleRecord, variables: Mapping[int, str], bound: _BoundText) -> str:
@@ -136,7 +122,7 @@ def _build(path: str, record: ModuleRecord, variables: Mapping[int, str], bound:
         buffers,
     ]
     if record.non_persistent or record.children:
-        parts.append(value_text(Set(tuple(record.non_persistent)), bound.scope))
+        parts.append(value_text(language.Set(tuple(record.non_persistent)), bound.scope))
     if record.children:
         below = ((name, variables[id(child)] if child else "None") for name, child in record.children.items())
         parts.append(bound.mapping(below))
@@ -149,7 +135,7 @@ def _visible_names(program: Program) -> Iterator[str]:
     yield from BIND_VARIABLES
     for _, record in modules_to_rebuild(program):
         for value in record.attributes.values():
-            yield from filter(None, map(root_of, walk(value)))
+            yield from filter(None, map(root_of, language.walk(value)))
 
 
 def _names(program: Program, bound: _BoundText) -> Iterator[tuple[str, str]]:
@@ -202,23 +188,23 @@ def bind_source(program: Program, scope: TextScope) -> str:
 def checks_text(table: InputTable, scope: TextScope) -> str:
     """The expression that makes ``check_inputs``, on one line."""
     demands = replace(scope, special=lambda value: _demand_text(value, demands))
-    parts = [value_text(Dict(table.demands), demands)]
+    parts = [value_text(language.Dict(table.demands), demands)]
     if table.ranges:
-        ranges = Dict(tuple((name, (low, high)) for name, low, high in table.ranges))
+        ranges = language.Dict(tuple((name, (low, high)) for name, low, high in table.ranges))
         parts.append(f"ranges={value_text(ranges, scope)}")
     if table.guards:
-        parts.append(f"guards={value_text(List(table.guards), scope)}")
+        parts.append(f"guards={value_text(language.List(table.guards), scope)}")
     if not table.autocast:
         parts.append("autocast=False")
     return f"{RUNTIME}.input_checks({', '.join(parts)})"
 
 
-def _demand_text(value: Value, scope: TextScope) -> str:
+def _demand_text(value: language.Value, scope: TextScope) -> str:
     if type(value) is Shape:
         return f"{RUNTIME}.Shape({', '.join([text.primitive(size) for size in value])})"
     if type(value) is Integer:
         return f"{RUNTIME}.Integer({text.quoted(str(value))})"
-    if type(value) is not Record or value.cls != FIELDS:
+    if type(value) is not language.Record or value.cls != FIELDS:
         return ""
     path, fields, detail = parts_of_fields(value)
     rest = "" if detail is None else f", {value_text(detail, scope)}"

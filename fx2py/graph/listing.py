@@ -11,29 +11,8 @@ from typing import Any
 import torch
 from torch.utils._dtype_abbrs import dtype_abbrs
 
+from fx2py.graph import values as language
 from fx2py.graph.data import GraphData, ModuleRecord, Node, SymMeta, TensorMeta, ValueMeta
-from fx2py.graph.values import (
-    PRIMITIVES,
-    Attribute,
-    DefaultDevice,
-    DeviceType,
-    Dict,
-    EnumMember,
-    List,
-    Live,
-    Name,
-    Opaque,
-    OpName,
-    Range,
-    Record,
-    Ref,
-    Set,
-    Size,
-    Slice,
-    SymExpr,
-    TensorValue,
-    Value,
-)
 
 
 def listing(data: GraphData) -> str:
@@ -95,14 +74,14 @@ def tensor_note(tensor: torch.Tensor) -> str:
     return value_note(TensorMeta(tensor.dtype, tuple(tensor.shape)))
 
 
-def arguments_text(args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...]) -> str:
+def arguments_text(args: tuple[language.Value, ...], kwargs: tuple[tuple[str, language.Value], ...]) -> str:
     return ", ".join([*map(value_text, args), *(f"{name}={value_text(value)}" for name, value in kwargs)])
 
 
-def value_text(value: Value) -> str:
+def value_text(value: language.Value) -> str:
     """A value of the value language; text is quoted, so that it cannot look like a variable or a name."""
     kind = type(value)
-    return repr(value) if kind in PRIMITIVES else _VALUES.get(kind, _as_it_is)(value)
+    return repr(value) if kind in language.PRIMITIVES else _VALUES.get(kind, _as_it_is)(value)
 
 
 def _as_it_is(value: object) -> str:
@@ -110,42 +89,42 @@ def _as_it_is(value: object) -> str:
     return str(value)
 
 
-def _items(items: tuple[Value, ...]) -> str:
+def _items(items: tuple[language.Value, ...]) -> str:
     return ", ".join(map(value_text, items))
 
 
-def _tuple(value: tuple[Value, ...]) -> str:
+def _tuple(value: tuple[language.Value, ...]) -> str:
     return f"({_items(value)}{',' if len(value) == 1 else ''})"
 
 
-def _dict(value: Dict) -> str:
+def _dict(value: language.Dict) -> str:
     items = ", ".join(f"{value_text(key)}: {value_text(item)}" for key, item in value.items)
     made = ", ".join(str(name) for name in (value.cls, value.factory) if name is not None)
     return f"{{{items}}}" if not made else f"{made}({{{items}}})"
 
 
-def _parts(value: Slice | Range) -> tuple[Value, ...]:
+def _parts(value: language.Slice | language.Range) -> tuple[language.Value, ...]:
     return (value.start, value.stop, value.step)
 
 
 _VALUES: dict[type, Callable[[Any], str]] = {
-    Ref: lambda value: value.name,
-    Name: lambda value: value.path,
-    OpName: lambda value: value.path.removeprefix("torch.ops."),
-    Attribute: lambda value: f"attribute {value.path!r}",
-    EnumMember: lambda value: f"{value.cls}.{value.member}",
-    Live: lambda value: f"live {value.description!r}",
-    Opaque: lambda value: f"opaque {value.cls}",
-    SymExpr: lambda value: f"symbol {value.text!r}",
-    DeviceType: lambda value: f"device type {value.type!r}",
-    DefaultDevice: lambda value: "default device",
-    TensorValue: lambda value: f"tensor {tensor_note(value.tensor)}",
+    language.Ref: lambda value: value.name,
+    language.Name: lambda value: value.path,
+    language.OpName: lambda value: value.path.removeprefix("torch.ops."),
+    language.Attribute: lambda value: f"attribute {value.path!r}",
+    language.EnumMember: lambda value: f"{value.cls}.{value.member}",
+    language.Live: lambda value: f"live {value.description!r}",
+    language.Opaque: lambda value: f"opaque {value.cls}",
+    language.SymExpr: lambda value: f"symbol {value.text!r}",
+    language.DeviceType: lambda value: f"device type {value.type!r}",
+    language.DefaultDevice: lambda value: "default device",
+    language.TensorValue: lambda value: f"tensor {tensor_note(value.tensor)}",
     tuple: _tuple,
-    List: lambda value: f"[{_items(value.items)}]",
-    Dict: _dict,
-    Set: lambda value: f"{'frozenset' if value.frozen else 'set'}({_items(value.items)})",
-    Slice: lambda value: f"slice({_items(_parts(value))})",
-    Range: lambda value: f"range({_items(_parts(value))})",
-    Size: lambda value: f"Size({_items(value.items)})",
-    Record: lambda value: f"{value.cls}({', '.join(f'{n}={value_text(part)}' for n, part in value.fields)})",
+    language.List: lambda value: f"[{_items(value.items)}]",
+    language.Dict: _dict,
+    language.Set: lambda value: f"{'frozenset' if value.frozen else 'set'}({_items(value.items)})",
+    language.Slice: lambda value: f"slice({_items(_parts(value))})",
+    language.Range: lambda value: f"range({_items(_parts(value))})",
+    language.Size: lambda value: f"Size({_items(value.items)})",
+    language.Record: lambda value: f"{value.cls}({', '.join(f'{n}={value_text(part)}' for n, part in value.fields)})",
 }

@@ -18,6 +18,7 @@ from typing import Any, get_args
 import torch
 
 from fx2py.errors import UnknownFormatError, UnsupportedGraphError
+from fx2py.graph import values as language
 from fx2py.graph.data import (
     NO_META,
     CallingConvention,
@@ -40,26 +41,6 @@ from fx2py.graph.data import (
     TreeKind,
 )
 from fx2py.graph.objects import object_of, value_of
-from fx2py.graph.values import (
-    Attribute,
-    Dict,
-    EnumMember,
-    List,
-    Live,
-    Name,
-    Opaque,
-    OpName,
-    Range,
-    Record,
-    Ref,
-    Set,
-    Size,
-    Slice,
-    SymExpr,
-    TensorValue,
-    Value,
-    map_leaves,
-)
 from fx2py.graph_file.codec import (
     BOOL,
     INTEGER,
@@ -137,12 +118,12 @@ def _torch_constant(kind: type) -> Codec[Any]:
     return one_of(found, f"a {kind.__name__} of torch")
 
 
-VALUE: Codec[Value] = late(lambda: _VALUE)
-NAME = record(Name, TEXT, TEXT)
+VALUE: Codec[language.Value] = late(lambda: _VALUE)
+NAME = record(language.Name, TEXT, TEXT)
 DTYPE, DEVICE = _torch_constant(torch.dtype), as_text(str, torch.device, "a device")
 _FLOAT = as_text(lambda value: struct.pack("<d", value).hex(), lambda text: _unpacked("<d", text)[0], "bits")
 _COMPLEX = as_text(_complex_bits, lambda text: complex(*_unpacked("<dd", text)), "bits")
-_VALUE: Codec[Value] = tagged(
+_VALUE: Codec[language.Value] = tagged(
     {
         "int": (int, as_text(hex, lambda text: int(text, 16), "an integer")),
         "float": (float, _FLOAT),
@@ -154,22 +135,25 @@ _VALUE: Codec[Value] = tagged(
         "layout": (torch.layout, _torch_constant(torch.layout)),
         "memory_format": (torch.memory_format, _torch_constant(torch.memory_format)),
         "qscheme": (torch.qscheme, _torch_constant(torch.qscheme)),
-        "node": (Ref, record(Ref, TEXT)),
-        "name": (Name, NAME),
-        "operator": (OpName, record(OpName, TEXT, TEXT, optional(TEXT))),
-        "attribute": (Attribute, record(Attribute, TEXT)),
-        "enum": (EnumMember, record(EnumMember, NAME, TEXT)),
-        "opaque": (Opaque, record(Opaque, NAME, TEXT)),
-        "symbolic": (SymExpr, record(SymExpr, TEXT)),
-        "tensor": (TensorValue, record(TensorValue, TENSOR)),
+        "node": (language.Ref, record(language.Ref, TEXT)),
+        "name": (language.Name, NAME),
+        "operator": (language.OpName, record(language.OpName, TEXT, TEXT, optional(TEXT))),
+        "attribute": (language.Attribute, record(language.Attribute, TEXT)),
+        "enum": (language.EnumMember, record(language.EnumMember, NAME, TEXT)),
+        "opaque": (language.Opaque, record(language.Opaque, NAME, TEXT)),
+        "symbolic": (language.SymExpr, record(language.SymExpr, TEXT)),
+        "tensor": (language.TensorValue, record(language.TensorValue, TENSOR)),
         "tuple": (tuple, many(VALUE)),
-        "list": (List, record(List, many(VALUE))),
-        "dict": (Dict, record(Dict, many(fixed(VALUE, VALUE)), optional(NAME), optional(NAME))),
-        "set": (Set, record(Set, many(VALUE), BOOL)),
-        "slice": (Slice, record(Slice, VALUE, VALUE, VALUE)),
-        "range": (Range, record(Range, VALUE, VALUE, VALUE)),
-        "size": (Size, record(Size, many(VALUE))),
-        "record": (Record, record(Record, NAME, many(fixed(TEXT, VALUE)))),
+        "list": (language.List, record(language.List, many(VALUE))),
+        "dict": (
+            language.Dict,
+            record(language.Dict, many(fixed(VALUE, VALUE)), optional(NAME), optional(NAME)),
+        ),
+        "set": (language.Set, record(language.Set, many(VALUE), BOOL)),
+        "slice": (language.Slice, record(language.Slice, VALUE, VALUE, VALUE)),
+        "range": (language.Range, record(language.Range, VALUE, VALUE, VALUE)),
+        "size": (language.Size, record(language.Size, many(VALUE))),
+        "record": (language.Record, record(language.Record, NAME, many(fixed(TEXT, VALUE)))),
     },
     _is_json,
 )
@@ -231,7 +215,9 @@ def _encode_node(node: Node, numbered: Numbered) -> object:
 
 def _decode_node(data: object, numbered: Numbered) -> Node:
     node = _NODE.decode(data, numbered)
-    if not isinstance(node.target, Name | OpName | Opaque if node.op == "call_function" else str):
+    if not isinstance(
+        node.target, language.Name | language.OpName | language.Opaque if node.op == "call_function" else str
+    ):
         raise Damaged(f"has a {node.op} node whose target is a {type(node.target).__name__}")
     return node
 
@@ -239,16 +225,16 @@ def _decode_node(data: object, numbered: Numbered) -> Node:
 # -- modules -----------------------------------------------------------------------------------------------------
 
 
-def _encode_attribute(value: Value, numbered: Numbered) -> object:
+def _encode_attribute(value: language.Value, numbered: Numbered) -> object:
     """An attribute; a live object is written as the name of its class and its description."""
-    return VALUE.encode(map_leaves(value, _described), numbered)
+    return VALUE.encode(language.map_leaves(value, _described), numbered)
 
 
-def _described(value: Value) -> Value:
-    if type(value) is not Live:
+def _described(value: language.Value) -> language.Value:
+    if type(value) is not language.Live:
         return value
     cls = type(value.value)
-    return Opaque(Name(cls.__module__, cls.__qualname__), value.description)
+    return language.Opaque(language.Name(cls.__module__, cls.__qualname__), value.description)
 
 
 def _encode_module(module: ModuleRecord, numbered: Numbered) -> int:

@@ -10,30 +10,13 @@ from typing import Any
 
 import torch
 
-from fx2py.graph.values import (
-    DEFAULTDICT,
-    PRIMITIVES,
-    DefaultDevice,
-    DeviceType,
-    Dict,
-    EnumMember,
-    List,
-    Live,
-    Name,
-    OpName,
-    Record,
-    Ref,
-    Set,
-    Slice,
-    Value,
-    children,
-)
+from fx2py.graph import values as language
 from fx2py.program.identifiers import MODULES, RESERVED, is_identifier
 from fx2py.program.ir import ENTRY, Operand
 
 _NO_PACKAGES = (RESERVED | {ENTRY}) - MODULES
 _DEEPEST = 50
-_DICT_CLASSES = (None, Name("collections", "OrderedDict"), DEFAULTDICT)
+_DICT_CLASSES = (None, language.Name("collections", "OrderedDict"), language.DEFAULTDICT)
 _NAN_BITS = struct.pack("<d", math.nan)
 
 
@@ -52,21 +35,21 @@ def needs_slot(value: Operand) -> bool:
         return not (_float_has_text(value.real) and _float_has_text(value.imag))
     if isinstance(value, float):
         return not _float_has_text(value)
-    return type(value) in (torch.device, DeviceType, DefaultDevice, Live)
+    return type(value) in (torch.device, language.DeviceType, language.DefaultDevice, language.Live)
 
 
-def constant_name(value: Value) -> str:
+def constant_name(value: language.Value) -> str:
     """A readable name for a constant's variable."""
     if isinstance(value, torch.device):
         return f"{value.type}_{value.index}" if value.index is not None else f"{value.type}_device"
-    if isinstance(value, DeviceType):
+    if isinstance(value, language.DeviceType):
         return f"{value.type}_type"
-    if isinstance(value, DefaultDevice):
+    if isinstance(value, language.DefaultDevice):
         return "default_device"
     return "constant"
 
 
-def exact_key(value: Value) -> Hashable:
+def exact_key(value: language.Value) -> Hashable:
     """A key that is equal only for values of the same type and bits (0.0 is not -0.0, True is not 1)."""
     return (type(value), bits_of(value) if isinstance(value, (float, complex)) else value)
 
@@ -86,13 +69,13 @@ def fault_of(value: Operand) -> str:
             check = _CHECKS.get(type(part))
             if check is not None and (fault := check(part)):
                 return fault
-        level = tuple([inner for part in level for inner in children(part)])
+        level = tuple([inner for part in level for inner in language.children(part)])
         if not level:
             return ""
     return f"values are nested more than {_DEEPEST} deep"
 
 
-def _name(value: Name) -> str:
+def _name(value: language.Name) -> str:
     parts = value.path.split(".")
     if not all(map(is_identifier, parts)):
         return f"{value.path!r} is no importable name"
@@ -102,17 +85,17 @@ def _name(value: Name) -> str:
     return f"the package {parts[0]!r} has a name that every generated file uses itself" if hidden else ""
 
 
-def _op_name(value: OpName) -> str:
+def _op_name(value: language.OpName) -> str:
     parts = (value.namespace, value.name, *(() if value.overload is None else (value.overload,)))
     return "" if all(map(str.isidentifier, parts)) else f"{value.path!r} is no name of an operator"
 
 
-def _enum_member(value: EnumMember) -> str:
+def _enum_member(value: language.EnumMember) -> str:
     known = is_identifier(value.member)
     return _name(value.cls) or ("" if known else f"{value.member!r} is no member of an enum")
 
 
-def _device_type(value: DeviceType) -> str:
+def _device_type(value: language.DeviceType) -> str:
     try:
         known = torch.device(value.type).type == value.type
     except RuntimeError:
@@ -125,7 +108,7 @@ def _device(value: torch.device) -> str:
     return "" if "-" not in str(value) else f"{value} is a device whose number torch cannot count to"
 
 
-def _dict(value: Dict) -> str:
+def _dict(value: language.Dict) -> str:
     if value.cls not in _DICT_CLASSES:
         return f"a dict is of the class {value.cls}"
     if value.factory is not None and (fault := _name(value.factory)):
@@ -133,29 +116,31 @@ def _dict(value: Dict) -> str:
     return _differ(tuple(key for key, _ in value.items), "keys of a dict")
 
 
-def _set(value: Set) -> str:
+def _set(value: language.Set) -> str:
     return _differ(value.items, "members of a set")
 
 
-def _record(value: Record) -> str:
+def _record(value: language.Record) -> str:
     names = [name for name, _ in value.fields]
     return "" if len(set(names)) == len(names) else f"two fields of a {value.cls} have one name"
 
 
-def _differ(values: tuple[Value, ...], what: str) -> str:
+def _differ(values: tuple[language.Value, ...], what: str) -> str:
     if any(_is_mutable(value) for value in values):
         return f"the {what} cannot be hashed"
     same = len({_equal_key(value) for value in values}) < len(values)
     return f"two {what} are equal" if same else ""
 
 
-def _is_mutable(value: Value) -> bool:
-    if type(value) in (List, Dict, Slice) or (type(value) is Set and not value.frozen):
+def _is_mutable(value: language.Value) -> bool:
+    if type(value) in (language.List, language.Dict, language.Slice) or (
+        type(value) is language.Set and not value.frozen
+    ):
         return True
     return type(value) is tuple and any(map(_is_mutable, value))
 
 
-def _equal_key(value: Value) -> Hashable:
+def _equal_key(value: language.Value) -> Hashable:
     """Equal if Python takes two keys for one. nan differs from itself, but all nans in a text are one object, ``math.nan``."""
     if type(value) is tuple:
         return tuple(map(_equal_key, value))
@@ -163,14 +148,14 @@ def _equal_key(value: Value) -> Hashable:
 
 
 _CHECKS: dict[type, Callable[[Any], str]] = {
-    Name: _name,
-    OpName: _op_name,
-    EnumMember: _enum_member,
-    Dict: _dict,
-    DeviceType: _device_type,
+    language.Name: _name,
+    language.OpName: _op_name,
+    language.EnumMember: _enum_member,
+    language.Dict: _dict,
+    language.DeviceType: _device_type,
     torch.device: _device,
-    Set: _set,
-    Record: _record,
+    language.Set: _set,
+    language.Record: _record,
 }
-NEVER_AT_FAULT = (PRIMITIVES | {Ref}) - _CHECKS.keys()
+NEVER_AT_FAULT = (language.PRIMITIVES | {language.Ref}) - _CHECKS.keys()
 """The exact types of values that can always be written."""

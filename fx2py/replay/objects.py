@@ -9,30 +9,9 @@ from typing import Any
 import torch
 
 from fx2py.errors import Hint, ReplayError, Supply, UntrustedTargetError
+from fx2py.graph import values as language
 from fx2py.graph.data import MEND_LOST, ModuleRecord
 from fx2py.graph.tensors import TensorCopies
-from fx2py.graph.values import (
-    PRIMITIVES,
-    Attribute,
-    DefaultDevice,
-    DeviceType,
-    Dict,
-    EnumMember,
-    List,
-    Live,
-    Name,
-    Opaque,
-    OpName,
-    Range,
-    Record,
-    Ref,
-    Set,
-    Size,
-    Slice,
-    SymExpr,
-    TensorValue,
-    Value,
-)
 from fx2py.operators.devices import retarget
 from fx2py.program.module_use import GRAPH_AS_MODULE
 from fx2py.runtime import Missing, build, container
@@ -62,37 +41,37 @@ class ObjectBuilder:
         self._tensors = tensors
         self._attributes = attributes
 
-    def __call__(self, value: Value, env: Env) -> object:
+    def __call__(self, value: language.Value, env: Env) -> object:
         """The object of ``value``, with each ``Ref`` looked up in ``env``."""
         build = _BUILDERS.get(type(value))
         if build is None:
             raise ReplayError(f"a value of type {type(value).__qualname__} cannot be built.")
         return build(self, value, env)
 
-    def constant(self, value: Value) -> object:
+    def constant(self, value: language.Value) -> object:
         """The object of a value that holds no node."""
         return self(value, {})
 
-    def each(self, values: Sequence[Value], env: Env) -> list[Any]:
+    def each(self, values: Sequence[language.Value], env: Env) -> list[Any]:
         """The object of each value."""
         return [self(value, env) for value in values]
 
     def _leaf(self, value: object, env: Env) -> object:
         return retarget(value, self._device)
 
-    def _ref(self, value: Ref, env: Env) -> object:
+    def _ref(self, value: language.Ref, env: Env) -> object:
         return env[value.name]
 
-    def _name(self, value: Name | OpName | EnumMember, env: Env) -> object:
+    def _name(self, value: language.Name | language.OpName | language.EnumMember, env: Env) -> object:
         return self._policy.resolve(value, "value")
 
-    def _attribute(self, value: Attribute, env: Env) -> object:
+    def _attribute(self, value: language.Attribute, env: Env) -> object:
         return self._attributes(value.path)
 
-    def _tensor(self, value: TensorValue, env: Env) -> object:
+    def _tensor(self, value: language.TensorValue, env: Env) -> object:
         return self._tensors(value.tensor)
 
-    def _dict(self, value: Dict, env: Env) -> object:
+    def _dict(self, value: language.Dict, env: Env) -> object:
         pairs = [(self(key, env), self(item, env)) for key, item in value.items]
         if value.cls is None:
             return dict(pairs)
@@ -100,17 +79,17 @@ class ObjectBuilder:
             return collections.OrderedDict(pairs)
         return collections.defaultdict(None, pairs)
 
-    def _set(self, value: Set, env: Env) -> object:
+    def _set(self, value: language.Set, env: Env) -> object:
         return (frozenset if value.frozen else set)(self.each(value.items, env))
 
-    def _record(self, value: Record, env: Env) -> object:
+    def _record(self, value: language.Record, env: Env) -> object:
         return make_record(value.cls, {name: self(item, env) for name, item in value.fields})
 
-    def _opaque(self, value: Opaque, env: Env) -> object:
+    def _opaque(self, value: language.Opaque, env: Env) -> object:
         held = f"an object of class {value.cls} that is no data {value.description}".rstrip()
         raise ReplayError(f"the graph holds {held}.")
 
-    def _symbol(self, value: SymExpr, env: Env) -> object:
+    def _symbol(self, value: language.SymExpr, env: Env) -> object:
         raise ReplayError(
             f"the graph holds the symbolic size {value.text!r} without saying where its value comes from.",
             "Export the graph again with the size as an input or with static shapes.",
@@ -118,27 +97,27 @@ class ObjectBuilder:
 
 
 _BUILDERS: dict[type, Callable[[ObjectBuilder, Any, Env], object]] = {
-    **dict.fromkeys((*PRIMITIVES, DefaultDevice, DeviceType), ObjectBuilder._leaf),
-    **dict.fromkeys((Name, OpName, EnumMember), ObjectBuilder._name),
-    Ref: ObjectBuilder._ref,
-    Attribute: ObjectBuilder._attribute,
-    TensorValue: ObjectBuilder._tensor,
-    Live: lambda self, value, env: value.value,
-    Opaque: ObjectBuilder._opaque,
-    SymExpr: ObjectBuilder._symbol,
+    **dict.fromkeys((*language.PRIMITIVES, language.DefaultDevice, language.DeviceType), ObjectBuilder._leaf),
+    **dict.fromkeys((language.Name, language.OpName, language.EnumMember), ObjectBuilder._name),
+    language.Ref: ObjectBuilder._ref,
+    language.Attribute: ObjectBuilder._attribute,
+    language.TensorValue: ObjectBuilder._tensor,
+    language.Live: lambda self, value, env: value.value,
+    language.Opaque: ObjectBuilder._opaque,
+    language.SymExpr: ObjectBuilder._symbol,
     tuple: lambda self, value, env: tuple(self.each(value, env)),
-    List: lambda self, value, env: self.each(value.items, env),
-    Size: lambda self, value, env: torch.Size(self.each(value.items, env)),
-    Slice: lambda self, value, env: slice(*self.each((value.start, value.stop, value.step), env)),
-    Range: lambda self, value, env: range(*self.each((value.start, value.stop, value.step), env)),
-    Set: ObjectBuilder._set,
-    Dict: ObjectBuilder._dict,
-    Record: ObjectBuilder._record,
+    language.List: lambda self, value, env: self.each(value.items, env),
+    language.Size: lambda self, value, env: torch.Size(self.each(value.items, env)),
+    language.Slice: lambda self, value, env: slice(*self.each((value.start, value.stop, value.step), env)),
+    language.Range: lambda self, value, env: range(*self.each((value.start, value.stop, value.step), env)),
+    language.Set: ObjectBuilder._set,
+    language.Dict: ObjectBuilder._dict,
+    language.Record: ObjectBuilder._record,
 }
 """By exact type, as the value language has it: a subclass of a type is none of its values."""
 
 
-def make_record(cls: Name, fields: Mapping[str, object]) -> object:
+def make_record(cls: language.Name, fields: Mapping[str, object]) -> object:
     """A container of class ``cls`` where it is loaded and a registered container, else a plain record."""
     make = container(cls.path, tuple(fields))
     return make(**fields) if all(name.isidentifier() for name in fields) else make(*fields.values())
@@ -197,9 +176,11 @@ class ModuleBuilder:
             raise ReplayError(f"the submodule {module}.")
         return module
 
-    def _attribute(self, value: Value) -> object:
+    def _attribute(self, value: language.Value) -> object:
         """An attribute's object; a module may hold an admitted function, as an activation, where a graph may not."""
-        return self._policy.resolve(value) if isinstance(value, Name) else self._values.constant(value)
+        return (
+            self._policy.resolve(value) if isinstance(value, language.Name) else self._values.constant(value)
+        )
 
     def _bound(self, tensors: Mapping[str, torch.Tensor | None]) -> dict[str, torch.Tensor | None]:
         return {name: None if tensor is None else self._tensors(tensor) for name, tensor in tensors.items()}
