@@ -373,6 +373,10 @@ class ReadNames:
                 case _:
                     return None
 
+    def is_function(self, name: str) -> bool:
+        """Whether a name is that of a generated function, and not of the table that ``compute_once`` is bound as."""
+        return name in self.functions and name not in self.tables
+
     def is_handed(self, node: ast.Call, name: str) -> bool:
         """Whether the keywords of a call pass what a generated function takes, each by its own name."""
         takes = self.functions[name]
@@ -579,7 +583,7 @@ def _call_call(node: ast.Call, reader: CodeReader) -> Call | None:
     func, names = node.func, reader.names
     if names.is_container(func):
         return None
-    if isinstance(func, ast.Name) and names.tree is not None and func.id in names.functions:
+    if isinstance(func, ast.Name) and names.tree is not None and names.is_function(func.id):
         return _function_call(node, func.id, reader)
     args, kwargs = reader.arguments(node)
     if isinstance(func, ast.Attribute) and not names.path(func):
@@ -638,6 +642,7 @@ def read_functions(nodes: Sequence[ast.FunctionDef], names: ReadNames) -> tuple[
         names.functions[function.name] = (*function.tables, *_taken(names))
         read.append(function)
     called = set() if names.tree is None else set(_called(read))
+    called.discard(COMPUTE_ONCE)
     return tuple([replace(f, module=CalledModule("", 0)) if f.name in called else f for f in read])
 
 

@@ -74,7 +74,14 @@ def inlined(functions: Sequence[Function], paths: Sequence[str]) -> Inlined:
 def require_same(flat: Program, structured: Program) -> None:
     """Raise InternalError unless the structured Program does what the flat one does, call by call, in its order."""
     paths = [weight.path for weight in flat.weights]
-    one, other = _numbered(flat_body(flat.entry)), _numbered(inlined(structured.functions, paths).body)
+    by_name = {function.name: function for function in structured.functions}
+    for function in flat.functions[:-1]:
+        _require_same(function, inlined([by_name[function.name]], paths).body)
+    _require_same(flat.entry, inlined(structured.functions, paths).body)
+
+
+def _require_same(flat: Function, body: FlatBody) -> None:
+    one, other = _numbered(flat_body(flat)), _numbered(body)
     for index, (meant, found) in enumerate(zip(one, other, strict=False)):
         if meant != found:
             raise InternalError(f"call {index} of the structured form is another: {found} for {meant}")
@@ -196,7 +203,9 @@ class _Inlining:
 
     def _bind(self, statement: Bind, frame: _Variables) -> None:
         value = self._value(statement.value, frame)
-        if type(value) in CONTAINERS and not (isinstance(value, List) and statement.target == MOVED):
+        if type(value) in CONTAINERS and not (
+            isinstance(value, List) and statement.target == MOVED and self.functions
+        ):
             self.count += 1
             self.statements.append(Bind(f"{self.count}", value, statement.origin))
             value = Ref(f"{self.count}")
@@ -250,6 +259,11 @@ class _Inlining:
                 if part.name not in frame.variables:
                     raise Unsound(f"{part.name} is used before it is bound")
                 return frame.variables[part.name]
+            if isinstance(part, Take):
+                held = frame.variables.get(part.name)
+                if not isinstance(held, Ref):
+                    raise Unsound(f"{part.name} holds nothing to be taken")
+                return Take(held.name)
             return self._field(part, frame) if isinstance(part, Field) else part
 
         return map_leaves(value, leaf)
@@ -306,6 +320,8 @@ def _key(value: Any, numbers: dict[str, Any], body: FlatBody) -> Any:
     if kind is Ref:
         load = body.loads.get(value.name)
         return exact_key(load.slot) if load is not None else numbers.get(value.name, value)
+    if kind is Take:
+        return (Take, numbers.get(value.name, value))
     if kind in CONTAINERS:
         rest = [getattr(value, name, None) for name in ("cls", "frozen", "factory")]
         names = [name for name, _ in value.fields] if hasattr(value, "fields") else []

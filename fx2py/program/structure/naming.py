@@ -274,7 +274,9 @@ class Naming:
         return map_leaves(value, self._leaf)
 
     def _leaf(self, part: Operand) -> Operand:
-        return Ref(self.names.get(part.name, part.name)) if isinstance(part, Ref) else part
+        return (
+            replace(part, name=self.names.get(part.name, part.name)) if isinstance(part, Ref | Take) else part
+        )
 
     def _with_targets(self, statement: Statement) -> Statement:
         if isinstance(statement, Unpack):

@@ -22,6 +22,7 @@ from fx2py.program.ir import (
     CalledModule,
     Field,
     Function,
+    Load,
     Local,
     Loop,
     Operand,
@@ -144,6 +145,23 @@ class Outline:
             for group in self.groups
             for region, interface in group.instances[:1]
         }
+
+    def with_names(self, function: Function) -> Function:
+        """A function that stands for no module, such as a branch of ``cond``, with its weights by their names."""
+        loads = {each.target: each.slot for each in function.body if isinstance(each, Load)}
+        weights = {name: slot for name, slot in loads.items() if slot.table == WEIGHTS}
+
+        def leaf(part: Operand) -> Operand:
+            slot = weights.get(part.name) if isinstance(part, Ref) else None
+            return part if slot is None else self.weight(slot)
+
+        body = [each for each in function.body if not isinstance(each, Load) or each.slot.table != WEIGHTS]
+        result = map_leaves(function.result, leaf)
+        return replace(function, body=tuple([each.with_leaves(leaf) for each in body]), result=result)
+
+    def weight(self, slot: Slot) -> Field:
+        """A weight by its name, seen from the root."""
+        return Field(WEIGHTS, self.tree.place(self.program.weights[slot.index].path))
 
     def _callers_first(self) -> list[Group]:
         """Every function's callers before it."""
@@ -571,7 +589,7 @@ def structured(program: Program) -> Program:
         return program
 
     def form(moves: Mapping[str, frozenset[int]]) -> Program:
-        functions = (*program.functions[:-1], *outline.functions(moves))
+        functions = (*map(outline.with_names, program.functions[:-1]), *outline.functions(moves))
         return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)
 
     return _within_the_peak(program, outline, form)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from fx2py.graph.data import ModuleFrame
 from fx2py.graph.values import CONTAINERS, Record, Ref, children
 from fx2py.program.exact_text import exact_key
-from fx2py.program.ir import Assign, Bind, Function, Load, Operand, Program, Slot, names_in
+from fx2py.program.ir import Assign, Bind, Function, Load, Operand, Program, Slot, Take, names_in
 
 Stack: TypeAlias = tuple[ModuleFrame, ...]
 ROOT = ModuleFrame("")
@@ -194,6 +194,8 @@ class _Reading:
     def _value(self, value: Operand) -> Hashable:
         if isinstance(value, Ref):
             return self._variable(value.name)
+        if isinstance(value, Take):
+            return (Take, self._variable(value.name))
         kind = type(value)
         if kind in CONTAINERS:
             rest = (

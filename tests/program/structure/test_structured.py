@@ -166,7 +166,31 @@ class OddNames(nn.Module):
         return self.torch(x)
 
 
+class Branches(nn.Module):
+    """Layers whose branches have weights of their own."""
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.down = nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def forward(self, x):
+            x = torch.cond(x.sum() > 0, lambda x: self.up(x).sin(), lambda x: self.down(x).cos(), (x,))
+            return x + 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([self.Layer() for _ in range(2)])
+        self.norm = Norm(8)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return self.norm(self.norm(x))
+
+
 MODELS: dict[str, Any] = {
+    "branches": Branches,
     "a stack": Stack,
     "a shared layer": Shared,
     "widths": Widths,
@@ -193,6 +217,26 @@ def test_results_and_changes_of_buffers_are_those_of_the_graph(program) -> None:
     artifact = fx2py.generate(program, options=STRUCTURED)
     report = fx2py.diff(program, artifact)
     assert report.equal, report
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"optimize": True},
+        {"exact_ops": True},
+        {"comments": False},
+        {"keep_submodules": True},
+        {"split_at": ("aten::softmax",)},
+    ],
+    ids=lambda how: next(iter(how)),
+)
+@pytest.mark.parametrize("model", [Stack, Branches])
+def test_it_goes_with_every_other_option(model: Any, how: dict[str, Any]) -> None:
+    if model is Branches and "split_at" in how:
+        how = {"split_at": ("aten::add.Tensor",)}
+    program = exported(model())
+    artifact = fx2py.generate(program, options=GenerateOptions(structured=True, **how))
+    assert fx2py.diff(program, artifact).equal
 
 
 def test_it_amounts_to_the_flat_code(program) -> None:
