@@ -361,7 +361,8 @@ class _FunctionWriter:
         return found
 
     def _wish(self, statement: Assign | Bind) -> Iterator[tuple[str, str]]:
-        names = source_targets(statement.origin, self.region.depth)
+        depth = self.region.depth
+        names = source_targets(statement.origin, depth) or source_targets(statement.origin, depth - 1)
         target = statement.target
         if target is None or not names:
             return
@@ -532,7 +533,7 @@ def _calls(functions: Iterable[Function]) -> Iterator[tuple[str, tuple[Operand, 
 def _name_of(argument: Operand, own: str) -> str:
     """The name of a parameter after the first argument that it is given."""
     if isinstance(argument, Field):
-        return str(argument.path[-1]) if argument.path and argument.base != WEIGHTS else WEIGHTS
+        return "_".join([str(step) for step in argument.path[-2:]]) or wish_of(own)
     return argument.name if isinstance(argument, Ref) else wish_of(own)
 
 
