@@ -6,6 +6,7 @@ The text is parsed, never compiled, so a file that is refused has run nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import TypeAlias, TypeGuard
 
 import torch
@@ -23,9 +24,8 @@ from fx2py.emit.parse import (
     StoredTensor,
     path_name,
 )
-from fx2py.emit.tables import WEIGHTS
 from fx2py.errors import Admit, ArtifactError, Hint, UntrustedTargetError, refusals_name
-from fx2py.graph.values import GETITEM, Dict, EnumMember, Name, OpName, Ref, Value, children, walk
+from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, Value, children, walk
 from fx2py.program.ir import (
     FIELDS_OF,
     REQUIRED,
@@ -33,25 +33,22 @@ from fx2py.program.ir import (
     Assign,
     Bind,
     Call,
-    Field,
     Function,
     Load,
     Local,
-    Loop,
     Method,
     Operand,
     Slot,
     Statement,
-    Unpack,
 )
-from fx2py.program.structure.inlined import inlined, require_weight
+from fx2py.program.structure.inlined import inlined
+from fx2py.program.structure.written import require_structured
 from fx2py.runtime.weight_tree import weight_tree
 from fx2py.trust import Policy, classes
 from fx2py.trust.admitted import ValueKind
 from fx2py.trust.calls import Calls, FileModule, KindOrModule, file_module
 
 _FIELDS_OF = Local(FIELDS_OF)
-_MOST_ROUNDS = 8
 
 
 def audit(texts: Texts, policy: Policy, place: str) -> None:
@@ -69,7 +66,7 @@ def audit(texts: Texts, policy: Policy, place: str) -> None:
             f"{_beside(place, error.file)}, line {error.line}: {error}, so it is not code that fx2py would have written.",
             Hint("Read the file; if you trust it, pass ", Admit("trust_all"), "."),
         ) from None
-    _check_structure(parsed, place)
+    parsed = _as_flat(parsed, place)
     code = [value for function in parsed.functions for value in _values_in_code(function)]
     tables = list(_values_in_tables(parsed.tables))
     beside = place if texts.tables is None else _beside(place, TABLES)
@@ -83,27 +80,25 @@ def audit(texts: Texts, policy: Policy, place: str) -> None:
         _check_imports(parsed.table_imports, tables)
 
 
-def _check_structure(parsed: Parsed, place: str) -> None:
-    """Raise unless structured code reads nothing of its records but weights, whatever calls what.
+def _as_flat(parsed: Parsed, place: str) -> Parsed:
+    """A file as one of flat code, which is what is audited; ArtifactError where structured code is not what it seems.
 
-    Past a weight, or in a list, an attribute would be a method: something that can be called.
+    Inlined code says what structured code does only where this has exactly the forms that fx2py writes.
     """
     paths = parsed.tables.weight_paths
     if paths is None:
-        return
+        return parsed
     try:
-        tree = weight_tree(paths)
-        inlined(parsed.functions, paths)
-        for function in parsed.functions:
-            if not function.is_module:
-                for part in walk(*function.operands):
-                    if isinstance(part, Field) and part.base == WEIGHTS:
-                        require_weight(tree, part)
-    except ValueError as error:
+        require_structured(parsed.functions, parsed.tables.functions, weight_tree(paths))
+        body = inlined(parsed.functions, paths)
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{place}: {error}, so it is not code that fx2py would have written.",
             Hint("Read the file; if you trust it, pass ", Admit("trust_all"), "."),
         ) from None
+    entry = replace(parsed.functions[-1], body=body.statements, result=body.result)
+    kept = [each for each in parsed.functions[:-1] if not each.is_module]
+    return replace(parsed, functions=(*kept, entry))
 
 
 def _beside(place: str, file: str) -> str:
@@ -160,11 +155,7 @@ class _Body:
     def _statements(self, body: Iterable[Statement]) -> None:
         calls = self._calls
         for statement in body:
-            if isinstance(statement, Loop):
-                self._loop(statement)
-            elif isinstance(statement, Unpack):
-                self._unpack(statement)
-            elif isinstance(statement, Assign):
+            if isinstance(statement, Assign):
                 found = self._call(statement.call, statement.target or "a statement")
                 if statement.target is not None:
                     calls.kinds[statement.target] = found
@@ -172,23 +163,6 @@ class _Body:
                 calls.kinds[statement.target] = self._slot(statement.slot)
             elif isinstance(statement, Bind):
                 calls.kinds[statement.target] = calls.what(statement.value, statement.target)
-
-    def _loop(self, loop: Loop) -> None:
-        """The body is followed until no variable is anything else than in the round before."""
-        for _ in range(_MOST_ROUNDS):
-            before = dict(self._calls.kinds)
-            self._statements(loop.body)
-            if self._calls.kinds == before:
-                return
-        raise UntrustedTargetError("a loop", "trust_all", reason="makes another kind of value in each round")
-
-    def _unpack(self, statement: Unpack) -> None:
-        """The items of a result: of a function of the file, which gives data, or of an operator."""
-        found = self._call(statement.call, statement.targets[0])
-        self._calls.kinds[statement.targets[0]] = found
-        for target in statement.targets[::-1]:
-            item = (Ref(statement.targets[0]), 0)
-            self._calls.kinds[target] = self._calls.function(GETITEM, item, (), target)
 
     def _call(self, call: Call, where: str) -> KindOrModule:
         """What a call gives; its callee must be named in the text, or the text would not say what runs."""

@@ -219,7 +219,7 @@ def parse(texts: Texts) -> Parsed:
     with in_file(SOURCE):
         above, own = split_at_functions(statements_of(texts.source))
         paths = tables.weight_paths
-        tree = None if paths is None else weight_tree(paths)
+        tree = None if paths is None else _tree_of(paths)
         names = ReadNames(containers=dict(tables.containers), tree=tree)
         imports = [module for statement in above for module in read_module_level(statement, names)]
         functions = read_functions(own, names)
@@ -227,6 +227,13 @@ def parse(texts: Texts) -> Parsed:
     if unknown:
         raise GrammarError(f"{unknown[0]} is not a function of {SOURCE}", file=TABLES)
     return Parsed(functions, tuple(names.ops.items()), tuple(imports), tables, table_imports)
+
+
+def _tree_of(paths: Sequence[str]) -> WeightTree:
+    try:
+        return weight_tree(paths)
+    except (ValueError, RecursionError) as error:
+        raise GrammarError(f"the weights cannot be named: {error}", file=TABLES) from None
 
 
 def _read_tables_file(text: str) -> tuple[BoundTables, tuple[str, ...]]:

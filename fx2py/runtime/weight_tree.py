@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from keyword import iskeyword
 from typing import Any
 
+MOST_PARTS = 200
+"""The most parts of a path before its last one, far from the depth of Python's stack."""
 Steps = tuple["str | int", ...]
 
 
@@ -83,6 +85,8 @@ def weight_tree(paths: Sequence[str]) -> WeightTree:
     nested: dict[str, Any] = {}
     for index, path in enumerate(paths):
         *outer, last = path.split(".")
+        if len(outer) > MOST_PARTS:
+            raise ValueError(f"{path[:40]}... has more than {MOST_PARTS} parts")
         table = nested
         for part in outer:
             table = table.setdefault(part, {})

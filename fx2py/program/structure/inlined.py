@@ -38,8 +38,8 @@ class Unsound(ValueError):
     """What structured code does that cannot be said in a flat body: it comes from an edited text."""
 
 
-_MOST_CALLS, _MOST_REPEATED = 100_000, 1_000
-"""What an edited text may amount to: so many calls, and more in proportion to its own."""
+_MOST_STEPS, _MOST_REPEATED = 100_000, 1_000
+"""What an edited text may amount to: so many statements and calls, and more in proportion to its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def inlined(functions: Sequence[Function], paths: Sequence[str]) -> Inlined:
     entry = functions[-1]
     written = sum(len(each.body) for each in functions)
     called = {each.name: each for each in functions if each.is_module}
-    run = _Inlining(called, weight_tree(paths), _MOST_CALLS + _MOST_REPEATED * written)
+    run = _Inlining(called, weight_tree(paths), _MOST_STEPS + _MOST_REPEATED * written)
     result = run.function(entry, {each.name: Ref(each.name) for each in entry.parameters})
     if _has_records(result):
         raise Unsound("a record of weights is returned")
@@ -120,7 +120,13 @@ class _Inlining:
         self.tree = tree
         self.statements: list[Assign | Bind | Delete] = []
         self.holders: Counter[str] = Counter()
-        self.count = 0
+        self.count = self.steps = 0
+
+    def step(self) -> None:
+        """Count a statement or a call that is run."""
+        self.steps += 1
+        if self.steps > self.most:
+            raise Unsound(f"it takes more than {self.most:,} steps")
 
     def hold(self, value: Any) -> None:
         self.holders.update(_held(value))
@@ -137,6 +143,7 @@ class _Inlining:
 
     def function(self, function: Function, arguments: Mapping[str, Any], moved: Sequence[str] = ()) -> Any:
         """Run a body. The value of its result, which is held once more than it was; ``moved`` arguments were held before."""
+        self.step()
         frame = _Variables(self)
         frame.bind("weights", self.tree)
         for name, value in arguments.items():
@@ -151,6 +158,7 @@ class _Inlining:
 
     def _body(self, body: Sequence[Statement], frame: _Variables) -> None:
         for statement in body:
+            self.step()
             if isinstance(statement, Loop):
                 self._loop(statement, frame)
             elif isinstance(statement, Unpack):
@@ -203,6 +211,8 @@ class _Inlining:
 
     def _bind(self, statement: Bind, frame: _Variables) -> None:
         value = self._value(statement.value, frame)
+        if _has_records(value):
+            raise Unsound("a record of weights is given another name")
         if type(value) in CONTAINERS and not (
             isinstance(value, List) and statement.target == MOVED and self.functions
         ):
@@ -241,8 +251,6 @@ class _Inlining:
         return held.items[0]
 
     def _flat(self, call: Call, origin: Node | None, is_used: bool) -> Any:
-        if self.count > self.most:
-            raise Unsound(f"it makes more than {self.most:,} calls")
         if _has_records((call.callee, *call.args, *[value for _, value in call.kwargs])):
             raise Unsound("a record of weights is given to a call as a value")
         self.count += 1
@@ -278,14 +286,6 @@ class _Inlining:
         if not isinstance(found, WeightTree):
             raise Unsound(f"{part.base} is no record of weights")
         return found if found.index is None else Slot("weights", found.index)
-
-
-def require_weight(tree: WeightTree, part: Field) -> None:
-    """Raise Unsound unless a field leads to a weight, or a record, of the whole tree."""
-    try:
-        tree.at(part.path)
-    except KeyError:
-        raise Unsound(f"{part} names no weight") from None
 
 
 def _has_records(value: Any) -> bool:

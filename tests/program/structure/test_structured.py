@@ -325,6 +325,42 @@ def folder(tmp_path: Path) -> Path:
 EDITS = {
     "a loop over something else": ("for layer in weights.layers:", "for layer in print(weights):"),
     "a weight that is called": ("weights.qkv.weight", "weights.qkv.weight()"),
+    "a loop in a branch": (
+        "def execution_fn(",
+        "def branch(x, *, weights):\n    for layer in weights.layers[0:1]:\n        y = layer.norm.weight.__class__\n    return x\n\n\ndef execution_fn(",
+    ),
+    "a function that nothing calls": (
+        "def execution_fn(",
+        "def other(x, weights):\n    y = weights.weight.register_hook\n    return y\n\n\ndef execution_fn(",
+    ),
+    "a method of the weights in a branch": (
+        "def execution_fn(",
+        "def branch(x, *, weights):\n    y = weights.norm.weight.register_hook\n    return y\n\n\ndef execution_fn(",
+    ),
+    "a record in a branch": (
+        "def execution_fn(",
+        "def branch(x, *, weights):\n    y = weights.layers.clear()\n    return x\n\n\ndef execution_fn(",
+    ),
+    "weights as many arguments": (
+        "def execution_fn(",
+        "def other(*weights):\n    y = weights.count\n    return y\n\n\ndef execution_fn(",
+    ),
+    "no round of a loop": ("weights.layers:", "weights.layers[1:1]:"),
+    "rounds without end": (
+        "check_inputs(x)\n",
+        "check_inputs(x)\n    for _ in range(1000000000000):\n        y = x\n",
+    ),
+    "a record in a list": ("check_inputs(x)\n", "check_inputs(x)\n    y = [weights.layers]\n"),
+    "a record by another name": ("check_inputs(x)\n", "check_inputs(x)\n    y = weights.layers\n"),
+    "what moves arguments by another name": (
+        "check_inputs(x)\n",
+        "check_inputs(x)\n    moved = [x]\n    y = moved\n",
+    ),
+    "what moves arguments changed": (
+        "check_inputs(x)\n",
+        "check_inputs(x)\n    moved = [x]\n    moved.append(x)\n",
+    ),
+    "the list of weights cleared": ("check_inputs(x)\n", "check_inputs(x)\n    weights.layers.clear()\n"),
     "a method of a weight": ("weights.qkv.weight", "weights.qkv.weight.register_hook"),
     "a method of a list": ("weights.layers:", "weights.layers.copy:"),
     "a record as a value": ("weights.qkv.weight", "weights.qkv"),

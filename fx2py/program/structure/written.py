@@ -1,0 +1,165 @@
+"""The forms in which structured code is written: an edited text of any other form is refused before it runs.
+
+``inlined`` says what structured code does. That holds for a text only where a name below ``weights`` is read of a record,
+where every function that stands for a module is called and nothing else, and where a list moves arguments and does
+nothing else. Anything more could make a variable hold, in Python, what it does not hold in the inlined code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from fx2py.graph.values import GETATTR, GETITEM, List, Ref, walk
+from fx2py.program.ir import (
+    REQUIRED,
+    WHOLE,
+    Assign,
+    Bind,
+    Delete,
+    Field,
+    Function,
+    Load,
+    Local,
+    Loop,
+    Operand,
+    Statement,
+    Take,
+    Unpack,
+    names_in,
+)
+from fx2py.program.structure.inlined import Unsound
+from fx2py.program.structure.naming import MOVED
+from fx2py.runtime.weight_tree import WeightTree
+
+WEIGHTS = "weights"
+
+
+def require_structured(functions: Sequence[Function], bound: Collection[str], tree: WeightTree) -> None:
+    """Raise Unsound unless functions have the forms of structured code; ``bound`` are those that a table holds."""
+    *others, entry = functions
+    modules = frozenset(each.name for each in others if each.is_module)
+    for name in modules & set(bound):
+        raise Unsound(f"{name} is called by its name and stands in a table")
+    called: set[str] = set()
+    for function in reversed(functions):  # callers before callees
+        if function is not entry and not function.is_module:
+            _require_flat(function, modules, tree)
+            continue
+        if function is not entry and function.name not in called:
+            raise Unsound(f"{function.name} is called by nothing that is called")
+        called.update(_Structured(function, modules, function is entry).check())
+
+
+def _require_flat(function: Function, modules: Collection[str], tree: WeightTree) -> None:
+    """A branch or a kept submodule: straight-line code that binds each name once, and reads whole weights alone."""
+    bound = [each.name for each in function.parameters]
+    for statement in function.body:
+        if isinstance(statement, Loop | Unpack):
+            raise Unsound(f"{function.name} has a form of structured code")
+        if isinstance(statement, Assign | Bind | Load) and statement.target is not None:
+            bound.append(statement.target)
+    if len(set(bound)) != len(bound) or WEIGHTS in bound:
+        raise Unsound(f"{function.name} gives a name to two values")
+    for part in walk(*function.operands):
+        if isinstance(part, Local) and part.name in modules:
+            raise Unsound(f"{function.name} uses the function of a module")
+        if isinstance(part, Field):
+            found: WeightTree | None = tree if part.base == WEIGHTS and WEIGHTS in function.tables else None
+            for step in part.path:
+                found = None if found is None else found.below(step)
+            if found is None or found.index is None:
+                raise Unsound(f"{part} names no weight")
+
+
+class _Structured:
+    """The entry, or the function of a module."""
+
+    def __init__(self, function: Function, modules: Collection[str], is_entry: bool) -> None:
+        self.function, self.modules, self.is_entry = function, modules, is_entry
+
+    def check(self) -> set[str]:
+        """The functions of modules that are called; Unsound where the function has another form."""
+        self._parameters()
+        called: set[str] = set()
+        for group in _groups(self.function.body):
+            if isinstance(group[0], Loop):
+                called.update(self._loop(group[0]))
+            else:
+                called.update(self._group(group))
+        self._operands((self.function.result,))
+        return called
+
+    def _parameters(self) -> None:
+        for each in self.function.parameters:
+            is_plain = each.kind == "positional" and each.default is REQUIRED
+            if each.name == MOVED or (each.name == WEIGHTS if self.is_entry else not is_plain):
+                raise Unsound(f"{self.function.name} takes {each.name} otherwise than fx2py writes it")
+
+    def _loop(self, loop: Loop) -> set[str]:
+        groups = list(_groups(loop.body))
+        called = set() if len(groups) != 1 else self._group(groups[0])
+        rounds = (
+            loop.over if isinstance(loop.over, int) else 1 if loop.stop == WHOLE else loop.stop - loop.start
+        )
+        if len(called) != 1 or rounds < 1 or loop.start < 0:
+            raise Unsound("a loop does not call the function of a module in every round")
+        return called
+
+    def _group(self, group: Sequence[Statement]) -> set[str]:
+        """A statement, with those that move its arguments before it."""
+        *moving, last = group
+        if isinstance(last, Loop):
+            raise Unsound("a loop stands in a loop")
+        operands = last.operands
+        name = ""
+        if isinstance(last, Assign | Unpack) and isinstance(last.call.callee, Local):
+            name = last.call.callee.name if last.call.callee.name in self.modules else ""
+        if isinstance(last, Unpack) and last.call.callee in (GETITEM, GETATTR):
+            raise Unsound("what an item or an attribute holds is taken apart")
+        if name and isinstance(last, Assign | Unpack):
+            if last.call.kwargs:
+                raise Unsound(f"{name} is given keywords")
+            operands = last.call.args
+        elif moving:
+            raise Unsound("arguments are moved into something else than the function of a module")
+        taken = sum(isinstance(part, Take) and part.name == MOVED for part in operands)
+        if moving and not self._moves(moving, taken):
+            raise Unsound("arguments are moved otherwise than fx2py writes it")
+        if isinstance(last, Delete) and {MOVED, WEIGHTS} & set(last.names):
+            raise Unsound("what moves arguments, or the weights, are deleted")
+        if {MOVED, WEIGHTS} & set(_bound(last)):
+            raise Unsound("a value has the name of what moves arguments, or of the weights")
+        self._operands(tuple([part for part in operands if not (moving and isinstance(part, Take))]))
+        return {name} if name else set()
+
+    def _moves(self, moving: Sequence[Statement], taken: int) -> bool:
+        match moving:
+            case [Bind(target="moved", value=List(items=items)), Delete(names=names)]:
+                variables = [item.name for item in items if isinstance(item, Ref)]
+                return len(variables) == len(items) == taken and tuple(variables) == names
+        return False
+
+    def _operands(self, values: Sequence[Operand]) -> None:
+        if MOVED in names_in(*values):
+            raise Unsound("what moves arguments is used as a value")
+        for part in walk(*values):
+            if isinstance(part, Local) and part.name in self.modules:
+                raise Unsound(f"{part.name} stands for a module, and is used as a value")
+
+
+def _groups(body: Sequence[Statement]) -> Iterator[list[Statement]]:
+    """The statements one by one; two that move arguments stand with the call that they are moved into."""
+    index = 0
+    while index < len(body):
+        statement = body[index]
+        count = 3 if isinstance(statement, Bind) and statement.target == MOVED else 1
+        yield list(body[index : index + count])
+        index += count
+
+
+def _bound(statement: Statement) -> tuple[str, ...]:
+    if isinstance(statement, Unpack):
+        return statement.targets
+    if isinstance(statement, Assign | Bind | Load):
+        return () if statement.target is None else (statement.target,)
+    return ()
