@@ -49,6 +49,8 @@ from fx2py.trust.admitted import ValueKind
 from fx2py.trust.calls import Calls, FileModule, KindOrModule, file_module
 
 _FIELDS_OF = Local(FIELDS_OF)
+_MOST_STEPS, _MOST_REPEATED = 100_000, 1_000
+"""What structured code may amount to: so many statements and calls, and more in proportion to its text."""
 
 
 def audit(texts: Texts, policy: Policy, place: str) -> None:
@@ -90,7 +92,8 @@ def _as_flat(parsed: Parsed, place: str) -> Parsed:
         return parsed
     try:
         require_structured(parsed.functions, parsed.tables.functions, weight_tree(paths))
-        body = inlined(parsed.functions, paths)
+        written = sum(len(each.body) for each in parsed.functions)
+        body = inlined(parsed.functions, paths, _MOST_STEPS + _MOST_REPEATED * written)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{place}: {error}, so it is not code that fx2py would have written.",

@@ -28,7 +28,6 @@ from fx2py.emit.tables import (
     BIND_VARIABLES,
     CODE,
     RUNTIME,
-    WEIGHTS,
 )
 from fx2py.graph.values import (
     GETATTR,
@@ -55,6 +54,7 @@ from fx2py.program.ir import (
     FIELDS_OF,
     REQUIRED,
     TABLE_NAMES,
+    WEIGHTS,
     WHOLE,
     Assign,
     Bind,

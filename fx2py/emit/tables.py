@@ -16,12 +16,18 @@ from fx2py.graph.data import ModuleRecord
 from fx2py.program.exact_text import bits_of, fault_of, needs_slot
 from fx2py.program.identifiers import RESERVED, FreshNames
 from fx2py.program.input_table import parts_of_fields
-from fx2py.program.ir import CHECK_INPUTS, FIELDS, InputTable, Program, bound_tensors, modules_to_rebuild
+from fx2py.program.ir import (
+    CHECK_INPUTS,
+    FIELDS,
+    WEIGHTS,
+    InputTable,
+    Program,
+    bound_tensors,
+    modules_to_rebuild,
+)
 from fx2py.program.module_use import GRAPH_AS_MODULE
 from fx2py.runtime.checks import Integer, Shape
 
-WEIGHTS = "weights"
-"""What structured code takes its weights as: records by name in place of a list."""
 RUNTIME = "runtime"
 """The parameter of ``bind`` that the runtime's module is passed for."""
 BIND_DOC = "The graph as a callable over these tensors; every table of the code is filled here."

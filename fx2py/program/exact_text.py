@@ -61,6 +61,15 @@ def bits_of(value: float | complex) -> tuple[str, str]:
     return layout, struct.pack(layout, *parts).hex()
 
 
+def key_of(value: Operand, leaf: Callable[[Operand], Hashable]) -> Hashable:
+    """A key that is equal only for values of one structure, classes and field names included, with equal keys of leaves."""
+    if type(value) not in language.CONTAINERS:
+        return leaf(value)
+    settings = tuple([getattr(value, name, None) for name in ("cls", "frozen", "factory")])
+    fields = tuple([name for name, _ in value.fields]) if isinstance(value, language.Record) else ()
+    return (type(value), settings, fields, tuple([key_of(part, leaf) for part in language.children(value)]))
+
+
 def fault_of(value: Operand) -> str:
     """Why a value of a graph cannot be written, or ''; leaves that need the constants table can."""
     level: tuple[Operand, ...] = (value,)

@@ -16,6 +16,8 @@ from fx2py.graph.values import Live, Name, OpName, ProgramLeaf, Ref, TensorValue
 
 TableName: TypeAlias = Literal["weights", "submods", "consts", "compute_once"]
 ENTRY = "execution_fn"
+WEIGHTS: TableName = "weights"
+"""What a function that stands for a module, and structured code as a whole, takes its weights as: records by name."""
 COMPUTE_ONCE: TableName = "compute_once"
 """The function of what depends on no input. The entry takes it as it takes a table, wrapped so that it keeps its results."""
 TABLE_NAMES: tuple[TableName, ...] = ("submods", "weights", "consts", COMPUTE_ONCE)

@@ -8,9 +8,9 @@ import torch
 
 from fx2py.graph.data import Graph, ModuleRecord, Node, TensorMeta
 from fx2py.graph.tensors import shape_of
-from fx2py.graph.values import Attribute, Ref, TensorValue, Value, children
-from fx2py.program.exact_text import exact_key
-from fx2py.program.ir import Submodule
+from fx2py.graph.values import Attribute, Ref, TensorValue, Value
+from fx2py.program.exact_text import exact_key, key_of
+from fx2py.program.ir import Operand, Submodule
 
 
 def identical_pieces(submods: Iterable[Submodule]) -> Mapping[str, str]:
@@ -79,15 +79,14 @@ class _Key:
         return self.module(found) if isinstance(found, ModuleRecord) else self._value(found, {}, record)
 
     def _value(self, value: Value, numbers: Mapping[str, int], record: ModuleRecord) -> Hashable:
-        if isinstance(value, Ref):
-            return ("node", numbers.get(value.name, value.name))
-        if isinstance(value, TensorValue):
-            return self._tensor(value.tensor)
-        if isinstance(value, Attribute):
-            return self._path(value.path, record)
-        inner = tuple(self._value(part, numbers, record) for part in children(value))
-        settings = tuple(getattr(value, name, None) for name in ("cls", "frozen"))
-        return (type(value), settings, inner) if inner else exact_key(value)
+        def leaf(part: Operand) -> Hashable:
+            if isinstance(part, Ref):
+                return ("node", numbers.get(part.name, part.name))
+            if isinstance(part, TensorValue):
+                return self._tensor(part.tensor)
+            return self._path(part.path, record) if isinstance(part, Attribute) else exact_key(part)
+
+        return key_of(value, leaf)
 
     def _tensor(self, tensor: torch.Tensor) -> Hashable:
         is_dense = tensor.layout == torch.strided and not tensor.is_nested

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fx2py.errors import InternalError
 from fx2py.graph.data import Node
-from fx2py.graph.values import CONTAINERS, GETITEM, List, Ref, children, map_leaves, references, walk
-from fx2py.program.exact_text import exact_key
+from fx2py.graph.values import CONTAINERS, GETITEM, List, Ref, map_leaves, references, walk
+from fx2py.program.exact_text import exact_key, key_of
 from fx2py.program.ir import (
+    WEIGHTS,
     WHOLE,
     Assign,
     Bind,
@@ -38,10 +39,6 @@ class Unsound(ValueError):
     """What structured code does that cannot be said in a flat body: it comes from an edited text."""
 
 
-_MOST_STEPS, _MOST_REPEATED = 100_000, 1_000
-"""What an edited text may amount to: so many statements and calls, and more in proportion to its own."""
-
-
 @dataclass(frozen=True, slots=True)
 class Inlined:
     """The straight-line body that structured code amounts to, with the deletions where values die, and its result."""
@@ -56,15 +53,15 @@ class Inlined:
         )
 
 
-def inlined(functions: Sequence[Function], paths: Sequence[str]) -> Inlined:
+def inlined(functions: Sequence[Function], paths: Sequence[str], most: int | None = None) -> Inlined:
     """The body of the entry with every call of a module's function replaced by what it does, and loops unrolled.
 
-    ``paths`` are those of the weights. Raises Unsound where a call, a name or a weight does not fit.
+    ``paths`` are those of the weights; ``most`` limits the statements and calls that are run, for a text that may have been
+    written to have no end. Raises Unsound where a call, a name or a weight does not fit, and beyond the limit.
     """
     entry = functions[-1]
-    written = sum(len(each.body) for each in functions)
     called = {each.name: each for each in functions if each.is_module}
-    run = _Inlining(called, weight_tree(paths), _MOST_STEPS + _MOST_REPEATED * written)
+    run = _Inlining(called, weight_tree(paths), most)
     result = run.function(entry, {each.name: Ref(each.name) for each in entry.parameters})
     if _has_records(result):
         raise Unsound("a record of weights is returned")
@@ -114,7 +111,7 @@ class _Variables:
 class _Inlining:
     """The functions run on names: ``statements`` has what they did, and where each value died."""
 
-    def __init__(self, functions: Mapping[str, Function], tree: WeightTree, most: int) -> None:
+    def __init__(self, functions: Mapping[str, Function], tree: WeightTree, most: int | None) -> None:
         self.functions = functions
         self.most = most
         self.tree = tree
@@ -125,7 +122,7 @@ class _Inlining:
     def step(self) -> None:
         """Count a statement or a call that is run."""
         self.steps += 1
-        if self.steps > self.most:
+        if self.most is not None and self.steps > self.most:
             raise Unsound(f"it takes more than {self.most:,} steps")
 
     def hold(self, value: Any) -> None:
@@ -145,7 +142,7 @@ class _Inlining:
         """Run a body. The value of its result, which is held once more than it was; ``moved`` arguments were held before."""
         self.step()
         frame = _Variables(self)
-        frame.bind("weights", self.tree)
+        frame.bind(WEIGHTS, self.tree)
         for name, value in arguments.items():
             frame.bind(name, value)
         for name in moved:
@@ -285,7 +282,7 @@ class _Inlining:
             found = below
         if not isinstance(found, WeightTree):
             raise Unsound(f"{part.base} is no record of weights")
-        return found if found.index is None else Slot("weights", found.index)
+        return found if found.index is None else Slot(WEIGHTS, found.index)
 
 
 def _has_records(value: Any) -> bool:
@@ -297,33 +294,24 @@ def _held(value: Any) -> list[str]:
     return [] if isinstance(value, WeightTree) else list(references(value))
 
 
-def _numbered(body: FlatBody) -> list[Any]:
+def _numbered(body: FlatBody) -> list[Hashable]:
     """The statements with variables numbered in the order of their definition, results that nobody reads left out."""
-    numbers: dict[str, Any] = {}
-    read = body.last_use
-    lines: list[Any] = []
+    numbers: dict[str, Hashable] = {}
+    lines: list[Hashable] = []
+
+    def leaf(part: Operand) -> Hashable:
+        if isinstance(part, Ref):
+            load = body.loads.get(part.name)
+            return exact_key(load.slot) if load is not None else numbers.get(part.name, part)
+        return (Take, numbers.get(part.name, part)) if isinstance(part, Take) else exact_key(part)
+
     for statement in body.statements:
-        values = tuple([_key(value, numbers, body) for value in statement.operands])
-        names = tuple([name for name, _ in statement.call.kwargs]) if isinstance(statement, Assign) else ()
-        if isinstance(statement, Bind) and type(statement.value) is Ref:
-            numbers[statement.target] = _key(statement.value, numbers, body)
+        if isinstance(statement, Bind) and isinstance(statement.value, Ref):
+            numbers[statement.target] = leaf(statement.value)
             continue
+        values = tuple([key_of(value, leaf) for value in statement.operands])
+        names = tuple([name for name, _ in statement.call.kwargs]) if isinstance(statement, Assign) else ()
         lines.append((type(statement).__name__, values, names))
-        if statement.target is not None and statement.target in read:
+        if statement.target is not None and statement.target in body.last_use:
             numbers[statement.target] = len(lines)
-    lines.append(_key(body.result, numbers, body))
-    return lines
-
-
-def _key(value: Any, numbers: dict[str, Any], body: FlatBody) -> Any:
-    kind = type(value)
-    if kind is Ref:
-        load = body.loads.get(value.name)
-        return exact_key(load.slot) if load is not None else numbers.get(value.name, value)
-    if kind is Take:
-        return (Take, numbers.get(value.name, value))
-    if kind in CONTAINERS:
-        rest = [getattr(value, name, None) for name in ("cls", "frozen", "factory")]
-        names = [name for name, _ in value.fields] if hasattr(value, "fields") else []
-        return (kind, *rest, *names, *[_key(part, numbers, body) for part in children(value)])
-    return exact_key(value)
+    return [*lines, key_of(body.result, leaf)]

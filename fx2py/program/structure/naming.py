@@ -8,7 +8,7 @@ where a value dies and nothing takes its name at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -16,6 +16,7 @@ from fx2py.graph.data import Node, SourceLine
 from fx2py.graph.values import List, Ref, map_leaves
 from fx2py.program.identifiers import RESERVED, identifier_for
 from fx2py.program.ir import (
+    WEIGHTS,
     Assign,
     Bind,
     Delete,
@@ -31,6 +32,7 @@ from fx2py.program.ir import (
     Unpack,
     names_in,
 )
+from fx2py.read.origin import parts_between_commas
 
 MOVED = "moved"
 """What the list is called in which arguments are moved into a call."""
@@ -61,19 +63,12 @@ def targets_of(code: str) -> tuple[str, ...]:
     if match:
         return tuple([name.strip() for name in match[1].split(",")])
     returned = _RETURN.match(code)
-    found = [_RETURNED.fullmatch(part.strip()) for part in _parts(returned[1])] if returned else [None]
+    found = (
+        [_RETURNED.fullmatch(part.strip()) for part in parts_between_commas(returned[1])]
+        if returned
+        else [None]
+    )
     return tuple([each[1] for each in found if each]) if all(found) and "self" not in code[:12] else ()
-
-
-def _parts(text: str) -> list[str]:
-    """A text between the commas outside of brackets."""
-    parts, depth, start = [], 0, 0
-    for place, sign in enumerate(text):
-        depth += (sign in "([{") - (sign in ")]}")
-        if sign == "," and not depth:
-            parts.append(text[start:place])
-            start = place + 1
-    return [*parts, text[start:]]
 
 
 def source_targets(node: Node | None, depth: int) -> tuple[str, ...]:
@@ -142,8 +137,8 @@ class Naming:
         return replace(self.function, parameters=parameters, body=tuple(self.out), result=result)
 
     def _parameter(self, parameter: Parameter) -> Parameter:
-        if parameter.name == "weights":
-            self.names["weights"] = "weights"
+        if parameter.name == WEIGHTS:
+            self.names[WEIGHTS] = WEIGHTS
             return parameter
         if not self.function.is_module:
             self._take(parameter.name, parameter.name)
@@ -159,7 +154,7 @@ class Naming:
         if isinstance(source, Ref) and self._moves(index, targets(statement)[0], source.name):
             return
         dying = [name for name in dict.fromkeys(names_in(*statement.operands)) if self._dies(name, index)]
-        before = [self.names[name] for name in dying if not self._is_borrowed(name)]
+        owned = [self.names[name] for name in dying if not self._is_borrowed(name)]
         changed = self._with_names(statement)
         for name in dying:
             self.holders.pop(self.names[name])
@@ -167,7 +162,6 @@ class Naming:
         for name in bound:
             if name not in self.names:
                 self._take(name, self._wish(name))
-        owned = {self.names[name] for name in dying if not self._is_borrowed(name)}
         if isinstance(changed, Loop):
             changed = replace(changed, item=self._take(changed.item, self._wish(changed.item)))
             changed = replace(
@@ -176,17 +170,17 @@ class Naming:
         moved = self._moved(statement, self._with_targets(changed), owned)
         if isinstance(changed, Loop):
             self.holders.pop(changed.item)
-        before = [name for name in before if name not in moved]
         idle = [self.names[name] for name in bound if self.last[name] == index and name not in self.kept]
         for name in bound:
             if self.last[name] == index and name not in self.kept:
                 self.holders.pop(self.names[name], None)
         again = {self.names[name] for name in bound}
-        ends = [name for name in (*before, *idle) if name not in again or name in idle]
+        left = [name for name in owned if name not in moved]
+        ends = [name for name in (*left, *idle) if name not in again or name in idle]
         if ends and index < len(self.body) - 1:
             self.out.append(Delete(tuple(dict.fromkeys(ends))))
 
-    def _moved(self, statement: Statement, changed: Statement, owned: set[str]) -> set[str]:
+    def _moved(self, statement: Statement, changed: Statement, owned: Collection[str]) -> set[str]:
         """Append a statement, with the variables that end in its call moved into it; gives those.
 
         The caller's variable would keep the argument alive until the call ends: a list gives it away before.
@@ -201,7 +195,7 @@ class Naming:
         self.out += statements
         return {name for each in statements if isinstance(each, Delete) for name in each.names}
 
-    def _with_moves(self, statement: Statement, owned: set[str]) -> list[Statement]:
+    def _with_moves(self, statement: Statement, owned: Collection[str]) -> list[Statement]:
         if not isinstance(statement, Assign | Unpack) or not isinstance(statement.call.callee, Local):
             return [statement]
         args = statement.call.args

@@ -16,6 +16,7 @@ from fx2py.program.identifiers import FreshNames
 from fx2py.program.ir import (
     COMPUTE_ONCE,
     TABLE_NAMES,
+    WEIGHTS,
     Assign,
     Bind,
     Call,
@@ -53,7 +54,6 @@ SHORT = 2
 """A module of so many calls stays inline, however often it is called."""
 SHORT_ONCE = 12
 """A module that is called once and has so many calls stays inline."""
-WEIGHTS: TableName = "weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +399,7 @@ class _FunctionWriter:
     def _operand(self, value: Operand) -> Operand:
         def leaf(part: Operand) -> Operand:
             load = self.loads.get(part.name) if type(part) is Ref else None
-            return self._weight(load.slot) if load is not None and load.slot.table == "weights" else part
+            return self._weight(load.slot) if load is not None and load.slot.table == WEIGHTS else part
 
         return map_leaves(value, leaf)
 

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import TypeAlias
 
 from fx2py.graph.data import ModuleFrame
-from fx2py.graph.values import CONTAINERS, Record, Ref, children
-from fx2py.program.exact_text import exact_key
-from fx2py.program.ir import Assign, Bind, Function, Load, Operand, Program, Slot, Take, names_in
+from fx2py.graph.values import Ref
+from fx2py.program.exact_text import exact_key, key_of
+from fx2py.program.ir import WEIGHTS, Assign, Bind, Function, Load, Operand, Program, Slot, Take, names_in
 
 Stack: TypeAlias = tuple[ModuleFrame, ...]
 ROOT = ModuleFrame("")
@@ -170,7 +170,7 @@ class _Reading:
     def _statement(self, index: int) -> Hashable:
         statement = self.body.statements[index]
         self.offset, self.number = index - self.region.start, 0
-        values = tuple([self._value(value) for value in statement.operands])
+        values = tuple([key_of(value, self._leaf) for value in statement.operands])
         names = tuple([name for name, _ in statement.call.kwargs]) if isinstance(statement, Assign) else ()
         target = statement.target
         if target is None:
@@ -191,30 +191,22 @@ class _Reading:
             found.append((path, frame.cls, calls.setdefault(frame.call, len(calls))))
         return tuple(found)
 
-    def _value(self, value: Operand) -> Hashable:
+    def _leaf(self, value: Operand) -> Hashable:
         if isinstance(value, Ref):
             return self._variable(value.name)
         if isinstance(value, Take):
             return (Take, self._variable(value.name))
-        kind = type(value)
-        if kind in CONTAINERS:
-            rest = (
-                getattr(value, "cls", None),
-                getattr(value, "frozen", None),
-                getattr(value, "factory", None),
-            )
-            return (kind, rest, _keys(value), tuple([self._value(part) for part in children(value)]))
-        if isinstance(value, int | float) and kind is not bool:
+        if isinstance(value, int | float) and type(value) is not bool:
             self.literals[Place(self.offset, self.number)] = value
             self.number += 1
-            return kind.__name__
+            return type(value).__name__
         return exact_key(value)
 
     def _variable(self, name: str) -> Hashable:
         load = self.body.loads.get(name)
         if load is None or load.slot.table == "compute_once":
             return self._number(name)
-        if load.slot.table != "weights":
+        if load.slot.table != WEIGHTS:
             return load.slot
         path = self.paths[load.slot.index]
         if path.startswith(self.region.prefix):
@@ -227,8 +219,3 @@ class _Reading:
             self.numbers[what] = len(self.numbers)
             self.inputs.append(what)
         return (Ref, self.numbers[what])
-
-
-def _keys(value: Operand) -> Hashable:
-    """The names of the fields of a record."""
-    return tuple([name for name, _ in value.fields]) if isinstance(value, Record) else ()

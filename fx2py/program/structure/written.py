@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from fx2py.graph.values import GETATTR, GETITEM, List, Ref, walk
 from fx2py.program.ir import (
     REQUIRED,
+    WEIGHTS,
     WHOLE,
     Assign,
     Bind,
@@ -30,8 +31,6 @@ from fx2py.program.ir import (
 from fx2py.program.structure.inlined import Unsound
 from fx2py.program.structure.naming import MOVED
 from fx2py.runtime.weight_tree import WeightTree
-
-WEIGHTS = "weights"
 
 
 def require_structured(functions: Sequence[Function], bound: Collection[str], tree: WeightTree) -> None:

@@ -12,6 +12,8 @@ from torch import nn
 
 import fx2py
 from fx2py.errors import ArtifactError, Fx2pyError, UntrustedTargetError
+from fx2py.graph.values import Ref
+from fx2py.program.ir import Assign, Call, CalledModule, Function, Local, Loop, Parameter
 from fx2py.program.options import GenerateOptions
 from fx2py.program.structure.inlined import Unsound, inlined, require_same
 from fx2py.program.structure.outline import structured
@@ -407,6 +409,16 @@ def test_code_that_calls_without_end_is_unsound() -> None:
             [*functions[:-1], functions[-1].__class__(**{**_fields(functions[-1]), "parameters": ()}), entry],
             _paths(form),
         )
+
+
+def test_only_an_edited_text_is_limited_in_its_steps() -> None:
+    """A generated program of many layers is inlined to be checked; its own size is no fault of it."""
+    step = Function("step", (Parameter("x", "x"),), (), (), Ref("x"), module=CalledModule("", 2))
+    rounds = Loop("_", 200_000, 0, 200_000, 200_000, (Assign("x", Call(Local("step"), (Ref("x"),))),))
+    entry = Function("execution_fn", (Parameter("x", "x"),), (), (rounds,), Ref("x"))
+    assert inlined([step, entry], []).result == Ref("x")
+    with pytest.raises(Unsound, match="more than 1,000 steps"):
+        inlined([step, entry], [], most=1_000)
 
 
 def _fields(function: Any) -> dict[str, Any]:
