@@ -376,8 +376,11 @@ def test_every_graph_of_a_long_log_takes_linear_time(tmp_path):
         assert len(found(path)) == count
         return time.process_time() - began
 
+    def best(count):  # one sample has the collections and the neighbours of its moment in it
+        return min(seconds(count) for _ in range(3))
+
     seconds(50)
-    assert seconds(1600) < 12 * seconds(400)
+    assert best(1600) < 12 * best(400)
 
 
 def test_names_from_a_log_stay_text(tmp_path):
