@@ -26,7 +26,6 @@ from fx2py.program.identifiers import FreshNames
 from fx2py.program.ir import (
     FIELDS_OF,
     REQUIRED,
-    Arguments,
     Assign,
     Call,
     ContainerClass,
@@ -187,39 +186,6 @@ _DICT_CLASSES: dict[str, Name | None] = {
     "ordereddict": Name("collections", "OrderedDict"),
     "defaultdict": DEFAULTDICT,
 }
-
-
-def bind_arguments(
-    graph: Graph,
-    args: Arguments,
-    kwargs: dict[str, Operand],
-    env: dict[str, Operand],
-    convert_default: Callable[[Value], Operand],
-) -> str:
-    """Bind a call's arguments to a nested graph's placeholders as Python would; returns why that fails, or ''."""
-    positional = list(args)
-    left = dict(kwargs)
-    for node in graph.placeholders:
-        name = str(node.target)
-        if name.startswith("**"):
-            env[node.name] = Dict(tuple(left.items()))
-            left = {}
-        elif name.startswith("*"):
-            env[node.name] = tuple(positional)
-            positional = []
-        elif positional:
-            if name in left:
-                return f"{name!r} is given twice"
-            env[node.name] = positional.pop(0)
-        elif name in left:
-            env[node.name] = left.pop(name)
-        elif node.args:
-            env[node.name] = convert_default(node.args[0])
-        else:
-            return f"{name!r} is missing"
-    if positional or left:
-        return "there are more arguments than placeholders"
-    return ""
 
 
 def as_parameters(function: Function | None, kwargs: Keywords) -> Keywords:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from fx2py.errors import Argument, Finding, Hint, UnsupportedGraphError
+from fx2py.graph.binding import Unbound, bind_arguments
 from fx2py.graph.data import MEND_LOST, Graph, GraphData, ModuleRecord, Node, SymMeta, Target, Tree, ValueMeta
 from fx2py.graph.values import (
     DEFAULTDICT,
@@ -39,7 +40,6 @@ from fx2py.operators.facts import returns_tensor
 from fx2py.operators.schema import returns_tensor_list
 from fx2py.program.calling import (
     as_parameters,
-    bind_arguments,
     container_of,
     pack_result,
     parameters_of,
@@ -662,12 +662,18 @@ class FunctionLowering:
         args = tuple([self._kept(value, frame, node) for value in node.args])
         kwargs = {name: self._kept(value, frame, node) for name, value in node.kwargs}
         inner = Frame(record, path, frame.depth + 1)
-        problem = bind_arguments(
-            graph, args, kwargs, inner.env, lambda value: self.convert(value, inner, node.name)
-        )
-        if problem:
-            self.outer.refuse(node.name, f"the call of {path!r} does not fit: {problem}")
+        try:
+            bound = bind_arguments(
+                graph.placeholders,
+                args,
+                kwargs,
+                default=lambda value: self.convert(value, inner, node.name),
+                keywords=lambda rest: Dict(tuple(rest.items())),
+            )
+        except Unbound as fault:
+            self.outer.refuse(node.name, f"the call of {path!r} does not fit: {fault}")
             return
+        inner.env.update(bound)
         self._nodes(graph, inner)
         frame.env[node.name] = self._kept(graph.output, inner, node)
 

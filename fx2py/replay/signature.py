@@ -6,6 +6,7 @@ import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from fx2py.errors import ReplayError
+from fx2py.graph.binding import Unbound, bind_arguments
 from fx2py.graph.data import CallingConvention, GraphData, Node, Tree
 from fx2py.graph.values import Value
 from fx2py.program.input_table import demand_object, input_table
@@ -22,38 +23,12 @@ Constant = Callable[[Value], object]
 def bind_placeholders(
     placeholders: tuple[Node, ...], args: Sequence[object], kwargs: Mapping[str, object], constant: Constant
 ) -> dict[str, object]:
-    """The value of each placeholder by node name, bound as Python binds arguments to the parameters of a function.
-
-    ``*args`` and ``**kwargs`` take the rest, defaults fill in. Raises ReplayError that names the argument that is
-    missing or has no parameter.
-    """
-    env: dict[str, object] = {}
-    positional, named = list(args), dict(kwargs)
-    for node in placeholders:
-        parameter = str(node.target)
-        if parameter.startswith("**"):
-            env[node.name], named = named, {}
-        elif parameter.startswith("*"):
-            env[node.name], positional = tuple(positional), []
-        elif positional:
-            env[node.name] = positional.pop(0)
-        elif parameter in named:
-            env[node.name] = named.pop(parameter)
-        elif node.args:
-            env[node.name] = constant(node.args[0])
-        else:
-            raise _unbound(placeholders, f"the argument {parameter!r} is missing")
-    if positional:
-        raise _unbound(placeholders, f"{len(args)} positional arguments are too many")
-    if named:
-        surplus = ", ".join(map(repr, named))
-        raise _unbound(placeholders, f"there is no parameter for {surplus}, or it is given twice")
-    return env
-
-
-def _unbound(placeholders: tuple[Node, ...], reason: str) -> ReplayError:
-    parameters = ", ".join(str(node.target) for node in placeholders)
-    return ReplayError(f"the arguments do not fit: {reason}.", f"The graph takes ({parameters}).")
+    """The value of each placeholder by node name; ReplayError, which names the argument, where they do not fit."""
+    try:
+        return bind_arguments(placeholders, args, kwargs, default=constant, keywords=dict)
+    except Unbound as fault:
+        parameters = ", ".join(str(node.target) for node in placeholders)
+        raise ReplayError(f"the arguments do not fit: {fault}.", f"The graph takes ({parameters}).") from None
 
 
 def bind_parameters(
