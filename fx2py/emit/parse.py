@@ -217,7 +217,7 @@ def parse(texts: Texts) -> Parsed:
     with in_file(TABLES):
         tables, table_imports = _read_tables_file(texts.tables or "")
     with in_file(SOURCE):
-        above, own = split_at_functions(statements_of(texts.source))
+        above, own = split_at_functions(_without_docstring(statements_of(texts.source)))
         paths = tables.weight_paths
         tree = None if paths is None else _tree_of(paths)
         names = ReadNames(containers=dict(tables.containers), tree=tree)
@@ -227,6 +227,14 @@ def parse(texts: Texts) -> Parsed:
     if unknown:
         raise GrammarError(f"{unknown[0]} is not a function of {SOURCE}", file=TABLES)
     return Parsed(functions, tuple(names.ops.items()), tuple(imports), tables, table_imports)
+
+
+def _without_docstring(statements: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements behind the text at the head of a file, which no statement can read under a name of its own."""
+    match statements[:1]:
+        case [ast.Expr(value=ast.Constant(value=str()))]:
+            return statements[1:]
+    return statements
 
 
 def _tree_of(paths: Sequence[str]) -> WeightTree:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -63,9 +63,20 @@ def _requoted(literal: str) -> str:
 
 def comment(text: str) -> str:
     """One printable line that no tool takes for a directive; at most 82 characters, so that it fits where code fits."""
-    line = "".join(char if char.isprintable() else " " for char in text)
-    line = _ENCODING.sub("coding ", _PRAGMA.sub(r"\1 ;", line)).strip()
+    line = _one_line(text).strip()
     return line if len(line) <= _LONGEST_COMMENT else f"{line[:_LONGEST_COMMENT - 3]}..."
+
+
+def _one_line(text: str) -> str:
+    """Printable text that no tool takes for a directive."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return _ENCODING.sub("coding ", _PRAGMA.sub(r"\1 ;", line)).rstrip()
+
+
+def docstring(lines: Sequence[str]) -> str:
+    """A string literal that stands for itself as a statement; its lines hold nothing that could end it or escape."""
+    inner = [_one_line(line).replace("\\", "/").replace('"', "'") for line in lines]
+    return "\n".join(['"""' + inner[0], *inner[1:], '"""'])
 
 
 def _number(value: int) -> str:

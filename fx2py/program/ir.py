@@ -323,6 +323,32 @@ class Constant:
     value: Value
 
 
+@dataclass(frozen=True, slots=True)
+class ModuleEntry:
+    """A module that ran, with the modules that ran inside it in the order of their first calls.
+
+    ``path`` and ``cls`` are dotted, '' where nothing is recorded; ``parameters`` counts the numbers in the parameters at
+    and below ``path``, a tied one at the first of its paths alone. ``function`` names the function that stands for it, ''
+    where its statements stand in the function of the module around it. ``inputs`` and ``outputs`` are what the first
+    call took of other modules and gave to them, in the order of the function's parameters and results.
+    """
+
+    path: str
+    cls: str
+    calls: int
+    parameters: int
+    function: str
+    inputs: tuple[ValueMeta, ...] = ()
+    outputs: tuple[ValueMeta, ...] = ()
+    children: tuple[ModuleEntry, ...] = ()
+
+    def walk(self) -> Iterator[ModuleEntry]:
+        """This entry and all below it, outer ones first."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
 FIELDS = Name("fx2py.runtime.checks", "Fields")
 CHECK_INPUTS = "check_inputs"
 FIELDS_OF = "fields_of"
@@ -377,6 +403,7 @@ class Program:
     ``op_aliases`` and ``containers`` are the module-level names of operators and container classes. ``below_autograd``:
     calls that record no gradients may skip the dispatch keys Autograd and ADInplaceOrView. ``is_structured``: the weights
     are records, and functions stand for modules. ``module_names`` has every name of the module level, packages included.
+    ``modules`` is the tree of the modules that ran, where the functions stand for modules.
     """
 
     functions: tuple[Function, ...]
@@ -389,6 +416,7 @@ class Program:
     below_autograd: bool = False
     is_structured: bool = False
     module_names: frozenset[str] = frozenset()
+    modules: ModuleEntry | None = None
     report: Report = Report()
 
     @property

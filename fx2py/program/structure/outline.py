@@ -26,6 +26,7 @@ from fx2py.program.ir import (
     Load,
     Local,
     Loop,
+    ModuleEntry,
     Operand,
     Parameter,
     Program,
@@ -38,6 +39,7 @@ from fx2py.program.ir import (
     straight,
 )
 from fx2py.program.structure.inlined import inlined
+from fx2py.program.structure.modules import module_tree
 from fx2py.program.structure.naming import (
     MOVED,
     Naming,
@@ -96,6 +98,9 @@ class Outline:
         self.tree = weight_tree([weight.path for weight in program.weights])
         self.root = regions(self.body)
         self.comparison = Comparison(self.body, program)
+        self._interfaces = {
+            id(each): self.comparison.interface(each) for each in (self.root, *self.root.walk())
+        }
         self.groups = self._groups()
         self.module_names = program.module_names | {group.name for group in self.groups}
         """What the file itself defines, which no variable may hide."""
@@ -106,7 +111,7 @@ class Outline:
     def _groups(self) -> list[Group]:
         found: dict[Hashable, list[tuple[Region, Interface]]] = {}
         for region in self.root.walk():
-            interface = self.comparison.interface(region)
+            interface = self.interface(region)
             found.setdefault(interface.key, []).append((region, interface))
         names = FreshNames(self.program.module_names)
         return [
@@ -115,6 +120,20 @@ class Outline:
             for each, numbers in _with_few_numbers(alike)
             if each[0][0].size > (SHORT if len(each) > 1 else SHORT_ONCE)
         ]
+
+    def interface(self, region: Region) -> Interface:
+        return self._interfaces[id(region)]
+
+    def modules(self) -> ModuleEntry:
+        """The tree of the modules that ran."""
+
+        def serves(region: Region) -> str:
+            if region is self.root:
+                return self.program.entry.name
+            known = self._function_of.get(id(region))
+            return known[0].name if known is not None else ""
+
+        return module_tree(self.program, self.body, self.root, serves, self.interface)
 
     def functions(self, moves: Mapping[str, frozenset[int]]) -> list[Function]:
         """Callees before callers, the entry last; ``moves`` has the places of arguments to be moved into calls.
@@ -593,7 +612,7 @@ def structured(program: Program) -> Program:
         functions = (*map(outline.with_names, program.functions[:-1]), *outline.functions(moves))
         return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)
 
-    return _within_the_peak(program, outline, form)
+    return replace(_within_the_peak(program, outline, form), modules=outline.modules())
 
 
 def _within_the_peak(

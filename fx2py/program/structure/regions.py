@@ -96,7 +96,7 @@ class Region:
 
 def regions(body: FlatBody) -> Region:
     """The whole body as the region of the root module, with every call of a module in it."""
-    root = Region(ROOT, 0, 0, len(body.statements))
+    root = Region(next((each[0] for each in body.stacks if each[0].cls), ROOT), 0, 0, len(body.statements))
     stack = [root]
     while stack:
         region = stack.pop()
