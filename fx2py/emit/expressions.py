@@ -10,23 +10,7 @@ from typing import Any
 
 from fx2py.emit import text
 from fx2py.errors import InternalError
-from fx2py.graph.values import (
-    DEFAULTDICT,
-    GETATTR,
-    GETITEM,
-    SETITEM,
-    Dict,
-    EnumMember,
-    List,
-    Name,
-    OpName,
-    Range,
-    Record,
-    Ref,
-    Set,
-    Size,
-    Slice,
-)
+from fx2py.graph import values as language
 from fx2py.program.identifiers import MODULE_ALIASES, is_identifier
 from fx2py.program.ir import Arguments, Call, Field, Keywords, Local, Method, Operand, Program, Slot, Take
 
@@ -65,8 +49,8 @@ class TextScope:
     its tables are. ``special`` writes values that have text in this file only, and gives '' for others.
     """
 
-    op_aliases: Mapping[OpName, str]
-    containers: Mapping[tuple[Name, tuple[str, ...]], str]
+    op_aliases: Mapping[language.OpName, str]
+    containers: Mapping[tuple[language.Name, tuple[str, ...]], str]
     takes: dict[str, tuple[str, ...]]
     modules: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
@@ -83,7 +67,7 @@ class TextScope:
         )
 
 
-def name_text(name: Name, scope: TextScope) -> str:
+def name_text(name: language.Name, scope: TextScope) -> str:
     """A dotted name, through the alias of its module's import if there is one; a builtin has no module in front."""
     if scope.special is not None and (written := scope.special(name)):
         return written
@@ -98,7 +82,7 @@ def value_text(value: Operand, scope: TextScope) -> str:
     """The expression that evaluates back to ``value``."""
     if scope.special is not None and (written := scope.special(value)):
         return written
-    if type(value) is Ref:
+    if type(value) is language.Ref:
         return text.identifier(value.name)
     if text.has_text(value):
         if (type(value) is float or type(value) is complex) and not cmath.isfinite(value):
@@ -118,8 +102,8 @@ def _tuple(value: Arguments, scope: TextScope) -> str:
     return f"({value_text(value[0], scope)},)" if len(value) == 1 else f"({_joined(value, scope)})"
 
 
-def _dict(value: Dict, scope: TextScope) -> str:
-    if value.cls is None or value.cls == DEFAULTDICT:
+def _dict(value: language.Dict, scope: TextScope) -> str:
+    if value.cls is None or value.cls == language.DEFAULTDICT:
         items = [f"{value_text(key, scope)}: {value_text(item, scope)}" for key, item in value.items]
         display = f"{{{', '.join(items)}}}"
         if value.cls is None:
@@ -128,7 +112,7 @@ def _dict(value: Dict, scope: TextScope) -> str:
     return f"{name_text(value.cls, scope)}([{', '.join([_tuple(item, scope) for item in value.items])}])"
 
 
-def _set(value: Set, scope: TextScope) -> str:
+def _set(value: language.Set, scope: TextScope) -> str:
     """Items in the order of their text: the order of a set of strings differs between processes (PYTHONHASHSEED)."""
     items = sorted([value_text(item, scope) for item in value.items])
     if value.frozen:
@@ -136,7 +120,7 @@ def _set(value: Set, scope: TextScope) -> str:
     return f"{{{', '.join(items)}}}" if value.items else "set()"
 
 
-def _record(value: Record, scope: TextScope) -> str:
+def _record(value: language.Record, scope: TextScope) -> str:
     names = tuple(name for name, _ in value.fields)
     alias = scope.containers[value.cls, names]
     scope.taken.add(alias)
@@ -167,16 +151,16 @@ def _local(value: Local, scope: TextScope) -> str:
 
 _VALUES: dict[type, Callable[[Any, TextScope], str]] = {
     tuple: _tuple,
-    List: lambda value, scope: f"[{_joined(value.items, scope)}]",
-    Dict: _dict,
-    Set: _set,
-    Slice: lambda value, scope: f"slice({_joined((value.start, value.stop, value.step), scope)})",
-    Range: lambda value, scope: f"range({_joined((value.start, value.stop, value.step), scope)})",
-    Size: lambda value, scope: f"torch.Size([{_joined(value.items, scope)}])",
-    Record: _record,
-    Name: lambda value, scope: name_text(value, scope),
-    OpName: lambda value, scope: scope.op_aliases[value],
-    EnumMember: lambda value, scope: f"{name_text(value.cls, scope)}.{text.identifier(value.member)}",
+    language.List: lambda value, scope: f"[{_joined(value.items, scope)}]",
+    language.Dict: _dict,
+    language.Set: _set,
+    language.Slice: lambda value, scope: f"slice({_joined((value.start, value.stop, value.step), scope)})",
+    language.Range: lambda value, scope: f"range({_joined((value.start, value.stop, value.step), scope)})",
+    language.Size: lambda value, scope: f"torch.Size([{_joined(value.items, scope)}])",
+    language.Record: _record,
+    language.Name: lambda value, scope: name_text(value, scope),
+    language.OpName: lambda value, scope: scope.op_aliases[value],
+    language.EnumMember: lambda value, scope: f"{name_text(value.cls, scope)}.{text.identifier(value.member)}",
     Slot: lambda value, scope: f"{value.table}[{value.index}]",
     Local: _local,
     Field: lambda value, scope: _field(value),
@@ -187,7 +171,7 @@ _VALUES: dict[type, Callable[[Any, TextScope], str]] = {
 def call_text(call: Call, scope: TextScope) -> str:
     """A call in its most readable exact form: operator sign, subscript, attribute, method or function call."""
     callee = call.callee
-    if type(callee) is Name:
+    if type(callee) is language.Name:
         special = _SPECIAL.get(callee)
         if special is not None and not call.kwargs:
             found = special(call, scope)
@@ -223,7 +207,7 @@ def _method(name: str, call: Call, scope: TextScope) -> str:
     return f"{value_text(receiver, scope)}.{name}({arguments})"
 
 
-_RECEIVERS = (Ref, Field, str, tuple, List, Dict)
+_RECEIVERS = (language.Ref, Field, str, tuple, language.List, language.Dict)
 """The receivers after which a method's name can stand; a number's dot would be a decimal point (``1.real``)."""
 
 
@@ -231,12 +215,12 @@ def _is_operand(value: Operand) -> bool:
     """Whether a value binds tighter than every operator: a variable, a weight or a number without a sign (``-1 ** x`` negates)."""
     if type(value) is int or type(value) is float:
         return math.copysign(1, value) > 0
-    return type(value) is Ref or type(value) is Field
+    return type(value) is language.Ref or type(value) is Field
 
 
 def _binary(symbol: str) -> Callable[[Call, TextScope], str]:
     def write(call: Call, scope: TextScope) -> str:
-        if len(call.args) != 2 or not any(type(value) in (Ref, Field) for value in call.args):
+        if len(call.args) != 2 or not any(type(value) in (language.Ref, Field) for value in call.args):
             return ""
         left, right = call.args
         if not (_is_operand(left) and _is_operand(right)):
@@ -250,7 +234,7 @@ def _binary(symbol: str) -> Callable[[Call, TextScope], str]:
 def _unary(symbol: str) -> Callable[[Call, TextScope], str]:
     def write(call: Call, scope: TextScope) -> str:
         match call.args:
-            case (Ref() as operand,):
+            case (language.Ref() as operand,):
                 return f"{symbol}{value_text(operand, scope)}"
         return ""
 
@@ -259,14 +243,14 @@ def _unary(symbol: str) -> Callable[[Call, TextScope], str]:
 
 def _getattr(call: Call, scope: TextScope) -> str:
     match call.args:
-        case (Ref() as base, str(name)) if is_identifier(name):
+        case (language.Ref() as base, str(name)) if is_identifier(name):
             return f"{value_text(base, scope)}.{name}"
     return ""
 
 
 def _getitem(call: Call, scope: TextScope) -> str:
     match call.args:
-        case (Ref() as base, index):
+        case (language.Ref() as base, index):
             return f"{value_text(base, scope)}[{index_text(index, scope)}]"
     return ""
 
@@ -279,7 +263,9 @@ def index_text(index: Operand, scope: TextScope) -> str:
 
 
 def _index_item(part: Operand, scope: TextScope) -> str:
-    if type(part) is not Slice or not all(_is_bound(bound) for bound in (part.start, part.stop, part.step)):
+    if type(part) is not language.Slice or not all(
+        _is_bound(bound) for bound in (part.start, part.stop, part.step)
+    ):
         return value_text(part, scope)
     start, stop, step = (
         "" if bound is None else value_text(bound, scope) for bound in (part.start, part.stop, part.step)
@@ -288,20 +274,22 @@ def _index_item(part: Operand, scope: TextScope) -> str:
 
 
 def _is_bound(value: Operand) -> bool:
-    return value is None or type(value) in (Ref, int)
+    return value is None or type(value) in (language.Ref, int)
 
 
-_SPECIAL: dict[Name, Callable[[Call, TextScope], str]] = {
-    **{Name("operator", name): _binary(symbol) for name, symbol in BINARY_OPERATORS.items()},
-    **{Name("operator", name): _unary(symbol) for name, symbol in UNARY_OPERATORS.items()},
-    GETATTR: _getattr,
-    GETITEM: _getitem,
+_SPECIAL: dict[language.Name, Callable[[Call, TextScope], str]] = {
+    **{language.Name("operator", name): _binary(symbol) for name, symbol in BINARY_OPERATORS.items()},
+    **{language.Name("operator", name): _unary(symbol) for name, symbol in UNARY_OPERATORS.items()},
+    language.GETATTR: _getattr,
+    language.GETITEM: _getitem,
 }
 
 
 def setitem_text(call: Call, scope: TextScope) -> str:
     """``x[i] = v`` for an ``operator.setitem`` whose result is not used, or '' when that form does not fit."""
     match call:
-        case Call(callee=callee, args=(Ref() as target, index, value), kwargs=()) if callee == SETITEM:
+        case Call(callee=callee, args=(language.Ref() as target, index, value), kwargs=()) if (
+            callee == language.SETITEM
+        ):
             return f"{value_text(target, scope)}[{index_text(index, scope)}] = {value_text(value, scope)}"
     return ""

@@ -29,62 +29,15 @@ from fx2py.emit.tables import (
     CODE,
     RUNTIME,
 )
-from fx2py.graph.values import (
-    GETATTR,
-    SETITEM,
-    DefaultDevice,
-    DeviceType,
-    Dict,
-    List,
-    Name,
-    OpName,
-    ProgramLeaf,
-    Record,
-    Ref,
-    Set,
-    Value,
-    children,
-)
+from fx2py.graph import values as language
+from fx2py.program import ir
 from fx2py.program.identifiers import MODULE_ALIASES, MODULES, RESERVED
-from fx2py.program.ir import (
-    CHECK_INPUTS,
-    COMPUTE_ONCE,
-    ENTRY,
-    FIELDS,
-    FIELDS_OF,
-    REQUIRED,
-    TABLE_NAMES,
-    WEIGHTS,
-    WHOLE,
-    Assign,
-    Bind,
-    Call,
-    CalledModule,
-    Callee,
-    ContainerClass,
-    Delete,
-    Field,
-    Function,
-    InputTable,
-    Load,
-    Local,
-    Loop,
-    Method,
-    Parameter,
-    ParameterKind,
-    Slot,
-    Statement,
-    TableName,
-    Take,
-    Unpack,
-    straight,
-)
 from fx2py.runtime.checks import Integer, Shape
 from fx2py.runtime.weight_tree import WeightTree, weight_tree
 from fx2py.syntax import BINARY, COMPARISONS, CONSTRUCTORS, UNARY, NotPython, ValueReader, parsed
 
 _MATH = {"math.inf": math.inf, "math.nan": math.nan}
-_RUNTIME_CALLS = (FIELDS_OF, CHECK_INPUTS)
+_RUNTIME_CALLS = (ir.FIELDS_OF, ir.CHECK_INPUTS)
 
 
 class GrammarError(Exception):
@@ -114,14 +67,14 @@ def in_file(name: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredTensor(ProgramLeaf):
+class StoredTensor(language.ProgramLeaf):
     """``tensors["a.weight"]``"""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Bits(ProgramLeaf):
+class Bits(language.ProgramLeaf):
     """``from_bits("<d", "...")``"""
 
     layout: str
@@ -129,7 +82,7 @@ class Bits(ProgramLeaf):
 
 
 @dataclass(frozen=True, slots=True)
-class LiveConstant(ProgramLeaf):
+class LiveConstant(language.ProgramLeaf):
     """``live("constant_1", "description")``"""
 
     name: str
@@ -158,7 +111,7 @@ class BuiltModule:
     path: str
     cls: str
     training: bool
-    attributes: tuple[tuple[str, Value], ...]
+    attributes: tuple[tuple[str, language.Value], ...]
     parameters: tuple[tuple[str, StoredTensor | None], ...]
     buffers: tuple[tuple[str, StoredTensor | None], ...]
     non_persistent: frozenset[str] = frozenset()
@@ -181,9 +134,9 @@ class BoundTables:
     built: tuple[BuiltModule | Absent, ...]
     modules: tuple[tuple[str, BoundModule], ...]
     weight_count: int
-    consts: tuple[Value, ...]
-    containers: tuple[tuple[str, ContainerClass], ...]
-    input_table: InputTable | None
+    consts: tuple[language.Value, ...]
+    containers: tuple[tuple[str, ir.ContainerClass], ...]
+    input_table: ir.InputTable | None
     renamed: tuple[tuple[str, str], ...]
     whole: tuple[str, ...] = ()
     below_autograd: bool = False
@@ -201,14 +154,14 @@ class Parsed:
     ``_tables.py``.
     """
 
-    functions: tuple[Function, ...]
-    op_aliases: tuple[tuple[str, OpName], ...]
+    functions: tuple[ir.Function, ...]
+    op_aliases: tuple[tuple[str, language.OpName], ...]
     imports: tuple[str, ...]
     tables: BoundTables
     table_imports: tuple[str, ...] = ()
 
     @property
-    def input_table(self) -> InputTable | None:
+    def input_table(self) -> ir.InputTable | None:
         return self.tables.input_table
 
 
@@ -307,7 +260,7 @@ def _op_alias(node: ast.stmt, names: ReadNames) -> None:
     if parts[:2] != ["torch", "ops"] or not 4 <= len(parts) <= 5:
         raise fault(node, f"{alias!r} is not an operator of torch.ops")
     names.refuse_hiding(node, alias)
-    names.ops[alias] = OpName(*parts[2:])
+    names.ops[alias] = language.OpName(*parts[2:])
 
 
 def _parts(node: ast.expr, names: ReadNames) -> list[str]:
@@ -343,10 +296,10 @@ class ReadNames:
     """
 
     modules: dict[str, str] = field(default_factory=dict)
-    ops: dict[str, OpName] = field(default_factory=dict)
-    containers: dict[str, ContainerClass] = field(default_factory=dict)
+    ops: dict[str, language.OpName] = field(default_factory=dict)
+    containers: dict[str, ir.ContainerClass] = field(default_factory=dict)
     functions: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    tables: tuple[TableName, ...] = ()
+    tables: tuple[ir.TableName, ...] = ()
     local: set[str] = field(default_factory=set)
     taken: frozenset[str] = frozenset()
     used: set[str] = field(default_factory=set)
@@ -372,7 +325,7 @@ class ReadNames:
         self.used.add(name)
         return name not in self.local and (self.is_older or name in self.taken)
 
-    def weight(self, node: ast.expr) -> Field | None:
+    def weight(self, node: ast.expr) -> ir.Field | None:
         """The weight, or the record of weights, that an expression names; None for any other expression."""
         steps: list[str | int] = []
         while True:
@@ -384,7 +337,7 @@ class ReadNames:
                     steps.append(index)
                     node = base
                 case ast.Name(id=name) if name in self.records:
-                    return Field(name, tuple(reversed(steps)))
+                    return ir.Field(name, tuple(reversed(steps)))
                 case _:
                     return None
 
@@ -430,10 +383,10 @@ class ReadNames:
         return ""
 
 
-def path_name(path: str) -> Name:
+def path_name(path: str) -> language.Name:
     """A dotted path as a Name; text does not say where the module ends, so all but the last part count as the module."""
     module, _, name = path.rpartition(".")
-    return Name(module, name)
+    return language.Name(module, name)
 
 
 # -- expressions: values -----------------------------------------------------------------------------------------
@@ -451,22 +404,22 @@ class CodeReader(ValueReader):
     def fault(self, node: ast.AST, reason: str) -> GrammarError:
         return fault(node, reason)
 
-    def name(self, node: ast.Name) -> Value:
+    def name(self, node: ast.Name) -> language.Value:
         names = self.names
         if node.id in names.records:
-            return Field(node.id)
+            return ir.Field(node.id)
         if node.id in names.local:
-            return Ref(node.id)
+            return language.Ref(node.id)
         if node.id in names.ops:
             return names.ops[node.id]
         if node.id in names.functions and node.id not in names.of_modules:
-            return Local(node.id)
+            return ir.Local(node.id)
         path = names.path(node)
         if not path:
             raise fault(node, f"the name {node.id!r} is not defined")
         return path_name(path)
 
-    def attribute(self, node: ast.Attribute) -> Value:
+    def attribute(self, node: ast.Attribute) -> language.Value:
         if (weight := self.names.weight(node)) is not None:
             return weight
         path = self.names.path(node)
@@ -474,7 +427,7 @@ class CodeReader(ValueReader):
             raise fault(node, f"the attribute {node.attr!r} is read inside another expression")
         return _MATH.get(path, path_name(path))
 
-    def item(self, node: ast.Subscript) -> Value:
+    def item(self, node: ast.Subscript) -> language.Value:
         if (weight := self.names.weight(node)) is not None:
             return weight
         match node:
@@ -483,10 +436,10 @@ class CodeReader(ValueReader):
             ):
                 for table in self.names.tables:
                     if table == name:
-                        return Slot(table, index)
+                        return ir.Slot(table, index)
         raise fault(node, "an item is taken inside another expression")
 
-    def call(self, node: ast.Call) -> Value:
+    def call(self, node: ast.Call) -> language.Value:
         func, names = node.func, self.names
         if names.is_container(func):
             return self._record(node, names.containers[func.id])
@@ -512,31 +465,31 @@ class CodeReader(ValueReader):
             node.value, "keywords are unpacked from something that is not a literal dict of one entry"
         )
 
-    def _take(self, node: ast.Call) -> Take:
+    def _take(self, node: ast.Call) -> ir.Take:
         name, _, rest = ast.unparse(node).partition(".")
         if rest != "pop(0)" or name not in self.names.local:
             raise fault(node, "a call stands inside another expression")
-        return Take(name)
+        return ir.Take(name)
 
-    def _record(self, node: ast.Call, made: ContainerClass) -> Record:
+    def _record(self, node: ast.Call, made: ir.ContainerClass) -> language.Record:
         """``Point(x=a, y=b)`` of a container class."""
         args, kwargs = self.arguments(node)
         parts = (*args, *[value for _, value in kwargs])
         named = tuple([name for name, _ in kwargs])
         if len(parts) != len(made.fields) or (named and named != made.fields):
             raise fault(node, f"{made.cls.path} is built with other fields than declared")
-        return Record(made.cls, tuple(zip(made.fields, parts, strict=True)))
+        return language.Record(made.cls, tuple(zip(made.fields, parts, strict=True)))
 
-    def _graph_module(self, node: ast.Call) -> Local:
+    def _graph_module(self, node: ast.Call) -> ir.Local:
         match self.arguments(node):
-            case ((Local(name=name, as_graph=False),), ()):
-                return Local(name, as_graph=True)
+            case ((ir.Local(name=name, as_graph=False),), ()):
+                return ir.Local(name, as_graph=True)
         raise fault(node, f"{GRAPH_MODULE} is written over a generated function")
 
-    def _partial(self, node: ast.Call) -> Local:
+    def _partial(self, node: ast.Call) -> ir.Local:
         names = self.names
         target = self.value(node.args[0]) if len(node.args) == 1 else None
-        if not isinstance(target, Local) or target.as_graph:
+        if not isinstance(target, ir.Local) or target.as_graph:
             raise fault(node, "functools.partial is written over a generated function")
         bound = [
             (keyword.arg, keyword.value.id if isinstance(keyword.value, ast.Name) else "")
@@ -553,48 +506,48 @@ class CodeReader(ValueReader):
 # -- expressions: calls ------------------------------------------------------------------------------------------
 
 
-def read_call(node: ast.expr, reader: CodeReader) -> Call | None:
+def read_call(node: ast.expr, reader: CodeReader) -> ir.Call | None:
     """The call that the right side of a statement makes; None when it only builds a value."""
     handler = _CALL_READERS.get(type(node))
     return handler(node, reader) if handler is not None else None
 
 
-def _operator(name: str, *args: Value) -> Call:
-    return Call(Name("operator", name), args)
+def _operator(name: str, *args: language.Value) -> ir.Call:
+    return ir.Call(language.Name("operator", name), args)
 
 
-def _binary_call(node: ast.BinOp, reader: CodeReader) -> Call:
+def _binary_call(node: ast.BinOp, reader: CodeReader) -> ir.Call:
     return _operator(BINARY[type(node.op)], reader.value(node.left), reader.value(node.right))
 
 
-def _compare_call(node: ast.Compare, reader: CodeReader) -> Call:
+def _compare_call(node: ast.Compare, reader: CodeReader) -> ir.Call:
     name = COMPARISONS.get(type(node.ops[0])) if len(node.ops) == 1 else None
     if name is None:
         raise fault(node, "only single comparisons are written")
     return _operator(name, reader.value(node.left), reader.value(node.comparators[0]))
 
 
-def _unary_call(node: ast.UnaryOp, reader: CodeReader) -> Call:
+def _unary_call(node: ast.UnaryOp, reader: CodeReader) -> ir.Call:
     operand = reader.value(node.operand)
-    if type(node.op) not in UNARY or not isinstance(operand, Ref):
+    if type(node.op) not in UNARY or not isinstance(operand, language.Ref):
         raise fault(node, "this unary operation is not written")
     return _operator(UNARY[type(node.op)], operand)
 
 
-def _item_call(node: ast.Subscript, reader: CodeReader) -> Call | None:
+def _item_call(node: ast.Subscript, reader: CodeReader) -> ir.Call | None:
     is_slot = isinstance(node.value, ast.Name) and node.value.id in reader.names.tables
     if is_slot or reader.names.weight(node) is not None:
         return None
     return _operator("getitem", reader.value(node.value), reader.value(node.slice))
 
 
-def _attribute_call(node: ast.Attribute, reader: CodeReader) -> Call | None:
+def _attribute_call(node: ast.Attribute, reader: CodeReader) -> ir.Call | None:
     if reader.names.path(node) or reader.names.weight(node) is not None:
         return None
-    return Call(GETATTR, (reader.value(node.value), node.attr))
+    return ir.Call(language.GETATTR, (reader.value(node.value), node.attr))
 
 
-def _call_call(node: ast.Call, reader: CodeReader) -> Call | None:
+def _call_call(node: ast.Call, reader: CodeReader) -> ir.Call | None:
     func, names = node.func, reader.names
     if names.is_container(func):
         return None
@@ -602,7 +555,7 @@ def _call_call(node: ast.Call, reader: CodeReader) -> Call | None:
         return _function_call(node, func.id, reader)
     args, kwargs = reader.arguments(node)
     if isinstance(func, ast.Attribute) and not names.path(func):
-        return Call(Method(func.attr), (reader.value(func.value), *args), kwargs)
+        return ir.Call(ir.Method(func.attr), (reader.value(func.value), *args), kwargs)
     if isinstance(func, ast.Call):
         # Where the receiver is a number or the method's name a keyword, a method is written ``getattr(x, "name")(...)``.
         if names.path(func.func) != "builtins.getattr" or len(func.args) != 2 or func.keywords:
@@ -610,27 +563,27 @@ def _call_call(node: ast.Call, reader: CodeReader) -> Call | None:
         receiver, name = reader.values(func.args)
         if type(name) is not str:
             raise fault(node, "a method's name is not a literal")
-        return Call(Method(name), (receiver, *args), kwargs)
+        return ir.Call(ir.Method(name), (receiver, *args), kwargs)
     if isinstance(func, ast.Name) and func.id in _RUNTIME_CALLS and names.takes(func.id):
-        return Call(Local(func.id), args, kwargs)
-    return Call(_callee(func, reader), args, kwargs)
+        return ir.Call(ir.Local(func.id), args, kwargs)
+    return ir.Call(_callee(func, reader), args, kwargs)
 
 
-def _function_call(node: ast.Call, name: str, reader: CodeReader) -> Call:
+def _function_call(node: ast.Call, name: str, reader: CodeReader) -> ir.Call:
     """The call of a generated function by its name, as structured code has it."""
     if not reader.names.is_handed(node, name):
         raise fault(node, f"{name} is given other tables than its own")
-    return Call(Local(name), reader.values(node.args))
+    return ir.Call(ir.Local(name), reader.values(node.args))
 
 
-def _callee(node: ast.expr, reader: CodeReader) -> Callee:
+def _callee(node: ast.expr, reader: CodeReader) -> ir.Callee:
     value = reader.value(node)
-    if not isinstance(value, Name | OpName | Slot | Local | Ref):
+    if not isinstance(value, language.Name | language.OpName | ir.Slot | ir.Local | language.Ref):
         raise fault(node, "something is called that is neither named nor bound")
     return value
 
 
-_CALL_READERS: Mapping[type[ast.expr], Callable[[Any, CodeReader], Call | None]] = {
+_CALL_READERS: Mapping[type[ast.expr], Callable[[Any, CodeReader], ir.Call | None]] = {
     ast.BinOp: _binary_call,
     ast.Compare: _compare_call,
     ast.UnaryOp: _unary_call,
@@ -643,29 +596,29 @@ _CALL_READERS: Mapping[type[ast.expr], Callable[[Any, CodeReader], Call | None]]
 # -- functions ---------------------------------------------------------------------------------------------------
 
 
-def read_functions(nodes: Sequence[ast.FunctionDef], names: ReadNames) -> tuple[Function, ...]:
+def read_functions(nodes: Sequence[ast.FunctionDef], names: ReadNames) -> tuple[ir.Function, ...]:
     """The generated functions in order, of which the last is the entry."""
-    if not nodes or nodes[-1].name != ENTRY:
-        raise GrammarError(f"the functions do not end in {ENTRY}")
-    read: list[Function] = []
+    if not nodes or nodes[-1].name != ir.ENTRY:
+        raise GrammarError(f"the functions do not end in {ir.ENTRY}")
+    read: list[ir.Function] = []
     for node in nodes:
-        if node.name != COMPUTE_ONCE or COMPUTE_ONCE in names.functions:
+        if node.name != ir.COMPUTE_ONCE or ir.COMPUTE_ONCE in names.functions:
             names.refuse_hiding(node, node.name)
         function = _function(node, CodeReader(names))
-        if names.tree is not None and any(each.name == WEIGHTS for each in function.parameters):
+        if names.tree is not None and any(each.name == ir.WEIGHTS for each in function.parameters):
             names.of_modules.add(function.name)
         names.functions[function.name] = (*function.tables, *_taken(names))
         read.append(function)
     called = set() if names.tree is None else set(_called(read))
-    called.discard(COMPUTE_ONCE)
-    return tuple([replace(f, module=CalledModule("", 0)) if f.name in called else f for f in read])
+    called.discard(ir.COMPUTE_ONCE)
+    return tuple([replace(f, module=ir.CalledModule("", 0)) if f.name in called else f for f in read])
 
 
-def _called(functions: Iterable[Function]) -> Iterator[str]:
+def _called(functions: Iterable[ir.Function]) -> Iterator[str]:
     """The functions of the file that are called by their names."""
     for function in functions:
-        for statement in straight(function.body):
-            if isinstance(statement, Assign | Unpack) and isinstance(statement.call.callee, Local):
+        for statement in ir.straight(function.body):
+            if isinstance(statement, ir.Assign | ir.Unpack) and isinstance(statement.call.callee, ir.Local):
                 yield statement.call.callee.name
 
 
@@ -675,18 +628,18 @@ def _taken(names: ReadNames) -> tuple[str, ...]:
     return tuple([name for name in order if name in names.taken])
 
 
-def _function(node: ast.FunctionDef, reader: CodeReader) -> Function:
+def _function(node: ast.FunctionDef, reader: CodeReader) -> ir.Function:
     names = reader.names
     parameters = _parameters(node.args, reader)
     takes = _takes(node, parameters, names)
     own = tuple(p for p in parameters if p.name not in takes)
-    tables = tuple(table for table in TABLE_NAMES if table in takes)
+    tables = tuple(table for table in ir.TABLE_NAMES if table in takes)
     names.local = {parameter.name for parameter in own}
     names.tables = tables
     names.taken, names.used = frozenset(takes) - frozenset(tables), set()
-    is_given = WEIGHTS in tables or any(parameter.name == WEIGHTS for parameter in own)
-    names.records = {WEIGHTS} if names.tree is not None and is_given else set()
-    body: list[Statement] = []
+    is_given = ir.WEIGHTS in tables or any(parameter.name == ir.WEIGHTS for parameter in own)
+    names.records = {ir.WEIGHTS} if names.tree is not None and is_given else set()
+    body: list[ir.Statement] = []
     for statement in node.body[:-1]:
         _append(body, _statement(statement, reader))
     last = node.body[-1]
@@ -696,32 +649,32 @@ def _function(node: ast.FunctionDef, reader: CodeReader) -> Function:
     if unused := names.taken - names.used:
         raise fault(node, f"{node.name} takes {min(unused)}, which it does not use")
     names.local, names.tables = set(), ()
-    return Function(node.name, own, tables, tuple(body), result)
+    return ir.Function(node.name, own, tables, tuple(body), result)
 
 
-def _takes(node: ast.FunctionDef, parameters: tuple[Parameter, ...], names: ReadNames) -> tuple[str, ...]:
+def _takes(node: ast.FunctionDef, parameters: tuple[ir.Parameter, ...], names: ReadNames) -> tuple[str, ...]:
     """What a function takes beside its inputs: its last keyword-only parameters, without defaults, in their order."""
-    order = TABLE_NAMES if names.is_older else taken_order(names.containers)
+    order = ir.TABLE_NAMES if names.is_older else taken_order(names.containers)
     given = {each.name for each in parameters if names.tree is None or each.kind == "keyword_only"}
     takes = tuple([name for name in order if name in given])
     named = [p for p in parameters if p.kind == "keyword_only"][-len(takes) :] if takes else []
-    if tuple(p.name for p in named) != takes or any(p.default is not REQUIRED for p in named):
+    if tuple(p.name for p in named) != takes or any(p.default is not ir.REQUIRED for p in named):
         raise fault(node, f"{node.name} takes its tables otherwise than fx2py writes")
     return takes
 
 
-def _append(body: list[Statement], statement: Statement) -> None:
+def _append(body: list[ir.Statement], statement: ir.Statement) -> None:
     """Consecutive deletions are one: a long one is written as several statements."""
-    if body and type(statement) is Delete and type(body[-1]) is Delete:
-        body[-1] = Delete((*body[-1].names, *statement.names))
+    if body and type(statement) is ir.Delete and type(body[-1]) is ir.Delete:
+        body[-1] = ir.Delete((*body[-1].names, *statement.names))
     else:
         body.append(statement)
 
 
-def _parameters(args: ast.arguments, reader: CodeReader) -> tuple[Parameter, ...]:
+def _parameters(args: ast.arguments, reader: CodeReader) -> tuple[ir.Parameter, ...]:
     if args.posonlyargs:
         raise fault(args.posonlyargs[0], "positional-only parameters are not written")
-    found: list[Parameter] = []
+    found: list[ir.Parameter] = []
     required = len(args.args) - len(args.defaults)
     for index, argument in enumerate(args.args):
         default = args.defaults[index - required] if index >= required else None
@@ -736,20 +689,20 @@ def _parameters(args: ast.arguments, reader: CodeReader) -> tuple[Parameter, ...
 
 
 def _parameter(
-    argument: ast.arg, kind: ParameterKind, default: ast.expr | None, reader: CodeReader
-) -> Parameter:
+    argument: ast.arg, kind: ir.ParameterKind, default: ast.expr | None, reader: CodeReader
+) -> ir.Parameter:
     if argument.annotation is not None:
         raise fault(argument, f"the parameter {argument.arg!r} has an annotation")
-    value = REQUIRED if default is None else reader.value(default)
-    return Parameter(argument.arg, argument.arg, kind, value)
+    value = ir.REQUIRED if default is None else reader.value(default)
+    return ir.Parameter(argument.arg, argument.arg, kind, value)
 
 
-def _statement(node: ast.stmt, reader: CodeReader) -> Statement:
+def _statement(node: ast.stmt, reader: CodeReader) -> ir.Statement:
     match node:
         case ast.Assign(targets=[ast.Name(id=target)], value=value):
             return _assignment(target, value, reader)
         case ast.Assign(targets=[ast.Subscript(value=base, slice=index)], value=value):
-            return Assign(None, Call(SETITEM, reader.values([base, index, value])))
+            return ir.Assign(None, ir.Call(language.SETITEM, reader.values([base, index, value])))
         case ast.Assign(targets=[ast.Tuple(elts=parts)], value=value) if reader.names.tree is not None:
             return _unpacking(parts, value, reader)
         case ast.For() if reader.names.tree is not None:
@@ -757,17 +710,17 @@ def _statement(node: ast.stmt, reader: CodeReader) -> Statement:
         case ast.Delete():
             return _delete(node, reader.names)
         case ast.Expr(value=value) if (call := read_call(value, reader)) is not None:
-            return Assign(None, call)
+            return ir.Assign(None, call)
     raise fault(node, f"{type(node).__name__} is not a statement of generated code")
 
 
-def _assignment(target: str, node: ast.expr, reader: CodeReader) -> Statement:
+def _assignment(target: str, node: ast.expr, reader: CodeReader) -> ir.Statement:
     call = read_call(node, reader)
     value = reader.value(node) if call is None else None
     _assign(target, node, reader.names)
     if call is not None:
-        return Assign(target, call)
-    return Load(target, value) if isinstance(value, Slot) else Bind(target, value)
+        return ir.Assign(target, call)
+    return ir.Load(target, value) if isinstance(value, ir.Slot) else ir.Bind(target, value)
 
 
 def _assign(target: str, node: ast.AST, names: ReadNames) -> None:
@@ -778,17 +731,17 @@ def _assign(target: str, node: ast.AST, names: ReadNames) -> None:
     names.local.add(target)
 
 
-def _unpacking(parts: Sequence[ast.expr], value: ast.expr, reader: CodeReader) -> Unpack:
+def _unpacking(parts: Sequence[ast.expr], value: ast.expr, reader: CodeReader) -> ir.Unpack:
     call = read_call(value, reader)
     targets = [part.id for part in parts if isinstance(part, ast.Name)]
     if call is None or len(set(targets)) != len(parts) or len(parts) < 2:
         raise fault(value, "the items of a tuple are taken otherwise than fx2py writes it")
     for target in targets:
         _assign(target, value, reader.names)
-    return Unpack(tuple(targets), call)
+    return ir.Unpack(tuple(targets), call)
 
 
-def _loop(node: ast.For, reader: CodeReader) -> Loop:
+def _loop(node: ast.For, reader: CodeReader) -> ir.Loop:
     """``for layer in weights.layers:`` or ``for _ in range(3):``."""
     names = reader.names
     match node:
@@ -798,7 +751,7 @@ def _loop(node: ast.For, reader: CodeReader) -> Loop:
             raise fault(node, "a loop is not written as fx2py writes it")
     match node.iter:
         case ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=int(count))], keywords=[]):
-            return Loop(item, count, 0, count, count, _loop_body(node, reader))
+            return ir.Loop(item, count, 0, count, count, _loop_body(node, reader))
         case ast.Subscript(
             value=base,
             slice=ast.Slice(
@@ -807,17 +760,17 @@ def _loop(node: ast.For, reader: CodeReader) -> Loop:
         ):
             over = names.weight(base)
         case _:
-            over, start, stop = names.weight(node.iter), 0, WHOLE
+            over, start, stop = names.weight(node.iter), 0, ir.WHOLE
     if over is None:
         raise fault(node, "a loop runs over something else than records of weights")
     names.records.add(item)
     body = _loop_body(node, reader)
     names.records.remove(item)
-    return Loop(item, over, start, stop, stop, body)
+    return ir.Loop(item, over, start, stop, stop, body)
 
 
-def _loop_body(node: ast.For, reader: CodeReader) -> tuple[Statement, ...]:
-    body: list[Statement] = []
+def _loop_body(node: ast.For, reader: CodeReader) -> tuple[ir.Statement, ...]:
+    body: list[ir.Statement] = []
     for statement in node.body:
         if isinstance(statement, ast.For):
             raise fault(statement, "a loop stands in a loop")
@@ -825,7 +778,7 @@ def _loop_body(node: ast.For, reader: CodeReader) -> tuple[Statement, ...]:
     return tuple(body)
 
 
-def _delete(node: ast.Delete, names: ReadNames) -> Delete:
+def _delete(node: ast.Delete, names: ReadNames) -> ir.Delete:
     deleted: list[str] = []
     targets = (
         part for each in node.targets for part in (each.elts if isinstance(each, ast.Tuple) else [each])
@@ -835,7 +788,7 @@ def _delete(node: ast.Delete, names: ReadNames) -> Delete:
             raise fault(node, "something other than a variable that holds a value is deleted")
         names.local.remove(target.id)
         deleted.append(target.id)
-    return Delete(tuple(deleted))
+    return ir.Delete(tuple(deleted))
 
 
 # -- bind --------------------------------------------------------------------------------------------------------
@@ -899,10 +852,10 @@ def read_modules(
     return tuple([(path, _module(part, variables, names)) for path, part in _mapping(node)])
 
 
-def read_consts(node: ast.expr, names: ReadNames) -> tuple[Value, ...]:
+def read_consts(node: ast.expr, names: ReadNames) -> tuple[language.Value, ...]:
     """The table of constants."""
     bound = BoundReader(names).value(node)
-    if not isinstance(bound, List):
+    if not isinstance(bound, language.List):
         raise fault(node, "the constants are not a list")
     return bound.items
 
@@ -910,12 +863,12 @@ def read_consts(node: ast.expr, names: ReadNames) -> tuple[Value, ...]:
 def read_renamed(node: ast.expr, names: ReadNames) -> tuple[tuple[str, str], ...]:
     """The parameters that callers know by another name."""
     value = CodeReader(names).value(node)
-    if not isinstance(value, Dict):
+    if not isinstance(value, language.Dict):
         raise fault(node, "the renamed parameters are not a dict display")
     return tuple([(_literal(public, node), _literal(own, node)) for public, own in value.items])
 
 
-def _literal(value: Value, node: ast.AST) -> str:
+def _literal(value: language.Value, node: ast.AST) -> str:
     if type(value) is not str:
         raise fault(node, "something other than a text literal stands where a name is written")
     return value
@@ -923,12 +876,12 @@ def _literal(value: Value, node: ast.AST) -> str:
 
 def _own_names(
     node: ast.expr, names: ReadNames
-) -> tuple[tuple[tuple[str, ContainerClass], ...], InputTable | None]:
+) -> tuple[tuple[tuple[str, ir.ContainerClass], ...], ir.InputTable | None]:
     """The containers that the code takes by name, and the table of its inputs, which comes last."""
     found = dict(items := _mapping(node))
     if len(found) != len(items):
         raise fault(node, "a name is bound twice")
-    table = found.pop(CHECK_INPUTS) if next(reversed(found), "") == CHECK_INPUTS else None
+    table = found.pop(ir.CHECK_INPUTS) if next(reversed(found), "") == ir.CHECK_INPUTS else None
     for alias in found:
         if not alias.isidentifier():
             raise fault(node, f"{alias!r} is not an identifier")
@@ -937,13 +890,13 @@ def _own_names(
     return containers, None if table is None else read_input_table(table, names)
 
 
-def read_container(node: ast.expr, names: ReadNames) -> ContainerClass:
+def read_container(node: ast.expr, names: ReadNames) -> ir.ContainerClass:
     """The class and the fields in ``container(path, fields)``."""
     if names.called_of_runtime(node) != "container" or not isinstance(node, ast.Call):
         raise fault(node, "a name is bound to no container class")
     match CodeReader(ReadNames()).arguments(node):
         case ((str(path), tuple(fields)), ()):
-            return ContainerClass(path_name(path), tuple([_literal(name, node) for name in fields]))
+            return ir.ContainerClass(path_name(path), tuple([_literal(name, node) for name in fields]))
     raise fault(node, "a container class is not written as fx2py writes it")
 
 
@@ -1033,8 +986,8 @@ def _built(
     parameters, buffers = (
         tuple([(name, reader.tensor(part)) for name, part in _mapping(state)]) for state in node.args[4:6]
     )
-    hidden = reader.value(node.args[6]) if len(node.args) > 6 else Set()
-    if not isinstance(hidden, Set):
+    hidden = reader.value(node.args[6]) if len(node.args) > 6 else language.Set()
+    if not isinstance(hidden, language.Set):
         raise fault(node, "the non-persistent buffers are not a set of names")
     below = read_modules(node.args[7], variables, names) if len(node.args) > 7 else ()
     non_persistent = frozenset(map(str, hidden.items))
@@ -1051,19 +1004,19 @@ class BoundReader(CodeReader):
             raise fault(node, "a module's parameter or buffer is not a stored tensor")
         return value
 
-    def item(self, node: ast.Subscript) -> Value:
+    def item(self, node: ast.Subscript) -> language.Value:
         if isinstance(node.value, ast.Name) and node.value.id == "tensors":
             return StoredTensor(_text(node.slice))
         return super().item(node)
 
-    def attribute(self, node: ast.Attribute) -> Value:
+    def attribute(self, node: ast.Attribute) -> language.Value:
         if node.attr == "type" and self.names.called_of_runtime(node.value) == "retarget":
             device = self.value(node.value)
             if isinstance(device, torch.device):
-                return DeviceType(device.type)
+                return language.DeviceType(device.type)
         return super().attribute(node)
 
-    def call(self, node: ast.Call) -> Value:
+    def call(self, node: ast.Call) -> language.Value:
         match self.names.called_of_runtime(node):
             case "retarget":
                 return _retargeted(node)
@@ -1074,10 +1027,10 @@ class BoundReader(CodeReader):
         return super().call(node)
 
 
-def _retargeted(node: ast.Call) -> torch.device | DefaultDevice:
+def _retargeted(node: ast.Call) -> torch.device | language.DefaultDevice:
     match node:
         case ast.Call(args=[ast.Name(id="device"), ast.Constant(value=None)], keywords=[]):
-            return DefaultDevice()
+            return language.DefaultDevice()
         case ast.Call(args=[ast.Name(id="device"), device], keywords=[]):
             try:
                 return torch.device(_text(device))
@@ -1089,29 +1042,29 @@ def _retargeted(node: ast.Call) -> torch.device | DefaultDevice:
 # -- the demands on the inputs -----------------------------------------------------------------------------------
 
 
-def read_input_table(node: ast.expr, names: ReadNames) -> InputTable:
+def read_input_table(node: ast.expr, names: ReadNames) -> ir.InputTable:
     """The table in ``input_checks(...)``; GrammarError when it is of another form than fx2py writes."""
     if (
         names.called_of_runtime(node) != "input_checks"
         or not isinstance(node, ast.Call)
         or len(node.args) != 1
     ):
-        raise fault(node, f"{CHECK_INPUTS} is not made by input_checks")
+        raise fault(node, f"{ir.CHECK_INPUTS} is not made by input_checks")
     demands = DemandReader(names).value(node.args[0])
     options = CodeReader(names).keywords(node)
     order = list(options)
-    ranges, guards = options.pop("ranges", Dict()), options.pop("guards", List())
+    ranges, guards = options.pop("ranges", language.Dict()), options.pop("guards", language.List())
     autocast = options.pop("autocast", True)
     if (
         options
         or order != [name for name in ("ranges", "guards", "autocast") if name in order]
         or not isinstance(autocast, bool)
-        or not isinstance(demands, Dict)
-        or not isinstance(ranges, Dict)
-        or not isinstance(guards, List)
+        or not isinstance(demands, language.Dict)
+        or not isinstance(ranges, language.Dict)
+        or not isinstance(guards, language.List)
     ):
         raise fault(node, "the table of the inputs has another form than fx2py writes")
-    return InputTable(
+    return ir.InputTable(
         tuple([(_literal(name, node), demand) for name, demand in demands.items]),
         tuple([(_literal(name, node), *_ends(bound, node)) for name, bound in ranges.items]),
         tuple([_literal(guard, node) for guard in guards.items]),
@@ -1119,8 +1072,8 @@ def read_input_table(node: ast.expr, names: ReadNames) -> InputTable:
     )
 
 
-def _ends(value: Value, node: ast.AST) -> tuple[int | None, int | None]:
-    match children(value):
+def _ends(value: language.Value, node: ast.AST) -> tuple[int | None, int | None]:
+    match language.children(value):
         case (int() | None as low, int() | None as high) if bool not in (type(low), type(high)):
             return low, high
     raise fault(node, "a range is not written as its two ends")
@@ -1129,7 +1082,7 @@ def _ends(value: Value, node: ast.AST) -> tuple[int | None, int | None]:
 class DemandReader(CodeReader):
     """Reads what is demanded of the inputs: values of generated code that may hold shapes and containers of demands."""
 
-    def call(self, node: ast.Call) -> Value:
+    def call(self, node: ast.Call) -> language.Value:
         demand = self.names.called_of_runtime(node)
         if demand not in ("Shape", "Integer", "Fields"):
             return super().call(node)
@@ -1140,7 +1093,7 @@ class DemandReader(CodeReader):
             return shape
         if demand == "Integer" and not keywords and kinds == [str]:
             return Integer(parts[0])
-        if demand == "Fields" and not keywords and kinds[:2] == [str, Dict] and len(parts) < 4:
+        if demand == "Fields" and not keywords and kinds[:2] == [str, language.Dict] and len(parts) < 4:
             detail = parts[2] if len(parts) == 3 else None
-            return Record(FIELDS, (("path", parts[0]), ("fields", parts[1]), ("detail", detail)))
+            return language.Record(ir.FIELDS, (("path", parts[0]), ("fields", parts[1]), ("detail", detail)))
         raise fault(node, f"{demand} is not written as fx2py writes it")

@@ -29,45 +29,13 @@ from fx2py.emit.parse import (
 from fx2py.emit.tables import NOT_IN_FILE, why_unwritable
 from fx2py.emit.text import TORCH_NAMED, comment
 from fx2py.errors import InternalError
+from fx2py.graph import values as language
 from fx2py.graph.data import ModuleRecord
-from fx2py.graph.values import (
-    CONTAINERS,
-    Dict,
-    EnumMember,
-    Live,
-    Name,
-    OpName,
-    Record,
-    Ref,
-    Set,
-    Size,
-    TensorValue,
-    children,
-    map_leaves,
-    walk,
-)
+from fx2py.program import ir
 from fx2py.program.exact_text import bits_of, needs_slot
-from fx2py.program.ir import (
-    WHOLE,
-    Arguments,
-    Assign,
-    Bind,
-    Call,
-    Constant,
-    Function,
-    InputTable,
-    Loop,
-    Operand,
-    Program,
-    Statement,
-    Submodule,
-    Unpack,
-    bound_tensors,
-    modules_to_rebuild,
-)
 
 
-def validate(program: Program, texts: Texts) -> None:
+def validate(program: ir.Program, texts: Texts) -> None:
     """Raise InternalError unless ``texts`` read back as ``program``, statement by statement."""
     try:
         parsed = parse(texts)
@@ -78,7 +46,7 @@ def validate(program: Program, texts: Texts) -> None:
         raise InternalError(f"the generated text differs from the program: {difference}")
 
 
-def differences(program: Program, parsed: Parsed) -> Iterator[str]:
+def differences(program: ir.Program, parsed: Parsed) -> Iterator[str]:
     """What differs between a Program and the text that was read back, in the order of the file; empty when nothing does."""
     if len(program.functions) != len(parsed.functions):
         yield f"{len(program.functions)} functions became {len(parsed.functions)}"
@@ -97,14 +65,14 @@ def differences(program: Program, parsed: Parsed) -> Iterator[str]:
     yield from table_differences(program, parsed.tables)
 
 
-def _same_table(one: InputTable | None, other: InputTable | None) -> bool:
+def _same_table(one: ir.InputTable | None, other: ir.InputTable | None) -> bool:
     if one is None or other is None:
         return one is other
     rest, other_rest = ((table.ranges, table.guards, table.autocast) for table in (one, other))
-    return rest == other_rest and same(Dict(one.demands), Dict(other.demands))
+    return rest == other_rest and same(language.Dict(one.demands), language.Dict(other.demands))
 
 
-def _function_differences(meant: Function, read: Function) -> Iterator[str]:
+def _function_differences(meant: ir.Function, read: ir.Function) -> Iterator[str]:
     if meant.name != read.name or meant.tables != read.tables:
         yield f"its name or tables are {read.name}, {read.tables}"
     if len(meant.parameters) != len(read.parameters):
@@ -122,29 +90,29 @@ def _function_differences(meant: Function, read: Function) -> Iterator[str]:
         yield f"the result is {read.result} for {meant.result}"
 
 
-def same_statement(one: Statement, other: Statement) -> bool:
+def same_statement(one: ir.Statement, other: ir.Statement) -> bool:
     """Whether two statements are the same, to the last bit of each literal."""
     if type(one) is not type(other):
         return False
-    if type(one) is Assign and type(other) is Assign:
+    if type(one) is ir.Assign and type(other) is ir.Assign:
         return one.target == other.target and _same_call(one.call, other.call)
-    if type(one) is Unpack and type(other) is Unpack:
+    if type(one) is ir.Unpack and type(other) is ir.Unpack:
         return one.targets == other.targets and _same_call(one.call, other.call)
-    if type(one) is Loop and type(other) is Loop:
+    if type(one) is ir.Loop and type(other) is ir.Loop:
         return _same_loop(one, other)
-    if type(one) is Bind and type(other) is Bind:
+    if type(one) is ir.Bind and type(other) is ir.Bind:
         return one.target == other.target and same(one.value, other.value)
     return one == other
 
 
-def _same_loop(one: Loop, other: Loop) -> bool:
-    is_whole = (one.start, one.stop) == (0, one.length) and other.stop in (WHOLE, one.length)
+def _same_loop(one: ir.Loop, other: ir.Loop) -> bool:
+    is_whole = (one.start, one.stop) == (0, one.length) and other.stop in (ir.WHOLE, one.length)
     part = is_whole or (one.start, one.stop) == (other.start, other.stop)
     head = one.item == other.item and one.over == other.over and part
     return head and len(one.body) == len(other.body) and all(map(same_statement, one.body, other.body))
 
 
-def _same_call(one: Call, other: Call) -> bool:
+def _same_call(one: ir.Call, other: ir.Call) -> bool:
     return (
         same(one.callee, other.callee)
         and same(one.args, other.args)
@@ -161,13 +129,13 @@ _NEED_NO_IMPORT = frozenset({"builtins", "operator"})
 """Builtins have no module in the text, and most functions of ``operator`` are written as their sign."""
 
 
-def import_differences(program: Program, imports: tuple[str, ...]) -> Iterator[str]:
+def import_differences(program: ir.Program, imports: tuple[str, ...]) -> Iterator[str]:
     """What ``execution_fn.py`` imports without need, needs without importing, or imports out of order."""
     values = (value for function in program.functions for value in _values_in(function))
     yield from _differences(_homes_in(values) | {"torch"}, imports)
 
 
-def table_import_differences(program: Program, imports: tuple[str, ...]) -> Iterator[str]:
+def table_import_differences(program: ir.Program, imports: tuple[str, ...]) -> Iterator[str]:
     """The same of ``_tables.py``, which need not import torch."""
     yield from _differences(_homes_in(_values_in_tables(program)), imports)
 
@@ -181,31 +149,31 @@ def _differences(homes: set[str], imports: tuple[str, ...]) -> Iterator[str]:
         yield "the imports are doubled or out of order"
 
 
-def _homes_in(values: Iterable[Operand]) -> set[str]:
-    return {home for part in walk(*values) for home in _homes(part)}
+def _homes_in(values: Iterable[ir.Operand]) -> set[str]:
+    return {home for part in language.walk(*values) for home in _homes(part)}
 
 
-def _homes(part: Operand) -> Iterator[str]:
-    if isinstance(part, Name):
+def _homes(part: ir.Operand) -> Iterator[str]:
+    if isinstance(part, language.Name):
         yield part.module
-    elif isinstance(part, EnumMember):
+    elif isinstance(part, language.EnumMember):
         yield part.cls.module
-    elif isinstance(part, Dict):
+    elif isinstance(part, language.Dict):
         yield from (name.module for name in (part.cls, part.factory) if name is not None)
-    elif isinstance(part, (*TORCH_NAMED, Size)):
+    elif isinstance(part, (*TORCH_NAMED, language.Size)):
         yield "torch"
 
 
-def _values_in_tables(program: Program) -> Iterator[Operand]:
-    for _, record in modules_to_rebuild(program):
+def _values_in_tables(program: ir.Program) -> Iterator[ir.Operand]:
+    for _, record in ir.modules_to_rebuild(program):
         if not why_unwritable(record):
             yield from record.attributes.values()
     yield from (constant.value for constant in program.consts)
     if program.input_table is not None:
-        yield Dict(program.input_table.demands)
+        yield language.Dict(program.input_table.demands)
 
 
-def _values_in(function: Function) -> Iterator[Operand]:
+def _values_in(function: ir.Function) -> Iterator[ir.Operand]:
     yield from function.operands
     yield from (parameter.default for parameter in function.parameters)
 
@@ -213,9 +181,9 @@ def _values_in(function: Function) -> Iterator[Operand]:
 # -- tables ---------------------------------------------------------------------------------------------------------
 
 
-def table_differences(program: Program, tables: BoundTables) -> Iterator[str]:
+def table_differences(program: ir.Program, tables: BoundTables) -> Iterator[str]:
     """What differs between a Program's tables and those that were read back; empty when nothing does."""
-    stored = bound_tensors(program)
+    stored = ir.bound_tensors(program)
     expected = _Expected(program, {id(tensor): name for name, tensor in stored.items()})
     first = list(stored.values())[: tables.weight_count]
     if tables.weight_count != len(program.weights) or any(
@@ -235,7 +203,7 @@ def table_differences(program: Program, tables: BoundTables) -> Iterator[str]:
         yield f"the modules that are used as objects are {tables.whole}"
     if tables.below_autograd != program.below_autograd:
         yield f"whether it may run below ADInplaceOrView is {tables.below_autograd}"
-    if [module.path for module in tables.built] != [path for path, _ in modules_to_rebuild(program)]:
+    if [module.path for module in tables.built] != [path for path, _ in ir.modules_to_rebuild(program)]:
         yield "the order of the modules"
     if [entry.path for entry in program.submods] != [path for path, _ in tables.modules]:
         yield "the paths of the submodules"
@@ -248,19 +216,19 @@ def table_differences(program: Program, tables: BoundTables) -> Iterator[str]:
 class _Expected:
     """What must be read back for a Program: its modules, constants and values in the classes of ``parse``."""
 
-    def __init__(self, program: Program, names: Mapping[int, str]) -> None:
+    def __init__(self, program: ir.Program, names: Mapping[int, str]) -> None:
         self.names = names
         self.modules: dict[int, BuiltModule | Absent] = {}
-        for path, record in modules_to_rebuild(program):
+        for path, record in ir.modules_to_rebuild(program):
             self.modules[id(record)] = self._module(path, record)
 
-    def submodule(self, entry: Submodule) -> BoundModule:
+    def submodule(self, entry: ir.Submodule) -> BoundModule:
         if entry.function is not None:
             return CodeFunction(entry.function)
         return self.modules.get(id(entry.record)) or Absent(entry.path, NOT_IN_FILE)
 
-    def constant(self, constant: Constant) -> Operand:
-        if isinstance(constant.value, Live):
+    def constant(self, constant: ir.Constant) -> ir.Operand:
+        if isinstance(constant.value, language.Live):
             return LiveConstant(constant.name, comment(constant.value.description))
         return self._value(constant.value)
 
@@ -289,12 +257,12 @@ class _Expected:
             (name, None if t is None else StoredTensor(self.names[id(t)])) for name, t in tensors.items()
         )
 
-    def _value(self, value: Operand) -> Operand:
+    def _value(self, value: ir.Operand) -> ir.Operand:
         """A bound value as it is read back: tensors by name, numbers without exact text by their bits."""
-        return map_leaves(value, self._leaf)
+        return language.map_leaves(value, self._leaf)
 
-    def _leaf(self, value: Operand) -> Operand:
-        if isinstance(value, TensorValue):
+    def _leaf(self, value: ir.Operand) -> ir.Operand:
+        if isinstance(value, language.TensorValue):
             return StoredTensor(self.names[id(value.tensor)])
         if isinstance(value, float | complex) and needs_slot(value):
             return Bits(*bits_of(value))
@@ -308,7 +276,7 @@ def _same_module(meant: BoundModule, read: BoundModule) -> bool:
     bare = replace(meant, attributes=(), children=())
     return (
         bare == replace(read, attributes=(), children=())
-        and same(Dict(meant.attributes), Dict(read.attributes))
+        and same(language.Dict(meant.attributes), language.Dict(read.attributes))
         and [name for name, _ in meant.children] == [name for name, _ in read.children]
         and all(
             _same_module(ours, theirs)
@@ -320,18 +288,18 @@ def _same_module(meant: BoundModule, read: BoundModule) -> bool:
 # -- sameness -------------------------------------------------------------------------------------------------------
 
 
-def path_normal(value: Operand) -> Operand:
+def path_normal(value: ir.Operand) -> ir.Operand:
     """Names as text gives them, which does not show where in a dotted path the module ends."""
-    if type(value) is Name:
+    if type(value) is language.Name:
         return path_name(value.path)
-    if type(value) is EnumMember:
-        return Name(value.cls.path, value.member)
+    if type(value) is language.EnumMember:
+        return language.Name(value.cls.path, value.member)
     return path_name(str(value)) if isinstance(value, TORCH_NAMED) else value
 
 
-def same(one: Operand, other: Operand) -> bool:
+def same(one: ir.Operand, other: ir.Operand) -> bool:
     """Whether two values are of the same type and bits (0.0 is not -0.0, True is not 1, nan is nan)."""
-    if type(one) is Ref or type(one) is OpName:
+    if type(one) is language.Ref or type(one) is language.OpName:
         return one == other
     one, other = path_normal(one), path_normal(other)
     if type(one) is not type(other):
@@ -342,23 +310,23 @@ def same(one: Operand, other: Operand) -> bool:
         )  # ``==`` tells nan from itself, but not 0.0 from -0.0
     if type(one) is complex and type(other) is complex:
         return same((one.real, one.imag), (other.real, other.imag))
-    if type(one) is Set and type(other) is Set:
+    if type(one) is language.Set and type(other) is language.Set:
         return one.frozen == other.frozen and _same_members(one.items, other.items)
-    if type(one) not in CONTAINERS:
+    if type(one) not in language.CONTAINERS:
         return one == other
-    inner, theirs = children(one), children(other)
+    inner, theirs = language.children(one), language.children(other)
     return _kind(one) == _kind(other) and len(inner) == len(theirs) and all(map(same, inner, theirs))
 
 
-def _kind(container: Operand) -> tuple[object, ...]:
+def _kind(container: ir.Operand) -> tuple[object, ...]:
     """What a container is beside the values in it."""
-    if type(container) is Dict:
+    if type(container) is language.Dict:
         return container.cls, path_normal(container.factory)
-    if type(container) is Record:
+    if type(container) is language.Record:
         return path_normal(container.cls), [name for name, _ in container.fields]
     return ()
 
 
-def _same_members(ours: Arguments, theirs: Arguments) -> bool:
+def _same_members(ours: ir.Arguments, theirs: ir.Arguments) -> bool:
     """Whether two sets have the same members, each once, in any order."""
     return len(ours) == len(theirs) and all(any(same(item, other) for other in theirs) for item in ours)

@@ -10,26 +10,9 @@ from typing import Any
 import torch
 import torch.fx as fx
 
+from fx2py.graph import values as language
 from fx2py.graph.names import callable_name
 from fx2py.graph.symbols import expression_text
-from fx2py.graph.values import (
-    PRIMITIVES,
-    Dict,
-    EnumMember,
-    List,
-    Live,
-    Name,
-    OpName,
-    Range,
-    Record,
-    Ref,
-    Size,
-    Slice,
-    SymExpr,
-    TensorValue,
-    Value,
-    sorted_set,
-)
 
 Symbolic = torch.SymInt | torch.SymFloat | torch.SymBool
 _LONGEST_DESCRIPTION = 80
@@ -38,12 +21,12 @@ _LONGEST_DESCRIPTION = 80
 # -- objects as values -------------------------------------------------------------------------------------------
 
 
-def value_of(obj: Any) -> Value:
+def value_of(obj: Any) -> language.Value:
     """A live argument or attribute as a value; something neither data nor importable becomes ``Live``."""
     kind = type(obj)
     if kind is fx.Node:
-        return Ref(obj.name)
-    if kind in PRIMITIVES:
+        return language.Ref(obj.name)
+    if kind in language.PRIMITIVES:
         return obj  # type: ignore[no-any-return]
     handler = _HANDLERS.get(kind)
     if handler is not None:
@@ -54,74 +37,78 @@ def value_of(obj: Any) -> Value:
     return callable_name(obj) or live(obj)
 
 
-def live(obj: object) -> Live:
+def live(obj: object) -> language.Live:
     """The object itself, described by the name of its class or its own."""
     name = getattr(obj, "__qualname__", None)
     description = name if type(name) is str else f"a {type(obj).__qualname__} object"
-    return Live(obj, description[:_LONGEST_DESCRIPTION])
+    return language.Live(obj, description[:_LONGEST_DESCRIPTION])
 
 
-def target_of(target: object) -> Name | OpName | Live:
+def target_of(target: object) -> language.Name | language.OpName | language.Live:
     """The target of a call_function node."""
     return callable_name(target) or live(target)
 
 
-def _values(items: Iterable[object]) -> tuple[Value, ...]:
+def _values(items: Iterable[object]) -> tuple[language.Value, ...]:
     return tuple([value_of(item) for item in items])
 
 
-def _mapping(obj: Mapping[object, object], cls: Name | None = None) -> Dict:
-    return Dict(tuple([(value_of(key), value_of(item)) for key, item in obj.items()]), cls)
+def _mapping(obj: Mapping[object, object], cls: language.Name | None = None) -> language.Dict:
+    return language.Dict(tuple([(value_of(key), value_of(item)) for key, item in obj.items()]), cls)
 
 
-def _default_dict(obj: defaultdict[object, object]) -> Value:
-    return live(obj) if obj.default_factory is not None else _mapping(obj, Name("collections", "defaultdict"))
+def _default_dict(obj: defaultdict[object, object]) -> language.Value:
+    return (
+        live(obj)
+        if obj.default_factory is not None
+        else _mapping(obj, language.Name("collections", "defaultdict"))
+    )
 
 
-def _enum_member(obj: object) -> Value:
+def _enum_member(obj: object) -> language.Value:
     cls = callable_name(type(obj))
     name = getattr(obj, "name", None)
-    if isinstance(cls, Name) and type(name) is str and getattr(type(obj), name, None) == obj:
-        return EnumMember(cls, name)
+    if isinstance(cls, language.Name) and type(name) is str and getattr(type(obj), name, None) == obj:
+        return language.EnumMember(cls, name)
     return live(obj)
 
 
-def _tuple(obj: tuple[object, ...]) -> Value:
+def _tuple(obj: tuple[object, ...]) -> language.Value:
     """A namedtuple as a record; other tuple classes have no fields to build them from."""
     fields = getattr(obj, "_fields", None)
     cls = callable_name(type(obj))
-    if not isinstance(fields, tuple) or not isinstance(cls, Name):
+    if not isinstance(fields, tuple) or not isinstance(cls, language.Name):
         return live(obj)
-    return Record(cls, tuple(zip(fields, _values(obj), strict=True)))
+    return language.Record(cls, tuple(zip(fields, _values(obj), strict=True)))
 
 
-def _symbolic(obj: Symbolic) -> Value:
+def _symbolic(obj: Symbolic) -> language.Value:
     constant = constant_of(obj)
-    return SymExpr(expression_of(obj)) if constant is None else constant
+    return language.SymExpr(expression_of(obj)) if constant is None else constant
 
 
-def _other(obj: object) -> Value:
+def _other(obj: object) -> language.Value:
     """Members of pybind enums, and everything that only a name leads to."""
     members = getattr(type(obj), "__members__", None)
     return _enum_member(obj) if isinstance(members, Mapping) else callable_name(obj) or live(obj)
 
 
-_HANDLERS: dict[type, Callable[[Any], Value]] = {
+_HANDLERS: dict[type, Callable[[Any], language.Value]] = {
     tuple: _values,
-    list: lambda obj: List(_values(obj)),
+    list: lambda obj: language.List(_values(obj)),
     dict: _mapping,
-    fx.immutable_collections.immutable_list: lambda obj: List(_values(obj)),
+    fx.immutable_collections.immutable_list: lambda obj: language.List(_values(obj)),
     fx.immutable_collections.immutable_dict: _mapping,
-    OrderedDict: lambda obj: _mapping(obj, Name("collections", "OrderedDict")),
+    OrderedDict: lambda obj: _mapping(obj, language.Name("collections", "OrderedDict")),
     defaultdict: _default_dict,
-    set: lambda obj: sorted_set(_values(obj), frozen=False),
-    frozenset: lambda obj: sorted_set(_values(obj), frozen=True),
-    slice: lambda obj: Slice(value_of(obj.start), value_of(obj.stop), value_of(obj.step)),
-    range: lambda obj: Range(obj.start, obj.stop, obj.step),
-    torch.Size: lambda obj: Size(_values(obj)),
+    set: lambda obj: language.sorted_set(_values(obj), frozen=False),
+    frozenset: lambda obj: language.sorted_set(_values(obj), frozen=True),
+    slice: lambda obj: language.Slice(value_of(obj.start), value_of(obj.stop), value_of(obj.step)),
+    range: lambda obj: language.Range(obj.start, obj.stop, obj.step),
+    torch.Size: lambda obj: language.Size(_values(obj)),
 }
-_FAMILIES: tuple[tuple[Any, Callable[[Any], Value]], ...] = (
-    (torch.Tensor, TensorValue),
+_FAMILIES: tuple[tuple[Any, Callable[[Any], language.Value]], ...] = (
+    (torch.Tensor, language.TensorValue),
     (Symbolic, _symbolic),
     (enum.Enum, _enum_member),
     (tuple, _tuple),
@@ -157,31 +144,31 @@ def expression_of(number: Symbolic) -> str:
 # -- values as objects -------------------------------------------------------------------------------------------
 
 
-def object_of(value: Value) -> object:
+def object_of(value: language.Value) -> object:
     """The object that a value of data and tensors stands for; ValueError for any other value."""
     match value:
         case tuple():
             return tuple([object_of(item) for item in value])
-        case List(items):
+        case language.List(items):
             return [object_of(item) for item in items]
-        case Dict():
+        case language.Dict():
             return _dict(value)
-        case Size(items):
+        case language.Size(items):
             sizes = [item for item in items if isinstance(item, int)]
             if len(sizes) != len(items):
                 raise ValueError("a size among the example inputs is not a number")
             return torch.Size(sizes)
-        case Slice(start, stop, step):
+        case language.Slice(start, stop, step):
             return slice(object_of(start), object_of(stop), object_of(step))
-        case TensorValue(tensor):
+        case language.TensorValue(tensor):
             return tensor
-    if type(value) in PRIMITIVES:
+    if type(value) in language.PRIMITIVES:
         return value
     raise ValueError(f"the example inputs hold a {type(value).__name__}, which is no plain data")
 
 
-def _dict(value: Dict) -> dict[object, object]:
+def _dict(value: language.Dict) -> dict[object, object]:
     pairs = [(object_of(key), object_of(item)) for key, item in value.items]
-    if not all(type(key) in PRIMITIVES for key, _ in pairs):
+    if not all(type(key) in language.PRIMITIVES for key, _ in pairs):
         raise ValueError("a dict among the example inputs has keys that are no plain data")
     return OrderedDict(pairs) if value.cls is not None else dict(pairs)

@@ -7,22 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fx2py.graph.listing import arguments_text, tensor_note, value_note, value_text
-from fx2py.program.ir import (
-    REQUIRED,
-    Assign,
-    Bind,
-    Callee,
-    Delete,
-    Function,
-    Load,
-    Local,
-    Method,
-    Parameter,
-    Program,
-)
+from fx2py.program import ir
 
 
-def listing(program: Program) -> str:
+def listing(program: ir.Program) -> str:
     """The bound tables and every function, callees first."""
     tables = [
         *(
@@ -37,14 +25,14 @@ def listing(program: Program) -> str:
     return "\n\n".join(filter(None, (*parts, marks))) + "\n"
 
 
-def function_listing(function: Function) -> str:
+def function_listing(function: ir.Function) -> str:
     """One function: its parameters and tables, its statements, its result."""
     parameters = ", ".join((*map(_parameter, function.parameters), *function.tables))
     body = [f"  {_STATEMENTS[type(statement)](statement)}" for statement in function.body]
     return "\n".join([f"{function.name}({parameters}):", *body, f"  return {value_text(function.result)}"])
 
 
-def changes(before: Program, after: Program) -> Iterator[str]:
+def changes(before: ir.Program, after: ir.Program) -> Iterator[str]:
     """The lines in which two listings differ: ``-`` before those that are gone, ``+`` before new ones."""
     one, other = (listing(program).splitlines() for program in (before, after))
     lines = difflib.unified_diff(one, other, n=0, lineterm="")
@@ -53,13 +41,13 @@ def changes(before: Program, after: Program) -> Iterator[str]:
             yield f"{line[0]} {line[1:].strip()}".rstrip()
 
 
-def _parameter(parameter: Parameter) -> str:
+def _parameter(parameter: ir.Parameter) -> str:
     stars = {"var_positional": "*", "var_keyword": "**"}.get(parameter.kind, "")
-    default = "" if parameter.default is REQUIRED else f"={value_text(parameter.default)}"
+    default = "" if parameter.default is ir.REQUIRED else f"={value_text(parameter.default)}"
     return f"{stars}{parameter.name}{default}"
 
 
-def _assign(statement: Assign) -> str:
+def _assign(statement: ir.Assign) -> str:
     call = statement.call
     target = "" if statement.target is None else f"{statement.target} = "
     text = f"{target}{_callee(call.callee)}({arguments_text(call.args, call.kwargs)})"
@@ -67,16 +55,16 @@ def _assign(statement: Assign) -> str:
     return f"{text}  # {note}" if note else text
 
 
-def _callee(callee: Callee) -> str:
+def _callee(callee: ir.Callee) -> str:
     """What is called; a method, which is looked up on the first argument, as ``.name``."""
-    if isinstance(callee, Local | Method):
-        return callee.name if isinstance(callee, Local) else f".{callee.name}"
+    if isinstance(callee, ir.Local | ir.Method):
+        return callee.name if isinstance(callee, ir.Local) else f".{callee.name}"
     return value_text(callee)
 
 
 _STATEMENTS: dict[type, Callable[[Any], str]] = {
-    Assign: _assign,
-    Load: lambda statement: f"{statement.target} = {statement.slot}",
-    Bind: lambda statement: f"{statement.target} = {value_text(statement.value)}",
-    Delete: lambda statement: f"del {', '.join(statement.names)}",
+    ir.Assign: _assign,
+    ir.Load: lambda statement: f"{statement.target} = {statement.slot}",
+    ir.Bind: lambda statement: f"{statement.target} = {value_text(statement.value)}",
+    ir.Delete: lambda statement: f"del {', '.join(statement.names)}",
 }

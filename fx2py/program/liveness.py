@@ -30,29 +30,12 @@ from fx2py.graph.data import Target
 from fx2py.graph.values import List, Name, OpName, Ref, item_taken, references, walk
 from fx2py.operators.facts import facts_named
 from fx2py.operators.schema import result_count
-from fx2py.program.ir import (
-    COMPUTE_ONCE,
-    TABLE_NAMES,
-    Assign,
-    Bind,
-    Call,
-    Delete,
-    Function,
-    Load,
-    Local,
-    Operand,
-    Parameter,
-    Slot,
-    Statement,
-    TableName,
-    Take,
-    names_in,
-)
+from fx2py.program import ir
 
 # -- items of tuples
 
 
-def unpack_early(statements: Sequence[Statement], result: Operand) -> list[Statement]:
+def unpack_early(statements: Sequence[ir.Statement], result: ir.Operand) -> list[ir.Statement]:
     """The statements with the items of a tuple that is only unpacked taken right after the call that returns it.
 
     Exact because the call returns a new tuple or list: nothing else refers to it, and indexing it runs no code. (An item
@@ -60,13 +43,13 @@ def unpack_early(statements: Sequence[Statement], result: Operand) -> list[State
     graph.
     """
     items: dict[str, list[_Item]] = {}
-    whole = set(names_in(result))
+    whole = set(ir.names_in(result))
     for statement in statements:
         if found := _item_of(statement):
             items.setdefault(found.container, []).append(found)
         else:
-            whole.update(names_in(*statement.operands))
-    ordered: list[Statement] = []
+            whole.update(ir.names_in(*statement.operands))
+    ordered: list[ir.Statement] = []
     unpacked: set[str] = set()
     for statement in statements:
         found = _item_of(statement)
@@ -91,20 +74,20 @@ def unpack_early(statements: Sequence[Statement], result: Operand) -> list[State
 class _Item:
     """The statement ``item = container[3]``."""
 
-    statement: Assign
+    statement: ir.Assign
     container: str
     index: int
 
 
-def _item_of(statement: Statement) -> _Item | None:
+def _item_of(statement: ir.Statement) -> _Item | None:
     """The item that a statement takes; None if it does something else."""
-    if type(statement) is not Assign:
+    if type(statement) is not ir.Assign:
         return None
     taken = item_taken(statement.call.callee, statement.call.args, statement.call.kwargs)
     return None if taken is None else _Item(statement, *taken)
 
 
-def _makes_container(statement: Statement) -> TypeGuard[Assign]:
+def _makes_container(statement: ir.Statement) -> TypeGuard[ir.Assign]:
     """Whether every call of a statement's target returns a new tuple or list."""
     target = _target(statement)
     if isinstance(target, OpName):
@@ -114,15 +97,15 @@ def _makes_container(statement: Statement) -> TypeGuard[Assign]:
     return False
 
 
-def _result_count(statement: Statement) -> int:
+def _result_count(statement: ir.Statement) -> int:
     """How many results the called operator always has; 0 if that is not known."""
     target = _target(statement)
     count = result_count(target) if isinstance(target, OpName) and target.namespace == "aten" else None
     return 0 if count is None or count == 1 else count
 
 
-def _target(statement: Statement) -> Target | None:
-    if not isinstance(statement, Assign) or statement.origin is None:
+def _target(statement: ir.Statement) -> Target | None:
+    if not isinstance(statement, ir.Assign) or statement.origin is None:
         return None
     return statement.origin.target
 
@@ -131,23 +114,23 @@ def _target(statement: Statement) -> Target | None:
 
 
 def move_arguments(
-    statements: Sequence[Statement],
-    result: Operand,
-    loads: Iterable[Load],
-    function_of: Callable[[Slot], Function | None],
+    statements: Sequence[ir.Statement],
+    result: ir.Operand,
+    loads: Iterable[ir.Load],
+    function_of: Callable[[ir.Slot], ir.Function | None],
     fresh: Callable[[str], str],
-) -> list[Statement]:
+) -> list[ir.Statement]:
     """The statements with each argument that the called function frees before it ends moved into the call.
 
     ``loads`` are the variables that a table keeps alive; ``function_of`` gives the generated function in a slot.
     """
-    kept = {load.target for load in loads} | set(names_in(result))
+    kept = {load.target for load in loads} | set(ir.names_in(result))
     last = {
-        name: index for index, statement in enumerate(statements) for name in names_in(*statement.operands)
+        name: index for index, statement in enumerate(statements) for name in ir.names_in(*statement.operands)
     }
-    body: list[Statement] = []
+    body: list[ir.Statement] = []
     for index, statement in enumerate(statements):
-        if not isinstance(statement, Assign):
+        if not isinstance(statement, ir.Assign):
             body.append(statement)
             continue
         used = Counter(references(*statement.operands))
@@ -160,9 +143,9 @@ def move_arguments(
     return body
 
 
-def _freed_early_in(call: Call, function_of: Callable[[Slot], Function | None]) -> dict[int, str]:
+def _freed_early_in(call: ir.Call, function_of: Callable[[ir.Slot], ir.Function | None]) -> dict[int, str]:
     """The variables, by argument position, whose parameters the called function deletes before its own last call."""
-    function = function_of(call.callee) if isinstance(call.callee, Slot) else None
+    function = function_of(call.callee) if isinstance(call.callee, ir.Slot) else None
     if function is None:
         return {}
     early = _freed_early(function)
@@ -170,75 +153,77 @@ def _freed_early_in(call: Call, function_of: Callable[[Slot], Function | None]) 
     return {place: ref.name for place, (own, ref) in places if type(ref) is Ref and own.name in early}
 
 
-def _freed_early(function: Function) -> frozenset[str]:
+def _freed_early(function: ir.Function) -> frozenset[str]:
     """The positional parameters that a function deletes before its last call."""
-    calls = [index for index, statement in enumerate(function.body) if isinstance(statement, Assign)]
+    calls = [index for index, statement in enumerate(function.body) if isinstance(statement, ir.Assign)]
     before = function.body[: calls[-1]] if calls else ()
-    deleted = {name for statement in before if isinstance(statement, Delete) for name in statement.names}
+    deleted = {name for statement in before if isinstance(statement, ir.Delete) for name in statement.names}
     return frozenset(p.name for p in function.parameters if p.kind == "positional" and p.name in deleted)
 
 
-def _with_moves(statement: Assign, places: list[int], fresh: Callable[[str], str]) -> list[Statement]:
+def _with_moves(statement: ir.Assign, places: list[int], fresh: Callable[[str], str]) -> list[ir.Statement]:
     args = list(statement.call.args)
     moved = fresh("moved")
-    box = Bind(moved, List(tuple([args[place] for place in places])))
+    box = ir.Bind(moved, List(tuple([args[place] for place in places])))
     for place in places:
-        args[place] = Take(moved)
+        args[place] = ir.Take(moved)
     return [box, replace(statement, call=replace(statement.call, args=tuple(args)))]
 
 
 # -- loads and deletions
 
 
-def place_loads(statements: Sequence[Statement], result: Operand, loads: Iterable[Load]) -> list[Statement]:
+def place_loads(
+    statements: Sequence[ir.Statement], result: ir.Operand, loads: Iterable[ir.Load]
+) -> list[ir.Statement]:
     """The statements with each load right before the first use of its variable, where a reader looks for it."""
     waiting = {load.target: load for load in loads}
-    placed: list[Statement] = []
+    placed: list[ir.Statement] = []
     for statement in statements:
-        placed += [waiting.pop(name) for name in names_in(*statement.operands) if name in waiting]
+        placed += [waiting.pop(name) for name in ir.names_in(*statement.operands) if name in waiting]
         placed.append(statement)
-    placed += [waiting.pop(name) for name in names_in(result) if name in waiting]
+    placed += [waiting.pop(name) for name in ir.names_in(result) if name in waiting]
     return placed
 
 
 def finish(
     name: str,
-    parameters: tuple[Parameter, ...],
-    statements: Sequence[Statement],
-    result: Operand,
+    parameters: tuple[ir.Parameter, ...],
+    statements: Sequence[ir.Statement],
+    result: ir.Operand,
     path: str,
-    functions: Sequence[Function],
-) -> Function:
+    functions: Sequence[ir.Function],
+) -> ir.Function:
     """The finished function: unused results dropped, deletions inserted, the tables that it reads as parameters."""
-    kept_alive = set(names_in(result))
-    kept_alive.update(statement.target for statement in statements if type(statement) is Load)
+    kept_alive = set(ir.names_in(result))
+    kept_alive.update(statement.target for statement in statements if type(statement) is ir.Load)
     seen = set(kept_alive)
-    backwards: list[Statement] = []
+    backwards: list[ir.Statement] = []
     for statement in reversed(statements):
-        if type(statement) is Assign and statement.target not in seen:
-            statement = Assign(None, statement.call, statement.origin)
-        dying = [used for used in names_in(*statement.operands) if used not in seen]
+        if type(statement) is ir.Assign and statement.target not in seen:
+            statement = ir.Assign(None, statement.call, statement.origin)
+        dying = [used for used in ir.names_in(*statement.operands) if used not in seen]
         if dying:
             seen.update(dying)
-            backwards.append(Delete(tuple(dying)))
+            backwards.append(ir.Delete(tuple(dying)))
         backwards.append(statement)
     unused = tuple(parameter.name for parameter in parameters if parameter.name not in seen)
-    body = ([Delete(unused)] if unused else []) + backwards[::-1]
-    return Function(name, parameters, _tables(body, result, functions), tuple(body), result, path)
+    body = ([ir.Delete(unused)] if unused else []) + backwards[::-1]
+    return ir.Function(name, parameters, _tables(body, result, functions), tuple(body), result, path)
 
 
 def _tables(
-    body: Sequence[Statement], result: Operand, functions: Sequence[Function]
-) -> tuple[TableName, ...]:
+    body: Sequence[ir.Statement], result: ir.Operand, functions: Sequence[ir.Function]
+) -> tuple[ir.TableName, ...]:
     """The tables that the function reads, or that a function reads which it passes as an argument."""
     by_name = {function.name: function for function in functions}
-    needed: set[TableName] = set()
+    needed: set[ir.TableName] = set()
     values = [value for statement in body for value in statement.operands]
     for part in walk(*values, result):
-        if type(part) is Slot:
+        if type(part) is ir.Slot:
             needed.add(part.table)
-        elif part == Local(COMPUTE_ONCE):
-            needed.add(COMPUTE_ONCE)
-        elif type(part) is Local and part.name in by_name:
+        elif part == ir.Local(ir.COMPUTE_ONCE):
+            needed.add(ir.COMPUTE_ONCE)
+        elif type(part) is ir.Local and part.name in by_name:
             needed.update(by_name[part.name].tables)
-    return tuple(table for table in TABLE_NAMES if table in needed)
+    return tuple(table for table in ir.TABLE_NAMES if table in needed)

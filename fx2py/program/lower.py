@@ -9,35 +9,13 @@ from typing import Any
 import torch
 
 from fx2py.errors import Argument, Finding, Hint, UnsupportedGraphError
+from fx2py.graph import values as language
 from fx2py.graph.binding import Unbound, bind_arguments
 from fx2py.graph.data import MEND_LOST, Graph, GraphData, ModuleRecord, Node, SymMeta, Target, Tree, ValueMeta
-from fx2py.graph.values import (
-    DEFAULTDICT,
-    GETATTR,
-    PRIMITIVES,
-    Attribute,
-    Dict,
-    EnumMember,
-    List,
-    Live,
-    Name,
-    Opaque,
-    OpName,
-    Record,
-    Ref,
-    Set,
-    SymExpr,
-    TensorValue,
-    Value,
-    children,
-    item_taken,
-    map_leaves,
-    references,
-    walk,
-)
 from fx2py.operators.devices import explicit_devices
 from fx2py.operators.facts import returns_tensor
 from fx2py.operators.schema import returns_tensor_list
+from fx2py.program import ir
 from fx2py.program.calling import (
     as_parameters,
     container_of,
@@ -48,32 +26,6 @@ from fx2py.program.calling import (
 from fx2py.program.exact_text import NEVER_AT_FAULT, constant_name, exact_key, fault_of, needs_slot
 from fx2py.program.identifiers import RESERVED, FreshNames, tensor_name
 from fx2py.program.input_table import input_table, leaf_demands
-from fx2py.program.ir import (
-    CHECK_INPUTS,
-    ENTRY,
-    Arguments,
-    Assign,
-    Bind,
-    Call,
-    Callee,
-    Constant,
-    ContainerClass,
-    Function,
-    InputTable,
-    Keywords,
-    Load,
-    Local,
-    Method,
-    Operand,
-    Parameter,
-    Program,
-    Report,
-    Slot,
-    Statement,
-    Submodule,
-    Weight,
-    names_in,
-)
 from fx2py.program.liveness import finish, move_arguments, place_loads, unpack_early
 from fx2py.program.module_use import ChangingModules, used_as_objects
 from fx2py.program.native import native_call
@@ -81,9 +33,9 @@ from fx2py.program.options import DEFAULT, Embedding, GenerateOptions
 from fx2py.program.verify import verify
 from fx2py.runtime.checks import Shape
 
-_FROZENSET = Name("builtins", "frozenset")
+_FROZENSET = language.Name("builtins", "frozenset")
 _TAKES_GRAPH_MODULES = frozenset(
-    OpName("higher_order", name)
+    language.OpName("higher_order", name)
     for name in ("tag_activation_checkpoint", "autograd_function_apply", "run_const_graph")
 )
 """Higher-order operators that read their operand's ``graph`` or ``meta``; all others take any function.
@@ -91,19 +43,21 @@ _TAKES_GRAPH_MODULES = frozenset(
 Source: torch/_higher_order_ops/wrap.py and run_const_graph.py, ``AutogradFunctionApply`` in
 torch/_functorch/autograd_function.py.
 """
-_MUTABLE = (List, Dict, Set)
+_MUTABLE = (language.List, language.Dict, language.Set)
 _DEEPEST = 100
 _REPEATED_ANYWAY, _REPEATED_A_NODE, _REPEATED_AT_MOST = 10_000, 100, 100_000
 """How many nodes and tuples inlining may repeat: proportional to the file, so that a small file cannot cost much."""
 
 
-def lower(data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedding | None = None) -> Program:
+def lower(
+    data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedding | None = None
+) -> ir.Program:
     """The Program that does what the graph does; raises UnsupportedGraphError with every finding, not only the first."""
     lowering = ProgramLowering(data, options, embedding)
     entry = FunctionLowering(lowering, data.root, "").run(lowering.entry)
     if lowering.findings:
         raise UnsupportedGraphError(tuple(lowering.findings), data.provenance.path or "the graph")
-    program = Program(
+    program = ir.Program(
         functions=(*lowering.functions, entry),
         op_aliases=lowering.used_aliases(),
         containers=tuple((alias, container) for container, alias in lowering.containers.items()),
@@ -112,7 +66,7 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedd
         consts=tuple(lowering.tables.consts),
         input_table=lowering.input_table,
         module_names=lowering.new_function_names().taken,
-        report=Report(
+        report=ir.Report(
             provenance=data.provenance,
             inlined=tuple(lowering.inlined.items()),
             notes=(*data.notes, *lowering.notes, *_lost(lowering.tables.submods)),
@@ -122,7 +76,7 @@ def lower(data: GraphData, options: GenerateOptions = DEFAULT, embedding: Embedd
     return program
 
 
-def _lost(submods: Iterable[Submodule]) -> Iterator[str]:
+def _lost(submods: Iterable[ir.Submodule]) -> Iterator[str]:
     """A note for each module that the code calls and that the file holds only in part."""
     for entry in submods:
         for path, record in entry.record.walk(entry.path) if entry.record else ():
@@ -140,21 +94,21 @@ class ProgramLowering:
         self.tables = TableBuilder()
         self.changing = ChangingModules(data.root)
         self.findings: list[Finding] = []
-        self.functions: list[Function] = []
+        self.functions: list[ir.Function] = []
         self.inlined: dict[str, ModuleRecord] = {}
-        self.containers: dict[ContainerClass, str] = {}
-        self.op_aliases: dict[OpName, str] = {}
-        self._used_ops: set[OpName] = set()
-        self.entry = ENTRY if embedding is None else embedding.entry
+        self.containers: dict[ir.ContainerClass, str] = {}
+        self.op_aliases: dict[language.OpName, str] = {}
+        self._used_ops: set[language.OpName] = set()
+        self.entry = ir.ENTRY if embedding is None else embedding.entry
         others = embedding.reserved | embedding.free if embedding else frozenset[str]()
         self._module_names = FreshNames([*RESERVED, self.entry, *others])
         self._function_names: dict[int, str] = {}
-        self._built: dict[int, Local] = {}
-        self._lowered: dict[str, Function] = {}
+        self._built: dict[int, ir.Local] = {}
+        self._lowered: dict[str, ir.Function] = {}
         self._inlined_once: set[int] = set()
         self._repeated = 0
         self._may_repeat = _most_repeated(data)
-        self.input_table: InputTable | None = None
+        self.input_table: ir.InputTable | None = None
         self.notes: tuple[str, ...] = ()
         if data.contract is not None and data.convention is not None:
             self.input_table, self.notes = input_table(data.contract, data.convention)
@@ -179,11 +133,11 @@ class ProgramLowering:
         free = self.embedding.free if self.embedding else frozenset[str]()
         return FreshNames(self._module_names.taken - free)
 
-    def use_op(self, op: OpName) -> OpName:
+    def use_op(self, op: language.OpName) -> language.OpName:
         self._used_ops.add(op)
         return op
 
-    def used_aliases(self) -> tuple[tuple[str, OpName], ...]:
+    def used_aliases(self) -> tuple[tuple[str, language.OpName], ...]:
         return tuple((alias, op) for op, alias in self.op_aliases.items() if op in self._used_ops)
 
     def repeat(self, count: int) -> None:
@@ -210,16 +164,16 @@ class ProgramLowering:
     def refuse(self, node: str, reason: str) -> None:
         self.findings.append(Finding(node, reason))
 
-    def local(self, record: ModuleRecord, path: str) -> Local:
+    def local(self, record: ModuleRecord, path: str) -> ir.Local:
         """The generated function of a nested graph, lowered on first use."""
         if id(record) not in self._built:
             name = self._function_names[id(record)]
-            self._built[id(record)] = Local(name)
+            self._built[id(record)] = ir.Local(name)
             self._lowered[name] = FunctionLowering(self, record, path).run(name)
             self.functions.append(self._lowered[name])
         return self._built[id(record)]
 
-    def function_in(self, slot: Slot) -> Function | None:
+    def function_in(self, slot: ir.Slot) -> ir.Function | None:
         """The generated function in a slot of the submodules; None if something else is."""
         name = self.tables.submods[slot.index].function if slot.table == "submods" else None
         return self._lowered.get(name or "")
@@ -236,18 +190,18 @@ class UsedNames:
     """The top-level packages, operators and container classes that a graph names, each once, in order of appearance."""
 
     packages: dict[str, None] = field(default_factory=dict)
-    ops: dict[OpName, None] = field(default_factory=dict)
-    containers: dict[ContainerClass, None] = field(default_factory=dict)
+    ops: dict[language.OpName, None] = field(default_factory=dict)
+    containers: dict[ir.ContainerClass, None] = field(default_factory=dict)
 
-    def add(self, found: Operand | Target) -> None:
-        if isinstance(found, OpName):
+    def add(self, found: ir.Operand | Target) -> None:
+        if isinstance(found, language.OpName):
             self.ops[found] = None
-        elif isinstance(found, Name):
+        elif isinstance(found, language.Name):
             self.packages[found.module.partition(".")[0]] = None
-        elif isinstance(found, EnumMember):
+        elif isinstance(found, language.EnumMember):
             self.add(found.cls)
-        elif isinstance(found, Record):
-            self.containers[ContainerClass(found.cls, tuple(name for name, _ in found.fields))] = None
+        elif isinstance(found, language.Record):
+            self.containers[ir.ContainerClass(found.cls, tuple(name for name, _ in found.fields))] = None
 
 
 def used_by(data: GraphData) -> UsedNames:
@@ -255,8 +209,8 @@ def used_by(data: GraphData) -> UsedNames:
     found = UsedNames()
     for _, record in data.root.walk():
         for value in _values(record):
-            if type(value) is not Ref:
-                for part in walk(value):
+            if type(value) is not language.Ref:
+                for part in language.walk(value):
                     found.add(part)
     conventions = [data.convention, *(record.convention for _, record in data.root.walk())]
     stack: list[Tree] = [each.output for each in conventions if each is not None and each.output is not None]
@@ -271,7 +225,7 @@ def used_by(data: GraphData) -> UsedNames:
     return found
 
 
-def _values(record: ModuleRecord) -> Iterator[Value]:
+def _values(record: ModuleRecord) -> Iterator[language.Value]:
     for node in record.graph.nodes if record.graph else ():
         yield node.target
         yield from node.operands
@@ -282,51 +236,51 @@ class TableBuilder:
     """Fills the tables: one slot for each tensor and module record (by identity) and each constant (by type and bits)."""
 
     def __init__(self) -> None:
-        self.weights: list[Weight] = []
-        self.submods: list[Submodule] = []
-        self.consts: list[Constant] = []
-        self._index: dict[Hashable, Slot] = {}
+        self.weights: list[ir.Weight] = []
+        self.submods: list[ir.Submodule] = []
+        self.consts: list[ir.Constant] = []
+        self._index: dict[Hashable, ir.Slot] = {}
         self._const_names = FreshNames()
 
-    def weight(self, path: str, tensor: torch.Tensor) -> Slot:
+    def weight(self, path: str, tensor: torch.Tensor) -> ir.Slot:
         key = ("weight", id(tensor))
         if key not in self._index:
-            self._index[key] = Slot("weights", len(self.weights))
-            self.weights.append(Weight(path, tensor))
+            self._index[key] = ir.Slot("weights", len(self.weights))
+            self.weights.append(ir.Weight(path, tensor))
         return self._index[key]
 
-    def submodule(self, path: str, record: ModuleRecord | None, function: str | None = None) -> Slot:
+    def submodule(self, path: str, record: ModuleRecord | None, function: str | None = None) -> ir.Slot:
         key = ("submod", path if record is None else id(record))
         if key not in self._index:
-            self._index[key] = Slot("submods", len(self.submods))
-            self.submods.append(Submodule(path, record, 0, function))
+            self._index[key] = ir.Slot("submods", len(self.submods))
+            self.submods.append(ir.Submodule(path, record, 0, function))
         return self._index[key]
 
-    def module(self, path: str, record: ModuleRecord) -> Slot:
+    def module(self, path: str, record: ModuleRecord) -> ir.Slot:
         """The slot of a submodule that is used as an object and not only called."""
         slot = self.submodule(path, record)
         self.submods[slot.index] = replace(self.submods[slot.index], whole=True)
         return slot
 
-    def record_call(self, slot: Slot, inputs: tuple[ValueMeta, ...], output: ValueMeta) -> None:
+    def record_call(self, slot: ir.Slot, inputs: tuple[ValueMeta, ...], output: ValueMeta) -> None:
         """Count a call site; what the first one recorded becomes the entry's inputs and output."""
         entry = self.submods[slot.index]
         if not entry.calls:
             entry = replace(entry, inputs=inputs, output=output)
         self.submods[slot.index] = replace(entry, calls=entry.calls + 1)
 
-    def attribute(self, path: str, value: Value) -> Slot:
+    def attribute(self, path: str, value: language.Value) -> ir.Slot:
         """The slot of a mutable attribute: one object for every read and every call, as on the module."""
         return self._constant(("attribute", path), path.replace(".", "_"), value)
 
-    def constant(self, wish: str, value: Value) -> Slot:
-        key = value if isinstance(value, Live | TensorValue) else exact_key(value)
+    def constant(self, wish: str, value: language.Value) -> ir.Slot:
+        key = value if isinstance(value, language.Live | language.TensorValue) else exact_key(value)
         return self._constant(("const", key), wish, value)
 
-    def _constant(self, key: Hashable, wish: str, value: Value) -> Slot:
+    def _constant(self, key: Hashable, wish: str, value: language.Value) -> ir.Slot:
         if key not in self._index:
-            self._index[key] = Slot("consts", len(self.consts))
-            self.consts.append(Constant(self._const_names.fresh(wish), value))
+            self._index[key] = ir.Slot("consts", len(self.consts))
+            self.consts.append(ir.Constant(self._const_names.fresh(wish), value))
         return self._index[key]
 
 
@@ -338,13 +292,13 @@ class FunctionLowering:
         self.record = record
         self.path = path
         self.names = outer.new_function_names()
-        self.statements: list[Statement] = []
-        self.symbols: dict[str, Ref] = {}
-        self.loads: dict[Slot, Load] = {}
+        self.statements: list[ir.Statement] = []
+        self.symbols: dict[str, language.Ref] = {}
+        self.loads: dict[ir.Slot, ir.Load] = {}
         self.containers: set[str] = set()
         self.kinds = VariableKinds()
 
-    def run(self, name: str) -> Function:
+    def run(self, name: str) -> ir.Function:
         graph = self.record.graph
         if graph is None:
             raise ValueError(f"{self.path} has no graph")
@@ -371,10 +325,12 @@ class FunctionLowering:
         body = place_loads(body, result, loads)
         return finish(name, parameters, body, result, self.path, self.outer.functions)
 
-    def _check_inputs(self, parameters: tuple[Parameter, ...]) -> None:
+    def _check_inputs(self, parameters: tuple[ir.Parameter, ...]) -> None:
         if self.outer.input_table is not None:
-            call = Call(Local(CHECK_INPUTS), tuple(Ref(parameter.name) for parameter in parameters))
-            self.statements.append(Assign(None, call))
+            call = ir.Call(
+                ir.Local(ir.CHECK_INPUTS), tuple(language.Ref(parameter.name) for parameter in parameters)
+            )
+            self.statements.append(ir.Assign(None, call))
 
     def _note_checked_tensors(self, graph: Graph, frame: Frame) -> None:
         """Note the inputs that are tensors, because ``check_inputs`` let them pass as such."""
@@ -383,7 +339,7 @@ class FunctionLowering:
         demands = leaf_demands(self.outer.input_table.demands).values()
         for node, demand in zip(graph.placeholders, demands, strict=False):
             value = frame.env.get(node.name)
-            if type(demand) is Shape and type(value) is Ref:
+            if type(demand) is Shape and type(value) is language.Ref:
                 self.kinds.tensors.add(value.name)
 
     def _nodes(self, graph: Graph, frame: Frame) -> None:
@@ -395,11 +351,13 @@ class FunctionLowering:
 
     # -- values
 
-    def convert(self, value: Value, frame: Frame, where: str, keep_tuples: bool = False) -> Operand:
+    def convert(
+        self, value: language.Value, frame: Frame, where: str, keep_tuples: bool = False
+    ) -> ir.Operand:
         """A graph's value as an operand; what has no exact text becomes a slot, what cannot be written a finding."""
 
-        def leaf(part: Value) -> Operand:
-            if type(part) is Ref:
+        def leaf(part: language.Value) -> ir.Operand:
+            if type(part) is language.Ref:
                 return self._reference(part.name, frame, where, keep_tuples)
             handler = _LEAVES.get(type(part))
             if handler is not None:
@@ -408,35 +366,35 @@ class FunctionLowering:
 
         if type(value) not in NEVER_AT_FAULT and not self._is_well_formed(value, where):
             return None
-        return map_leaves(value, leaf)
+        return language.map_leaves(value, leaf)
 
-    def _needs_slot(self, value: Value) -> bool:
+    def _needs_slot(self, value: language.Value) -> bool:
         return self.outer.embedding is None and needs_slot(value)
 
     def _with_devices(self, node: Node) -> Node:
         """The node with text and defaults that mean a device replaced by devices, so that they can be retargeted."""
         return explicit_devices(node) if self.outer.embedding is None else node
 
-    def _is_well_formed(self, value: Operand, where: str) -> bool:
+    def _is_well_formed(self, value: ir.Operand, where: str) -> bool:
         fault = fault_of(value)
         if fault:
             self.outer.refuse(where, fault)
         return not fault
 
-    def _reference(self, name: str, frame: Frame, where: str, keep_tuples: bool) -> Operand:
+    def _reference(self, name: str, frame: Frame, where: str, keep_tuples: bool) -> ir.Operand:
         if name not in frame.env:
             self.outer.refuse(where, f"uses {name!r}, which no earlier node defines")
             return None
         value = frame.env[name]
-        if type(value) is Ref or (keep_tuples and type(value) is tuple):
+        if type(value) is language.Ref or (keep_tuples and type(value) is tuple):
             return value
         # Written twice, a list would be two lists, and a change of one would not show in the other. An empty tuple is
         # one object in CPython, however often it is written.
-        if type(value) in _MUTABLE or (type(value) in (tuple, Record) and children(value)):
+        if type(value) in _MUTABLE or (type(value) in (tuple, language.Record) and language.children(value)):
             value = frame.env[name] = self._shared(name, value)
         return value
 
-    def _with_shared_parts(self, name: str, value: Operand) -> Operand:
+    def _with_shared_parts(self, name: str, value: ir.Operand) -> ir.Operand:
         """A tuple kept as its items, with a variable for each mutable container in it, so that all uses see one object."""
         if type(value) is not tuple:
             return value
@@ -444,76 +402,78 @@ class FunctionLowering:
         shares = [self._shared if type(v) in _MUTABLE else self._with_shared_parts for v in value]
         return tuple([share(name, v) for share, v in zip(shares, value, strict=True)])
 
-    def _kept(self, value: Value, frame: Frame, node: Node) -> Operand:
+    def _kept(self, value: language.Value, frame: Frame, node: Node) -> ir.Operand:
         """An argument or result of an inlined graph; its tuples are built only if something needs them whole."""
         return self._with_shared_parts(node.name, self.convert(value, frame, node.name, keep_tuples=True))
 
-    def _shared(self, name: str, value: Operand) -> Ref:
+    def _shared(self, name: str, value: ir.Operand) -> language.Ref:
         """A variable for a container that is used whole, so that all uses see one object."""
         target = self.names.fresh(name)
         self.containers.add(target)
         # These have no display: written inside an expression they would be calls, which a Bind does not hold.
-        if isinstance(value, Dict) and value.cls == DEFAULTDICT:
-            self.statements.append(Assign(target, Call(DEFAULTDICT, (value.factory, Dict(value.items)))))
-        elif isinstance(value, Dict) and value.cls is not None:
-            self.statements.append(Assign(target, Call(value.cls, (List(value.items),))))
-        elif isinstance(value, Set) and value.frozen:
-            self.statements.append(Assign(target, Call(_FROZENSET, (Set(value.items),))))
+        if isinstance(value, language.Dict) and value.cls == language.DEFAULTDICT:
+            self.statements.append(
+                ir.Assign(target, ir.Call(language.DEFAULTDICT, (value.factory, language.Dict(value.items))))
+            )
+        elif isinstance(value, language.Dict) and value.cls is not None:
+            self.statements.append(ir.Assign(target, ir.Call(value.cls, (language.List(value.items),))))
+        elif isinstance(value, language.Set) and value.frozen:
+            self.statements.append(ir.Assign(target, ir.Call(_FROZENSET, (language.Set(value.items),))))
         else:
-            self.statements.append(Bind(target, value))
-        return Ref(target)
+            self.statements.append(ir.Bind(target, value))
+        return language.Ref(target)
 
-    def _without_unused_containers(self, result: Operand) -> list[Statement]:
+    def _without_unused_containers(self, result: ir.Operand) -> list[ir.Statement]:
         """The statements without containers that an inlined graph returned and nothing uses."""
-        used = set(names_in(result))
-        kept: list[Statement] = []
+        used = set(ir.names_in(result))
+        kept: list[ir.Statement] = []
         for statement in reversed(self.statements):
-            target = statement.target if isinstance(statement, (Assign, Bind)) else None
+            target = statement.target if isinstance(statement, (ir.Assign, ir.Bind)) else None
             if target in self.containers and target not in used:
                 continue
-            used.update(names_in(*statement.operands))
+            used.update(ir.names_in(*statement.operands))
             kept.append(statement)
         return kept[::-1]
 
-    def _load(self, slot: Slot, wish: str, node: Node | None = None) -> Ref:
+    def _load(self, slot: ir.Slot, wish: str, node: Node | None = None) -> language.Ref:
         if slot not in self.loads:
-            self.loads[slot] = Load(self.names.fresh(wish), slot, node)
-        return Ref(self.loads[slot].target)
+            self.loads[slot] = ir.Load(self.names.fresh(wish), slot, node)
+        return language.Ref(self.loads[slot].target)
 
-    def _constant(self, value: Value) -> Ref:
+    def _constant(self, value: language.Value) -> language.Ref:
         wish = constant_name(value)
         loaded = self._load(self.outer.tables.constant(wish, value), wish)
         if isinstance(value, torch.device):
             self.kinds.devices.add(loaded.name)
         return loaded
 
-    def _tensor(self, tensor: torch.Tensor, path: str, node: Node | None = None) -> Ref:
+    def _tensor(self, tensor: torch.Tensor, path: str, node: Node | None = None) -> language.Ref:
         loaded = self._load(self.outer.tables.weight(path, tensor), tensor_name(path), node)
         self.kinds.tensors.add(loaded.name)
         return loaded
 
-    def _tensor_value(self, part: TensorValue, frame: Frame, where: str) -> Operand:
+    def _tensor_value(self, part: language.TensorValue, frame: Frame, where: str) -> ir.Operand:
         return self._tensor(part.tensor, f"{frame.full_path(where)}.tensor")
 
-    def _attribute(self, part: Attribute, frame: Frame, where: str) -> Operand:
+    def _attribute(self, part: language.Attribute, frame: Frame, where: str) -> ir.Operand:
         return self._at_path(part.path, frame, where, None)
 
-    def _op(self, part: OpName, frame: Frame, where: str) -> Operand:
+    def _op(self, part: language.OpName, frame: Frame, where: str) -> ir.Operand:
         return self.outer.use_op(part)
 
-    def _symbol(self, part: SymExpr, frame: Frame, where: str) -> Operand:
+    def _symbol(self, part: language.SymExpr, frame: Frame, where: str) -> ir.Operand:
         if part.text in self.symbols:
             return self.symbols[part.text]
         self.outer.refuse(where, f"the symbolic size {part.text} is no node's result")
         return None
 
-    def _opaque(self, part: Opaque, frame: Frame, where: str) -> Operand:
+    def _opaque(self, part: language.Opaque, frame: Frame, where: str) -> ir.Operand:
         self.outer.refuse(
             where, f"an argument is an object of {part.cls}, which is not data {part.description}".strip()
         )
         return None
 
-    def _at_path(self, path: str, frame: Frame, where: str, node: Node | None) -> Operand:
+    def _at_path(self, path: str, frame: Frame, where: str, node: Node | None) -> ir.Operand:
         owner = self.outer.changing.owner(frame.record, path)
         if owner:
             return self._read_anew(owner, path, frame, node)
@@ -536,12 +496,12 @@ class FunctionLowering:
             return self._module(found, full, node)
         # A list or dict on a module is one object: what one call puts into it, the next call sees.
         if type(found) in _MUTABLE and all(
-            type(part) in PRIMITIVES or children(part) for part in walk(found)
+            type(part) in language.PRIMITIVES or language.children(part) for part in language.walk(found)
         ):
             return self._load(self.outer.tables.attribute(full, found), tensor_name(full), node)
         return self.convert(found, frame, where)
 
-    def _read_anew(self, owner: str, path: str, frame: Frame, node: Node | None) -> Ref:
+    def _read_anew(self, owner: str, path: str, frame: Frame, node: Node | None) -> language.Ref:
         """What ``path`` leads to when the code gets here, read by ``getattr`` from the module ``owner``."""
         module = frame.record.find_module(owner)
         if module is None:
@@ -549,11 +509,11 @@ class FunctionLowering:
         found = self._module(module, frame.full_path(owner), None)
         for name in path.removeprefix(f"{owner}.").split("."):
             target = self.names.fresh(f"{found.name}_{name}")
-            self.statements.append(Assign(target, Call(GETATTR, (found, name)), node))
-            found = Ref(target)
+            self.statements.append(ir.Assign(target, ir.Call(language.GETATTR, (found, name)), node))
+            found = language.Ref(target)
         return found
 
-    def _module(self, record: ModuleRecord, full: str, node: Node | None) -> Ref:
+    def _module(self, record: ModuleRecord, full: str, node: Node | None) -> language.Ref:
         slot = self.outer.tables.module(full, record)
         if self.outer.tables.submods[slot.index].function is not None:
             self.outer.refuse(full, "is a graph that is handed on as an object and called as a function here")
@@ -561,15 +521,15 @@ class FunctionLowering:
 
     # -- nodes
 
-    def _assign(self, node: Node, frame: Frame, call: Call) -> None:
+    def _assign(self, node: Node, frame: Frame, call: ir.Call) -> None:
         target = self.names.fresh(node.name)
-        self.statements.append(Assign(target, call, node))
-        frame.env[node.name] = result = Ref(target)
+        self.statements.append(ir.Assign(target, call, node))
+        frame.env[node.name] = result = language.Ref(target)
         self.kinds.note_result(target, node, call)
         if isinstance(node.meta.value, SymMeta):
             self.symbols.setdefault(node.meta.value.expression, result)
 
-    def _arguments(self, node: Node, frame: Frame) -> tuple[Arguments, Keywords]:
+    def _arguments(self, node: Node, frame: Frame) -> tuple[ir.Arguments, ir.Keywords]:
         args = tuple([self.convert(value, frame, node.name) for value in node.args])
         kwargs = tuple([(name, self.convert(value, frame, node.name)) for name, value in node.kwargs])
         if len({name for name, _ in kwargs}) < len(kwargs):
@@ -584,34 +544,36 @@ class FunctionLowering:
         if self._known_item(node, frame):
             return
         target = node.target
-        if not isinstance(target, Name | OpName | Live):
+        if not isinstance(target, language.Name | language.OpName | language.Live):
             self.outer.refuse(node.name, f"calls {target}, which has no importable name")
             return
         if not self._is_well_formed(target, node.name):
             return
         args, kwargs = self._arguments(node, frame)
-        callee: Callee = target
-        if isinstance(target, OpName):
+        callee: ir.Callee = target
+        if isinstance(target, language.OpName):
             if target in _TAKES_GRAPH_MODULES:
                 args = tuple(
-                    [replace(value, as_graph=True) if type(value) is Local else value for value in args]
+                    [replace(value, as_graph=True) if type(value) is ir.Local else value for value in args]
                 )
             self._assign(node, frame, self._op_call(target, args, kwargs, node.name in frame.unpacked))
             return
         if self._needs_slot(target):
             callee = self._load(self.outer.tables.constant(node.name, target), node.name)
-        self._assign(node, frame, Call(callee, args, kwargs))
+        self._assign(node, frame, ir.Call(callee, args, kwargs))
 
-    def _op_call(self, op: OpName, args: Arguments, kwargs: Keywords, unpacked: bool) -> Call:
+    def _op_call(
+        self, op: language.OpName, args: ir.Arguments, kwargs: ir.Keywords, unpacked: bool
+    ) -> ir.Call:
         """The call of an operator: native if that is proven to be the same, else of the overload itself."""
         known = {"tensors": self.kinds.tensors, "present": self.kinds.devices}
         exact = self.outer.options.exact_ops
         native = None if exact else native_call(op, args, kwargs, **known, items_only=unpacked)
-        return native or Call(self.outer.use_op(op), args, kwargs)
+        return native or ir.Call(self.outer.use_op(op), args, kwargs)
 
     def _known_item(self, node: Node, frame: Frame) -> bool:
         """Take an item of a tuple that exists only during lowering, so that the code need not build it."""
-        taken = item_taken(node.target, node.args, node.kwargs)
+        taken = language.item_taken(node.target, node.args, node.kwargs)
         if taken is None:
             return False
         name, index = taken
@@ -627,7 +589,7 @@ class FunctionLowering:
         if not args:
             self.outer.refuse(node.name, f"calls the method {node.target!r} without a receiver")
             return
-        self._assign(node, frame, Call(Method(str(node.target)), args, kwargs))
+        self._assign(node, frame, ir.Call(ir.Method(str(node.target)), args, kwargs))
 
     def call_module(self, node: Node, frame: Frame) -> None:
         path = str(node.target)
@@ -650,7 +612,7 @@ class FunctionLowering:
         self.outer.tables.record_call(slot, frame.metas_of(node.args), node.meta.value)
         args, kwargs = self._arguments(node, frame)
         kwargs = as_parameters(self.outer.function_in(slot), kwargs)
-        self._assign(node, frame, Call(slot, args, kwargs))
+        self._assign(node, frame, ir.Call(slot, args, kwargs))
 
     def _inline(self, node: Node, frame: Frame, record: ModuleRecord, path: str) -> None:
         graph = record.graph
@@ -668,7 +630,7 @@ class FunctionLowering:
                 args,
                 kwargs,
                 default=lambda value: self.convert(value, inner, node.name),
-                keywords=lambda rest: Dict(tuple(rest.items())),
+                keywords=lambda rest: language.Dict(tuple(rest.items())),
             )
         except Unbound as fault:
             self.outer.refuse(node.name, f"the call of {path!r} does not fit: {fault}")
@@ -684,12 +646,12 @@ _HANDLERS: dict[str, Callable[[FunctionLowering, Node, Frame], None]] = {
     "call_method": FunctionLowering.call_method,
     "call_module": FunctionLowering.call_module,
 }
-_LEAVES: dict[type, Callable[[FunctionLowering, Any, Frame, str], Operand]] = {
-    TensorValue: FunctionLowering._tensor_value,
-    Attribute: FunctionLowering._attribute,
-    OpName: FunctionLowering._op,
-    SymExpr: FunctionLowering._symbol,
-    Opaque: FunctionLowering._opaque,
+_LEAVES: dict[type, Callable[[FunctionLowering, Any, Frame, str], ir.Operand]] = {
+    language.TensorValue: FunctionLowering._tensor_value,
+    language.Attribute: FunctionLowering._attribute,
+    language.OpName: FunctionLowering._op,
+    language.SymExpr: FunctionLowering._symbol,
+    language.Opaque: FunctionLowering._opaque,
 }
 
 
@@ -698,11 +660,11 @@ def _only_unpacked(graph: Graph) -> frozenset[str]:
     unpacked: set[str] = set()
     whole: set[str] = set()
     for node in graph.nodes:
-        taken = item_taken(node.target, node.args, node.kwargs)
+        taken = language.item_taken(node.target, node.args, node.kwargs)
         if taken is not None:
             unpacked.add(taken[0])
         else:
-            whole.update(references(*node.operands))
+            whole.update(language.references(*node.operands))
     return frozenset(unpacked - whole)
 
 
@@ -715,7 +677,7 @@ class Frame:
         self.record = record
         self.path = path
         self.depth = depth
-        self.env: dict[str, Operand] = {}
+        self.env: dict[str, ir.Operand] = {}
         self.metas: dict[str, ValueMeta] = {}
         self._used_as_objects: frozenset[str] | None = None
         self.unpacked = _only_unpacked(record.graph) if record.graph else frozenset()
@@ -726,8 +688,8 @@ class Frame:
             self._used_as_objects = used_as_objects(self.record.graph) if self.record.graph else frozenset()
         return node.name in self._used_as_objects
 
-    def metas_of(self, values: tuple[Value, ...]) -> tuple[ValueMeta, ...]:
-        return tuple(self.metas.get(value.name) if type(value) is Ref else None for value in values)
+    def metas_of(self, values: tuple[language.Value, ...]) -> tuple[ValueMeta, ...]:
+        return tuple(self.metas.get(value.name) if type(value) is language.Ref else None for value in values)
 
     def full_path(self, path: str) -> str:
         return f"{self.path}.{path}" if self.path else path
@@ -741,14 +703,14 @@ class VariableKinds:
         self.tensor_lists: set[str] = set()
         self.devices: set[str] = set()
 
-    def note_result(self, target: str, node: Node, call: Call) -> None:
+    def note_result(self, target: str, node: Node, call: ir.Call) -> None:
         """Learn what the call of a node assigns to ``target``."""
-        if isinstance(node.target, OpName):
+        if isinstance(node.target, language.OpName):
             if returns_tensor(node.target):
                 self.tensors.add(target)
             elif returns_tensor_list(node.target):
                 self.tensor_lists.add(target)
         else:
-            taken = item_taken(node.target, call.args, call.kwargs)
+            taken = language.item_taken(node.target, call.args, call.kwargs)
             if taken is not None and taken[0] in self.tensor_lists:
                 self.tensors.add(target)

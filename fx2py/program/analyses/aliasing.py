@@ -12,26 +12,14 @@ from fx2py.graph.tensors import storages_of
 from fx2py.graph.values import GETITEM, PRIMITIVES, OpName, Ref
 from fx2py.operators.facts import Memory, facts_of
 from fx2py.operators.schema import schema_of
-from fx2py.program.ir import (
-    CHECK_INPUTS,
-    COMPUTE_ONCE,
-    FIELDS_OF,
-    Assign,
-    Bind,
-    Function,
-    Load,
-    Local,
-    Program,
-    Statement,
-    names_in,
-)
+from fx2py.program import ir
 from fx2py.program.native import given_to, operator_of
 
 BATCH_NORM = OpName("aten", "batch_norm", "default")
-_READING = (GETITEM, Local(CHECK_INPUTS), Local(FIELDS_OF), Local(COMPUTE_ONCE))
+_READING = (GETITEM, ir.Local(ir.CHECK_INPUTS), ir.Local(ir.FIELDS_OF), ir.Local(ir.COMPUTE_ONCE))
 
 
-def memory_of(statement: Assign) -> Memory | None:
+def memory_of(statement: ir.Assign) -> Memory | None:
     """What a call does with memory; None if that is not known.
 
     ``aten::batch_norm`` returns a fresh tensor in evaluation; in training it writes to its running statistics, although
@@ -54,7 +42,7 @@ class AliasClasses:
     ``returned``: the classes that the function returns; ``written``: those that it may write to.
     """
 
-    def __init__(self, function: Function, program: Program) -> None:
+    def __init__(self, function: ir.Function, program: ir.Program) -> None:
         self._parents: dict[str, str] = {}
         self._written: list[str] = []
         self._storages: dict[int, str] = {}
@@ -62,7 +50,7 @@ class AliasClasses:
         self._without_memory: set[str] = set()
         for statement in function.body:
             self._learn(statement, program)
-        result = names_in(function.result)
+        result = ir.names_in(function.result)
         self.returned = frozenset(map(self.class_of, result))
         self.written = frozenset(map(self.class_of, self._written))
 
@@ -75,18 +63,18 @@ class AliasClasses:
             self._parents[name], name = root, self._parents.get(name, name)
         return root
 
-    def _learn(self, statement: Statement, program: Program) -> None:
-        names = [name for name in names_in(*statement.operands) if name not in self._without_memory]
-        if isinstance(statement, Load):
+    def _learn(self, statement: ir.Statement, program: ir.Program) -> None:
+        names = [name for name in ir.names_in(*statement.operands) if name not in self._without_memory]
+        if isinstance(statement, ir.Load):
             self._learn_load(statement, program)
-        elif isinstance(statement, Assign):
+        elif isinstance(statement, ir.Assign):
             if memory_of(statement) != "fresh":
                 self._join(statement.target, names)
             self._written += _written_names(statement)
-        elif isinstance(statement, Bind):
+        elif isinstance(statement, ir.Bind):
             self._join(statement.target, names)
 
-    def _learn_load(self, load: Load, program: Program) -> None:
+    def _learn_load(self, load: ir.Load, program: ir.Program) -> None:
         if load.slot.table == "weights":
             tensor = program.weights[load.slot.index].tensor
             storages = (storages_of(tensor) if self._lie_apart else None) or (ANYWHERE,)
@@ -100,24 +88,24 @@ class AliasClasses:
             self._parents[self.class_of(name)] = self.class_of(joined[0])
 
 
-def _written_names(statement: Assign) -> list[str]:
+def _written_names(statement: ir.Assign) -> list[str]:
     """The variables whose memory a call may write to; for a known operator its first operand alone (``add_``, ``copy_``)."""
     kind, op = memory_of(statement), operator_of(statement)
     if kind in ("fresh", "view"):
         return []
     if op is None or not kind:
-        return names_in(*statement.operands)
+        return ir.names_in(*statement.operands)
     schema = schema_of(op)
     first = None if schema is None else given_to(op, statement.call).get(schema.arguments[0].name)
-    return [first.name] if isinstance(first, Ref) else names_in(*statement.operands)
+    return [first.name] if isinstance(first, Ref) else ir.names_in(*statement.operands)
 
 
-def writes(statement: Statement) -> bool:
+def writes(statement: ir.Statement) -> bool:
     """Whether a statement may write to the memory of an operand."""
-    return isinstance(statement, Assign) and bool(_written_names(statement))
+    return isinstance(statement, ir.Assign) and bool(_written_names(statement))
 
 
-def touched_names(statement: Statement) -> list[str]:
+def touched_names(statement: ir.Statement) -> list[str]:
     """The variables that a statement reads or assigns."""
-    made = None if not isinstance(statement, (Assign, Bind)) else statement.target
-    return [*names_in(*statement.operands), *([] if made is None else [made])]
+    made = None if not isinstance(statement, (ir.Assign, ir.Bind)) else statement.target
+    return [*ir.names_in(*statement.operands), *([] if made is None else [made])]

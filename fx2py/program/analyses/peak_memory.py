@@ -10,21 +10,7 @@ from math import prod
 from fx2py.graph.data import Target, TensorMeta, ValueMeta
 from fx2py.graph.values import GETITEM, Name, OpName, Ref, item_taken, walk
 from fx2py.operators.schema import may_return_view
-from fx2py.program.ir import (
-    COMPUTE_ONCE,
-    Assign,
-    Bind,
-    Call,
-    Delete,
-    Function,
-    Load,
-    Local,
-    Operand,
-    Program,
-    Slot,
-    Statement,
-    Take,
-)
+from fx2py.program import ir
 
 Storages = tuple[int, ...]
 
@@ -37,7 +23,7 @@ class PlannedPeak:
     unknown: str = ""
 
 
-def planned_peak(program: Program) -> PlannedPeak:
+def planned_peak(program: ir.Program) -> PlannedPeak:
     """The planned peak of one call of the entry.
 
     Inputs, weights and what is computed once are not counted, because they outlive the call; nor is what an operator or
@@ -57,7 +43,7 @@ def planned_peak(program: Program) -> PlannedPeak:
 class _Plan:
     """Abstract execution of one function: which storages are alive after each statement."""
 
-    program: Program
+    program: ir.Program
     peaks: Mapping[str, int]
     sizes: list[int] = field(default_factory=list)
     holders: Counter[int] = field(default_factory=Counter)
@@ -66,38 +52,38 @@ class _Plan:
     peak: int = 0
     unknown: str = ""
 
-    def run(self, function: Function) -> None:
+    def run(self, function: ir.Function) -> None:
         for statement in function.body:
-            if type(statement) is Delete:
+            if type(statement) is ir.Delete:
                 for name in statement.names:
                     self._release(self.variables.pop(name, ()))
-            elif type(statement) is not Load:
+            elif type(statement) is not ir.Load:
                 self._make(statement)
 
-    def _make(self, statement: Statement) -> None:
+    def _make(self, statement: ir.Statement) -> None:
         read = list(walk(*statement.operands))
         self._call(statement, read)
         parts = self._parts(statement, [part.name for part in read if type(part) is Ref])
         self._hold(parts)
         self.peak = max(self.peak, self.live)
-        target = statement.target if isinstance(statement, Assign | Bind) else None
+        target = statement.target if isinstance(statement, ir.Assign | ir.Bind) else None
         if target is None:
             self._release(parts)
         else:
             self.variables[target] = parts
 
-    def _call(self, statement: Statement, read: Sequence[Operand]) -> None:
+    def _call(self, statement: ir.Statement, read: Sequence[ir.Operand]) -> None:
         """The peak inside a call; one that arguments are moved into is executed step by step, since it frees them itself."""
-        moved = [part for part in read if type(part) is Take]
-        if moved and isinstance(statement, Assign):
+        moved = [part for part in read if type(part) is ir.Take]
+        if moved and isinstance(statement, ir.Assign):
             self._enter(statement.call, self.variables.pop(moved[0].name, ()))
         else:
             self.peak = max(self.peak, self.live + self._inside(read))
 
-    def _enter(self, call: Call, moved: tuple[Storages, ...]) -> None:
-        name = self._function(call.callee) if isinstance(call.callee, Slot) else ""
+    def _enter(self, call: ir.Call, moved: tuple[Storages, ...]) -> None:
+        name = self._function(call.callee) if isinstance(call.callee, ir.Slot) else ""
         function = next(item for item in self.program.functions if item.name == name)
-        places = [place for place, value in enumerate(call.args) if type(value) is Take]
+        places = [place for place, value in enumerate(call.args) if type(value) is ir.Take]
         outer = self.variables
         self.variables = {
             function.parameters[place].name: (storages,)
@@ -108,10 +94,10 @@ class _Plan:
             self._release(parts)
         self.variables = outer
 
-    def _parts(self, statement: Statement, read: Sequence[str]) -> tuple[Storages, ...]:
+    def _parts(self, statement: ir.Statement, read: Sequence[str]) -> tuple[Storages, ...]:
         """The storages of a statement's result: one entry for a tensor, one for each item of a tuple."""
         held = [self.variables.get(name, ()) for name in read]
-        if not isinstance(statement, Assign) or statement.origin is None:
+        if not isinstance(statement, ir.Assign) or statement.origin is None:
             return tuple(storages for parts in held for storages in parts)
         call, meta = statement.call, statement.origin.meta.value
         taken = item_taken(call.callee, call.args, call.kwargs)
@@ -134,16 +120,18 @@ class _Plan:
         self.sizes.append(0 if symbols else prod(map(int, meta.shape)) * meta.dtype.itemsize)
         return len(self.sizes) - 1
 
-    def _inside(self, read: Sequence[Operand]) -> int:
+    def _inside(self, read: Sequence[ir.Operand]) -> int:
         """The peak of the generated functions that a statement calls."""
         called = [
-            part for part in read if type(part) is Slot or (type(part) is Local and part.name != COMPUTE_ONCE)
+            part
+            for part in read
+            if type(part) is ir.Slot or (type(part) is ir.Local and part.name != ir.COMPUTE_ONCE)
         ]
         return max((self.peaks.get(self._function(part), 0) for part in called), default=0)
 
-    def _function(self, part: Local | Slot) -> str:
+    def _function(self, part: ir.Local | ir.Slot) -> str:
         """The name of the generated function that a value refers to, or ''."""
-        if isinstance(part, Local):
+        if isinstance(part, ir.Local):
             return part.name
         return (self.program.submods[part.index].function or "") if part.table == "submods" else ""
 
@@ -160,7 +148,7 @@ class _Plan:
                 self.live -= self.sizes[storage]
 
 
-def _tensors(meta: ValueMeta, statement: Assign, plan: _Plan) -> Iterator[TensorMeta]:
+def _tensors(meta: ValueMeta, statement: ir.Assign, plan: _Plan) -> Iterator[TensorMeta]:
     """The tensors of a recorded result; if nothing is recorded, the peak becomes unknown."""
     stack = [meta]
     while stack:

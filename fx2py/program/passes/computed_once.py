@@ -25,22 +25,10 @@ from fx2py.graph.data import TensorMeta
 from fx2py.graph.tensors import bytes_of, storages_of
 from fx2py.graph.values import GETITEM, PRIMITIVES, Ref, references
 from fx2py.operators.facts import facts_named, facts_of
+from fx2py.program import ir
 from fx2py.program.analyses.aliasing import AliasClasses, touched_names, writes
 from fx2py.program.analyses.type_inference import has_types
 from fx2py.program.identifiers import RESERVED, FreshNames
-from fx2py.program.ir import (
-    COMPUTE_ONCE,
-    Applied,
-    Assign,
-    Call,
-    Delete,
-    Function,
-    Load,
-    Local,
-    Program,
-    Statement,
-    names_in,
-)
 from fx2py.program.liveness import finish, place_loads
 from fx2py.program.native import operator_of, with_defaults
 from fx2py.program.passes.rewriting import node_name
@@ -53,17 +41,17 @@ _ROUNDS = 10
 _LEAST_BUDGET = 2**20
 
 
-def compute_once(program: Program) -> tuple[Program, tuple[Applied, ...]]:
+def compute_once(program: ir.Program) -> tuple[ir.Program, tuple[ir.Applied, ...]]:
     """The Program whose entry takes what depends on no input from a function ``compute_once``."""
-    entry = replace(program.entry, body=tuple(s for s in program.entry.body if not isinstance(s, Delete)))
+    entry = replace(program.entry, body=tuple(s for s in program.entry.body if not isinstance(s, ir.Delete)))
     moved = _moved(entry, program) if has_types(program) else frozenset[int]()
     if len(moved) < _FEWEST:
         return program, ()
     once, rest = _split(entry, moved, program)
     applied = tuple(
-        Applied(NAME, node_name(statement), "depends on no input")
+        ir.Applied(NAME, node_name(statement), "depends on no input")
         for index, statement in enumerate(entry.body)
-        if index in moved and isinstance(statement, Assign)
+        if index in moved and isinstance(statement, ir.Assign)
     )
     return replace(program, functions=(*program.functions[:-1], once, rest)), applied
 
@@ -71,7 +59,7 @@ def compute_once(program: Program) -> tuple[Program, tuple[Applied, ...]]:
 # -- what moves
 
 
-def _moved(entry: Function, program: Program) -> frozenset[int]:
+def _moved(entry: ir.Function, program: ir.Program) -> frozenset[int]:
     """The indices of the statements that move; empty if the search does not reach a fixed point in a few rounds."""
     search = _MovableStatements(entry, program)
     for _ in range(_ROUNDS):
@@ -87,15 +75,15 @@ def _moved(entry: Function, program: Program) -> frozenset[int]:
 class _MovableStatements:
     """The search for what can move; ``fixed`` are the classes of memory that calls must not share."""
 
-    entry: Function
-    program: Program
+    entry: ir.Function
+    program: ir.Program
     aliases: AliasClasses = field(init=False)
     fixed: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.aliases = AliasClasses(self.entry, self.program)
         class_of, written = self.aliases.class_of, self.aliases.written
-        weights = {class_of(item.target) for item in self.entry.body if isinstance(item, Load)}
+        weights = {class_of(item.target) for item in self.entry.body if isinstance(item, ir.Load)}
         inputs = {class_of(parameter.name) for parameter in self.entry.parameters}
         elsewhere = any(writes(s) for function in self.program.functions[:-1] for s in function.body)
         # A caller may pass a weight as an input, so that a write to an input can be one to a weight.
@@ -108,16 +96,16 @@ class _MovableStatements:
         known: set[str] = set()
         found: set[int] = set()
         for index, statement in enumerate(self.entry.body):
-            if isinstance(statement, Load):
+            if isinstance(statement, ir.Load):
                 if _is_steady(statement, self.program) and self._is_free(statement.target):
                     known.add(statement.target)
-            elif isinstance(statement, Assign) and self._moves(statement, known):
+            elif isinstance(statement, ir.Assign) and self._moves(statement, known):
                 found.add(index)
                 known.update([] if statement.target is None else [statement.target])
         return frozenset(found)
 
-    def _moves(self, statement: Assign, known: set[str]) -> bool:
-        operands_move = known.issuperset(names_in(*statement.operands))
+    def _moves(self, statement: ir.Assign, known: set[str]) -> bool:
+        operands_move = known.issuperset(ir.names_in(*statement.operands))
         return operands_move and _can_move(statement) and all(map(self._is_free, touched_names(statement)))
 
     def _is_free(self, name: str) -> bool:
@@ -127,7 +115,7 @@ class _MovableStatements:
         """The classes that are written to and that both moved and other statements use."""
         touched: tuple[dict[str, None], dict[str, None]] = ({}, {})
         for index, statement in enumerate(self.entry.body):
-            if isinstance(statement, Assign):
+            if isinstance(statement, ir.Assign):
                 classes = map(self.aliases.class_of, touched_names(statement))
                 touched[index in moved].update(dict.fromkeys(classes))
         return set(self.aliases.written & touched[True].keys() & touched[False].keys())
@@ -142,7 +130,7 @@ class _MovableStatements:
         return set()
 
 
-def _is_steady(load: Load, program: Program) -> bool:
+def _is_steady(load: ir.Load, program: ir.Program) -> bool:
     """Whether every call finds the same thing in a slot: a dense tensor with a known storage, a device or a number."""
     # The runtime notices a changed weight by its version and the address of its storage, which only these tensors have.
     if load.slot.table == "weights":
@@ -152,7 +140,7 @@ def _is_steady(load: Load, program: Program) -> bool:
     return load.slot.table == "consts" and type(program.consts[load.slot.index].value) in PRIMITIVES
 
 
-def _can_move(statement: Assign) -> bool:
+def _can_move(statement: ir.Assign) -> bool:
     """Whether a call's result follows from its operands; a factory must name its device, or the default one would count."""
     op = operator_of(statement)
     if op is None or not facts_of(op).is_deterministic:
@@ -161,22 +149,22 @@ def _can_move(statement: Assign) -> bool:
     return not on_default_device or with_defaults(op, statement.call)["device"] is not None
 
 
-def _kept_results(entry: Function, moved: frozenset[int]) -> list[Assign]:
+def _kept_results(entry: ir.Function, moved: frozenset[int]) -> list[ir.Assign]:
     """The moved statements whose results the other statements use."""
     used = {
         name
         for index, statement in enumerate(entry.body)
         if index not in moved
-        for name in names_in(*statement.operands)
+        for name in ir.names_in(*statement.operands)
     }
     return [
         item
         for index, item in enumerate(entry.body)
-        if index in moved and isinstance(item, Assign) and item.target in used
+        if index in moved and isinstance(item, ir.Assign) and item.target in used
     ]
 
 
-def _recorded_bytes(statement: Assign) -> float:
+def _recorded_bytes(statement: ir.Assign) -> float:
     """The recorded size of a result, which only decides whether moving it pays; infinite if nothing is recorded."""
     meta = statement.origin.meta.value if statement.origin is not None else None
     if not isinstance(meta, TensorMeta) or any(isinstance(size, str) for size in meta.shape):
@@ -187,32 +175,34 @@ def _recorded_bytes(statement: Assign) -> float:
 # -- the two functions
 
 
-def _split(entry: Function, moved: frozenset[int], program: Program) -> tuple[Function, Function]:
+def _split(entry: ir.Function, moved: frozenset[int], program: ir.Program) -> tuple[ir.Function, ir.Function]:
     """``compute_once`` and what is left of the entry."""
-    loads = {item.target: item for item in entry.body if isinstance(item, Load)}
+    loads = {item.target: item for item in entry.body if isinstance(item, ir.Load)}
     chosen = [statement for index, statement in enumerate(entry.body) if index in moved]
     kept = tuple([Ref(str(statement.target)) for statement in _kept_results(entry, moved)])
-    read = {name: Ref(name) for item in chosen for name in names_in(*item.operands) if name in loads}
+    read = {name: Ref(name) for item in chosen for name in ir.names_in(*item.operands) if name in loads}
     weights = tuple([ref for name, ref in read.items() if loads[name].slot.table == "weights"])
     result = (weights, kept)
     body = place_loads(chosen, result, [loads[name] for name in read])
     others = program.functions[:-1]
-    once = finish(COMPUTE_ONCE, (), body, result, "", others)
+    once = finish(ir.COMPUTE_ONCE, (), body, result, "", others)
     rest = _with_results(entry, moved, kept)
     return once, finish(entry.name, entry.parameters, rest, entry.result, entry.path, (*others, once))
 
 
-def _with_results(entry: Function, moved: frozenset[int], kept: Sequence[Ref]) -> list[Statement]:
+def _with_results(entry: ir.Function, moved: frozenset[int], kept: Sequence[Ref]) -> list[ir.Statement]:
     """The entry's other statements, which take the kept results where the first moved statement was."""
     taken = {name for item in entry.body for name in references(*item.operands)}
     names = FreshNames([*RESERVED, *taken, *(parameter.name for parameter in entry.parameters)])
     computed = Ref(names.fresh("computed"))
-    statements: list[Statement] = [Assign(computed.name, Call(Local(COMPUTE_ONCE)))]
-    statements += [Assign(result.name, Call(GETITEM, (computed, index))) for index, result in enumerate(kept)]
+    statements: list[ir.Statement] = [ir.Assign(computed.name, ir.Call(ir.Local(ir.COMPUTE_ONCE)))]
+    statements += [
+        ir.Assign(result.name, ir.Call(GETITEM, (computed, index))) for index, result in enumerate(kept)
+    ]
     first = min(moved)
     rest = [item for index, item in enumerate(entry.body) if index not in moved]
     before = sum(index not in moved for index in range(first))
     rest[before:before] = statements
-    loads = {item.target: item for item in rest if isinstance(item, Load)}
-    others = [item for item in rest if not isinstance(item, Load)]
+    loads = {item.target: item for item in rest if isinstance(item, ir.Load)}
+    others = [item for item in rest if not isinstance(item, ir.Load)]
     return place_loads(others, entry.result, loads.values())

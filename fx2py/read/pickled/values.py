@@ -9,22 +9,9 @@ from typing import Any
 
 import torch
 
+from fx2py.graph import values as language
 from fx2py.graph.names import dotted_name, imported_name
 from fx2py.graph.symbols import expression_text
-from fx2py.graph.values import (
-    Dict,
-    List,
-    Name,
-    Opaque,
-    Range,
-    Ref,
-    Size,
-    Slice,
-    SymExpr,
-    TensorValue,
-    Value,
-    sorted_set,
-)
 from fx2py.read.forward.values import TORCH_DATA, ArgumentReader, parse_text
 from fx2py.read.pickled.storages import byte_string
 from fx2py.read.pickled.stream import Built, Global, Members, Pairs, PickleFault
@@ -47,7 +34,7 @@ _NATIVE_FUNCTIONS = "torch._C._VariableFunctionsClass"
 """The class whose static methods are the functions of ``torch``; pickle writes them as ``getattr`` of it."""
 
 
-def name_of(obj: Global) -> Name:
+def name_of(obj: Global) -> language.Name:
     """The canonical name of what the pickle refers to."""
     return imported_name(obj.module, obj.qualname)
 
@@ -79,9 +66,9 @@ class PickledValues:
         self._tensors = tensors
         self._count = 0
         self._repeated = 0
-        self._made: dict[int, tuple[object, Value, int]] = {}
+        self._made: dict[int, tuple[object, language.Value, int]] = {}
 
-    def value(self, obj: object) -> Value:
+    def value(self, obj: object) -> language.Value:
         """The object as a value; PickleFault when shared parts add up to more values than a graph can need."""
         if obj is None or isinstance(obj, _LEAVES):
             self._count += 1
@@ -102,28 +89,30 @@ class PickledValues:
             raise PickleFault("the pickle repeats parts of itself too often")
         return known[1]
 
-    def items(self, objs: object) -> tuple[Value, ...]:
+    def items(self, objs: object) -> tuple[language.Value, ...]:
         if not isinstance(objs, list | tuple):
             raise PickleFault("a container is made of something other than a list")
         return tuple([self.value(obj) for obj in objs])
 
-    def mapping(self, obj: Pairs) -> Dict:
-        return Dict(self.pairs(obj.pairs))
+    def mapping(self, obj: Pairs) -> language.Dict:
+        return language.Dict(self.pairs(obj.pairs))
 
-    def pairs(self, pairs: Sequence[tuple[object, object]]) -> tuple[tuple[Value, Value], ...]:
+    def pairs(
+        self, pairs: Sequence[tuple[object, object]]
+    ) -> tuple[tuple[language.Value, language.Value], ...]:
         return tuple([(self.value(key), self.value(item)) for key, item in pairs])
 
-    def named(self, obj: Global) -> Value:
+    def named(self, obj: Global) -> language.Value:
         """Data of torch that is pickled by name, such as a dtype; else the name."""
         for path in (obj.path, obj.qualname):
             if path in TORCH_DATA:
                 return TORCH_DATA[path]
         return ... if obj.path == "builtins.Ellipsis" else name_of(obj)
 
-    def built(self, obj: Built) -> Value:
+    def built(self, obj: Built) -> language.Value:
         constructor = _CONSTRUCTORS.get(obj.path)
         if constructor is None and is_tensor(obj):
-            return TensorValue(self._tensors.tensor(obj))
+            return language.TensorValue(self._tensors.tensor(obj))
         if constructor is not None and type(obj.args) is tuple:
             try:
                 return constructor(self, obj)
@@ -132,7 +121,7 @@ class PickledValues:
         operator = self._operator(obj.function)
         if operator is not None:
             return dotted_name(operator)
-        return Opaque(_class_of(obj))
+        return language.Opaque(_class_of(obj))
 
     def _operator(self, function: object) -> str | None:
         """The path of an operator, which GraphPickler writes as a bound method that would return it."""
@@ -140,50 +129,52 @@ class PickledValues:
             return target_name(function.first)
         return None
 
-    def node(self, obj: Built) -> Value:
+    def node(self, obj: Built) -> language.Value:
         name = attributes(obj).get("name")
         if type(name) is not str:
             raise PickleFault("a node has no name")
-        return Ref(name)
+        return language.Ref(name)
 
-    def symbolic(self, obj: Built) -> Value:
+    def symbolic(self, obj: Built) -> language.Value:
         size = symbolic_size(obj)
-        return SymExpr(size) if isinstance(size, str) else size
+        return language.SymExpr(size) if isinstance(size, str) else size
 
-    def symbolic_number(self, obj: Built) -> Value:
+    def symbolic_number(self, obj: Built) -> language.Value:
         text = symbolic_text(obj)
-        return Opaque(_class_of(obj)) if text is None else SymExpr(text)
+        return language.Opaque(_class_of(obj)) if text is None else language.SymExpr(text)
 
-    def immutable_list(self, obj: Built) -> Value:
-        return List(self.items([*_sequence(obj.first), *obj.items]))
+    def immutable_list(self, obj: Built) -> language.Value:
+        return language.List(self.items([*_sequence(obj.first), *obj.items]))
 
-    def immutable_dict(self, obj: Built) -> Value:
-        return Dict(self.pairs([*_entries(obj.first), *obj.pairs]))
+    def immutable_dict(self, obj: Built) -> language.Value:
+        return language.Dict(self.pairs([*_entries(obj.first), *obj.pairs]))
 
-    def ordered_dict(self, obj: Built) -> Value:
-        return Dict(self.pairs([*_entries(obj.first), *obj.pairs]), Name("collections", "OrderedDict"))
+    def ordered_dict(self, obj: Built) -> language.Value:
+        return language.Dict(
+            self.pairs([*_entries(obj.first), *obj.pairs]), language.Name("collections", "OrderedDict")
+        )
 
-    def default_dict(self, obj: Built) -> Value:
+    def default_dict(self, obj: Built) -> language.Value:
         if obj.first is not None:
-            return Opaque(Name("collections", "defaultdict"))
-        return Dict(self.pairs(obj.pairs), Name("collections", "defaultdict"))
+            return language.Opaque(language.Name("collections", "defaultdict"))
+        return language.Dict(self.pairs(obj.pairs), language.Name("collections", "defaultdict"))
 
-    def member(self, obj: Built) -> Value:
+    def member(self, obj: Built) -> language.Value:
         """``getattr`` as pickles use it: a function of torch, a member of an enum, a method of a class."""
         owner, word = _sequence(obj.args)
         if type(owner) is not Global or type(word) is not str:
-            return Opaque(Name("builtins", "getattr"))
+            return language.Opaque(language.Name("builtins", "getattr"))
         if owner.path == _NATIVE_FUNCTIONS:
             return imported_name("torch", word)
         return imported_name(owner.module, f"{owner.qualname}.{word}")
 
-    def members(self, obj: Built, frozen: bool) -> Value:
-        return sorted_set(self.items([*_sequence(obj.first), *obj.items]), frozen)
+    def members(self, obj: Built, frozen: bool) -> language.Value:
+        return language.sorted_set(self.items([*_sequence(obj.first), *obj.items]), frozen)
 
 
-def _class_of(obj: Built) -> Name:
+def _class_of(obj: Built) -> language.Name:
     """The name of what was called to make an object, usually its class."""
-    return name_of(obj.function) if type(obj.function) is Global else Name("builtins", "object")
+    return name_of(obj.function) if type(obj.function) is Global else language.Name("builtins", "object")
 
 
 def _sequence(obj: object) -> Sequence[object]:
@@ -208,14 +199,14 @@ def _scalars(obj: Built) -> tuple[Any, ...]:
     return tuple(objs)
 
 
-def _bytes(values: PickledValues, obj: Built) -> Value:
+def _bytes(values: PickledValues, obj: Built) -> language.Value:
     data = byte_string(obj)
     if data is None:
         raise TypeError("they are not bytes")
     return data
 
 
-def _printed(values: PickledValues, obj: Built) -> Value:
+def _printed(values: PickledValues, obj: Built) -> language.Value:
     """What dill writes as text for ``eval``; it is read like an argument of a graph, so only data comes out."""
     match parse_text(str(*_scalars(obj))):
         case [ast.Expr(value=text)]:
@@ -223,25 +214,25 @@ def _printed(values: PickledValues, obj: Built) -> Value:
     raise TypeError("they are not a value")
 
 
-_KINDS: dict[type, Callable[[PickledValues, Any], Value]] = {
+_KINDS: dict[type, Callable[[PickledValues, Any], language.Value]] = {
     tuple: lambda values, obj: values.items(obj),
-    list: lambda values, obj: List(values.items(obj)),
+    list: lambda values, obj: language.List(values.items(obj)),
     Pairs: PickledValues.mapping,
-    Members: lambda values, obj: sorted_set(values.items(obj.items), obj.frozen),
+    Members: lambda values, obj: language.sorted_set(values.items(obj.items), obj.frozen),
     Global: PickledValues.named,
     Built: PickledValues.built,
 }
-_CONSTRUCTORS: dict[str, Callable[[PickledValues, Built], Value]] = {
+_CONSTRUCTORS: dict[str, Callable[[PickledValues, Built], language.Value]] = {
     "collections.OrderedDict": PickledValues.ordered_dict,
     "collections.defaultdict": PickledValues.default_dict,
     "builtins.set": lambda values, obj: values.members(obj, False),
     "builtins.frozenset": lambda values, obj: values.members(obj, True),
     "builtins.complex": lambda values, obj: complex(*_scalars(obj)),
-    "builtins.slice": lambda values, obj: Slice(*values.items(obj.args)),
-    "builtins.range": lambda values, obj: Range(*values.items(obj.args)),
+    "builtins.slice": lambda values, obj: language.Slice(*values.items(obj.args)),
+    "builtins.range": lambda values, obj: language.Range(*values.items(obj.args)),
     "builtins.bytes": _bytes,
     "_codecs.encode": _bytes,
-    "torch.Size": lambda values, obj: Size(values.items(obj.first)),
+    "torch.Size": lambda values, obj: language.Size(values.items(obj.first)),
     "torch.device": lambda values, obj: torch.device(*_scalars(obj)),
     "torch.serialization._get_layout": lambda values, obj: LAYOUTS[_scalars(obj)[0]],
     "builtins.getattr": PickledValues.member,
