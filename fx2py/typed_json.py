@@ -47,6 +47,16 @@ class Choice(NamedTuple):
         except Damaged as fault:
             raise fault.inside(f".{self.tag}") from None
 
+    def field(self, name: str, kind: type[T]) -> T:
+        """One field, of the type ``kind``, of a value that is an object."""
+        fields = self.read(dict[str, object])
+        try:
+            if name not in fields:
+                raise Damaged("is missing")
+            return typed(kind, fields[name])
+        except Damaged as fault:
+            raise fault.inside(f".{self.tag}.{name}") from None
+
 
 def parse(text: str | bytes) -> object:
     """The data that a JSON text stands for; Damaged when it is not JSON, or is nested too deeply."""

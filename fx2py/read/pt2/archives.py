@@ -18,24 +18,10 @@ from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, Provenance, SampleInputs, Tree
 from fx2py.graph.values import Value
 from fx2py.read.archive import Archive
-from fx2py.read.exported.program import TRAINING, LiftedInput, LiftedOutput, LiftedProgram
+from fx2py.read.exported.program import TRAINING, InputRole, LiftedInput, LiftedOutput, LiftedProgram, Mutated
 from fx2py.read.exported.unlifted import graph_data
+from fx2py.read.pt2 import schema
 from fx2py.read.pt2.graph import read_graph
-from fx2py.read.pt2.schema import (
-    VERSION,
-    BufferMutationSpec,
-    InputToBufferSpec,
-    InputToConstantInputSpec,
-    InputToCustomObjSpec,
-    InputToParameterSpec,
-    InputToTensorConstantSpec,
-    ModuleCallSignature,
-    ParameterMutationSpec,
-    SavedGraphModule,
-    SavedProgram,
-    UserInputMutationSpec,
-    VersionedProgram,
-)
 from fx2py.read.pt2.tensors import read_constants, read_state, weights_only
 from fx2py.read.pytree import tree_of_json
 from fx2py.read.several import Entry, Graphs
@@ -111,19 +97,37 @@ def _samples(archive: Archive, model: str) -> tuple[SampleInputs | None, tuple[s
 
 # -- the program ---------------------------------------------------------------------------------------------------
 
+_CONSTANTS: dict[str, type[int | float | str | bool]] = {
+    "as_int": int,
+    "as_float": float,
+    "as_string": str,
+    "as_bool": bool,
+}
+_STATE: dict[str, tuple[InputRole, str]] = {
+    "parameter": ("parameter", "parameter_name"),
+    "buffer": ("buffer", "buffer_name"),
+    "tensor_constant": ("tensor", "tensor_constant_name"),
+    "custom_obj": ("object", "custom_obj_name"),
+}
+"""What an input of each kind stands for, and the field that says where the module holds it."""
+_MUTATIONS: dict[str, tuple[Mutated, str]] = {
+    "buffer_mutation": ("state", "buffer_name"),
+    "parameter_mutation": ("state", "parameter_name"),
+    "user_input_mutation": ("input", "user_input_name"),
+}
 _RESULTS = frozenset({"user_output", "loss_output", "gradient_to_parameter", "gradient_to_user_input"})
 
 
-def _document(data: bytes) -> SavedProgram:
+def _document(data: bytes) -> schema.SavedProgram:
     document = parse(data)
-    major = typed(VersionedProgram, document).schema_version.major
-    if major != VERSION:
-        raise Damaged(f"is of schema version {major}, and only version {VERSION} is read")
-    return typed(SavedProgram, document)
+    major = typed(schema.VersionedProgram, document).schema_version.major
+    if major != schema.VERSION:
+        raise Damaged(f"is of schema version {major}, and only version {schema.VERSION} is read")
+    return typed(schema.SavedProgram, document)
 
 
 def _lifted(
-    program: SavedProgram,
+    program: schema.SavedProgram,
     state: Mapping[str, torch.Tensor],
     constants: Mapping[str, Value | torch.Tensor],
 ) -> LiftedProgram:
@@ -148,7 +152,7 @@ def _lifted(
     )
 
 
-def _root_call(module: SavedGraphModule) -> ModuleCallSignature:
+def _root_call(module: schema.SavedGraphModule) -> schema.ModuleCallSignature:
     """The signature with which the caller calls the whole program."""
     root = module.module_call_graph[0] if module.module_call_graph else None
     if root is None or root.fqn or root.signature is None:
@@ -156,7 +160,7 @@ def _root_call(module: SavedGraphModule) -> ModuleCallSignature:
     return root.signature
 
 
-def _tree(spec: str, module: SavedGraphModule) -> Tree:
+def _tree(spec: str, module: schema.SavedGraphModule) -> Tree:
     named = module.treespec_namedtuple_fields or {}
     try:
         return tree_of_json(spec, {cls: found.field_names for cls, found in named.items()})
@@ -169,57 +173,38 @@ def _tree(spec: str, module: SavedGraphModule) -> Tree:
 def _constant_names(specs: tuple[Choice, ...]) -> dict[int, str]:
     """The names of the caller's inputs that are constants, by position; the graph itself does not record them."""
     return {
-        index: spec.read(InputToConstantInputSpec).name
-        for index, spec in enumerate(specs)
-        if spec.tag == "constant_input"
+        index: spec.field("name", str) for index, spec in enumerate(specs) if spec.tag == "constant_input"
     }
 
 
 def _input(spec: Choice) -> LiftedInput:
-    match spec.tag:
-        case "user_input":
-            return LiftedInput("user")
-        case "token":
-            return LiftedInput("token")
-        case "parameter":
-            return LiftedInput("parameter", spec.read(InputToParameterSpec).parameter_name)
-        case "buffer":
-            buffer = spec.read(InputToBufferSpec)
-            return LiftedInput("buffer", buffer.buffer_name, buffer.persistent)
-        case "tensor_constant":
-            return LiftedInput("tensor", spec.read(InputToTensorConstantSpec).tensor_constant_name)
-        case "custom_obj":
-            return LiftedInput("object", spec.read(InputToCustomObjSpec).custom_obj_name)
-        case "constant_input":
-            return LiftedInput("constant", value=_constant(spec.read(InputToConstantInputSpec).value))
+    if spec.tag == "user_input":
+        return LiftedInput("user")
+    if spec.tag == "token":
+        return LiftedInput("token")
+    if spec.tag == "constant_input":
+        return LiftedInput("constant", value=_constant(spec.field("value", Choice)))
+    if spec.tag in _STATE:
+        role, name = _STATE[spec.tag]
+        is_persistent = role != "buffer" or spec.field("persistent", bool)
+        return LiftedInput(role, spec.field(name, str), is_persistent)
     raise Damaged(f"has the unknown kind of input {spec.tag!r:.40} in its signature")
 
 
 def _constant(value: Choice) -> Value:
-    match value.tag:
-        case "as_none":
-            return None
-        case "as_int":
-            return value.read(int)
-        case "as_float":
-            return value.read(float)
-        case "as_string":
-            return value.read(str)
-        case "as_bool":
-            return value.read(bool)
+    if value.tag == "as_none":
+        return None
+    if value.tag in _CONSTANTS:
+        return value.read(_CONSTANTS[value.tag])
     raise Damaged(f"has the unknown constant input {value.tag!r:.40}")
 
 
 def _output(spec: Choice) -> LiftedOutput:
     if spec.tag in _RESULTS:
         return LiftedOutput()
-    match spec.tag:
-        case "token":
-            return LiftedOutput(is_token=True)
-        case "buffer_mutation":
-            return LiftedOutput(mutates="state", target=spec.read(BufferMutationSpec).buffer_name)
-        case "parameter_mutation":
-            return LiftedOutput(mutates="state", target=spec.read(ParameterMutationSpec).parameter_name)
-        case "user_input_mutation":
-            return LiftedOutput(mutates="input", target=spec.read(UserInputMutationSpec).user_input_name)
+    if spec.tag == "token":
+        return LiftedOutput(is_token=True)
+    if spec.tag in _MUTATIONS:
+        mutated, name = _MUTATIONS[spec.tag]
+        return LiftedOutput(mutates=mutated, target=spec.field(name, str))
     raise Damaged(f"has the unknown kind of output {spec.tag!r:.40} in its signature")

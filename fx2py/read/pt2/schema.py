@@ -39,11 +39,6 @@ class SavedDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class SavedExpression:
-    expr_str: str
-
-
-@dataclass(frozen=True, slots=True)
 class SavedTensor:
     """A tensor; its sizes, which are most of a document, are read by ``size_of``."""
 
@@ -114,50 +109,10 @@ class SavedGraph:
 
 @dataclass(frozen=True, slots=True)
 class GraphSignature:
+    """What each input and result stands for: ``InputSpec`` and ``OutputSpec``, read field by field."""
+
     input_specs: tuple[Choice, ...]
     output_specs: tuple[Choice, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class InputToParameterSpec:
-    parameter_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class InputToBufferSpec:
-    buffer_name: str
-    persistent: bool
-
-
-@dataclass(frozen=True, slots=True)
-class InputToTensorConstantSpec:
-    tensor_constant_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class InputToCustomObjSpec:
-    custom_obj_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class InputToConstantInputSpec:
-    name: str
-    value: Choice
-
-
-@dataclass(frozen=True, slots=True)
-class BufferMutationSpec:
-    buffer_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterMutationSpec:
-    parameter_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class UserInputMutationSpec:
-    user_input_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +243,7 @@ def _expression(number: Choice) -> str:
     if number.tag != "as_expr":
         raise Damaged(f"has the unknown size {number.tag!r:.40}")
     try:
-        return expression_text(number.read(SavedExpression).expr_str)
+        return expression_text(number.field("expr_str", str))
     except Damaged:
         raise
     except ValueError as error:
