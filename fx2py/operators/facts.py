@@ -52,14 +52,32 @@ Device = Literal["first", "default"]
 class IndexBound:
     """One argument holds indices into another; both are given by their positions in a call.
 
-    ``dimension`` is the one that is indexed; with ``by_argument``, the position of the argument that says which.
-    None: the indices are a subscript, each part of which indexes the dimension at its position.
+    ``dimension`` is the one that is indexed, or the last one where there are fewer; with ``by_argument``, the position
+    of the argument that says which. None: the indices are a subscript, each part of which indexes the dimension at its
+    position. ``table`` is None where argument ``dimension`` is the bound itself.
     """
 
     indices: int
-    table: int
+    table: int | None
     dimension: int | None
     by_argument: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """One argument holds ascending positions in another, the first of them 0; both by their positions in a call."""
+
+    offsets: int
+    indices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The argument at a position gives finite results for the numbers strictly between ``low`` and ``high``."""
+
+    argument: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +118,9 @@ class Facts:
     is_deterministic: bool = False
     identity: Identity | None = None
     index: IndexBound | None = None
-    keeps_elements: bool = False
+    offsets: Offsets | None = None
+    domains: tuple[Interval, ...] = ()
+    elements: tuple[int, ...] = ()
 
 
 NOTHING = Facts()
@@ -126,7 +146,7 @@ def parse_facts(name: str, lines: tuple[str, ...]) -> Facts:
         if keyword not in _READERS:
             raise ValueError(f"the record of {name} in the table of operators has a fact {line!r} of no kind")
         field, value = _READERS[keyword](text)
-        fields[field] = fields.get(field, ()) + value if field == "native" else value
+        fields[field] = fields.get(field, ()) + value if field in _REPEATED else value
     return Facts(**fields)
 
 
@@ -201,13 +221,29 @@ def _condition(text: str) -> Condition:
 
 
 def _index(text: str) -> tuple[str, object]:
-    """Reads ``1 into 0 along 0``, ``2 into 0 along argument 1`` and ``1 into 0 as subscript``."""
+    """Reads ``1 into 0 along 0``, ``2 into 0 along argument 1``, ``1 into 0 as subscript`` and ``0 below argument 1``."""
     indices, _, table, *dimension = text.split()
+    if table == "argument":
+        return "index", IndexBound(int(indices), None, int(dimension[-1]), by_argument=True)
     if dimension == ["as", "subscript"]:
         return "index", IndexBound(int(indices), int(table), None)
     return "index", IndexBound(int(indices), int(table), int(dimension[-1]), "argument" in dimension)
 
 
+def _offsets(text: str) -> tuple[str, object]:
+    """Reads ``2 into 1``."""
+    offsets, _, indices = text.split()
+    return "offsets", Offsets(int(offsets), int(indices))
+
+
+def _domain(text: str) -> tuple[str, object]:
+    """Reads ``0 (-1, inf)``."""
+    argument, _, interval = text.partition(" ")
+    low, high = interval.removeprefix("(").removesuffix(")").split(", ")
+    return "domains", (Interval(int(argument), float(low), float(high)),)
+
+
+_REPEATED = frozenset({"native", "domains"})
 _READERS: Mapping[str, Callable[[str], tuple[str, object]]] = {
     "native": lambda text: ("native", (_form(text),)),
     "returns": _choice("returns", Returns),
@@ -217,5 +253,7 @@ _READERS: Mapping[str, Callable[[str], tuple[str, object]]] = {
     "deterministic": lambda text: ("is_deterministic", True),
     "identity": _identity,
     "index": _index,
-    "elements": lambda text: ("keeps_elements", True),
+    "offsets": _offsets,
+    "domain": _domain,
+    "elements": lambda text: ("elements", tuple(map(int, text.removeprefix("of ").split()))),
 }

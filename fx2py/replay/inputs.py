@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import zipfile
 from abc import ABC, abstractmethod
@@ -15,7 +16,7 @@ import torch
 from fx2py.errors import Argument, Hint, ReplayError
 from fx2py.graph.data import GraphData, Node, NumberKind, SymMeta, TensorMeta
 from fx2py.graph.tensors import TensorCopies
-from fx2py.replay.index_bounds import index_bound
+from fx2py.replay.domains import ANY, Domain, input_domains
 from fx2py.replay.objects import ObjectBuilder
 from fx2py.replay.signature import unflatten
 from fx2py.runtime.sizes import SizeExpression
@@ -55,7 +56,7 @@ def find_inputs(
         stored = data.sample_inputs
         found = Inputs(stored.args, stored.kwargs, "The inputs are those stored beside the graph.")
     else:
-        args, kwargs = _RandomInputs(data, seed, policy or Policy()).arguments()
+        args, kwargs = _RandomInputs(data, seed, policy or Policy(), symbol_sizes(data)).arguments()
         found = Inputs(
             args, kwargs, f"The inputs are made from the recorded shapes and types, with seed {seed}."
         )
@@ -222,14 +223,12 @@ def _symbols(expression: str) -> list[str]:
         return []
 
 
-_DEFAULT_BOUND = 2
-
-
 class _RandomInputs(InputMaker[int]):
-    """Inputs of random numbers, the same for the same seed."""
+    """Inputs of random numbers that the graph can use, the same for the same seed."""
 
-    def __init__(self, data: GraphData, seed: int, policy: Policy) -> None:
-        super().__init__(data, policy, symbol_sizes(data))
+    def __init__(self, data: GraphData, seed: int, policy: Policy, sizes: Mapping[str, int]) -> None:
+        super().__init__(data, policy, sizes)
+        self._domains = input_domains(data.root, sizes)
         self._generator = torch.Generator().manual_seed(seed)
 
     def number(self, kind: NumberKind) -> object:
@@ -238,19 +237,47 @@ class _RandomInputs(InputMaker[int]):
     def tensor(
         self, node: Node, meta: TensorMeta, shape: Sequence[int], strides: Sequence[int] | None
     ) -> torch.Tensor:
-        value = self._elements(node, meta.dtype, shape)
+        value = self._elements(self._domains.get(node.name, ANY), meta.dtype, shape)
         if strides is not None and 0 not in strides:
             value = torch.empty_strided(shape, strides, dtype=meta.dtype).copy_(value)
         value = value if meta.device is None else value.to(meta.device)
         return value.requires_grad_(meta.requires_grad)
 
-    def _elements(self, node: Node, dtype: torch.dtype, shape: Sequence[int]) -> torch.Tensor:
-        if dtype.is_floating_point or dtype.is_complex:
-            # torch.randn has no kernel for the narrow formats, float8 for example.
-            wide = torch.complex64 if dtype.is_complex else torch.float32
-            return torch.randn(shape, generator=self._generator, dtype=wide).to(dtype)
-        bound = _DEFAULT_BOUND
-        if dtype != torch.bool:
-            known = index_bound(self.data.root, node.name)
-            bound = bound if known is None else min(known, torch.iinfo(dtype).max)
-        return torch.randint(0, bound, shape, generator=self._generator).to(dtype)
+    def _elements(self, domain: Domain, dtype: torch.dtype, shape: Sequence[int]) -> torch.Tensor:
+        if dtype == torch.bool:
+            return torch.randint(0, 2, shape, generator=self._generator).to(dtype)
+        if not (dtype.is_floating_point or dtype.is_complex):
+            return self._integers(domain, dtype, shape)
+        # torch.randn has no kernel for the narrow formats, float8 for example.
+        wide = torch.complex64 if dtype.is_complex else torch.float32
+        numbers = torch.randn(shape, generator=self._generator, dtype=wide)
+        return (numbers if dtype.is_complex or domain == ANY else _within(domain, numbers)).to(dtype)
+
+    def _integers(self, domain: Domain, dtype: torch.dtype, shape: Sequence[int]) -> torch.Tensor:
+        """Whole numbers in a domain; 0 and 1 where it sets no bounds, which any lookup and any mask can take."""
+        limits = torch.iinfo(dtype)
+        high = limits.max if math.isinf(domain.high) else min(math.ceil(domain.high), limits.max)
+        low = min(0, high - 2) if math.isinf(domain.low) else math.floor(domain.low) + 1
+        low = max(low, limits.min)
+        high = low + 2 if math.isinf(domain.high) else max(high, low + 1)
+        made = torch.randint(low, high, shape, generator=self._generator)
+        if domain.ascending and made.numel():
+            made = made.sort().values
+            made[..., 0] = 0
+        return made.to(dtype)
+
+
+_MARGIN = 0.02
+"""The part of a bounded domain that is left free at both ends: numbers may be rounded to a narrow format."""
+
+
+def _within(domain: Domain, numbers: torch.Tensor) -> torch.Tensor:
+    """Normally distributed numbers moved into a domain."""
+    if math.isinf(domain.low) and math.isinf(domain.high):
+        return numbers
+    if math.isinf(domain.high):
+        return numbers.abs() + (domain.low + _MARGIN)
+    if math.isinf(domain.low):
+        return (domain.high - _MARGIN) - numbers.abs()
+    uniform: torch.Tensor = torch.special.ndtr(numbers) * (1 - 2 * _MARGIN) + _MARGIN
+    return uniform * (domain.high - domain.low) + domain.low

@@ -1,17 +1,21 @@
-"""The facts ``index`` and ``elements`` are proven by calling what they are of, by every name that a graph has for it."""
+"""The facts ``index``, ``offsets``, ``domain`` and ``elements`` are proven by calling what they are of, by every name that a graph has for it."""
 
 from __future__ import annotations
 
 import importlib
+import operator
+from math import isfinite
 from typing import Any
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from fx2py.operators.facts import facts_named, table
 
 ROWS, COLUMNS = 5, 3
 TABLE = torch.arange(float(ROWS * COLUMNS)).view(ROWS, COLUMNS)
+CLASSES = torch.rand(1, ROWS).log_softmax(1)
 INDEXED: dict[str, tuple[Any, ...]] = {
     "embedding": (TABLE, "indices"),
     "torch.nn.functional.embedding": ("indices", TABLE),
@@ -28,6 +32,16 @@ INDEXED: dict[str, tuple[Any, ...]] = {
     "index": (TABLE, ["row"]),
     "index_put": (TABLE, ["row"], torch.ones(COLUMNS)),
     "getitem": (TABLE, ("row",)),
+    "one_hot": ("indices", ROWS),
+    "embedding_bag": (TABLE, "row", torch.zeros(1, dtype=torch.int64)),
+    **dict.fromkeys(
+        ("_embedding_bag", "_embedding_bag_forward_only"), (TABLE, "row", torch.zeros(1, dtype=torch.int64))
+    ),
+    **dict.fromkeys(("cross_entropy", "cross_entropy_loss", "nll_loss", "nll_loss_nd"), (CLASSES, "row")),
+    "multi_margin_loss": (CLASSES, "row"),
+    "nll_loss_forward": (CLASSES, "row", None, 1, -100),
+    "nll_loss2d": (CLASSES[:, :, None, None], "pixel"),
+    "nll_loss2d_forward": (CLASSES[:, :, None, None], "pixel", None, 1, -100),
 }
 """A call of each, with the word for the indices in their place; what is in place is called alike."""
 
@@ -38,14 +52,22 @@ def called(name: str) -> Any:
     if name.startswith("torch."):
         module, _, function = name.rpartition(".")
         return getattr(importlib.import_module(module), function)
-    return getattr(torch.ops.aten, name)
+    if name in ("cross_entropy", "binary_cross_entropy"):
+        return getattr(torch.nn.functional, name)
+    if name in ("truediv", "floordiv", "mod"):
+        return getattr(operator, name)
+    return getattr(torch.ops.aten if hasattr(torch.ops.aten, name) else torch, name)
 
 
 def filled(value: Any, number: int) -> Any:
     """The arguments with indices that are all ``number``."""
     if isinstance(value, list | tuple):
         return type(value)(filled(part, number) for part in value)
-    shape = {"indices": (1, COLUMNS), "row": (1,)}.get(value) if isinstance(value, str) else None
+    shape = (
+        {"indices": (1, COLUMNS), "row": (1,), "pixel": (1, 1, 1)}.get(value)
+        if isinstance(value, str)
+        else None
+    )
     return value if shape is None else torch.full(shape, number)
 
 
@@ -54,10 +76,12 @@ def test_indices_may_be_as_large_as_the_last_row_and_no_larger(name: str) -> Non
     bound = facts_named(name).index
     assert bound is not None
     args = INDEXED.get(name) or (TABLE.clone(), *INDEXED[name.removesuffix("_")][1:])
-    assert isinstance(args[bound.table], torch.Tensor)
     subscript = args[bound.indices]
     assert "row" in subscript if bound.dimension is None else isinstance(subscript, str)
-    if bound.by_argument:
+    if bound.table is None:
+        assert bound.dimension is not None
+        assert args[bound.dimension] == ROWS
+    elif bound.by_argument:
         assert bound.dimension is not None
         assert args[bound.dimension] == 0
     call = called(name)
@@ -66,7 +90,45 @@ def test_indices_may_be_as_large_as_the_last_row_and_no_larger(name: str) -> Non
         call(*filled(args, ROWS))
 
 
+@pytest.mark.parametrize("name", [name for name in table() if facts_named(name).offsets])
+def test_offsets_ascend_from_0_to_the_number_of_indices(name: str) -> None:
+    known = facts_named(name).offsets
+    assert known is not None
+    args = [torch.tensor([1, 2, 0]), TABLE] if name.startswith("torch.") else [TABLE, torch.tensor([1, 2, 0])]
+    assert args[known.indices].shape == (3,)
+    assert known.offsets == 2
+    called(name)(*args, torch.tensor([0, 2, 2]))
+    for wrong in ([1, 2], [0, 4]):
+        with pytest.raises(RuntimeError):
+            called(name)(*args, torch.tensor(wrong))
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [(name, each) for name in table() for each in facts_named(name).domains]
+)
+def test_numbers_inside_a_domain_give_finite_results_and_those_at_its_end_may_not(
+    name: str, place: Any
+) -> None:
+    low, high = max(place.low, -3.0), min(place.high, 3.0)
+    inside = low + (high - low) * torch.tensor([0.1, 0.4, 0.6, 0.9])
+    assert is_finite(name, place.argument, inside)
+    outside = [end for end in (place.low, place.low - 1, place.high, place.high + 1) if isfinite(end)]
+    assert not all(is_finite(name, place.argument, torch.full((4,), end)) for end in outside)
+
+
+def is_finite(name: str, place: int, numbers: torch.Tensor) -> bool:
+    if name in ("floordiv", "mod", "bincount"):
+        numbers = numbers.ceil().to(torch.int64)
+    rest = {"multinomial": (1,), "binary_cross_entropy": (torch.full((4,), 0.5),)}.get(name, ())
+    args = (numbers, *rest) if place == 0 else (torch.full((4,), 0.5).to(numbers.dtype), numbers)
+    try:
+        return bool(called(name)(*args).isfinite().all())
+    except (RuntimeError, ZeroDivisionError):
+        return False
+
+
 NUMBERS = torch.tensor([[3, 1], [2, 5]])
+MASK = torch.tensor([[True, False], [False, True]])
 KEEPING: dict[str, tuple[Any, ...]] = {
     "view": ([4],),
     "reshape": ([4],),
@@ -83,15 +145,38 @@ KEEPING: dict[str, tuple[Any, ...]] = {
     "view_as": (torch.zeros(4),),
     "getitem": (0,),
     "type": (torch.int32,),
+    "flip": ([0],),
+    "roll": ([1],),
+    "rot90": (),
+    **dict.fromkeys(("split", "chunk", "repeat_interleave"), (2,)),
+    "split_with_sizes": ([1, 1],),
+    "tensor_split": (2,),
+    "masked_select": (MASK,),
+    "masked_fill": (MASK, 0),
+    "tile": ([2],),
+    "narrow": (0, 0, 1),
+    "movedim": (0, 1),
+    "swapaxes": (0, 1),
+    "unflatten": (0, [2, 1]),
+    "constant_pad_nd": ([1, 1], 0),
+    "index_select": (0, torch.tensor([1])),
+    "gather": (0, torch.tensor([[1, 0]])),
+    "index_put": ([torch.tensor([0])], torch.tensor(0)),
 }
-METHODS = {"long", "int", "type", "getitem"}
+CONSTANT = dict.fromkeys(("masked_fill", "constant_pad_nd", "index_put", "triu", "tril"), (0,))
+LISTS = {"cat", "concat", "concatenate", "stack", "hstack", "vstack"}
+METHODS = {"long", "int", "short", "type", "getitem", "float", "double", "half", "bfloat16"}
 """What no operator is called."""
 
 
-@pytest.mark.parametrize("name", [name for name in table() if facts_named(name).keeps_elements])
-def test_a_result_holds_no_other_numbers_than_the_first_argument(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in table() if facts_named(name).elements])
+def test_a_result_holds_no_other_numbers_than_these_arguments(name: str) -> None:
     method = "__getitem__" if name == "getitem" else name
-    call = getattr(torch.Tensor, method) if name in METHODS else getattr(torch.ops.aten, name)
-    made = call(NUMBERS, *KEEPING.get(name, ()))
-    assert made.numel()
-    assert set(made.flatten().tolist()) <= set(NUMBERS.flatten().tolist())
+    call = getattr(torch.Tensor, method) if name in METHODS else called(name)
+    places = facts_named(name).elements
+    operand = [NUMBERS, NUMBERS] if name in LISTS else NUMBERS
+    args = [MASK] * min(places) + [operand] * len(places) + list(KEEPING.get(name, ()))
+    made = tree_leaves(call(*args))
+    assert all(each.numel() for each in made)
+    found = {number for each in made for number in each.flatten().tolist()}
+    assert found <= set(NUMBERS.flatten().tolist()) | set(CONSTANT.get(name, ()))
