@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import deque
+from functools import lru_cache
 
 from fx2py.graph.data import ModuleFrame, SourceLine
 
@@ -67,10 +68,15 @@ def module_path(recorded: str) -> str:
 
 def module_stack(text: str) -> tuple[ModuleFrame, ...]:
     """A module stack as archives hold it: ``key,path,class`` entries joined by ``;``, outermost first."""
-    entries = map(parts_between_commas, text.split(_MODULES)) if text else ()
-    return tuple(
-        [module_frame(parts[0], parts[1], "".join(parts[2:3])) for parts in entries if len(parts) > 1]
-    )
+    frames = map(_frame_of_entry, text.split(_MODULES)) if text else ()
+    return tuple([frame for frame in frames if frame is not None])
+
+
+@lru_cache(maxsize=1024)
+def _frame_of_entry(entry: str) -> ModuleFrame | None:
+    """One entry of a module stack; kept, because the nodes of a module and of all modules in it repeat it."""
+    parts = parts_between_commas(entry)
+    return module_frame(parts[0], parts[1], "".join(parts[2:3])) if len(parts) > 1 else None
 
 
 def module_frame(key: str, path: str, cls: str) -> ModuleFrame:
@@ -81,10 +87,12 @@ def module_frame(key: str, path: str, cls: str) -> ModuleFrame:
 
 def parts_between_commas(text: str) -> list[str]:
     """The parts of a text between the commas that stand outside brackets."""
-    parts, depth, start = [], 0, 0
-    for position, sign in enumerate(text):
-        depth += (sign in "[(") - (sign in "])")
-        if sign == "," and depth == 0:
-            parts.append(text[start:position])
-            start = position + 1
-    return [*parts, text[start:]]
+    parts: list[str] = []
+    depth = 0
+    for part in text.split(","):
+        if depth:
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part)
+        depth += part.count("[") + part.count("(") - part.count("]") - part.count(")")
+    return parts

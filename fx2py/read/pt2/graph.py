@@ -9,16 +9,15 @@ every list is a list, and a list of integer lists is a list of tuples (launch gr
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TypeAlias
 
 from fx2py.graph.data import (
     Graph,
-    ModuleFrame,
     ModuleRecord,
     Node,
     NodeMeta,
     NumberKind,
-    SourceLine,
     SymMeta,
     TensorMeta,
     ValueMeta,
@@ -80,7 +79,8 @@ class _GraphReader:
         self.nodes: list[Node] = []
         self.children: dict[str, ModuleRecord | None] = {}
         self._sources: dict[str, object] = {}
-        self._origins: dict[tuple[str, str], tuple[SourceLine | None, tuple[ModuleFrame, ...]]] = {}
+        # The nodes of one line share its text, and so do those of a module: each text is parsed once.
+        self._source_line, self._module_stack = cache(source_line), cache(module_stack)
         self._names = NodeNames()
         self._known: dict[str, Ref] = {}
         self._metas = _ValueMetas(graph)
@@ -132,12 +132,9 @@ class _GraphReader:
             self._add_results(node, call.outputs)
 
     def _origin(self, metadata: dict[str, object], value: ValueMeta) -> NodeMeta:
-        """Where a node comes from; the nodes of one source line mostly share these texts, so each is parsed once."""
         trace = exact(metadata.get("stack_trace") or "", str)
         stack = exact(metadata.get("nn_module_stack") or "", str)
-        if (trace, stack) not in self._origins:
-            self._origins[trace, stack] = (source_line(trace), module_stack(stack))
-        return NodeMeta(value, *self._origins[trace, stack])
+        return NodeMeta(value, self._source_line(trace), self._module_stack(stack))
 
     def _arguments(
         self, inputs: tuple[schema.NamedArgument, ...]
