@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fx2py.cli import launch, options, results, sandbox
-from fx2py.cli.messages import working
 from fx2py.cli.results import Diffed
 from fx2py.cli.targets import FoldersOfGraphs, default_folder, is_generated, open_pair, open_subject
 
@@ -43,13 +42,8 @@ def diff(
     rank = launch.asked_rank(graph, folder, inputs.file)
 
     def work(lock_in: sandbox.LockIn, descriptor: int | None) -> None:
-        policy = trust.policy()
-
-        from fx2py.trust.checked_kernels import checked_kernels
-
-        lock_in()
-        spinner = working(f"comparing {graph or 'the newest folder'}")
-        with spinner, checked_kernels(trusted=trust.trust), launch.world(rank) as ranks:
+        doing = f"comparing {graph or 'the newest folder'}"
+        with sandbox.at_work(lock_in, doing, trust, rank) as (ranks, policy):
             ready = ranks.agree(lambda: _prepare(graph, folder, inputs, code, policy, rank))
             ranks.form_groups(ready.artifact)
             done = ranks.gather(ranks.agree(lambda: _compare(ready, inputs.seed, is_alone=ranks.is_alone)))

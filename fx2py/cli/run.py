@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fx2py.cli import launch, options, results, sandbox
-from fx2py.cli.messages import working
 from fx2py.cli.results import Memory, Ran
 
 if TYPE_CHECKING:
@@ -45,13 +44,8 @@ def run(
     rank = launch.asked_rank(source, inputs.file, output)
 
     def work(lock_in: sandbox.LockIn, descriptor: int | None) -> None:
-        policy = trust.policy()
-
-        from fx2py.trust.checked_kernels import checked_kernels
-
-        lock_in()
-        spinner = working(f"running {source or 'the newest folder'}")
-        with spinner, checked_kernels(trusted=trust.trust), launch.world(rank) as ranks:
+        doing = f"running {source or 'the newest folder'}"
+        with sandbox.at_work(lock_in, doing, trust, rank) as (ranks, policy):
             ready = ranks.agree(lambda: _prepare(source, inputs, output, code, policy, rank))
             ranks.form_groups(ready.artifact)
             ran = ranks.gather(ranks.agree(lambda: _call(ready, inputs.seed, repeat, memory, descriptor)))

@@ -10,14 +10,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import typer
 
-from fx2py.cli import messages, terminal
-from fx2py.cli.options import SandboxOptions
-from fx2py.distributed.launcher import Rank
+from fx2py.cli import launch, messages, terminal
+from fx2py.cli.options import SandboxOptions, TrustOptions
+from fx2py.distributed.launcher import Alone, Rank
 from fx2py.errors import ReplayError
+
+if TYPE_CHECKING:
+    from fx2py.distributed.world import World
+    from fx2py.trust import Policy
 
 LockIn: TypeAlias = Callable[[], None]
 """Called by the work once torch is imported, before it reads anything untrusted."""
@@ -50,6 +54,20 @@ def perform(
         raise ReplayError(f"{device} cannot be reached from a sandbox.", "Leave out --device, or --sandbox.")
     with _descriptor_of(writes) as writable:
         _perform_apart(work, asked, reads, writable, as_json)
+
+
+@contextmanager
+def at_work(
+    lock_in: LockIn, doing: str, trust: TrustOptions, rank: Rank | None
+) -> Iterator[tuple[Alone | World, Policy]]:
+    """The processes of a run, and what it may call; from here on the sandbox is closed, and kernels are checked."""
+    policy = trust.policy()
+
+    from fx2py.trust.checked_kernels import checked_kernels
+
+    lock_in()
+    with messages.working(doing), checked_kernels(trusted=trust.trust), launch.world(rank) as ranks:
+        yield ranks, policy
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from fx2py.artifact.compiled import TensorSpec
 from fx2py.artifact.compiled_calls import is_ordinary, ordinary_state
 from fx2py.graph.tensors import storage_of, storages_of
+from fx2py.operators.interception import intercepted
 
 Rebind = Callable[[Mapping[str, torch.Tensor]], Callable[..., object]]
 """Gives a piece bound to other tensors of the same names."""
@@ -185,24 +185,14 @@ def _pruned(
 # -- collectives, over fake tensors: nothing is communicated
 
 
-class _WaitedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+def returning_waited() -> AbstractContextManager[object]:
     """``wait_tensor`` returns its argument, as its kernel does, so that a write to the result is one to the argument.
 
     Its meta kernel returns ``torch.empty_like`` (``_wait_tensor_meta`` in torch/distributed/_functional_collectives.py).
     """
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[object, ...] = (),
-        kwargs: Mapping[str, object] | None = None,
-    ) -> object:
-        return args[0] if _is_wait(func) else func(*args, **(kwargs or {}))
-
-
-returning_waited: Callable[[], AbstractContextManager[object]] = _WaitedTensors
-"""The mode, typed: torch annotates no constructor of dispatch modes."""
+    return intercepted(
+        lambda operator, args, kwargs: args[0] if _is_wait(operator) else operator(*args, **kwargs)
+    )
 
 
 class TracedMemory:

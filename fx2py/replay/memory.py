@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from fx2py.graph.tensors import storage_of
+from fx2py.operators.interception import Operator, intercepted
 from fx2py.runtime.once import weak_reference
 
 
@@ -22,7 +22,7 @@ def measured_peak(
     operators is, and inside a higher-order operator only its results are.
     """
     live = _LiveBytes()
-    with live:
+    with intercepted(live.called, higher_order=True):
         execute(*args, **kwargs)
     return live.peak
 
@@ -33,32 +33,22 @@ class _WeakStorage(Protocol):
     def expired(self) -> bool: ...
 
 
-class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _LiveBytes:
     """Counts the storages that operators return, each until it is freed.
 
     A weak reference keeps the address of its storage from being reused, so that the address identifies it.
     """
 
-    supports_higher_order_operators = True  # torch refuses to call one under a mode that does not say so
-
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self.peak: int = 0
         self._own: dict[int, tuple[_WeakStorage, int]] = {}
         self._others: set[int] = set()
 
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[object, ...] = (),
-        kwargs: Mapping[str, object] | None = None,
-    ) -> object:
-        kwargs = kwargs or {}
+    def called(self, operator: Operator, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
         self._own = {key: entry for key, entry in self._own.items() if not entry[0].expired()}
         given = {storage_of(tensor) for tensor in _dense((args, kwargs))}
         self._others |= given - self._own.keys()
-        result = func(*args, **kwargs)
+        result = operator(*args, **kwargs)
         for tensor in _dense(result):
             key = storage_of(tensor)
             if key not in self._others and key not in self._own:

@@ -52,33 +52,17 @@ class Tensors:
             self._made[id(obj)] = (obj, made)
         return self._made[id(obj)][1]
 
-    def strided(
-        self,
-        storage: object,
-        offset: object,
-        size: object,
-        stride: object,
-        gradient: object,
-        hooks: object,
-        metadata: object = None,
-    ) -> torch.Tensor:
-        found = self._storages.find(storage)
-        tensor = _view(found.data, found.dtype, offset, size, stride)
-        return _finished(tensor, gradient, metadata)
+    # torch rebuilds a strided tensor from a storage, an offset, sizes, strides and what follows them here.
 
-    def strided_of_dtype(
-        self,
-        storage: object,
-        offset: object,
-        size: object,
-        stride: object,
-        gradient: object,
-        hooks: object,
-        dtype: object,
-        metadata: object = None,
-    ) -> torch.Tensor:
+    def strided(self, *parts: object) -> torch.Tensor:
+        storage, offset, size, stride, gradient, _hooks, *metadata = parts
+        found = self._storages.find(storage)
+        return _finished(_view(found.data, found.dtype, offset, size, stride), gradient, *metadata)
+
+    def strided_of_dtype(self, *parts: object) -> torch.Tensor:
+        storage, offset, size, stride, gradient, _hooks, dtype, *metadata = parts
         data = self._storages.find(storage).data
-        return _finished(_view(data, _dtype(dtype), offset, size, stride), gradient, metadata)
+        return _finished(_view(data, _dtype(dtype), offset, size, stride), gradient, *metadata)
 
     def parameter(self, data: object, gradient: object, hooks: object, state: object = None) -> torch.Tensor:
         return torch.nn.Parameter(self.tensor(data), requires_grad=gradient is True)
@@ -110,16 +94,8 @@ class Tensors:
         parts = (self.tensor(compressed), self.tensor(plain), self.tensor(values))
         return torch.sparse_compressed_tensor(*parts, _counts(size), layout=kind, check_invariants=True)
 
-    def quantized(
-        self,
-        storage: object,
-        offset: object,
-        size: object,
-        stride: object,
-        quantizer: object,
-        gradient: object,
-        hooks: object,
-    ) -> torch.Tensor:
+    def quantized(self, *parts: object) -> torch.Tensor:
+        storage, offset, size, stride, quantizer, _gradient, _hooks = parts
         found = self._storages.find(storage)
         if found.dtype not in _INTEGERS:
             raise PickleFault(f"a quantized tensor has elements of {found.dtype}")
