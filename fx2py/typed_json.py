@@ -48,14 +48,11 @@ class Choice(NamedTuple):
             raise fault.inside(f".{self.tag}") from None
 
     def field(self, name: str, kind: type[T]) -> T:
-        """One field, of the type ``kind``, of a value that is an object."""
-        fields = self.read(dict[str, object])
+        """One field of a value that is an object."""
         try:
-            if name not in fields:
-                raise Damaged("is missing")
-            return typed(kind, fields[name])
+            return field(self.value, name, kind)
         except Damaged as fault:
-            raise fault.inside(f".{self.tag}.{name}") from None
+            raise fault.inside(f".{self.tag}") from None
 
 
 def parse(text: str | bytes) -> object:
@@ -84,6 +81,17 @@ def reader(kind: type[T]) -> Callable[[object], T]:
     if kind not in _READERS:
         _READERS[kind] = _reader(kind)
     return cast("Callable[[object], T]", _READERS[kind])
+
+
+def field(data: object, name: str, kind: type[T]) -> T:
+    """One field, of the type ``kind``, of an object of which nothing else is needed."""
+    fields = _object(data)
+    try:
+        if name not in fields:
+            raise Damaged("is missing")
+        return typed(kind, fields[name])
+    except Damaged as fault:
+        raise fault.inside(f".{name}") from None
 
 
 def exact(data: object, *kinds: type[T]) -> T:

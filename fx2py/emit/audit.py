@@ -18,7 +18,6 @@ from fx2py.emit.parse import (
     BoundModule,
     BoundTables,
     BuiltModule,
-    CodeFunction,
     GrammarError,
     Parsed,
     StoredTensor,
@@ -196,7 +195,7 @@ class _Body:
             return ValueKind.DEVICE if is_device else ValueKind.DATA
         modules = self._parsed.tables.modules
         held = modules[slot.index][1] if slot.index < len(modules) else None
-        return ValueKind.GRAPH if isinstance(held, CodeFunction | Absent) else _module(held)
+        return ValueKind.GRAPH if isinstance(held, Local | Absent) else _module(held)
 
 
 _Item: TypeAlias = "StoredTensor | BoundModule"

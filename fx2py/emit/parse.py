@@ -98,13 +98,6 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
-class CodeFunction:
-    """``code.submod_0``"""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class BuiltModule:
     """``build(...)``: the module's path and class, and its state by name."""
 
@@ -118,14 +111,14 @@ class BuiltModule:
     children: tuple[tuple[str, BoundModule], ...] = ()
 
 
-BoundModule: TypeAlias = "BuiltModule | Absent | CodeFunction | None"
+BoundModule: TypeAlias = "BuiltModule | Absent | ir.Local | None"
 
 
 @dataclass(frozen=True, slots=True)
 class BoundTables:
     """What ``bind`` builds, in order, and the tables that it fills.
 
-    ``modules`` are the submodules by path, a ``CodeFunction`` where a generated function stands for one, and ``whole``
+    ``modules`` are the submodules by path, an ``ir.Local`` where a generated function stands for one, and ``whole``
     the paths of those that are used as objects. ``renamed`` are the parameters that callers know by another name, public
     name first. ``below_autograd``: whether the code may run below ADInplaceOrView. ``weight_paths``: the
     paths of the weights, where the code is structured.
@@ -145,7 +138,7 @@ class BoundTables:
     @property
     def functions(self) -> list[str]:
         """The generated functions that stand in the table of submodules."""
-        return [module.name for _, module in self.modules if isinstance(module, CodeFunction)]
+        return [module.name for _, module in self.modules if isinstance(module, ir.Local)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -962,11 +955,11 @@ def _module(node: ast.expr, variables: Mapping[str, BuiltModule | Absent], names
         case ast.Name(id=name) if name in variables:
             return variables[name]
         case ast.Name(id=name) if name in names.functions:
-            return CodeFunction(name)
+            return ir.Local(name)
         case ast.Name(id=name):
             raise fault(node, f"the module {name!r} is not defined")
         case ast.Attribute(value=ast.Name(id=prefix), attr=name) if names.runtime and prefix == CODE:
-            return CodeFunction(name)
+            return ir.Local(name)
     return _built(node, variables, names)
 
 

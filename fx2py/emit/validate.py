@@ -18,7 +18,6 @@ from fx2py.emit.parse import (
     BoundModule,
     BoundTables,
     BuiltModule,
-    CodeFunction,
     GrammarError,
     LiveConstant,
     Parsed,
@@ -224,7 +223,7 @@ class _Expected:
 
     def submodule(self, entry: ir.Submodule) -> BoundModule:
         if entry.function is not None:
-            return CodeFunction(entry.function)
+            return ir.Local(entry.function)
         return self.modules.get(id(entry.record)) or Absent(entry.path, NOT_IN_FILE)
 
     def constant(self, constant: ir.Constant) -> ir.Operand:

@@ -25,7 +25,7 @@ from fx2py.read.pt2.graph import read_graph
 from fx2py.read.pt2.tensors import read_constants, read_state, weights_only
 from fx2py.read.pytree import tree_of_json
 from fx2py.read.several import Entry, Graphs
-from fx2py.typed_json import Choice, Damaged, parse, typed
+from fx2py.typed_json import Choice, Damaged, field, parse, typed
 
 MODELS, SUFFIX = "models/", ".json"
 ARCHIVE_VERSION = b"0"
@@ -120,7 +120,7 @@ _RESULTS = frozenset({"user_output", "loss_output", "gradient_to_parameter", "gr
 
 def _document(data: bytes) -> schema.SavedProgram:
     document = parse(data)
-    major = typed(schema.VersionedProgram, document).schema_version.major
+    major = field(field(document, "schema_version", object), "major", int)
     if major != schema.VERSION:
         raise Damaged(f"is of schema version {major}, and only version {schema.VERSION} is read")
     return typed(schema.SavedProgram, document)
@@ -163,7 +163,9 @@ def _root_call(module: schema.SavedGraphModule) -> schema.ModuleCallSignature:
 def _tree(spec: str, module: schema.SavedGraphModule) -> Tree:
     named = module.treespec_namedtuple_fields or {}
     try:
-        return tree_of_json(spec, {cls: found.field_names for cls, found in named.items()})
+        return tree_of_json(
+            spec, {cls: field(found, "field_names", tuple[str, ...]) for cls, found in named.items()}
+        )
     except RecursionError:
         raise Damaged("describes inputs or outputs that are nested too deeply") from None
     except ValueError as error:

@@ -32,14 +32,13 @@ from fx2py.read.pt2.schema import (
     DTYPES,
     LAYOUTS,
     MEMORY_FORMATS,
-    TensorArgument,
     coded,
     device_of,
     number_text,
     size_of,
 )
 from fx2py.read.pytree import class_name
-from fx2py.typed_json import Choice, Damaged, each, exact, reader, typed
+from fx2py.typed_json import Choice, Damaged, each, exact, field, reader, typed
 
 POSITIONAL, KEYWORD = 1, 2
 """``ArgumentKind`` of the schema."""
@@ -67,9 +66,7 @@ def read_graph(graph: schema.SavedGraph, constant_names: dict[int, str] | None =
 
 def result_name(value: object) -> str:
     """The name of a result: a tensor's or object's ``name``, a symbolic number's ``as_name``."""
-    if type(value) is dict and "as_name" in value:
-        return typed(str, value["as_name"])
-    return _NAMED(value).name
+    return field(value, "as_name" if type(value) is dict and "as_name" in value else "name", str)
 
 
 class _GraphReader:
@@ -94,13 +91,13 @@ class _GraphReader:
     def knows(self, name: str) -> bool:
         return name in self._known
 
-    def graph(self, nested: schema.GraphArgument) -> Ref:
+    def graph(self, argument: object) -> Ref:
         """A nested graph becomes a child module, and the argument a node that reads it."""
-        path = nested.name
+        path, nested = field(argument, "name", str), field(argument, "graph", object)
         if path not in self.children:
-            self._sources[path] = nested.graph
-            self.children[path] = read_graph(typed(schema.SavedGraph, nested.graph))
-        elif self._sources[path] != nested.graph:
+            self._sources[path] = nested
+            self.children[path] = read_graph(typed(schema.SavedGraph, nested))
+        elif self._sources[path] != nested:
             raise Damaged(f"has two different nested graphs named {path!r:.60}")
         name = self._names.fresh(path)
         self.nodes.append(Node(name, "get_attr", path))
@@ -259,7 +256,7 @@ def _target_of(record: object) -> str:
 # -- arguments -----------------------------------------------------------------------------------------------------
 
 _Argument: TypeAlias = Callable[[object, _GraphReader], Value]
-_NODE, _NAMED, _CHOICE = reader(schema.SavedNode), reader(TensorArgument), reader(Choice)
+_NODE, _CHOICE = reader(schema.SavedNode), reader(Choice)
 
 
 def argument(given: Choice, graph: _GraphReader) -> Value:
@@ -280,7 +277,7 @@ def _many(read: _Argument) -> _Argument:
 
 
 def _tensor(value: object, graph: _GraphReader) -> Value:
-    return graph.ref(_NAMED(value).name)
+    return graph.ref(field(value, "name", str))
 
 
 def _optional_tensor(value: object, graph: _GraphReader) -> Value:
@@ -307,8 +304,7 @@ def _symbolic(tag: str, literal: _Argument) -> _Argument:
 
 
 def _complex(value: object, graph: _GraphReader) -> Value:
-    parts = typed(schema.ComplexValue, value)
-    return complex(parts.real, parts.imag)
+    return complex(field(value, "real", float), field(value, "imag", float))
 
 
 def _named(value: object, graph: _GraphReader) -> Value:
@@ -317,10 +313,8 @@ def _named(value: object, graph: _GraphReader) -> Value:
 
 
 def _custom_object(value: object, graph: _GraphReader) -> Value:
-    given = typed(schema.CustomObjArgument, value)
-    return (
-        graph.ref(given.name) if graph.knows(given.name) else Opaque(class_name(given.class_fqn), given.name)
-    )
+    name = field(value, "name", str)
+    return graph.ref(name) if graph.knows(name) else Opaque(class_name(field(value, "class_fqn", str)), name)
 
 
 _INT, _BOOL, _TEXT, _FLOAT = _literal(int), _literal(bool), _literal(str), _literal(float)
@@ -357,7 +351,7 @@ _ARGUMENTS: dict[str, _Argument] = {
     "as_layout": lambda value, graph: coded(LAYOUTS, value),
     "as_memory_format": lambda value, graph: coded(MEMORY_FORMATS, value),
     "as_device": lambda value, graph: device_of(typed(schema.SavedDevice, value)),
-    "as_graph": lambda value, graph: graph.graph(typed(schema.GraphArgument, value)),
+    "as_graph": lambda value, graph: graph.graph(value),
     "as_operator": lambda value, graph: dotted_name(typed(str, value)),
     "as_string_to_argument": _named,
     "as_custom_obj": _custom_object,

@@ -21,18 +21,6 @@ _CHOICE = reader(Choice)
 
 
 @dataclass(frozen=True, slots=True)
-class SchemaVersion:
-    major: int
-
-
-@dataclass(frozen=True, slots=True)
-class VersionedProgram:
-    """What the documents of every version have."""
-
-    schema_version: SchemaVersion
-
-
-@dataclass(frozen=True, slots=True)
 class SavedDevice:
     type: str
     index: int | None = None
@@ -49,31 +37,6 @@ class SavedTensor:
     strides: tuple[object, ...]
     storage_offset: object
     layout: int
-
-
-@dataclass(frozen=True, slots=True)
-class TensorArgument:
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class CustomObjArgument:
-    name: str
-    class_fqn: str
-
-
-@dataclass(frozen=True, slots=True)
-class ComplexValue:
-    real: float
-    imag: float
-
-
-@dataclass(frozen=True, slots=True)
-class GraphArgument:
-    """A nested graph, not read yet, so that one that is named twice can be compared."""
-
-    name: str
-    graph: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +92,11 @@ class ModuleCallEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class NamedTupleDef:
-    field_names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class SavedGraphModule:
     graph: SavedGraph
     signature: GraphSignature
     module_call_graph: tuple[ModuleCallEntry, ...]
-    treespec_namedtuple_fields: dict[str, NamedTupleDef] | None = None
+    treespec_namedtuple_fields: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +120,6 @@ class PayloadMeta:
     is_param: bool = False
     use_pickle: bool = False
     tensor_meta: SavedTensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PayloadConfig:
-    config: dict[str, PayloadMeta]
 
 
 # -- what numbers and choices stand for --------------------------------------------------------------------------

@@ -16,8 +16,8 @@ import torch
 from fx2py.errors import UnknownFormatError
 from fx2py.graph.values import Name, Opaque, Value
 from fx2py.read.archive import Archive
-from fx2py.read.pt2.schema import DTYPES, STRIDED, PayloadConfig, PayloadMeta, SavedTensor, coded, size_of
-from fx2py.typed_json import Damaged, exact, parse, typed
+from fx2py.read.pt2.schema import DTYPES, STRIDED, PayloadMeta, SavedTensor, coded, size_of
+from fx2py.typed_json import Damaged, exact, field, parse
 
 WEIGHTS, CONSTANTS = "data/weights/", "data/constants/"
 MAX_RANK = 64
@@ -62,7 +62,7 @@ def _config(archive: Archive, folder: str, model: str, kind: str) -> Mapping[str
         )
     member = f"{folder}{model}_{kind}_config.json"
     try:
-        return typed(PayloadConfig, parse(archive.read(member, archive.limit))).config
+        return field(parse(archive.read(member, archive.limit)), "config", dict[str, PayloadMeta])
     except Damaged as fault:
         raise archive.fault(member, str(fault)) from None
 
