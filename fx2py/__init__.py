@@ -5,16 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fx2py.api import (
-        Artifact,
-        EquivalenceReport,
-        diff,
-        generate,
-        generate_each,
-        open_artifact,
-        save_graph,
-        split,
-    )
+    from fx2py.api import diff, generate, generate_each, save_graph, split
+    from fx2py.artifact import Artifact, open_artifact
+    from fx2py.compare import EquivalenceReport
     from fx2py.distributed.groups import RecordedGroups
     from fx2py.errors import Fx2pyError
     from fx2py.program.options import GenerateOptions
@@ -36,18 +29,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Artifact": "fx2py.api",
-    "EquivalenceReport": "fx2py.api",
-    "diff": "fx2py.api",
+    **dict.fromkeys(("diff", "generate", "generate_each", "save_graph", "split"), "fx2py.api"),
+    **dict.fromkeys(("Artifact", "open_artifact"), "fx2py.artifact"),
+    "EquivalenceReport": "fx2py.compare",
     "Fx2pyError": "fx2py.errors",
     "GenerateOptions": "fx2py.program.options",
     "Policy": "fx2py.trust",
     "RecordedGroups": "fx2py.distributed.groups",
-    "generate": "fx2py.api",
-    "generate_each": "fx2py.api",
-    "open_artifact": "fx2py.api",
-    "save_graph": "fx2py.api",
-    "split": "fx2py.api",
 }
 
 

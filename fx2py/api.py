@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 
 from fx2py import artifact as _artifact
 from fx2py.arguments import ARGUMENTS, CALL, NAMED, NUMBER, PATH, TEXT, instance_of, require, shown
-from fx2py.artifact import Artifact, open_artifact
+from fx2py.artifact import Artifact
 from fx2py.compare import EquivalenceReport
 from fx2py.compare.diff import diff_graph
 from fx2py.errors import Fx2pyError, UnknownFormatError
@@ -26,17 +26,6 @@ from fx2py.read import open_every_graph, open_graph
 from fx2py.replay.inputs import Inputs, find_inputs
 from fx2py.splitting.live import split_module
 from fx2py.trust import Policy
-
-__all__ = [
-    "Artifact",
-    "EquivalenceReport",
-    "diff",
-    "generate",
-    "generate_each",
-    "open_artifact",
-    "save_graph",
-    "split",
-]
 
 Arguments: TypeAlias = tuple[tuple[object, ...], Mapping[str, object]]
 Source: TypeAlias = "str | os.PathLike[str] | fx.GraphModule | ExportedProgram | GraphData"

@@ -165,7 +165,7 @@ def _dtype(obj: object) -> torch.dtype:
     return dtype
 
 
-def _finished(tensor: torch.Tensor, gradient: object, metadata: object) -> torch.Tensor:
+def _finished(tensor: torch.Tensor, gradient: object, metadata: object = None) -> torch.Tensor:
     marks = metadata.by_name() if type(metadata) is Pairs else {}
     if not marks.keys() <= _METADATA or not all(type(mark) is bool for mark in marks.values()):
         raise PickleFault("a tensor carries unknown marks")
