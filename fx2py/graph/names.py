@@ -6,9 +6,7 @@ because a file names it.
 
 from __future__ import annotations
 
-import builtins
 import functools
-import math
 import operator
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,17 +18,12 @@ import torch
 from fx2py.graph.values import Name, OpName
 
 _AnyName = TypeVar("_AnyName", Name, OpName)
-_HOMES: tuple[tuple[str, object], ...] = (
-    ("torch", torch),
-    ("torch.nn.functional", torch.nn.functional),
-    ("torch.linalg", torch.linalg),
-    ("torch.fft", torch.fft),
-    ("torch.special", torch.special),
-    ("torch.sparse", torch.sparse),
-    ("torch.amp", torch.amp),
-    ("operator", operator),
-    ("math", math),
-    ("builtins", builtins),
+_HOMES: tuple[tuple[str, object], ...] = tuple(
+    (name, sys.modules[name])
+    for name in (
+        *("torch", "torch.nn.functional", "torch.linalg", "torch.fft", "torch.special", "torch.sparse"),
+        *("torch.amp", "operator", "math", "builtins"),
+    )
 )
 """The namespaces that canonical names come from, the preferred one first."""
 

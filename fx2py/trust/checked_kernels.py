@@ -184,14 +184,12 @@ _CHECKS: Mapping[str, Mapping[tuple[str, str], Check]] = {
         ("embedding_dense_backward", "CPU"): _embedding_dense_backward,
         ("nll_loss_backward", "CPU"): _nll_loss_backward,
         ("nll_loss_backward.grad_input", "CPU"): _nll_loss_backward,
-        ("max_pool2d_with_indices_backward", "CPU"): _pool_backward(2),
-        ("max_pool2d_with_indices_backward.grad_input", "CPU"): _pool_backward(2),
-        ("max_pool3d_with_indices_backward", "CPU"): _pool_backward(3),
-        ("max_pool3d_with_indices_backward.grad_input", "CPU"): _pool_backward(3),
-        ("adaptive_max_pool2d_backward", "CPU"): _pool_backward(2),
-        ("adaptive_max_pool2d_backward.grad_input", "CPU"): _pool_backward(2),
-        ("adaptive_max_pool3d_backward", "CPU"): _pool_backward(3),
-        ("adaptive_max_pool3d_backward.grad_input", "CPU"): _pool_backward(3),
+        **{
+            (f"{pool}_backward{overload}", "CPU"): _pool_backward(dimensions)
+            for dimensions in (2, 3)
+            for pool in (f"max_pool{dimensions}d_with_indices", f"adaptive_max_pool{dimensions}d")
+            for overload in ("", ".grad_input")
+        },
         ("repeat_interleave.Tensor", "CPU"): _repeat_interleave,
         ("_ctc_loss", "CPU"): _ctc_loss,
         ("_ctc_loss.Tensor", "CPU"): _ctc_loss,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from fx2py.graph.data import ModuleFrame
 from fx2py.graph.values import Ref
@@ -115,8 +115,7 @@ def _inside(stacks: Sequence[Stack], region: Region) -> Iterator[Region]:
             yield Region(frame[0], depth, start, index)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A number in the arguments of a call: the statement's offset in its region, and how many numbers stand before."""
 
     offset: int
