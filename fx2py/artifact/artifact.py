@@ -338,7 +338,7 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     except RecursionError:
         too_deep = Finding("the graph", "its values are nested deeper than Python's own stack")
         raise UnsupportedGraphError((too_deep,), data.provenance.path or "the graph") from None
-    manifest = describe(program, options)
+    manifest = describe(program, form, options)
     return Artifact(texts.source, manifest, bound_tensors(program), texts.tables, program)
 
 

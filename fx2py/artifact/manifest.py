@@ -23,6 +23,7 @@ from fx2py.program.analyses.identical_pieces import identical_pieces
 from fx2py.program.analyses.peak_memory import planned_peak
 from fx2py.program.ir import REQUIRED, Applied, Assign, Program, Submodule, modules_to_rebuild
 from fx2py.program.options import GenerateOptions
+from fx2py.program.structure.modules import flat_module_tree
 from fx2py.trust import operators
 from fx2py.typed_json import parse, typed
 
@@ -86,6 +87,20 @@ class SubmoduleEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleRow:
+    """A module that ran, as ``ModuleEntry`` says; ``inputs`` and ``outputs`` as dtype and shape, '' for what has none."""
+
+    path: str
+    cls: str = ""
+    function: str = ""
+    calls: int = 1
+    operators: int = 0
+    parameters: int = 0
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TargetEntry:
     """A function or operator that the code calls: how often, and the package that provides it."""
 
@@ -109,6 +124,7 @@ class Manifest:
     graph: GraphOrigin
     inputs: tuple[InputEntry, ...] = ()
     submodules: tuple[SubmoduleEntry, ...] = ()
+    modules: tuple[ModuleRow, ...] = ()
     weights: tuple[TensorEntry, ...] = ()
     constants: tuple[str, ...] = ()
     targets: tuple[TargetEntry, ...] = ()
@@ -170,8 +186,8 @@ def read_manifest(path: Path, shown: Path | None = None) -> Manifest:
 # -- from a Program ----------------------------------------------------------------------------------------------
 
 
-def describe(program: Program, options: GenerateOptions) -> Manifest:
-    """The manifest of a Program, as yet without files."""
+def describe(program: Program, form: Program, options: GenerateOptions) -> Manifest:
+    """The manifest of a flat Program that is written as ``form``, as yet without files."""
     origin = program.report.provenance
     targets = tuple(_targets(program))
     planned = planned_peak(program)
@@ -179,6 +195,7 @@ def describe(program: Program, options: GenerateOptions) -> Manifest:
         graph=GraphOrigin(origin.format, origin.path, origin.sha256, origin.model, origin.torch_version),
         inputs=tuple(_inputs(program)),
         submodules=tuple(_submodules(program)),
+        modules=tuple(_modules(program, form)),
         weights=tuple(_tensor_entry(weight.path, weight.tensor) for weight in program.weights),
         constants=tuple(
             comment(f"{constant.name}: {_described(constant.value)}") for constant in program.consts
@@ -240,6 +257,15 @@ def _submodule(index: int | None, entry: Submodule, mode: str) -> SubmoduleEntry
         tuple(_note(meta) for meta in entry.inputs),
         _note(entry.output),
     )
+
+
+def _modules(program: Program, form: Program) -> Iterator[ModuleRow]:
+    root = form.modules or flat_module_tree(program)
+    for each in root.walk() if root else ():
+        inputs, outputs = (tuple(map(value_note, values)) for values in (each.inputs, each.outputs))
+        yield ModuleRow(
+            each.path, each.cls, each.function, each.calls, each.operators, each.parameters, inputs, outputs
+        )
 
 
 def _held(record: ModuleRecord | None, kind: str) -> Iterator[TensorEntry]:

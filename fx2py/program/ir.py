@@ -327,7 +327,8 @@ class Constant:
 class ModuleEntry:
     """A module that ran, with the modules that ran inside it in the order of their first calls.
 
-    ``path`` and ``cls`` are dotted, '' where nothing is recorded; ``parameters`` counts the numbers in the parameters at
+    ``path`` and ``cls`` are dotted, '' where nothing is recorded; ``calls`` counts those of the module, ``operators`` what
+    is called inside them, in the modules inside it too; ``parameters`` counts the numbers in the parameters at
     and below ``path``, a tied one at the first of its paths alone. ``function`` names the function that stands for it, ''
     where its statements stand in the function of the module around it. ``inputs`` and ``outputs`` are what the first
     call took of other modules and gave to them, in the order of the function's parameters and results.
@@ -338,6 +339,7 @@ class ModuleEntry:
     calls: int
     parameters: int
     function: str
+    operators: int = 0
     inputs: tuple[ValueMeta, ...] = ()
     outputs: tuple[ValueMeta, ...] = ()
     children: tuple[ModuleEntry, ...] = ()

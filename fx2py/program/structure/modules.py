@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from torch import nn
 
 from fx2py.graph.data import Node, ValueMeta
-from fx2py.program.ir import ModuleEntry, Program, Weight
-from fx2py.program.structure.regions import FlatBody, Interface, Region
+from fx2py.program.ir import ModuleEntry, Program, Weight, names_in
+from fx2py.program.structure.regions import FlatBody, Region, flat_body, regions
+
+Ends: TypeAlias = "tuple[Sequence[str], Sequence[str]]"
+"""The variables that go into a region, and those that come out."""
 
 
 def module_tree(
@@ -17,9 +21,9 @@ def module_tree(
     body: FlatBody,
     root: Region,
     serves: Callable[[Region], str],
-    interface: Callable[[Region], Interface],
+    ends: Callable[[Region], Ends],
 ) -> ModuleEntry:
-    """The tree below ``root``; ``serves`` names the function that stands for a region, ''  where none does."""
+    """The tree below ``root``; ``serves`` names the function that stands for a region, '' where none does."""
     origins = variable_origins(program, body)
     sizes = _parameters_below(program.weights)
 
@@ -29,19 +33,44 @@ def module_tree(
         for region in calls:
             for child in region.children:
                 inner.setdefault(child.frame.path, []).append(child)
-        inputs = [each for each in interface(first).inputs if isinstance(each, str)]
+        inputs, outputs = ends(first)
         return ModuleEntry(
             first.frame.path,
             first.frame.cls,
             len(calls),
             sizes[first.frame.path],
             serves(first),
+            sum([region.size for region in calls]),
             _recorded(inputs, origins),
-            _recorded(interface(first).outputs, origins),
+            _recorded(outputs, origins),
             tuple(map(entry, inner.values())),
         )
 
     return entry((root,))
+
+
+def flat_module_tree(program: Program) -> ModuleEntry | None:
+    """The tree of a program that is written flat; None where the graph recorded no modules."""
+    body = flat_body(program.entry)
+    root = regions(body)
+    if not root.children:
+        return None
+    entry = program.entry.name
+    return module_tree(program, body, root, lambda region: "" if region.depth else entry, _ends_in(body))
+
+
+def _ends_in(body: FlatBody) -> Callable[[Region], Ends]:
+    def ends(region: Region) -> Ends:
+        made: dict[str, None] = {}
+        read: dict[str, None] = {}
+        for statement in body.statements[region.start : region.end]:
+            operands = names_in(*statement.operands)
+            read |= dict.fromkeys([each for each in operands if each not in made and each not in body.loads])
+            if statement.target is not None:
+                made[statement.target] = None
+        return [*read], [name for name in made if body.last_use.get(name, -1) >= region.end]
+
+    return ends
 
 
 def variable_origins(program: Program, body: FlatBody) -> dict[str, Node]:

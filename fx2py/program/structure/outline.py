@@ -39,7 +39,7 @@ from fx2py.program.ir import (
     straight,
 )
 from fx2py.program.structure.inlined import inlined
-from fx2py.program.structure.modules import module_tree
+from fx2py.program.structure.modules import Ends, module_tree
 from fx2py.program.structure.naming import (
     MOVED,
     Naming,
@@ -133,7 +133,11 @@ class Outline:
             known = self._function_of.get(id(region))
             return known[0].name if known is not None else ""
 
-        return module_tree(self.program, self.body, self.root, serves, self.interface)
+        def ends(region: Region) -> Ends:
+            interface = self.interface(region)
+            return [each for each in interface.inputs if isinstance(each, str)], interface.outputs
+
+        return module_tree(self.program, self.body, self.root, serves, ends)
 
     def functions(self, moves: Mapping[str, frozenset[int]]) -> list[Function]:
         """Callees before callers, the entry last; ``moves`` has the places of arguments to be moved into calls.
