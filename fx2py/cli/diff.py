@@ -15,9 +15,13 @@ from fx2py.cli.targets import FoldersOfGraphs, default_folder, is_generated, ope
 if TYPE_CHECKING:
     from fx2py.artifact import Artifact
     from fx2py.compare.diff import Side
+    from fx2py.compare.report import Verdict
     from fx2py.distributed.launcher import Rank
     from fx2py.replay.inputs import Inputs
     from fx2py.trust import Policy
+
+
+EXIT_CODES: dict[Verdict, int] = {"equivalent": 0, "different": 1, "not compared": 3}
 
 
 def diff(
@@ -38,7 +42,7 @@ def diff(
     sandboxed: options.SandboxOptions,
     as_json: options.AsJson = False,
 ) -> None:
-    """Compare generated code with its graph, bit for bit. Exits 0 when equivalent, 1 when not."""
+    """Compare generated code with its graph, bit for bit. Exits 0 when equivalent, 1 when not, 3 when no result could be compared."""
     rank = launch.asked_rank(graph, folder, inputs.file)
 
     def work(lock_in: sandbox.LockIn, descriptor: int | None) -> None:
@@ -48,7 +52,7 @@ def diff(
             ranks.form_groups(ready.artifact)
             done = ranks.gather(ranks.agree(lambda: _compare(ready, inputs.seed, is_alone=ranks.is_alone)))
         results.print_diff(done, as_json)
-        raise typer.Exit(0 if all(each.report.equal for each in done) else 1)
+        raise typer.Exit(EXIT_CODES[results.verdict_of(done)])
 
     reads = [graph, folder, inputs.file]
     sandbox.perform(work, sandboxed, rank=rank, device=inputs.device, reads=reads, as_json=as_json)

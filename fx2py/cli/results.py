@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fx2py.artifact.manifest import Manifest, SubmoduleEntry, TensorEntry
     from fx2py.bench import BenchReport, BenchRow
     from fx2py.compare import EquivalenceReport, LeafOutcome
+    from fx2py.compare.report import Verdict
     from fx2py.program.translate import Stage
 
 T = TypeVar("T")
@@ -330,9 +331,10 @@ LEAVES: tuple[Column[LeafOutcome], ...] = (
 def print_diff(ranks: Sequence[Diffed], as_json: bool) -> None:
     """The outcome of each output and of each changed tensor on each rank, and the verdict."""
     reports = [done.report for done in ranks]
-    equal = all(report.equal for report in reports)
+    verdict = verdict_of(ranks)
     if as_json:
-        print_json({**_with_ranks([_diff_data(done) for done in ranks]), "equal": equal})
+        data = _with_ranks([_diff_data(done) for done in ranks])
+        print_json({**data, "verdict": verdict, "equal": verdict == "equivalent"})
         return
     console, done, report = stdout(), ranks[0], reports[0]
     _print_ranks(LEAVES, [(*each.outputs, *each.mutations) for each in reports])
@@ -340,15 +342,20 @@ def print_diff(ranks: Sequence[Diffed], as_json: bool) -> None:
     print_facts(console, facts | {name: fact for each in reports for name, fact in _raised(each).items()})
     print_line(console, done.inputs)
     print_notes(console, done.notes)
-    if equal and report.raised[0] is not None:
-        console.print(
-            shown("equivalent", "bold yellow") + shown(": both raise this error, so no result was compared")
-        )
-        print_line(console, "Pass inputs that the graph accepts with --inputs FILE.")
-    elif equal:
-        console.print(shown("equivalent", "bold green") + shown(": the same, bit for bit, on these inputs"))
+    if verdict == "not compared":
+        console.print(shown(verdict, "bold yellow") + shown(f": {report.shown.reason}"))
+        print_line(console, "Pass other inputs with --inputs FILE.")
+    elif verdict == "equivalent":
+        console.print(shown(verdict, "bold green") + shown(": the same, bit for bit, on these inputs"))
     else:
         print_line(console, "not equivalent", "bold red")
+
+
+def verdict_of(ranks: Sequence[Diffed]) -> Verdict:
+    """That of all ranks together: one that differs, or that compared nothing, decides."""
+    verdicts = {done.report.verdict for done in ranks}
+    ordered: tuple[Verdict, ...] = ("different", "not compared", "equivalent")
+    return next(each for each in ordered if each in verdicts)
 
 
 def _diff_data(done: Diffed) -> dict[str, object]:
@@ -357,6 +364,7 @@ def _diff_data(done: Diffed) -> dict[str, object]:
         "graph": done.graph,
         "code": done.code,
         "inputs": done.inputs,
+        "verdict": report.verdict,
         "equal": report.equal,
         "outputs": [_leaf_data(leaf) for leaf in report.outputs],
         "mutations": [_leaf_data(leaf) for leaf in report.mutations],

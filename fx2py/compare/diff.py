@@ -48,7 +48,7 @@ def diff_callables(
     shared = {name: start[name] for name in candidate.state if name in start}
     expected = _run_and_restore(reference, start, args, kwargs or {}, seed)
     actual = _run_and_restore(candidate, shared, args, kwargs or {}, seed)
-    return compare_runs(expected, actual)
+    return EquivalenceReport((compare_runs(expected, actual),))
 
 
 def _run_and_restore(

@@ -65,7 +65,10 @@ def _compare_leaf(
 ) -> LeafOutcome:
     if not (isinstance(expected, torch.Tensor) and isinstance(actual, torch.Tensor)):
         differs = () if _same_leaf(expected, actual) else ("values",)
-        return LeafOutcome(path, _describe(expected), _describe(actual), differs, len(differs))
+        is_telling = expected is not None and not (isinstance(expected, float) and math.isnan(expected))
+        return LeafOutcome(
+            path, _describe(expected), _describe(actual), differs, len(differs), is_telling=is_telling
+        )
     found = tensors.differences(expected, actual)
     if aliases[0].get(path) != aliases[1].get(path):
         found = (*found, "aliasing")
@@ -73,7 +76,8 @@ def _compare_leaf(
         return LeafOutcome(path, _describe(expected), _describe(actual), found)
     count, largest = tensors.compare_values(expected, actual, have_equal_bits)
     found = (*found, "values") if count else found
-    return LeafOutcome(path, _describe(expected), _describe(actual), found, count, largest)
+    is_telling = bool(found) or not tensors.is_all_nan(expected)
+    return LeafOutcome(path, _describe(expected), _describe(actual), found, count, largest, is_telling)
 
 
 def _same_class(expected: object, actual: object) -> bool:

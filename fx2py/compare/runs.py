@@ -12,7 +12,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from fx2py.compare.leaves import alias_labels, compare_leaves
-from fx2py.compare.report import EquivalenceReport, LeafOutcome
+from fx2py.compare.report import LeafOutcome, RunOutcome
 from fx2py.compare.tensors import compare_values, differences
 from fx2py.errors import Fx2pyError
 from fx2py.graph.tensors import EqualStorages, TensorCopies
@@ -62,14 +62,14 @@ def record_run(
     return Run(TensorCopies().of(result), raised.error, before, _copied(watched), random_state, aliases)
 
 
-def compare_runs(expected: Run, actual: Run) -> EquivalenceReport:
-    """The report of two runs that started from equal state and inputs."""
+def compare_runs(expected: Run, actual: Run) -> RunOutcome:
+    """The outcome of two runs that started from equal state and inputs."""
     aliases = (expected.aliases, actual.aliases)
     outputs = compare_leaves("output", expected.result, actual.result, aliases, EqualStorages())
     same_random_state = len(expected.random_state) == len(actual.random_state) and all(
         torch.equal(one, other) for one, other in zip(expected.random_state, actual.random_state, strict=True)
     )
-    return EquivalenceReport(
+    return RunOutcome(
         outputs=outputs,
         mutations=tuple(_compare_changes(expected, actual)),
         raised=(_message(expected.raised), _message(actual.raised)),

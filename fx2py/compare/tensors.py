@@ -16,6 +16,9 @@ EqualBits: TypeAlias = Callable[[torch.Tensor, torch.Tensor], bool]
 """Whether two tensors are known to hold the same bits; False where only their elements can tell."""
 
 _INTEGERS_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_WITH_NAN = frozenset(
+    {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128}
+)
 _SPARSE = frozenset(
     {torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc}
 )
@@ -92,6 +95,19 @@ def same_bits(expected: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:
         return same
     both_nan = expected.to(torch.float64).isnan() & actual.to(torch.float64).isnan()
     return same | both_nan
+
+
+def is_all_nan(tensor: torch.Tensor) -> bool:
+    """Whether a tensor of one of the common dtypes has elements, and all of them are nan."""
+    parts = [part for part in _parts(tensor) if part.numel()]
+    if not parts or not all(part.dtype in _WITH_NAN for part in parts):
+        return False
+    firsts = [
+        part[(0,) * part.dim()] for part in parts
+    ]  # nearly always says no, without a pass over the tensor
+    return all(bool(first.isnan()) for first in firsts) and all(
+        bool(without_repetition(part)[0].isnan().all()) for part in parts
+    )
 
 
 def _distance(expected: torch.Tensor, actual: torch.Tensor, where: torch.Tensor) -> float:

@@ -86,7 +86,9 @@ def test_given_inputs_are_used(fx2py, wrong, tmp_path):
     """relu and sigmoid are told apart by any input, but nan comes out of both."""
     torch.save((torch.full((2, 4), float("nan")),), tmp_path / "nan.pt")
     assert fx2py("diff").code == 1
-    assert fx2py("diff", "--inputs", tmp_path / "nan.pt").code == 0
+    result = fx2py("diff", "--inputs", tmp_path / "nan.pt")
+    assert result.code == 3
+    assert "not compared: every result is NaN" in result.out
 
 
 def test_a_folder_of_another_graph_is_an_error_that_names_both(fx2py, here, saved):

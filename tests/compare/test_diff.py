@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 import fx2py
-from fx2py.compare import EquivalenceReport, Side, diff_callables
+from fx2py.compare import Divergence, EquivalenceReport, NotRun, RunOutcome, Side, diff_callables
+from fx2py.compare.report import LeafOutcome
 from fx2py.errors import ReplayError, UnsupportedGraphError
 from tests.graph.wrappers import Cloned, Flattened, Layer, Quantized, quantized
 
@@ -75,15 +77,74 @@ def test_aliasing_is_part_of_the_result(reference: Any, candidate: Any, equal: b
     assert diff(reference, candidate, torch.zeros(2)).equal is equal
 
 
-def test_equal_exceptions_are_equal_and_others_are_not() -> None:
+def test_equal_exceptions_compare_nothing_and_others_differ() -> None:
     def fail(x: torch.Tensor) -> None:
         raise ValueError("no")
 
     report = diff(fail, fail, torch.zeros(1))
-    assert report.equal
+    assert report.verdict == "not compared"
+    assert not report.equal
     assert report.raised == ("ValueError: no", "ValueError: no")
     assert not diff(fail, lambda x: None, torch.zeros(1)).equal
     assert not diff(fail, lambda x: x.no_such_attribute, torch.zeros(1)).equal
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda x: None, "nothing is returned or changed"),
+        (lambda x: (), "nothing is returned or changed"),
+        (lambda x: x / 0, "every result is NaN"),
+        (lambda x: [x.double() / 0, float("nan")], "every result is NaN"),
+    ],
+)
+def test_results_that_are_always_equal_compare_nothing(call: Any, reason: str) -> None:
+    report = diff(call, call, torch.zeros(3))
+    assert report.verdict == "not compared"
+    assert report.runs[0].reason == reason
+
+
+def test_one_number_among_nans_is_compared() -> None:
+    assert diff(lambda x: x / x, lambda x: x / x, torch.tensor([0.0, 1.0])).equal
+    assert diff(lambda x: (x / 0, 1), lambda x: (x / 0, 1), torch.zeros(2)).equal
+    assert diff(lambda x: x.add_(1) and None, lambda x: x.add_(1) and None, torch.zeros(1)).equal
+
+
+def test_empty_results_are_compared_by_their_shape() -> None:
+    assert diff(lambda x: x[:0], lambda x: x[:0], torch.zeros(2)).equal
+
+
+EQUAL = RunOutcome((LeafOutcome("output", "1", "1"),))
+DIFFERENT = RunOutcome((LeafOutcome("output", "1", "2", ("values",)),))
+RAISED = RunOutcome((), raised=("no", "no"))
+
+
+def statement(line: int, function: str = "execution_fn") -> Divergence:
+    return Divergence("static", "changed", line, line, "x + 1", "x + 2", function=function)
+
+
+def test_one_compared_run_is_enough_and_one_that_differs_decides() -> None:
+    assert EquivalenceReport((RAISED, EQUAL)).verdict == "equivalent"
+    assert EquivalenceReport((EQUAL, RAISED, DIFFERENT)).verdict == "different"
+    assert EquivalenceReport((RAISED, RAISED)).verdict == "not compared"
+    assert EquivalenceReport((EQUAL, DIFFERENT)).outputs == DIFFERENT.outputs
+
+
+def test_statement_that_no_run_settled_makes_the_code_different() -> None:
+    assert EquivalenceReport((EQUAL,), (statement(3),)).verdict == "equivalent"
+    asleep = (NotRun("true_fn", 1),)
+    assert EquivalenceReport((EQUAL,), (statement(3, "true_fn"),), not_run=asleep).verdict == "different"
+    assert EquivalenceReport((RAISED,), (statement(3),)).verdict == "different"
+    assert EquivalenceReport((EQUAL,), (replace(statement(3), kind="table"),)).verdict == "different"
+
+
+def test_divergence_is_the_statement_that_causes_the_first_other_result() -> None:
+    ran = replace(statement(8), found="dynamic")
+    report = EquivalenceReport((DIFFERENT,), (statement(3), statement(8)), first_divergent=ran)
+    assert report.divergence is ran
+    assert replace(report, statements=(statement(3), statement(6), statement(9))).divergence == statement(6)
+    assert replace(report, statements=None).divergence is ran
+    assert EquivalenceReport((EQUAL,)).divergence is None
 
 
 def test_run_that_cannot_be_made_is_not_a_result() -> None:
@@ -100,7 +161,7 @@ def test_failing_run_leaves_grad_mode_and_autocast_as_they_were() -> None:
         torch.amp.autocast_mode._enter_autocast("cpu", torch.bfloat16, True, True)
         raise ValueError
 
-    assert diff(fail, fail, torch.zeros(1)).equal
+    assert diff(fail, fail, torch.zeros(1)).verdict == "not compared"
     assert torch.is_grad_enabled()
     assert not torch.is_autocast_enabled("cpu")
 
