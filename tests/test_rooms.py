@@ -26,7 +26,18 @@ ORDER = (
         "read",
         "trust",
     ),
-    *("program", "splitting", "emit", "artifact", "distributed", "replay", "compile", "compare", "bench"),
+    *(
+        "program",
+        "splitting",
+        "emit",
+        "artifact",
+        "distributed",
+        "replay",
+        "compile",
+        "compare",
+        "show",
+        "bench",
+    ),
     *("integrations", "api", "cli", "__main__"),
 )
 """Each room may import itself and what stands before it."""

@@ -19,6 +19,7 @@ from fx2py.cli.diff import diff
 from fx2py.cli.gen import gen
 from fx2py.cli.options import expanded
 from fx2py.cli.run import run
+from fx2py.cli.show import show
 from fx2py.cli.split import split
 from fx2py.cli.streams import guarded_output, with_own_stdout
 
@@ -73,7 +74,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (gen, run, diff, bench, split):
+for command in (gen, show, run, diff, bench, split):
     app.command(cls=_Command)(expanded(with_own_stdout(command)))
 
 
@@ -115,7 +116,7 @@ def main() -> None:
             _faults_told(),
         ):  # the outer one: of an output that cannot be written
             launch.set_launched_rank()
-            app(prog_name="fx2py")  # also as ``python -m fx2py``: completion is that of the command
+            app()
     finally:
         # The process ends: looking through all that torch holds for cycles would take a fifth of a second.
         gc.freeze()

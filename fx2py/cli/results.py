@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fx2py.compare import EquivalenceReport, LeafOutcome
     from fx2py.compare.report import Verdict
     from fx2py.program.translate import Stage
+    from fx2py.show.outline import Module, Outline, Row, Selection
 
 T = TypeVar("T")
 
@@ -98,6 +99,7 @@ class Failure:
     fault: Fx2pyError
 
 
+ENTRY = "execution_fn"
 SHOWN_LINES = 120
 """Longer code is cut on a screen; the file has it all, and so has a pipe."""
 
@@ -114,7 +116,7 @@ GENERATED: tuple[Column[Generated], ...] = (
 
 
 def print_generated(done: Sequence[Generated], failures: Sequence[Failure], as_json: bool) -> None:
-    """The code of one graph and facts about it; a table with a row a graph for several; then each failure."""
+    """The code of one graph, on a terminal its outline and entry, and facts about it; a table with a row a graph for several; then each failure."""
     if as_json:
         graphs = [
             {"graph": each.graph, "folder": each.folder, "manifest": each.manifest.to_json()} for each in done
@@ -135,15 +137,36 @@ def _failure_data(failure: Failure) -> dict[str, object]:
 
 def _print_code_and_facts(item: Generated) -> None:
     console = stdout()
-    code = item.source.splitlines()
-    shown_lines = SHOWN_LINES if console.is_terminal else len(code)
-    print_code(console, "\n".join(code[:shown_lines]) + "\n")
-    console.print()
-    if len(code) > shown_lines:
-        rest = f"... {len(code) - shown_lines} more lines in {item.folder / 'execution_fn.py'}"
-        print_line(console, rest, "dim")
+    if console.is_terminal and item.manifest.modules:
+        _print_outline_and_entry(item)
+    else:
+        _print_code(item.folder, item.source, len(item.source.splitlines()))
     print_facts(console, _facts(item))
     print_notes(console, item.manifest.notes)
+
+
+def _print_outline_and_entry(item: Generated) -> None:
+    """What a person wants to see first: the modules, and the function that calls them unless it is long."""
+    from fx2py.show.outline import outline
+
+    found = outline(item.source, item.manifest, str(item.folder))
+    print_outline(found)
+    entry = found.functions[ENTRY].span
+    if entry.last - entry.first < SHOWN_LINES:
+        _print_code(item.folder, found.text([entry]), len(found.lines))
+    else:
+        print_line(stdout(), f"To see the code of a module: fx2py show {item.folder} MODULE", "dim")
+
+
+def _print_code(folder: Path, source: str, lines: int) -> None:
+    """Code, on a screen only the first lines of it, and how many more of the ``lines`` the file has."""
+    console = stdout()
+    code = source.splitlines()
+    shown_lines = min(SHOWN_LINES, len(code)) if console.is_terminal else len(code)
+    print_code(console, "\n".join(code[:shown_lines]) + "\n")
+    console.print()
+    if lines > shown_lines:
+        print_line(console, f"... {lines - shown_lines} more lines in {folder / 'execution_fn.py'}", "dim")
 
 
 def _facts(item: Generated) -> dict[str, str]:
@@ -199,6 +222,169 @@ def print_stages(graph: str, stages: Sequence[Stage]) -> None:
         for line in lines:
             print_line(console, line, {"-": "red", "+": "green"}[line[0]])
         print_line(console, "")
+
+
+# -- show ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was looked at, its outline, and the file that its page was written to."""
+
+    label: str
+    outline: Outline
+    page: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownModule:
+    """What was looked at, its outline, and the modules or the function that were asked for."""
+
+    label: str
+    outline: Outline
+    selection: Selection
+
+
+OUTLINE: tuple[Column[Row], ...] = (
+    Column("module", lambda row: _named_module(row)),
+    Column("calls", lambda row: f"{row.calls:,}" if row.module.cls else "", is_number=True),
+    Column("parameters", lambda row: _abbreviated(row.parameters) if row.parameters else "", is_number=True),
+    Column("result", lambda row: _more(row.module.outputs)),
+    Column("lines", lambda row: _lines(row.module), is_number=True),
+)
+"""The table of ``show``."""
+
+
+def print_outline(outline: Outline) -> None:
+    """A row for each module, equal layers once, with the inside of the first."""
+    from fx2py.show.outline import rows
+
+    print_table(stdout(), OUTLINE, rows(outline))
+
+
+def _named_module(row: Row) -> Text:
+    """The last part of a module's path, its class beside it."""
+    return shown(f"{' ' * row.depth}{row.name or '(model)'} ") + shown(row.what, "dim")
+
+
+def _abbreviated(count: int) -> str:
+    from fx2py.show.outline import abbreviated
+
+    return abbreviated(count)
+
+
+def _more(values: Sequence[str]) -> str:
+    """The first of some values, and how many more there are."""
+    return f"{values[0]} +{len(values) - 1}" if len(values) > 1 else "".join(values)
+
+
+def _lines(module: Module) -> str:
+    """Where a module's statements are: the first lines, and a plus where there are more."""
+    return f"{module.spans[0]}{'+' if len(module.spans) > 1 else ''}" if module.spans else ""
+
+
+def print_shown(done: Shown, as_json: bool) -> None:
+    """The outline, or where its page is."""
+    outline = done.outline
+    if as_json:
+        print_json(
+            {
+                "shown": done.label,
+                "page": done.page,
+                "modules": [_module_data(each) for each in outline.modules.values()],
+                "functions": [_function_data(outline, each) for each in outline.functions],
+                "weights": [asdict(each) for each in outline.weights],
+            }
+        )
+        return
+    if done.page is None:
+        print_outline(outline)
+    counts = f"{len(outline.functions)}, of {len(outline.lines)} lines in all"
+    facts = {"shown": done.label, "functions": counts}
+    print_facts(stdout(), facts if done.page is None else {**facts, "page": str(done.page)})
+
+
+def print_shown_module(done: ShownModule, as_json: bool) -> None:
+    """The code of a module, then what it is and what it holds."""
+    outline, selection = done.outline, done.selection
+    weights = outline.weights_of(selection.modules[0]) if selection.modules else []
+    code = outline.text(selection.spans)
+    if as_json:
+        print_json(
+            {
+                "shown": done.label,
+                "modules": [_module_data(each) for each in selection.modules],
+                "functions": [_function_data(outline, each) for each in selection.functions],
+                "lines": [[span.first, span.last] for span in selection.spans],
+                "weights": [asdict(each) for each in weights],
+                "code": code,
+            }
+        )
+        return
+    console = stdout()
+    print_code(console, code)
+    console.print()
+    print_facts(console, _module_facts(outline, selection))
+
+
+def _module_facts(outline: Outline, selection: Selection) -> dict[str, str]:
+    where = f"{', '.join(selection.functions)}, line{'s' if _is_long(selection) else ''} {_joined(selection.spans)}"
+    if not selection.modules:
+        return {"function": where}
+    module, *others = selection.modules
+    prefix = f"{module.path}." if module.path else ""
+    weights = [
+        f"{each.name.removeprefix(prefix)} {each.dtype}{list(each.shape)}"
+        for each in outline.weights_of(module)
+    ]
+    facts = {
+        "module": f"{module.path or '(model)'}{f' and {len(others)} more' if others else ''}",
+        "class": module.cls,
+        "inline in" if module.is_inline else "function": where,
+        "calls": f"{module.calls}, {module.operators} of operators inside" if module.calls > 1 else "",
+        "takes": ", ".join(filter(None, module.inputs)),
+        "gives": ", ".join(filter(None, module.outputs)),
+        "weights": ", ".join([*weights[:_SHOWN_WEIGHTS], *_rest(len(weights) - _SHOWN_WEIGHTS)]),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+_SHOWN_WEIGHTS = 12
+
+
+def _rest(count: int) -> list[str]:
+    return [f"and {count} more"] if count > 0 else []
+
+
+def _is_long(selection: Selection) -> bool:
+    return any("-" in str(span) for span in selection.spans) or len(selection.spans) > 1
+
+
+def _joined(spans: Iterable[object]) -> str:
+    return ", ".join(map(str, spans))
+
+
+def _module_data(module: Module) -> dict[str, object]:
+    return {
+        "path": module.path,
+        "class": module.cls,
+        "function": module.function,
+        "inline": module.is_inline,
+        "lines": [[span.first, span.last] for span in module.spans],
+        "calls": module.calls,
+        "operators": module.operators,
+        "parameters": module.parameters,
+        "inputs": module.inputs,
+        "outputs": module.outputs,
+    }
+
+
+def _function_data(outline: Outline, name: str) -> dict[str, object]:
+    function = outline.functions.get(name)
+    if function is None:
+        return {"name": name, "lines": None, "calls": []}
+    calls = list(dict.fromkeys(site.name for site in function.calls))
+    return {"name": name, "lines": [function.span.first, function.span.last], "calls": calls}
 
 
 # -- run -----------------------------------------------------------------------------------------------------------

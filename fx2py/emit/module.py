@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pathlib
 import posixpath
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fx2py.emit import text
@@ -262,6 +263,18 @@ def _origin_note(node: Node) -> str:
     where = f"{posixpath.basename(source.file)}:{source.line}" if source else ""
     place = " · ".join(filter(None, (node.meta.module, where)))
     return f"{place}  {source.code}" if source and source.code else place
+
+
+_WHERE = re.compile(r"\S+:\d+(  |$)")
+
+
+def module_of_note(line: str, paths: Container[str]) -> str | None:
+    """The module, among ``paths``, in a line of comment that leads back to the model; None for any other comment."""
+    note = line.strip().removeprefix("# ")
+    path, separator, _ = note.partition(" · ")
+    if separator and path in paths:
+        return path
+    return note if note in paths else "" if _WHERE.match(note) else None
 
 
 def _line_note(node: Node) -> str:

@@ -13,6 +13,7 @@ import torch
 
 COMMANDS = {
     "gen": ["gen", "GRAPH", "--compile", "inductor"],
+    "show": ["show", "GRAPH"],
     "run": ["run", "GRAPH"],
     "diff": ["diff", "GRAPH"],
     "bench": ["bench", "GRAPH", "--rounds", "3"],

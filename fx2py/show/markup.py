@@ -1,0 +1,87 @@
+"""HTML that no text from a file can become part of: escaped text, elements, and the frame of a self-contained page.
+
+A page is one file that loads nothing and runs one script, which its Content-Security-Policy names by its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from importlib import resources
+
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
+_KEPT = "\n"
+_IN_JSON = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def escape(text: str) -> Markup:
+    """Text as HTML, in an element or in a quoted attribute; what cannot be seen is shown by its escape in Python."""
+    if isinstance(text, Markup):
+        return text
+    if text.isalnum():
+        return Markup(text)
+    return Markup("".join([_ESCAPES.get(sign) or _visible(sign) for sign in text]))
+
+
+def _visible(sign: str) -> str:
+    return sign if sign.isprintable() or sign in _KEPT else repr(sign)[1:-1]
+
+
+def element(name: str, *content: str, **attributes: str | bool | int) -> Markup:
+    """An element; an attribute that is False is left out, ``class_`` is ``class``, ``data_x`` is ``data-x``."""
+    parts = [
+        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{escape(str(value))}"')
+        for key, value in attributes.items()
+        if value is not False
+    ]
+    return Markup(f"<{name}{''.join(parts)}>{joined(content)}</{name}>")
+
+
+def joined(parts: Iterable[str]) -> Markup:
+    """Texts, escaped, and markup, as it is, in one."""
+    return Markup("".join([escape(part) for part in parts]))
+
+
+def document(title: str, body: Markup, data: object, styles: Iterable[str], script: str) -> str:
+    """A whole page: ``styles`` and ``script`` name files beside this one; ``data`` is JSON that the script reads."""
+    style, code = "\n".join(map(_file, styles)), _file(script)
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(code)}; "
+        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
+    )
+    text = json.dumps(data, separators=(",", ":"))
+    inert = "".join([_IN_JSON.get(sign, sign) for sign in text])
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(title)}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+<script type="application/json" id="data">{inert}</script>
+<script>{code}</script>
+</body>
+</html>
+"""
+
+
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"

@@ -1,0 +1,306 @@
+"""The page of a model: its modules as a tree, its code, its weights and operators, each linked with the others."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import TypeAlias
+
+from fx2py.artifact.manifest import Manifest
+from fx2py.program.ir import ENTRY
+from fx2py.show.definitions import Span
+from fx2py.show.highlighted import code_block, highlighted
+from fx2py.show.markup import Markup, document, element, joined
+from fx2py.show.outline import Module, Outline, abbreviated, paths_around
+
+_DEEPEST = 12
+"""Rows below this depth are indented no further."""
+
+
+def model_page(manifest: Manifest, outline: Outline) -> str:
+    """One self-contained HTML page of the generated code."""
+    title = title_of(manifest)
+    tabs = ("modules", "code", "weights", "operators")
+    body = joined(
+        [
+            _header(title, manifest, outline, tabs),
+            element(
+                "main",
+                _tree(outline),
+                _code(outline),
+                _weights(outline),
+                _operators(manifest),
+            ),
+        ]
+    )
+    return document(title, body, _data(outline), ("base.css", "model.css"), "model.js")
+
+
+def title_of(manifest: Manifest) -> str:
+    """What a page calls a graph: the name of its file, else of its class."""
+    origin = manifest.graph
+    file = pathlib.PurePath(origin.path).name if origin.path else ""
+    cls = manifest.modules[0].cls.rpartition(".")[2] if manifest.modules else ""
+    model = (
+        origin.model if origin.model != "model" else ""
+    )  # the name that torch.export.save gives the only one
+    return " · ".join(filter(None, (cls, file, model))) or "a graph"
+
+
+def _header(title: str, manifest: Manifest, outline: Outline, tabs: Sequence[str]) -> Markup:
+    name, _, rest = title.partition(" · ")
+    buttons = [
+        element(
+            "button",
+            tab.capitalize(),
+            type="button",
+            role="tab",
+            id=f"tab-{tab}",
+            aria_controls=tab,
+            data_tab=tab,
+        )
+        for tab in tabs
+    ]
+    search = element(
+        "div",
+        Markup(
+            '<label for="search" class="unseen">Search</label>'
+            '<input id="search" type="search" placeholder="Search" autocomplete="off" spellcheck="false" role="combobox" '
+            'aria-expanded="false" aria-controls="found" aria-autocomplete="list">'
+            '<kbd aria-hidden="true">/</kbd><ul id="found" role="listbox" aria-label="Found" hidden></ul>'
+        ),
+        class_="search script",
+    )
+    return element(
+        "header",
+        element("h1", name, " ", element("small", rest)),
+        element("p", *_facts(manifest, outline), class_="facts"),
+        search,
+        element("div", *buttons, role="tablist", aria_label="Views", class_="tabs script"),
+    )
+
+
+def _facts(manifest: Manifest, outline: Outline) -> Iterator[Markup]:
+    counts = {
+        "lines": len(outline.lines),
+        "functions": len(outline.functions),
+        "operator calls": outline.modules[""].operators or sum(each.calls for each in manifest.targets),
+        "numbers in weights": sum(prod(each.shape) for each in manifest.weights),
+    }
+    for what, count in counts.items():
+        yield element("span", element("b", abbreviated(count), title=f"{count:,}"), f" {what}")
+
+
+def anchor(outline: Outline, module: Module) -> str:
+    """The line that a module leads to: its own first one, else that of the function around it."""
+    spans = module.spans
+    if not spans and module.function in outline.functions:
+        spans = (outline.functions[module.function].span,)
+    return f"#L{spans[0].first}" if spans else "#code"
+
+
+# -- the tree ------------------------------------------------------------------------------------------------------
+
+
+def _tree(outline: Outline) -> Markup:
+    rows = [_row(outline, number, module) for number, module in enumerate(outline.modules.values())]
+    return element(
+        "nav",
+        element("h2", "Modules"),
+        element("ul", *rows, id="tree", aria_label="Modules"),
+        id="modules",
+        aria_label="Modules",
+    )
+
+
+def _row(outline: Outline, number: int, module: Module) -> Markup:
+    cls = module.class_name or outline.held(module)
+    whole = f"{', '.join(module.inputs)} → {', '.join(module.outputs)}"
+    link = element(
+        "a",
+        element("span", module.name or "(model)", class_="name"),
+        element("span", cls, class_="cls"),
+        element(
+            "span",
+            abbreviated(module.parameters) if module.parameters else "",
+            class_="num",
+            title=f"{module.parameters:,} parameters",
+        ),
+        element("span", _shapes(module), class_="shape", title=whole),
+        element("span", _calls(module), class_="calls"),
+        href=anchor(outline, module),
+    )
+    return element(
+        "li",
+        element("span", class_="fold", aria_hidden="true"),
+        link,
+        id=f"m{number}",
+        class_=f"d{min(module.depth, _DEEPEST)}" + (" inline" if module.is_inline else ""),
+    )
+
+
+def _shapes(module: Module) -> str:
+    """What goes in and what comes out, the first of each, and how many more."""
+    ends = [
+        f"{values[0]} +{len(values) - 1}" if len(values) > 1 else "".join(values)
+        for values in ([each for each in values if each] for values in (module.inputs, module.outputs))
+    ]
+    return " → ".join(ends) if any(ends) else ""
+
+
+def _calls(module: Module) -> str:
+    """How many operators a module calls, and in how many calls where there are several."""
+    operators = f"{module.operators:,} op{'' if module.operators == 1 else 's'}" if module.operators else ""
+    return f"{operators} in {module.calls} calls" if module.calls > 1 else operators
+
+
+# -- the code ------------------------------------------------------------------------------------------------------
+
+
+def _code(outline: Outline) -> Markup:
+    lines = highlighted(outline.source, outline.functions)
+    sections = []
+    last = 0
+    for name, function in outline.functions.items():
+        if last + 1 < function.span.first:
+            sections.append(
+                _section(outline, "", _trimmed(outline, Span(last + 1, function.span.first - 1)), lines)
+            )
+        sections.append(_section(outline, name, function.span, lines))
+        last = function.span.last
+    if last < len(lines):
+        sections.append(_section(outline, "", _trimmed(outline, Span(last + 1, len(lines))), lines))
+    return element(
+        "section",
+        element("div", id="card", class_="script", hidden=True, aria_live="polite"),
+        element("div", *sections, id="text", tabindex="0", aria_label="Code"),
+        id="code",
+        aria_label="Code",
+    )
+
+
+def _trimmed(outline: Outline, span: Span) -> Span:
+    """Lines without the empty ones at both ends."""
+    first, last = span.first, span.last
+    while first < last and not outline.lines[first - 1].strip():
+        first += 1
+    while last > first and not outline.lines[last - 1].strip():
+        last -= 1
+    return Span(first, last)
+
+
+def _section(outline: Outline, name: str, span: Span, lines: Sequence[Markup]) -> Markup:
+    if not name:
+        is_empty = not any(line.strip() for line in outline.lines[span.first - 1 : span.last])
+        return Markup("") if is_empty else element("section", code_block(lines, span), class_="fn")
+    instances = outline.instances(name)
+    classes = ", ".join(dict.fromkeys(each.class_name for each in instances))
+    times = sum(each.calls for each in instances)
+    calls = f"{times} calls" if times > 1 else "the entry" if name == ENTRY else ""
+    head = element(
+        "h3",
+        element("a", name, href=f"#L{span.first}", class_="fname"),
+        element("span", classes, class_="cls"),
+        element("span", calls, class_="calls"),
+        element("span", f"lines {span.first}–{span.last}", class_="calls"),
+    )
+    return element("section", head, code_block(lines, span), class_="fn", data_f=name)
+
+
+# -- tables --------------------------------------------------------------------------------------------------------
+
+
+Cell: TypeAlias = "tuple[str, str | int]"
+"""What stands in a cell, and what it is sorted by."""
+
+
+def _weights(outline: Outline) -> Markup:
+    numbers = {path: number for number, path in enumerate(outline.modules)}
+    rows = [
+        (
+            (_weight(outline, numbers, each.name), each.name),
+            (each.dtype, each.dtype),
+            ("×".join(map(str, each.shape)) or "scalar", prod(each.shape)),
+            (f"{prod(each.shape):,}", prod(each.shape)),
+        )
+        for each in outline.weights
+    ]
+    return table_section("weights", "Weights", ("name", "dtype", "shape", "numbers"), rows)
+
+
+def _weight(outline: Outline, numbers: Mapping[str, int], name: str) -> Markup:
+    """The name of a weight, linked to the innermost module that has it."""
+    path = next(each for each in paths_around(name) if each in numbers)
+    return element("a", name, href=anchor(outline, outline.modules[path]), data_m=numbers[path])
+
+
+def _operators(manifest: Manifest) -> Markup:
+    rows = [
+        (
+            (element("a", each.name, href="#code", data_q=_searched(each.name)), each.name),
+            (f"{each.calls:,}", each.calls),
+            (each.library, each.library),
+        )
+        for each in manifest.targets
+    ]
+    return table_section("operators", "Operators", ("name", "calls", "library"), rows)
+
+
+def _searched(target: str) -> str:
+    """What to search a text for to find the calls of a target: the operator of an overload, else its last name."""
+    parts = target.split(".")
+    return parts[3] if target.startswith("torch.ops.") and len(parts) > 3 else parts[-1]
+
+
+def table_section(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Markup:
+    """A table that the script sorts by any column; a cell is its text and what it is sorted by."""
+    head = [element("th", column, scope="col") for column in columns]
+    body = [element("tr", *[_cell(text, key) for text, key in row]) for row in rows]
+    table = element(
+        "table", element("thead", element("tr", *head)), element("tbody", *body), class_="sortable"
+    )
+    content = table if rows else element("p", "none", class_="none")
+    return element(
+        "section", element("h2", title), element("div", content, class_="wide"), id=name, aria_label=title
+    )
+
+
+def _cell(text: str, key: str | int) -> Markup:
+    if isinstance(key, int):
+        return element("td", text, class_="num", data_k=key)
+    return element("td", text)
+
+
+# -- data ----------------------------------------------------------------------------------------------------------
+
+
+def _data(outline: Outline) -> object:
+    """What the script needs: modules in the order of the tree, functions, weights."""
+    numbers = {path: number for number, path in enumerate(outline.modules)}
+    modules = [
+        {
+            "path": module.path,
+            "depth": module.depth,
+            "cls": module.cls,
+            "fn": module.function,
+            "inline": module.is_inline,
+            "spans": [[span.first, span.last] for span in module.spans],
+            "children": [numbers[path] for path in module.children],
+            "calls": module.calls,
+            "operators": module.operators,
+            "parameters": module.parameters,
+            "inputs": module.inputs,
+            "outputs": module.outputs,
+        }
+        for module in outline.modules.values()
+    ]
+    functions = {
+        name: {
+            "lines": [each.span.first, each.span.last],
+            "calls": [[site.name, site.line] for site in each.calls],
+        }
+        for name, each in outline.functions.items()
+    }
+    weights = [[each.name, each.dtype, list(each.shape)] for each in outline.weights]
+    return {"modules": modules, "functions": functions, "weights": weights}
