@@ -48,6 +48,8 @@ class Argument(Enum):
     EVERY_GRAPH = "generate_each"
     KEEP_SUBMODULES = "keep_submodules=True"
     INPUTS = "inputs of your own, as args and kwargs"
+    OVERWRITE = "write(folder, force=True)"
+    WRITE_BESIDE = "another folder"
 
     def __str__(self) -> str:
         return self.value
@@ -164,6 +166,18 @@ def refusals_name(place: str | None) -> Iterator[None]:
 
 class ArtifactError(Fx2pyError):
     """A generated folder is incomplete, damaged, edited beyond what the audit admits, or cannot be written."""
+
+
+class EditedFolderError(ArtifactError):
+    """A generated folder holds what was edited or added by hand, and writing it anew would lose that."""
+
+    def __init__(self, folder: str, files: tuple[str, ...]) -> None:
+        self.files = files
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+        super().__init__(
+            f"{folder} was edited since it was generated ({printable(', '.join(files[:3]))}{more}).",
+            Hint("To lose the edits: ", Argument.OVERWRITE, ". To keep both: ", Argument.WRITE_BESIDE, "."),
+        )
 
 
 class ReplayError(Fx2pyError):

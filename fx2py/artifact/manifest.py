@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ IN_ONE_FILE = 2
 MAX_TEXT = 2**28
 """The bytes that a manifest and the code of a folder may have."""
 VERSION = "0.4.0"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,10 @@ class MemoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything about a generated folder but its code and tensors; ``files`` maps file names to sha256."""
+    """Everything about a generated folder but its code and tensors; ``files`` maps file names to sha256.
+
+    ``own_sha256`` is that of the manifest's text without it; folders of earlier releases have none.
+    """
 
     graph: GraphOrigin
     inputs: tuple[InputEntry, ...] = ()
@@ -135,6 +140,7 @@ class Manifest:
     memory: MemoryEntry = MemoryEntry()
     compiled: Compiled | None = None
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+    own_sha256: str = ""
     fx2py: str = VERSION
     torch: str = torch.__version__
     schema: int = SCHEMA
@@ -160,6 +166,18 @@ class _SchemaNumber:
 def manifest_text(manifest: Manifest) -> str:
     """What ``manifest.json`` holds."""
     return json.dumps(manifest.to_json(), indent=2) + "\n"
+
+
+def with_own_digest(manifest: Manifest) -> Manifest:
+    """A finished manifest with ``own_sha256``."""
+    without = manifest_text(dataclasses.replace(manifest, own_sha256=""))
+    return dataclasses.replace(manifest, own_sha256=hashlib.sha256(without.encode()).hexdigest())
+
+
+def is_as_written(manifest: Manifest, content: bytes) -> bool:
+    """Whether ``content``, of which ``manifest`` was read, is what ``gen`` wrote; of earlier releases nobody can tell."""
+    own = manifest.own_sha256
+    return not own or hashlib.sha256(content.replace(own.encode(), b"")).hexdigest() == own
 
 
 def read_manifest(path: Path, shown: Path | None = None) -> Manifest:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fx2py.cli import launch, options, results, terminal
-from fx2py.cli.messages import progress, working
+from fx2py.cli.messages import print_note, progress, working
 from fx2py.cli.results import Failure, Generated
-from fx2py.cli.targets import FoldersOfGraphs, default_folder, same_folder
+from fx2py.cli.targets import FoldersOfGraphs, beside_edits, default_folder, same_folder
 from fx2py.distributed.launcher import PLACEHOLDER
-from fx2py.errors import Fx2pyError
+from fx2py.errors import EditedFolderError, Fx2pyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,6 +43,8 @@ class _Settings:
     options: GenerateOptions
     inputs: Path | None
     policy: Policy
+    force: bool
+    keep_edits: bool
 
 
 def gen(
@@ -106,6 +108,12 @@ def gen(
         ),
     ] = None,
     no_comments: Annotated[bool, typer.Option("--no-comments", help="Leave the comments out.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a folder whose files were edited or added by hand.")
+    ] = False,
+    keep_edits: Annotated[
+        bool, typer.Option("--keep-edits", help="Leave such a folder as it is and write beside it: DIR_new.")
+    ] = False,
     trust: options.TrustOptions,
     as_json: options.AsJson = False,
 ) -> None:
@@ -121,9 +129,10 @@ def gen(
         (prints and compile_, f"{prints} prints only code; drop --compile."),
         (prints and len(graphs) > 1, f"{prints} prints one graph; name one."),
         (
-            prints and (output or as_json),
-            f"{prints} writes no folder and prints only code; drop -o and --json.",
+            prints and (output or as_json or force or keep_edits),
+            f"{prints} writes no folder and prints only code; drop -o, --json, --force and --keep-edits.",
         ),
+        (force and keep_edits, "--force overwrites edits, --keep-edits keeps them; drop one of the two."),
         (
             every and code.model is not None,
             "--all takes every graph, --model one of them; drop one of the two.",
@@ -148,7 +157,7 @@ def gen(
     elif stdout:
         terminal.print_code(terminal.stdout(), _source(graphs[0], code.model, wanted))
     else:
-        settings = _Settings(code.model, every, wanted, inputs, policy)
+        settings = _Settings(code.model, every, wanted, inputs, policy, force, keep_edits)
         done, failures = _generate_and_write(folders, settings)
         results.print_generated(done, failures, as_json)
         if failures:
@@ -168,10 +177,10 @@ def _generate_and_write(
     made = _generate_each(folders, settings)
     if not settings.every:
         with progress("generating", len(folders)) as advance:
-            return _write_each(made, lambda graph, name: folders[graph], advance)
+            return _write_each(made, lambda graph, name: folders[graph], settings, advance)
     names = FoldersOfGraphs()
     with working(f"generating every graph of {next(iter(folders)).name}"):
-        return _write_each(made, lambda graph, name: names.folder(graph, name, folders[graph]))
+        return _write_each(made, lambda graph, name: names.folder(graph, name, folders[graph]), settings)
 
 
 def _generate_each(graphs: Iterable[Path], settings: _Settings) -> Iterator[_Made]:
@@ -202,6 +211,7 @@ def _generate_each(graphs: Iterable[Path], settings: _Settings) -> Iterator[_Mad
 def _write_each(
     made: Iterable[_Made],
     folder_of: Callable[[Path, str], Path],
+    settings: _Settings,
     advance: Callable[[str], None] = lambda name: None,
 ) -> tuple[list[Generated], list[Failure]]:
     """Write each graph to its folder: those that were generated, and why others were not."""
@@ -211,19 +221,32 @@ def _write_each(
         try:
             if isinstance(artifact, Fx2pyError):
                 raise artifact
-            folder = folder_of(graph, name)
-            done.append(_generated(graph, name, folder, artifact.write(folder)))
+            written = _write(artifact, folder_of(graph, name), settings)
+            done.append(_generated(graph, name, written))
         except Fx2pyError as fault:
             failures.append(Failure(graph, name, fault))
         advance(graph.name)
     return done, failures
 
 
-def _generated(graph: Path, name: str, folder: Path, artifact: Artifact) -> Generated:
+def _write(artifact: Artifact, folder: Path, settings: _Settings) -> Artifact:
+    """Write the folder; where that would lose edits which are to be kept, write one beside it."""
+    try:
+        return artifact.write(folder, force=settings.force)
+    except EditedFolderError:
+        if not settings.keep_edits:
+            raise
+    beside = beside_edits(folder)
+    print_note(f"{folder} was edited and stays as it is; the new code is in {beside}.")
+    return artifact.write(beside)
+
+
+def _generated(graph: Path, name: str, artifact: Artifact) -> Generated:
     from fx2py.artifact.execution import unadmitted_classes
     from fx2py.trust import Policy
 
     unadmitted = unadmitted_classes(artifact.manifest, Policy())
+    folder = artifact.folder or Path()
     return Generated(graph, name, folder, artifact.source, artifact.manifest, unadmitted)
 
 

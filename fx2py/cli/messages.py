@@ -32,6 +32,8 @@ _ADMITTING = {"functions": "--allow", "ops": "--allow-op", "classes": "--allow-c
 _OPTIONS = {
     Argument.EVERY_GRAPH: "fx2py gen --all",
     Argument.KEEP_SUBMODULES: "--keep-submodules",
+    Argument.OVERWRITE: "gen --force",
+    Argument.WRITE_BESIDE: "gen --keep-edits",
     Argument.INPUTS: "--inputs FILE: a torch.save'd tuple, dict or (args, kwargs)",
 }
 

@@ -29,6 +29,12 @@ def default_folder(graph: Path, parent: Path) -> Path:
     return parent / f"{_stem(graph)}{SUFFIX}"
 
 
+def beside_edits(folder: Path) -> Path:
+    """The folder beside an edited one to which its graph is generated anew; without a dot, so that it is a package too."""
+    named = folder if folder.name.strip(".") else folder.resolve()
+    return named.with_name(f"{named.name}_new")
+
+
 def is_generated(path: Path) -> bool:
     """Whether a path is a folder with a manifest, as ``gen`` writes it."""
     return (path / _MANIFEST).is_file()

@@ -31,7 +31,7 @@ from fx2py.arguments import NAMED, PATH, Kind, require, shown
 from fx2py.artifact import Artifact
 from fx2py.artifact.execution import Bound
 from fx2py.compile.symbolic import discarded_sizes
-from fx2py.errors import OptionError, UnsupportedGraphError
+from fx2py.errors import EditedFolderError, OptionError, UnsupportedGraphError
 from fx2py.operators.spelling import OpSpec, OpSpecs, each_of, require_known
 from fx2py.program.options import GenerateOptions
 from fx2py.read import open_graph
@@ -249,7 +249,7 @@ def _dumped(artifact: Artifact, folder: Path) -> Artifact:
     name = _name_in_compilation()
     try:
         return artifact.write(folder / f"graph_{name}")
-    except UnsupportedGraphError as fault:
+    except (UnsupportedGraphError, EditedFolderError) as fault:
         _log.warning("fx2py: graph %s is not dumped: %s", name, fault.message)
         return artifact
 

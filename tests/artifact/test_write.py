@@ -73,7 +73,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_an_older_folder_is_replaced_whole(tmp_path: Path) -> None:
     fx2py.generate(scaled(2.0)).write(tmp_path / "out")
     (tmp_path / "out" / "left over").touch()
-    artifact = fx2py.generate(scaled(3.0)).write(tmp_path / "out")
+    artifact = fx2py.generate(scaled(3.0)).write(tmp_path / "out", force=True)
     assert "left over" not in contents(tmp_path / "out")
     assert fx2py.open_artifact(artifact.folder).bind()(torch.ones(3)).tolist() == [3.0, 3.0, 3.0]
     assert sorted(tmp_path.iterdir()) == [tmp_path / "out"]
@@ -223,14 +223,13 @@ def _with_code(factor: float) -> fx2py.Artifact:
     artifact = fx2py.generate(scaled(factor))
     name = f"compiled/{factor}.bin"
     machine = Machine("torch", "python", "system", "processor")
-    piece = CompiledPiece("submod_0", name, "", (), (), True, True)
+    content = str(factor).encode() * 1000
+    piece = CompiledPiece("submod_0", name, hashlib.sha256(content).hexdigest(), (), (), True, True)
     manifest = dataclasses.replace(
         artifact.manifest, compiled=Compiled("inductor", "cpu", machine, (piece,)), notes=(str(factor),)
     )
     source = f"# {factor}\n{artifact.source}"
-    return dataclasses.replace(
-        artifact, manifest=manifest, source=source, compiled_files={name: str(factor).encode() * 1000}
-    )
+    return dataclasses.replace(artifact, manifest=manifest, source=source, compiled_files={name: content})
 
 
 def _write_and_read(target: str, factor: float) -> None:

@@ -64,6 +64,67 @@ def test_generating_again_replaces_the_folder(fx2py, here, saved):
     assert files(here) == ["net_fx2py"]
 
 
+def edit(folder):
+    code = folder / "execution_fn.py"
+    code.write_text(code.read_text().replace("torch.relu(", "torch.sigmoid("))
+    return code.read_text()
+
+
+def test_a_folder_that_was_edited_is_not_overwritten(fx2py, here, saved):
+    fx2py("gen", saved / "net.pt2")
+    edited = edit(here / "net_fx2py")
+    result = fx2py("gen", saved / "net.pt2")
+    assert result.code == 2
+    assert result.err.splitlines()[0] == (
+        "error: net_fx2py was edited since it was generated (execution_fn.py)."
+    )
+    assert "gen --force" in result.err
+    assert "gen --keep-edits" in result.err
+    assert (here / "net_fx2py" / "execution_fn.py").read_text() == edited
+    assert files(here) == ["net_fx2py"]
+
+
+def test_force_overwrites_edits(fx2py, here, saved):
+    fx2py("gen", saved / "net.pt2")
+    edit(here / "net_fx2py")
+    assert fx2py("gen", saved / "net.pt2", "--force").code == 0
+    assert "torch.relu(" in (here / "net_fx2py" / "execution_fn.py").read_text()
+
+
+def test_keep_edits_writes_beside_the_folder_and_run_keeps_taking_the_edited_one(fx2py, here, saved):
+    fx2py("gen", saved / "net.pt2")
+    edited = edit(here / "net_fx2py")
+    result = fx2py("gen", saved / "net.pt2", "--keep-edits")
+    assert result.code == 0
+    assert "net_fx2py_new" in result.err
+    assert "net_fx2py_new" in result.out
+    assert (here / "net_fx2py" / "execution_fn.py").read_text() == edited
+    assert "torch.relu(" in (here / "net_fx2py_new" / "execution_fn.py").read_text()
+    assert json.loads(fx2py("run", "--json").out)["ran"] == "net_fx2py"
+    edit(here / "net_fx2py_new")
+    assert fx2py("gen", saved / "net.pt2", "--keep-edits").code == 2
+
+
+def test_keep_edits_beside_the_current_folder(fx2py, here, saved, monkeypatch):
+    fx2py("gen", saved / "net.pt2")
+    edit(here / "net_fx2py")
+    monkeypatch.chdir(here / "net_fx2py")
+    assert fx2py("gen", saved / "net.pt2", "-o", ".", "--keep-edits").code == 0
+    assert files(here) == ["net_fx2py", "net_fx2py_new"]
+
+
+def test_a_folder_without_edits_is_replaced_whatever_is_said_of_edits(fx2py, here, saved):
+    for option in ("--force", "--keep-edits", "--keep-edits"):
+        assert fx2py("gen", saved / "net.pt2", option).code == 0
+    assert files(here) == ["net_fx2py"]
+
+
+def test_edits_cannot_be_kept_and_overwritten(fx2py, here, saved):
+    result = fx2py("gen", saved / "net.pt2", "--force", "--keep-edits")
+    assert result.code == 2
+    assert "--keep-edits keeps them" in result.err
+
+
 def test_a_folder_of_the_users_own_is_never_replaced(fx2py, here, saved):
     (here / "mine").mkdir()
     (here / "mine" / "thesis.tex").write_text("years of work")
