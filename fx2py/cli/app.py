@@ -116,7 +116,7 @@ def main() -> None:
             _faults_told(),
         ):  # the outer one: of an output that cannot be written
             launch.set_launched_rank()
-            app()
+            app(prog_name="fx2py")  # also as ``python -m fx2py``: completion is that of the command
     finally:
         # The process ends: looking through all that torch holds for cycles would take a fifth of a second.
         gc.freeze()

@@ -14,11 +14,7 @@ FISH = {"_FX2PY_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-
 
 
 def answer(variables: dict[str, str]) -> str:
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; sys.argv[0] = 'fx2py'; from fx2py.cli.app import main; main()",
-    ]
+    command = [sys.executable, "-m", "fx2py"]
     done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.stdout
@@ -47,7 +43,7 @@ def test_the_script_of_each_shell_is_shown(fx2py, shell, monkeypatch):
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     shown = fx2py("--show-completion", shell)
     assert shown.code == 0
-    assert f"complete_{shell}" in shown.out
+    assert f"_FX2PY_COMPLETE=complete_{shell}" in shown.out
 
 
 @pytest.mark.parametrize("command", [(), ("gen",), ("run",), ("diff",), ("bench",), ("split",)])
