@@ -108,7 +108,7 @@ class Finding:
 
 
 class UnsupportedGraphError(Fx2pyError):
-    """The graph holds things that cannot be generated exactly, or saved; carries every finding, not only the first."""
+    """The graph holds things that cannot be generated exactly, or saved; ``findings`` holds every reason, not only the first."""
 
     def __init__(
         self, findings: tuple[Finding, ...], where: str = "the graph", what: str = "generated exactly"

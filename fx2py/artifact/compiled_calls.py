@@ -17,7 +17,7 @@ from fx2py.errors import ArtifactError
 
 _log = logging.getLogger(__name__)
 _SOME_SIZE = 2
-"""The size in an example tensor of what may vary: ``TensorGuards`` is told which sizes to check beside the example."""
+"""The size in an example tensor of a dimension that may vary: ``TensorGuards`` is told beside the example which sizes to check."""
 
 Piece = Callable[..., object]
 
@@ -60,7 +60,7 @@ def replacements(
 
 
 class _Functions:
-    """The compiled functions of a folder, each loaded once; one that cannot be loaded is tried once, too."""
+    """The compiled functions of a folder, each loaded at most once, also where that fails."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files = files

@@ -53,7 +53,7 @@ def load(packed: bytes, *, direct: bool) -> Boxed:
     """
     try:
         return _loaded(packed, direct)
-    except Exception as error:  # torch and Python raise errors of any type on bytes that are no function
+    except Exception as error:  # torch and Python raise errors of any type on bytes that hold no function
         raise ArtifactError(f"it cannot be loaded: {cause_of(error)}") from error
 
 
@@ -76,7 +76,7 @@ def _loaded(packed: bytes, direct: bool) -> Boxed:
 
 @contextmanager
 def private_cache() -> Iterator[None]:
-    """In the block torch's cache of compiled code is a folder that no other process reads or writes."""
+    """While the block runs, torch's cache of compiled code is a folder that no other process reads or writes."""
     with _ONE_AT_A_TIME, patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": _private_folder().name}):
         yield
 
@@ -99,7 +99,7 @@ def recorded_kernels() -> Iterator[dict[str, Path]]:
 
 @contextmanager
 def _stored_kernels(stored: Mapping[str, bytes]) -> Iterator[None]:
-    """In the block kernels are loaded from these bytes, and never compiled."""
+    """While the block runs, kernels are loaded from these bytes, and never compiled."""
 
     def load_kernel(self: AsyncCompile, argtypes: list[str], source_code: str) -> object:
         content = stored[_kernel_name(argtypes, source_code)]
@@ -121,5 +121,5 @@ def _kernel_name(argtypes: list[str], source_code: str) -> str:
 
 @functools.cache
 def _private_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that only this process and user can write to; it goes when the process ends."""
+    """A folder that only this process and user can write to; it is deleted when the process ends."""
     return tempfile.TemporaryDirectory(prefix="fx2py-", ignore_cleanup_errors=True)

@@ -52,8 +52,8 @@ class OpName:
 
     @property
     def path(self) -> str:
-        tail = "" if self.overload is None else f".{self.overload}"
-        return f"torch.ops.{self.namespace}.{self.name}{tail}"
+        overload = "" if self.overload is None else f".{self.overload}"
+        return f"torch.ops.{self.namespace}.{self.name}{overload}"
 
     @property
     def is_higher_order(self) -> bool:

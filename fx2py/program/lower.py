@@ -10,8 +10,8 @@ import torch
 
 from fx2py.errors import Argument, Finding, Hint, UnsupportedGraphError
 from fx2py.graph import values as language
-from fx2py.graph.binding import Unbound, bind_arguments
 from fx2py.graph.data import MEND_LOST, Graph, GraphData, ModuleRecord, Node, SymMeta, Target, Tree, ValueMeta
+from fx2py.graph.parameters import Unbound, bind_arguments
 from fx2py.operators.devices import explicit_devices
 from fx2py.operators.facts import returns_tensor
 from fx2py.operators.schema import returns_tensor_list

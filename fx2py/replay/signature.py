@@ -6,8 +6,8 @@ import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from fx2py.errors import ReplayError
-from fx2py.graph.binding import Unbound, bind_arguments
 from fx2py.graph.data import CallingConvention, GraphData, Node, Tree
+from fx2py.graph.parameters import Unbound, bind_arguments
 from fx2py.graph.values import Value
 from fx2py.program.input_table import demand_object, input_table
 from fx2py.replay.objects import make_record

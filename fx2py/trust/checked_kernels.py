@@ -22,7 +22,7 @@ Check = Callable[[Given], None]
 
 
 def checked_kernels(*, trusted: bool = False) -> AbstractContextManager[None]:
-    """In the block operators raise IndexError, and sparse tensors RuntimeError, for indices out of range.
+    """While the block runs, operators raise IndexError and sparse tensors RuntimeError for indices out of range.
 
     That holds for the whole process. For what is ``trusted`` nothing is checked.
     """

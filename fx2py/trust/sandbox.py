@@ -1,4 +1,4 @@
-"""A sandbox that the process puts itself into: it can compute, read a few folders, and write to what is open already.
+"""A sandbox that a process enters and cannot leave: it can compute, read a few folders, and write to open files.
 
 Linux needs neither privileges nor libraries for that: resource limits, a seccomp filter that lists the allowed system
 calls and, where the kernel has it, Landlock for the files that may be read. The numbers are those of the kernel's

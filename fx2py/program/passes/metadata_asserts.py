@@ -30,7 +30,7 @@ def leave_out_metadata_asserts(function: Function, program: Program) -> tuple[Fu
             # Nothing is inferred about sizes and strides.
             sized = given["size"] is not None or given["stride"] is not None
             if isinstance(source, Ref) and not sized and types.has(source.name, given):
-                reason = f"{source.name} is surely {types.of(source.name)}"
+                reason = f"{source.name} is inferred to be {types.of(source.name)}"
                 applied.append(Applied(NAME, node_name(statement), reason))
                 continue
         types.learn(statement)

@@ -167,7 +167,7 @@ def _dtype(obj: object) -> torch.dtype:
 def _finished(tensor: torch.Tensor, gradient: object, metadata: object = None) -> torch.Tensor:
     marks = metadata.by_name() if type(metadata) is Pairs else {}
     if not marks.keys() <= _METADATA or not all(type(mark) is bool for mark in marks.values()):
-        raise PickleFault("a tensor carries unknown marks")
+        raise PickleFault("a tensor has unknown lazy bits")
     if marks:
         torch._C._set_tensor_metadata(tensor, marks)  # type: ignore[attr-defined]
     return tensor.requires_grad_(True) if gradient is True else tensor
