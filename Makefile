@@ -18,7 +18,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format-check lint types clean fuzz attack survey-indices bench bench-reading
+.PHONY: help demo test conformance check format-check lint types clean fuzz attack mutants survey-indices bench bench-reading
 .PHONY: golden released operators gpu
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make released   record the files that all folders have alike today as those of this release"
 	@echo "make operators   measure what torch's operators do, and write the table of fx2py/operators"
 	@echo "make fuzz    damage saved graphs and read them, for FUZZ_SECONDS (300)"
+	@echo "make mutants damage generated code in fifteen ways, and say what diff finds and names, some minutes"
 	@echo "make attack  compose graphs that try to get hold of code, for ATTACK_SECONDS (1800)"
 	@echo "make survey-indices   every admitted operator with indices that index nothing, half an hour"
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
@@ -86,6 +87,10 @@ types: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -W ignore -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+# MUTANTS="--graph loops --verbose" damages one of the graphs and lists what was missed.
+mutants: $(INSTALLED)
+	$(BIN)/python -W ignore -m tests.mutants $(MUTANTS)
 
 attack: $(INSTALLED)
 	$(BIN)/python -W ignore -m tests.attack --seconds $(ATTACK_SECONDS)

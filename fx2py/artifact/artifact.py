@@ -357,6 +357,11 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     return Artifact(texts.source, manifest, bound_tensors(program), texts.tables, program)
 
 
+def program_of(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
+    """The flat Program that ``generate`` makes of a graph; raises what ``generate`` raises."""
+    return translate(*_split(data, options))
+
+
 def generation_stages(data: GraphData, options: GenerateOptions = DEFAULT) -> Iterator[Stage]:
     """The Program of ``generate`` after each of its steps; raises what ``generate`` raises."""
     yield from stages(*_split(data, options))

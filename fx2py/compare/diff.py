@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from fx2py.artifact import Artifact
 from fx2py.compare.report import EquivalenceReport
 from fx2py.compare.runs import Run, compare_runs, record_run
+from fx2py.compare.statements import compare_statements
 from fx2py.compare.tensors import compare_values
 from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData
@@ -102,7 +103,9 @@ def diff_graph(
     Raises UntrustedTargetError or ReplayError before anything runs when either side cannot be bound.
     """
     reference, candidate = bind_sides(data, artifact, device=device, policy=policy)
-    return diff_callables(reference, candidate, args, kwargs, seed=seed)
+    found = compare_statements(data, artifact)
+    report = diff_callables(reference, candidate, args, kwargs, seed=seed)
+    return replace(report, statements=found.differing, unreadable=found.unreadable)
 
 
 def bind_sides(

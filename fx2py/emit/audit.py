@@ -86,18 +86,28 @@ def _as_flat(parsed: Parsed, place: str) -> Parsed:
 
     Inlined code says what structured code does only where this has exactly the forms that fx2py writes.
     """
-    paths = parsed.tables.weight_paths
-    if paths is None:
+    if parsed.tables.weight_paths is None:
         return parsed
     try:
-        require_structured(parsed.functions, parsed.tables.functions, weight_tree(paths))
-        written = sum(len(each.body) for each in parsed.functions)
-        body = inlined(parsed.functions, paths, _MOST_STEPS + _MOST_REPEATED * written)
+        return flattened(parsed)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{place}: {error}, so it is not code that fx2py would have written.",
             Hint("Read the file; if you trust it, pass ", Admit("trust_all"), "."),
         ) from None
+
+
+def flattened(parsed: Parsed) -> Parsed:
+    """Structured code inlined; flat code as it is.
+
+    Raises ValueError or RecursionError where it does not have the forms that fx2py writes, or amounts to too much.
+    """
+    paths = parsed.tables.weight_paths
+    if paths is None:
+        return parsed
+    require_structured(parsed.functions, parsed.tables.functions, weight_tree(paths))
+    written = sum(len(each.body) for each in parsed.functions)
+    body = inlined(parsed.functions, paths, _MOST_STEPS + _MOST_REPEATED * written)
     entry = replace(parsed.functions[-1], body=body.statements, result=body.result)
     kept = [each for each in parsed.functions[:-1] if not each.is_module]
     return replace(parsed, functions=(*kept, entry))

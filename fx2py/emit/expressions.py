@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import cmath
 import math
 from collections.abc import Callable, Mapping
@@ -14,15 +13,29 @@ from fx2py.errors import InternalError
 from fx2py.graph import values as language
 from fx2py.program.identifiers import MODULE_ALIASES, is_identifier
 from fx2py.program.ir import Arguments, Call, Field, Keywords, Local, Method, Operand, Program, Slot, Take
-from fx2py.syntax import BINARY, COMPARISONS, UNARY
 
-_X = ast.Name("x")
-_SIGNS = {
-    **{name: ast.unparse(ast.BinOp(_X, kind(), _X))[2:-2] for kind, name in BINARY.items()},
-    **{name: ast.unparse(ast.Compare(_X, [kind()], [_X]))[2:-2] for kind, name in COMPARISONS.items()},
+BINARY_OPERATORS = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "matmul": "@",
+    "pow": "**",
+    "lshift": "<<",
+    "rshift": ">>",
+    "and_": "&",
+    "or_": "|",
+    "xor": "^",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "eq": "==",
+    "ne": "!=",
 }
-_UNARY_SIGNS = {name: ast.unparse(ast.UnaryOp(kind(), _X))[:-1] for kind, name in UNARY.items()}
-"""How Python writes the functions of ``operator``: ``add`` is ``+``."""
+UNARY_OPERATORS = {"neg": "-", "invert": "~", "pos": "+"}
 GRAPH_MODULE = "graph_module"
 """The function of the runtime that makes a GraphModule of a generated function."""
 
@@ -265,8 +278,8 @@ def _is_bound(value: Operand) -> bool:
 
 
 _SPECIAL: dict[language.Name, Callable[[Call, TextScope], str]] = {
-    **{language.Name("operator", name): _binary(symbol) for name, symbol in _SIGNS.items()},
-    **{language.Name("operator", name): _unary(symbol) for name, symbol in _UNARY_SIGNS.items()},
+    **{language.Name("operator", name): _binary(symbol) for name, symbol in BINARY_OPERATORS.items()},
+    **{language.Name("operator", name): _unary(symbol) for name, symbol in UNARY_OPERATORS.items()},
     language.GETATTR: _getattr,
     language.GETITEM: _getitem,
 }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import EllipsisType
-from typing import Any, NamedTuple, TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 
@@ -89,7 +89,8 @@ class LiveConstant(language.ProgramLeaf):
     description: str
 
 
-class Absent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Absent:
     """``Missing("path", "reason")``"""
 
     path: str
@@ -633,7 +634,7 @@ def _function(node: ast.FunctionDef, reader: CodeReader) -> ir.Function:
     names.records = {ir.WEIGHTS} if names.tree is not None and is_given else set()
     body: list[ir.Statement] = []
     for statement in node.body[:-1]:
-        _append(body, _statement(statement, reader))
+        _append(body, _located(_statement(statement, reader), statement))
     last = node.body[-1]
     if not isinstance(last, ast.Return) or last.value is None:
         raise fault(last, f"{node.name} does not end in a return")
@@ -641,7 +642,12 @@ def _function(node: ast.FunctionDef, reader: CodeReader) -> ir.Function:
     if unused := names.taken - names.used:
         raise fault(node, f"{node.name} takes {min(unused)}, which it does not use")
     names.local, names.tables = set(), ()
-    return ir.Function(node.name, own, tables, tuple(body), result)
+    head = max(
+        [node.lineno, *[each.end_lineno or 0 for each in ast.walk(node.args) if isinstance(each, ast.arg)]]
+    )
+    return ir.Function(
+        node.name, own, tables, tuple(body), result, lines=(node.lineno, head), result_lines=_lines(last)
+    )
 
 
 def _takes(node: ast.FunctionDef, parameters: tuple[ir.Parameter, ...], names: ReadNames) -> tuple[str, ...]:
@@ -653,6 +659,15 @@ def _takes(node: ast.FunctionDef, parameters: tuple[ir.Parameter, ...], names: R
     if tuple(p.name for p in named) != takes or any(p.default is not ir.REQUIRED for p in named):
         raise fault(node, f"{node.name} takes its tables otherwise than fx2py writes")
     return takes
+
+
+def _lines(node: ast.stmt) -> ir.Lines:
+    return node.lineno, node.end_lineno or node.lineno
+
+
+def _located(statement: ir.Statement, node: ast.stmt) -> ir.Statement:
+    """A statement with the lines that it was read from."""
+    return statement if isinstance(statement, ir.Delete) else replace(statement, lines=_lines(node))
 
 
 def _append(body: list[ir.Statement], statement: ir.Statement) -> None:
@@ -758,7 +773,7 @@ def _loop(node: ast.For, reader: CodeReader) -> ir.Loop:
     names.records.add(item)
     body = _loop_body(node, reader)
     names.records.remove(item)
-    return ir.Loop(item, over, start, stop, stop, body)
+    return ir.Loop(item, over, start, stop, ir.WHOLE, body)
 
 
 def _loop_body(node: ast.For, reader: CodeReader) -> tuple[ir.Statement, ...]:
@@ -766,7 +781,7 @@ def _loop_body(node: ast.For, reader: CodeReader) -> tuple[ir.Statement, ...]:
     for statement in node.body:
         if isinstance(statement, ast.For):
             raise fault(statement, "a loop stands in a loop")
-        _append(body, _statement(statement, reader))
+        _append(body, _located(_statement(statement, reader), statement))
     return tuple(body)
 
 
@@ -793,9 +808,8 @@ def _read_bind(node: ast.FunctionDef, names: ReadNames) -> BoundTables:
     variables = read_built(node.body[1:-6], names)
     filled = ("modules", "weights", "consts", "names", "renamed")
     modules, weights, consts, own_names, renamed = map(_filled, filled, node.body[-6:-1])
-    bound = _mapping(own_names)
-    weight_paths = _weight_paths(bound.pop(0)[1]) if bound and bound[0][0] == ir.WEIGHTS else None
-    containers, input_table = _own_names(own_names, bound, names)
+    weight_paths = _weight_paths(own_names)
+    containers, input_table = _own_names(own_names, names)
     return BoundTables(
         tuple(variables.values()),
         read_modules(modules, variables, names),
@@ -809,9 +823,14 @@ def _read_bind(node: ast.FunctionDef, names: ReadNames) -> BoundTables:
     )
 
 
-def _weight_paths(node: ast.expr) -> tuple[str, ...]:
-    """The paths in ``runtime.weight_records([...], weights)``."""
+def _weight_paths(node: ast.expr) -> tuple[str, ...] | None:
+    """The paths in ``"weights": runtime.weight_records([...], weights)``, which is taken out of the names, where it is."""
     match node:
+        case ast.Dict(keys=[ast.Constant(value="weights"), *_], values=[value, *_]):
+            del node.keys[0], node.values[0]
+        case _:
+            return None
+    match value:
         case ast.Call(
             func=ast.Attribute(value=ast.Name(id="runtime"), attr="weight_records"),
             args=[ast.List() as paths, ast.Name(id="weights")],
@@ -863,11 +882,11 @@ def _literal(value: language.Value, node: ast.AST) -> str:
 
 
 def _own_names(
-    node: ast.expr, bound: Sequence[tuple[str, ast.expr]], names: ReadNames
+    node: ast.expr, names: ReadNames
 ) -> tuple[tuple[tuple[str, ir.ContainerClass], ...], ir.InputTable | None]:
     """The containers that the code takes by name, and the table of its inputs, which comes last."""
-    found = dict(bound)
-    if len(found) != len(bound):
+    found = dict(items := _mapping(node))
+    if len(found) != len(items):
         raise fault(node, "a name is bound twice")
     table = found.pop(ir.CHECK_INPUTS) if next(reversed(found), "") == ir.CHECK_INPUTS else None
     for alias in found:

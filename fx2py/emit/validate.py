@@ -6,7 +6,7 @@ So a mistake in the printer is an InternalError when the text is generated, neve
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -26,7 +26,7 @@ from fx2py.emit.parse import (
     path_name,
 )
 from fx2py.emit.tables import NOT_IN_FILE, why_unwritable
-from fx2py.emit.text import comment
+from fx2py.emit.text import TORCH_NAMED, comment
 from fx2py.errors import InternalError
 from fx2py.graph import values as language
 from fx2py.graph.data import ModuleRecord
@@ -59,12 +59,13 @@ def differences(program: ir.Program, parsed: Parsed) -> Iterator[str]:
         yield "the container classes"
     yield from import_differences(program, parsed.imports)
     yield from table_import_differences(program, parsed.table_imports)
-    if not _same_table(program.input_table, parsed.input_table):
+    if not same_input_table(program.input_table, parsed.input_table):
         yield f"the inputs are checked against {parsed.input_table} for {program.input_table}"
     yield from table_differences(program, parsed.tables)
 
 
-def _same_table(one: ir.InputTable | None, other: ir.InputTable | None) -> bool:
+def same_input_table(one: ir.InputTable | None, other: ir.InputTable | None) -> bool:
+    """Whether two tables demand the same of the inputs."""
     if one is None or other is None:
         return one is other
     rest, other_rest = ((table.ranges, table.guards, table.autocast) for table in (one, other))
@@ -159,7 +160,7 @@ def _homes(part: ir.Operand) -> Iterator[str]:
         yield part.cls.module
     elif isinstance(part, language.Dict):
         yield from (name.module for name in (part.cls, part.factory) if name is not None)
-    elif isinstance(part, (*language.TORCH_NAMED, language.Size)):
+    elif isinstance(part, (*TORCH_NAMED, language.Size)):
         yield "torch"
 
 
@@ -183,7 +184,7 @@ def _values_in(function: ir.Function) -> Iterator[ir.Operand]:
 def table_differences(program: ir.Program, tables: BoundTables) -> Iterator[str]:
     """What differs between a Program's tables and those that were read back; empty when nothing does."""
     stored = ir.bound_tensors(program)
-    expected = _Expected(program, {id(tensor): name for name, tensor in stored.items()})
+    expected = ReadBack(program, {id(tensor): name for name, tensor in stored.items()})
     first = list(stored.values())[: tables.weight_count]
     if tables.weight_count != len(program.weights) or any(
         w.tensor is not t for w, t in zip(program.weights, first, strict=True)
@@ -208,11 +209,11 @@ def table_differences(program: ir.Program, tables: BoundTables) -> Iterator[str]
         yield "the paths of the submodules"
         return
     for entry, (_, read) in zip(program.submods, tables.modules, strict=True):
-        if not _same_module(expected.submodule(entry), read):
+        if not same_module(expected.submodule(entry), read):
             yield f"the submodule {entry.path!r}"
 
 
-class _Expected:
+class ReadBack:
     """What must be read back for a Program: its modules, constants and values in the classes of ``parse``."""
 
     def __init__(self, program: ir.Program, names: Mapping[int, str]) -> None:
@@ -268,7 +269,7 @@ class _Expected:
         return value
 
 
-def _same_module(meant: BoundModule, read: BoundModule) -> bool:
+def same_module(meant: BoundModule, read: BoundModule) -> bool:
     """Whether a module was read back as it was meant, attributes to the last bit, its children likewise."""
     if not isinstance(meant, BuiltModule) or not isinstance(read, BuiltModule):
         return bool(meant == read)
@@ -278,7 +279,7 @@ def _same_module(meant: BoundModule, read: BoundModule) -> bool:
         and same(language.Dict(meant.attributes), language.Dict(read.attributes))
         and [name for name, _ in meant.children] == [name for name, _ in read.children]
         and all(
-            _same_module(ours, theirs)
+            same_module(ours, theirs)
             for (_, ours), (_, theirs) in zip(meant.children, read.children, strict=True)
         )
     )
@@ -293,7 +294,7 @@ def path_normal(value: ir.Operand) -> ir.Operand:
         return path_name(value.path)
     if type(value) is language.EnumMember:
         return language.Name(value.cls.path, value.member)
-    return path_name(str(value)) if isinstance(value, language.TORCH_NAMED) else value
+    return path_name(str(value)) if isinstance(value, TORCH_NAMED) else value
 
 
 def same(one: ir.Operand, other: ir.Operand) -> bool:
@@ -314,15 +315,19 @@ def same(one: ir.Operand, other: ir.Operand) -> bool:
     if type(one) not in language.CONTAINERS:
         return one == other
     inner, theirs = language.children(one), language.children(other)
-    return _kind(one) == _kind(other) and len(inner) == len(theirs) and all(map(same, inner, theirs))
+    return (
+        kind_of_container(one) == kind_of_container(other)
+        and len(inner) == len(theirs)
+        and all(map(same, inner, theirs))
+    )
 
 
-def _kind(container: ir.Operand) -> tuple[object, ...]:
+def kind_of_container(container: ir.Operand) -> tuple[Hashable, ...]:
     """What a container is beside the values in it."""
     if type(container) is language.Dict:
         return container.cls, path_normal(container.factory)
     if type(container) is language.Record:
-        return path_normal(container.cls), [name for name, _ in container.fields]
+        return path_normal(container.cls), *[name for name, _ in container.fields]
     return ()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from fx2py.graph.values import Name, OpName
 
@@ -63,14 +63,16 @@ class IndexBound:
     by_argument: bool = False
 
 
-class Offsets(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Offsets:
     """One argument holds ascending positions in another, the first of them 0; both by their positions in a call."""
 
     offsets: int
     indices: int
 
 
-class Interval(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Interval:
     """The argument at a position gives finite results for the numbers strictly between ``low`` and ``high``."""
 
     argument: int

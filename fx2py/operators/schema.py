@@ -63,6 +63,19 @@ def result_count(op: OpName) -> int | None:
 
 
 @cache
+def draws_random_numbers(op: OpName) -> bool:
+    """Whether a call of a registered overload may use a random generator: it takes one, or torch says so (``native_functions.yaml``)."""
+    schema = schema_of(op)
+    if schema is None:
+        return False
+    packet = getattr(getattr(torch.ops, op.namespace), op.name)
+    tags: list[torch.Tag] = getattr(packet, op.overload or "default").tags
+    return torch.Tag.nondeterministic_seeded in tags or any(
+        each.name == "generator" for each in schema.arguments
+    )
+
+
+@cache
 def may_return_view(op: OpName) -> bool:
     """Whether a result of the overload, or of every one where none is named, may be or share an operand.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 
@@ -80,6 +80,8 @@ class Method(ProgramLeaf):
         return f"method {self.name}"
 
 
+Lines: TypeAlias = tuple[int, int]
+"""The first and the last line of what was read from a text."""
 Callee: TypeAlias = "Name | OpName | Live | Method | Slot | Local | Ref"
 Operand: TypeAlias = "Value | Slot | Local | Take | Field"
 """What a statement reads. A Take is always an argument itself, not inside a container; only a Load reads a Slot."""
@@ -101,6 +103,7 @@ class Assign:
     target: str | None
     call: Call
     origin: Node | None = field(default=None, compare=False, repr=False)
+    lines: Lines | None = field(default=None, compare=False, repr=False)
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -121,6 +124,7 @@ class Load:
     target: str
     slot: Slot
     origin: Node | None = field(default=None, compare=False, repr=False)
+    lines: Lines | None = field(default=None, compare=False, repr=False)
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -137,6 +141,7 @@ class Bind:
     target: str
     value: Operand
     origin: Node | None = field(default=None, compare=False, repr=False)
+    lines: Lines | None = field(default=None, compare=False, repr=False)
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -153,6 +158,7 @@ class Unpack:
     targets: tuple[str, ...]
     call: Call
     origin: Node | None = field(default=None, compare=False, repr=False)
+    lines: Lines | None = field(default=None, compare=False, repr=False)
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -182,7 +188,10 @@ WHOLE = -1
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """``for item in over: body``; ``over`` is a list of ``length`` records, taken from ``start`` to ``stop``, or a number of rounds."""
+    """``for item in over: body``; ``over`` is a list of ``length`` records, taken from ``start`` to ``stop``, or a number of rounds.
+
+    A text does not say how long a list is: its ``length`` is WHOLE there.
+    """
 
     item: str
     over: Field | int
@@ -190,6 +199,7 @@ class Loop:
     stop: int
     length: int
     body: tuple[Statement, ...]
+    lines: Lines | None = field(default=None, compare=False, repr=False)
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -245,7 +255,8 @@ class Parameter:
     origin: Node | None = field(default=None, compare=False, repr=False)
 
 
-class CalledModule(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CalledModule:
     """The path of a module's class, and how many calls of such modules one function serves."""
 
     cls: str
@@ -256,7 +267,8 @@ class CalledModule(NamedTuple):
 class Function:
     """One generated function; ``tables`` are its keyword-only parameters, in the order of TABLE_NAMES.
 
-    ``module`` says what it stands for where it serves the calls of modules that compute the same.
+    ``module`` says what it stands for where it serves the calls of modules that compute the same. ``lines`` and
+    ``result_lines`` are those of its parameters and its return, where it was read from a text.
     """
 
     name: str
@@ -266,6 +278,8 @@ class Function:
     result: Operand
     path: str = field(default="", compare=False)
     module: CalledModule | None = field(default=None, compare=False)
+    lines: Lines | None = field(default=None, compare=False)
+    result_lines: Lines | None = field(default=None, compare=False)
 
     @property
     def is_module(self) -> bool:

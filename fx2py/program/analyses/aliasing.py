@@ -70,7 +70,7 @@ class AliasClasses:
         elif isinstance(statement, ir.Assign):
             if memory_of(statement) != "fresh":
                 self._join(statement.target, names)
-            self._written += _written_names(statement)
+            self._written += written_names(statement)
         elif isinstance(statement, ir.Bind):
             self._join(statement.target, names)
 
@@ -88,7 +88,7 @@ class AliasClasses:
             self._parents[self.class_of(name)] = self.class_of(joined[0])
 
 
-def _written_names(statement: ir.Assign) -> list[str]:
+def written_names(statement: ir.Assign) -> list[str]:
     """The variables whose memory a call may write to; for a known operator its first operand alone (``add_``, ``copy_``)."""
     kind, op = memory_of(statement), operator_of(statement)
     if kind in ("fresh", "view"):
@@ -102,7 +102,7 @@ def _written_names(statement: ir.Assign) -> list[str]:
 
 def writes(statement: ir.Statement) -> bool:
     """Whether a statement may write to the memory of an operand."""
-    return isinstance(statement, ir.Assign) and bool(_written_names(statement))
+    return isinstance(statement, ir.Assign) and bool(written_names(statement))
 
 
 def touched_names(statement: ir.Statement) -> list[str]:
