@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance check format-check lint types clean fuzz attack mutants survey-indices bench bench-reading
-.PHONY: golden released operators gpu
+.PHONY: golden released operators gpu versions versions-of
 
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
@@ -36,6 +36,7 @@ help:
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
 	@echo "make bench   measure speed, memory and generation, and write the table of tests/README.md"
 	@echo "make gpu     run on a CUDA device what needs one, and print a table; GPU_PYTHON=python3 takes its torch as it is"
+	@echo "make versions   run a sample of the suite under each release of torch in VERSIONS, each in an environment of its own"
 	@echo "make clean   remove .venv and everything that was generated"
 
 # torch comes first and alone: once it is there, nothing that follows asks for another build of it.
@@ -107,5 +108,17 @@ GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),$(PYTHON))
 gpu:
 	@PYTHONPATH="$(CURDIR):$$PYTHONPATH" $(GPU_PYTHON) -m tests.gpu $(GPU)
 
+# Each release in an environment of its own, which is made once; on Linux a release from the default index brings CUDA.
+VERSIONS ?= 2.10.0 2.11.0 2.12.1 2.13.0 2.14.1 2.15.0
+VERSIONS_SAMPLE ?= tests/versions tests/read tests/operators tests/program tests/emit tests/cli tests/artifact
+versions:
+	@for version in $(VERSIONS); do \
+	  echo "torch $$version" && \
+	  $(MAKE) --no-print-directory versions-of VENV=.venv-$$version TORCH=torch==$$version || exit 1; \
+	done
+
+versions-of: $(INSTALLED)
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) $(VERSIONS_SAMPLE)
+
 clean:
-	rm -rf $(VENV) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VERSIONS:%=.venv-%) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis

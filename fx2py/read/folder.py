@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -208,10 +209,15 @@ def _place(tensor: torch.Tensor) -> object:
     return (tensor.data_ptr(), *shape)
 
 
+_NUMBERED_MODULE = re.compile(r"^( +)self\.(\d\w*) =", re.MULTILINE)
+"""``self.0 = Linear(...)``, as torch 2.10 writes a module of a Sequential: no Python, so that torch cannot load it either."""
+
+
 def _class_body(path: Path) -> list[ast.stmt]:
     if path.stat().st_size > _MAX_TEXT:
         raise ForwardFault("the graph's code is too long")
-    classes = [node for node in parse_text(path.read_text("utf-8")) if isinstance(node, ast.ClassDef)]
+    text = _NUMBERED_MODULE.sub(r"\1self['\2'] =", path.read_text("utf-8"))
+    classes = [node for node in parse_text(text) if isinstance(node, ast.ClassDef)]
     if len(classes) != 1:
         raise ForwardFault("the file does not define one class")
     return classes[0].body
@@ -227,8 +233,7 @@ def _method(body: list[ast.stmt], name: str) -> ast.FunctionDef:
 def _definitions(constructor: ast.FunctionDef) -> Iterator[tuple[str, ast.Call]]:
     """The name and the construction of each module, buffer and parameter that ``__init__`` sets."""
     for statement in constructor.body:
-        call = statement.value if isinstance(statement, ast.Expr) else None
-        match call:
+        match statement.value if isinstance(statement, ast.Expr) else statement:
             case ast.Call(
                 func=ast.Name(id="setattr"),
                 args=[ast.Name(id="self"), ast.Constant(value=str(name)), ast.Call() as value],
@@ -241,6 +246,14 @@ def _definitions(constructor: ast.FunctionDef) -> Iterator[tuple[str, ast.Call]]
                 yield name, value
             case ast.Call(func=ast.Attribute(attr="__init__" | "load_state_dict")):
                 pass
+            case ast.Assign(
+                targets=[
+                    ast.Attribute(value=ast.Name(id="self"), attr=name)
+                    | ast.Subscript(value=ast.Name(id="self"), slice=ast.Constant(value=str(name)))
+                ],
+                value=ast.Call() as value,
+            ):
+                yield name, value
             case _:
                 raise fault(statement, "of __init__ is nothing that to_folder writes")
 

@@ -48,6 +48,11 @@ class NodeNames:
         self._last[base] = number
         return name
 
+    def take(self, name: str) -> None:
+        """Keep a node's own name from being made again."""
+        if name not in self._taken:
+            self.fresh(name)
+
     def of_target(self, path: str) -> str:
         """A fresh name for a node that reads the attribute or calls the operator at ``path``."""
         return self.fresh(_CAMEL.sub(r"_\1", path).lower())

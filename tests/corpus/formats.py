@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
@@ -34,9 +34,15 @@ KEPT_METADATA = frozenset({"val", "stack_trace"})
 def write_graph_pickler(graph: Graph, folder: Path) -> Path:
     """As compile caches write it: any operator, and of the metadata only what can always be pickled."""
     path = folder / "graph.graphpickle"
-    options = Options(ops_filter=None, node_metadata_key_filter=KEPT_METADATA.__contains__)
-    path.write_bytes(GraphPickler.dumps(graph, options))
+    path.write_bytes(GraphPickler.dumps(graph, pickler_options(KEPT_METADATA)))
     return path
+
+
+def pickler_options(metadata: Collection[str]) -> Options:
+    """Any operator, and of each node's metadata these keys; torch 2.10 pickles every key."""
+    if "node_metadata_key_filter" not in Options.__dataclass_fields__:
+        return Options(ops_filter=None)
+    return Options(ops_filter=None, node_metadata_key_filter=metadata.__contains__)
 
 
 def write_to_folder(graph: Graph, folder: Path) -> Path:

@@ -51,6 +51,8 @@ _OPCODES: dict[str, Opcode] = {opcode: opcode for opcode in get_args(Opcode)}
 _PRECOMPILED = f"{PICKLER}._OpPrecompiledPickleData"
 _SPECS = frozenset({"torch.utils._pytree.TreeSpec", "torch.utils._pytree.LeafSpec"})
 _FIELDS = (("type",), ("context", "_context"), ("children", "_children", "children_specs"))
+_LEAF = "torch.utils._pytree.treespec_leaf"
+"""The function that torch 2.14 and newer pickle a leaf as a call of (``LeafSpec.__reduce__``)."""
 _MAX_PARTS = 200_000
 """Shared parts make a structure grow exponentially: each level of a small file can hold the next one twice."""
 _NAMED_TUPLE = "collections.namedtuple"
@@ -158,6 +160,8 @@ def _tree(obj: object, left: Iterator[int]) -> Tree:
 
 
 def _fields(obj: object) -> tuple[object, object, object]:
+    if type(obj) is Built and obj.path == _LEAF and obj.args == ():
+        return None, None, []
     if type(obj) is Built and obj.path in _SPECS:
         if type(obj.state) is list and len(obj.state) >= len(_FIELDS):
             return obj.state[0], obj.state[1], obj.state[2]

@@ -8,7 +8,7 @@ every list is a list, and a list of integer lists is a list of tuples (launch gr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TypeAlias
 
@@ -64,6 +64,30 @@ def read_graph(graph: schema.SavedGraph, constant_names: dict[int, str] | None =
     return ModuleRecord(GRAPH_MODULE, Graph(tuple(made.nodes)), children=made.children)
 
 
+def _operator_name(target: str) -> str:
+    """What ``torch.fx`` calls a node after (``_target_to_str`` of torch/fx/graph.py): files of torch 2.10 lack its name."""
+    return target.rpartition(".ops.")[2].partition(".")[2] or target
+
+
+def _name_in_unused(outputs: tuple[Choice, ...]) -> str | None:
+    """The node's name, from that of a result which nothing uses: ``split_unused_1`` (``serialize_tensor_output``)."""
+    for name, suffix in _results(outputs):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return None
+
+
+def _results(outputs: tuple[Choice, ...]) -> Iterator[tuple[str, str]]:
+    """The name of each result, and what follows the node's name in it if nothing uses the result."""
+    for index, result in enumerate(outputs):
+        if result.tag in _RESULT_LISTS:
+            place = "" if _is_only_list(outputs) else f"{index}_"
+            for position, name in enumerate(each(result_name, result.value)):
+                yield name, f"_unused_{place}{position}"
+        elif result.tag != "as_none":
+            yield result_name(result.value), f"_unused_{index}"
+
+
 def result_name(value: object) -> str:
     """The name of a result: a tensor's or object's ``name``, a symbolic number's ``as_name``."""
     return field(value, "as_name" if type(value) is dict and "as_name" in value else "name", str)
@@ -99,7 +123,7 @@ class _GraphReader:
             self.children[path] = read_graph(typed(schema.SavedGraph, nested))
         elif self._sources[path] != nested:
             raise Damaged(f"has two different nested graphs named {path!r:.60}")
-        name = self._names.fresh(path)
+        name = self._new_name(path)
         self.nodes.append(Node(name, "get_attr", path))
         return Ref(name)
 
@@ -114,7 +138,7 @@ class _GraphReader:
                 raise Damaged(f"has the unknown kind of input {given.tag!r:.40}")
 
     def _add_constant_input(self, name: str) -> None:
-        self.nodes.append(Node(self._names.fresh(name), "placeholder", name))
+        self.nodes.append(Node(self._new_name(name), "placeholder", name))
 
     def read_node(self, call: schema.SavedNode) -> None:
         args, kwargs = self._arguments(call.inputs)
@@ -156,7 +180,7 @@ class _GraphReader:
         single = len(outputs) == 1 and outputs[0].tag not in _RESULT_LISTS and not in_tuple
         if single and outputs[0].tag != "as_none":
             return result_name(outputs[0].value), True
-        return call.name or self._names.of_target(call.target.rpartition(".ops.")[2]), single
+        return call.name or _name_in_unused(outputs) or self._new_name(_operator_name(call.target)), single
 
     def _result_meta(self, outputs: tuple[Choice, ...], single: bool) -> ValueMeta:
         if single or _is_only_list(outputs):
@@ -183,7 +207,7 @@ class _GraphReader:
             if name != f"{node.name}_unused_{index}_{position}"
         ]
         if used:
-            element = Node(self._names.fresh("getitem"), "call_function", GETITEM, (Ref(node.name), index))
+            element = Node(self._new_name("getitem"), "call_function", GETITEM, (Ref(node.name), index))
             self.nodes.append(element)
             for position, name in used:
                 self._add_getitem(element, position, name)
@@ -192,10 +216,17 @@ class _GraphReader:
         meta = NodeMeta(self._metas.of(name), node.meta.source, node.meta.stack)
         self._append(Node(name, "call_function", GETITEM, (Ref(node.name), index), meta=meta))
 
+    def _new_name(self, candidate: str) -> str:
+        """A name for a node that has none in the file, which no earlier node has and no later result will have."""
+        name = self._names.fresh(candidate)
+        while self._metas.knows(name):
+            name = self._names.fresh(candidate)
+        return name
+
     def _append(self, node: Node) -> None:
         if node.name in self._known:
             raise Damaged(f"defines {node.name!r:.60} twice")
-        self._names.fresh(node.name)
+        self._names.take(node.name)
         self._known[node.name] = Ref(node.name)
         self.nodes.append(node)
 
@@ -217,6 +248,9 @@ class _ValueMetas:
             "float": graph.sym_float_values or {},
             "bool": graph.sym_bool_values or {},
         }
+
+    def knows(self, name: str) -> bool:
+        return name in self._tensors or any(name in table for table in self._symbols.values())
 
     def of(self, name: str) -> ValueMeta:
         if name in self._tensors:
