@@ -11,7 +11,7 @@ from fx2py.cli import launch, options, results
 from fx2py.cli.messages import working
 from fx2py.cli.results import Shown, ShownModule
 from fx2py.cli.targets import open_subject
-from fx2py.errors import Fx2pyError
+from fx2py.errors import Fx2pyError, UnknownFormatError
 
 if TYPE_CHECKING:
     from fx2py.program.options import GenerateOptions
@@ -55,12 +55,19 @@ def show(
 
 
 def _outline(target: Path, model: str | None, generating: GenerateOptions, html: Path | None) -> Outline:
-    """The outline of a graph or folder; its page is written to ``html``."""
+    """The outline of a graph or folder; its page is written to ``html``.
+
+    UnknownFormatError where there is no graph; of an archive, it says what is inside instead.
+    """
     from fx2py.emit.module import SOURCE
+    from fx2py.read.inside import without_graph
     from fx2py.show.outline import outline
     from fx2py.show.page import model_page
 
-    artifact = open_subject(target, model, generating).artifact
+    try:
+        artifact = open_subject(target, model, generating).artifact
+    except UnknownFormatError as fault:
+        raise without_graph(target, fault) from None
     place = artifact.folder / SOURCE if artifact.folder else f"the code of {target}"
     found = outline(artifact.source, artifact.manifest, str(place))
     if html is not None:

@@ -191,7 +191,7 @@
       facts.push([module.inline ? "inline in " : "", link, where && `, line${where.includes("–") || where.includes(",") ? "s" : ""} ${where}`]);
     }
     const same = module.inline || !module.cls ? 0 : instancesOf(module.fn).length;
-    if (same > 1) facts.push([`one of ${same} modules that it stands for`]);
+    if (same > 1) facts.push([`serves ${same} modules`]);
     if (module.calls > 1) facts.push([`called ${module.calls} times`]);
     if (module.operators) facts.push([counted(module.operators, "operator call")]);
     if (module.parameters) facts.push([counted(module.parameters, "parameter")]);
@@ -365,14 +365,17 @@
   let chosen = -1;
   let lines = null;
 
+  /** The first items that have every word, those first that have them in the last part of their path. */
   function matching(kind, items, words) {
-    const found = [];
+    const [first, later] = [[], []];
     for (const item of items) {
       const lower = item.text.toLowerCase();
-      if (words.every((word) => lower.includes(word))) found.push({ kind, ...item });
-      if (found.length === MOST[kind]) break;
+      if (!words.every((word) => lower.includes(word))) continue;
+      const last = item.what.slice(item.what.lastIndexOf(".") + 1).toLowerCase();
+      (words.every((word) => last.includes(word)) ? first : later).push({ kind, ...item });
+      if (first.length === MOST[kind]) break;
     }
-    return found;
+    return [...first, ...later].slice(0, MOST[kind]);
   }
 
   function* moduleItems() {

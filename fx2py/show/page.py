@@ -197,7 +197,7 @@ def _section(outline: Outline, name: str, span: Span, lines: Sequence[Markup]) -
     instances = outline.instances(name)
     classes = ", ".join(dict.fromkeys(each.class_name for each in instances))
     times = sum(each.calls for each in instances)
-    calls = f"{times} calls" if times > 1 else "the entry" if name == ENTRY else ""
+    calls = "the entry" if name == ENTRY else f"{times} call{'s' * (times != 1)}"
     head = element(
         "h3",
         element("a", name, href=f"#L{span.first}", class_="fname"),

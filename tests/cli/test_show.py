@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,48 @@ def test_a_pipe_gets_no_escape_codes_and_a_table_of_eighty_columns(fx2py, folder
     result = fx2py("show", folder.name)
     assert "\x1b" not in result.out + result.err
     assert max(map(len, result.out.splitlines())) <= 80
+
+
+def test_an_archive_without_a_graph_is_told_by_what_is_inside(fx2py, here):
+    torch.save({"weight": torch.zeros(100), "bias": torch.zeros(3)}, "state.pt")
+    result = fx2py("show", "state.pt")
+    assert (result.code, result.out) == (2, "")
+    first, second, *rest = result.err.splitlines()
+    assert first == "error: state.pt holds only weights (a state dict), but no graph."
+    assert second == "  Inside are:"
+    assert ["data/", "2", "files", "412", "bytes"] in [line.split() for line in rest]
+
+
+def test_a_compiled_package_says_where_the_graph_is(fx2py, here):
+    with zipfile.ZipFile("compiled.pt2", "w") as file:
+        for name, text in {
+            "archive_format": "pt2",
+            "archive_version": "0",
+            "data/aotinductor/net/a.so": "x" * 99,
+        }.items():
+            file.writestr(f"compiled/{name}", text)
+    for command in ("show", "gen"):
+        result = fx2py(command, "compiled.pt2")
+        assert "compiled.pt2 holds what AOTInductor compiled (net), but no graph." in result.err
+        assert "torch.export.save(program, path)" in result.err
+    assert "data/aotinductor/net/  1 file  99 bytes" in fx2py("show", "compiled.pt2").err
+
+
+def test_names_in_an_archive_stay_on_their_line(fx2py, here):
+    with zipfile.ZipFile("odd.zip", "w") as file:
+        file.writestr("a\x1b[31m\nerror: forged", "x")
+        file.writestr("b" * 300, "x")
+    result = fx2py("show", "odd.zip")
+    assert "\x1b" not in result.err
+    assert not [line for line in result.err.splitlines() if line.startswith("error: forged")]
+    assert max(map(len, result.err.splitlines())) < 100
+
+
+def test_a_file_of_several_graphs_and_a_damaged_one_say_what_they_always_say(fx2py, here, saved):
+    torch.save(
+        {"a": torch.fx.symbolic_trace(torch.nn.ReLU()), "b": torch.fx.symbolic_trace(torch.nn.ReLU())},
+        "two.pt",
+    )
+    assert fx2py("show", "two.pt").err == fx2py("gen", "two.pt").err
+    (here / "damaged.pt2").write_bytes((saved / "net.pt2").read_bytes()[:-40])
+    assert fx2py("show", "damaged.pt2").err == fx2py("gen", "damaged.pt2").err

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from fx2py.errors import UnknownFormatError
+from fx2py.errors import UnknownFormatError, printable
 from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, Provenance, SampleInputs, Tree
 from fx2py.graph.values import Value
@@ -28,6 +28,8 @@ from fx2py.read.several import Entry, Graphs
 from fx2py.typed_json import Choice, Damaged, field, parse, typed
 
 MODELS, SUFFIX = "models/", ".json"
+COMPILED = "data/aotinductor/"
+"""The folder of models that ``torch._inductor.aoti_compile_and_package`` compiled, a folder for each."""
 ARCHIVE_VERSION = b"0"
 MAX_MARK = 64
 
@@ -73,6 +75,12 @@ def _names(archive: Archive) -> list[str]:
         for name in archive.names
         if name.startswith(MODELS) and name.endswith(SUFFIX)
     )
+    compiled = sorted({name.split("/")[2] for name in archive.names if name.startswith(COMPILED)})
+    if not names and compiled:
+        raise UnknownFormatError(
+            f"{archive.path} holds what AOTInductor compiled ({', '.join(map(printable, compiled))}), but no graph.",
+            "The graph is in the ExportedProgram that was compiled: save it with torch.export.save(program, path).",
+        )
     if not names:
         raise UnknownFormatError(
             f"{archive.path} is an archive without an exported program.",
