@@ -480,19 +480,11 @@ class CodeReader(ValueReader):
         raise fault(node, f"{GRAPH_MODULE} is written over a generated function")
 
     def _partial(self, node: ast.Call) -> ir.Local:
-        names = self.names
         target = self.value(node.args[0]) if len(node.args) == 1 else None
         if not isinstance(target, ir.Local) or target.as_graph:
             raise fault(node, "functools.partial is written over a generated function")
-        bound = [
-            (keyword.arg, keyword.value.id if isinstance(keyword.value, ast.Name) else "")
-            for keyword in node.keywords
-        ]
-        takes = names.functions[target.name]
-        if bound != [(name, name) for name in takes]:
+        if not self.names.is_handed(node, target.name):
             raise fault(node, f"{target.name} is bound to other tables than its own")
-        if not all(name in names.tables or names.takes(name) for name in takes):
-            raise fault(node, f"{target.name} is bound to what is not taken here")
         return target
 
 

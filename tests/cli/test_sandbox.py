@@ -72,6 +72,22 @@ main()
     assert "result  float32" in done.stdout
 
 
+def test_only_the_child_imports_torch(tmp_path: Path) -> None:
+    saved(tmp_path, lambda graph, x: graph.call_function(torch.add, (x, 1)))
+    code = """
+import sys
+from fx2py.cli.app import main
+try:
+    main()
+finally:
+    print("torch" in sys.modules, file=sys.stderr)
+"""
+    command = [sys.executable, "-c", code, "run", "graph.pt", "--inputs", "in.pt", "--sandbox", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["outputs"]
+    assert done.stderr == "False\n"
+
+
 def test_a_verdict_comes_out(tmp_path: Path) -> None:
     saved(tmp_path, lambda graph, x: graph.call_function(torch.add, (x, 1)))
     done = run(tmp_path, verb="diff")
