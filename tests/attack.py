@@ -535,13 +535,17 @@ class Attack:
         self.note(nodes[-1])
         faults: list[str] = []
 
-        def observe(path: str, value: Any) -> None:
-            if "." not in path and (fault := fault_of(value, kinds[path], path)):
-                faults.append(fault)
+        class Observer:
+            def before(self, path: str, node: Node, operands: tuple[Any, ...]) -> None:
+                """Nothing is checked before a node runs."""
+
+            def after(self, path: str, node: Node, value: Any, operands: tuple[Any, ...]) -> None:
+                if path in kinds and (fault := fault_of(value, kinds[path], path)):
+                    faults.append(fault)
 
         try:
             with self._canary:
-                Reference(data, observe=observe)(**inputs())
+                Reference(data, observe=Observer())(**inputs())
         except Finding as finding:
             raise Finding(f"{finding}\n{_shown(nodes)}") from None
         except Exception:  # most compositions at random fail

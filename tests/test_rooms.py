@@ -26,18 +26,8 @@ ORDER = (
         "read",
         "trust",
     ),
-    *(
-        "program",
-        "splitting",
-        "emit",
-        "artifact",
-        "distributed",
-        "replay",
-        "compile",
-        "compare",
-        "show",
-        "bench",
-    ),
+    *("replay", "program", "splitting", "emit", "artifact", "distributed", "compile", "compare", "show"),
+    "bench",
     *("integrations", "api", "cli", "__main__"),
 )
 """Each room may import itself and what stands before it."""
@@ -70,3 +60,12 @@ def test_imports_point_one_way(path: Path) -> None:
 
 def test_every_room_has_a_place_in_the_order() -> None:
     assert {room(path) for path in FILES} <= set(ORDER)
+
+
+def test_the_reference_knows_nothing_of_what_generates_code() -> None:
+    """It reads the graph as data. What the generator decides with is in the rooms after it, and in ``operators``."""
+    for name in ("interpreter", "objects", "signature", "contract", "devices", "running"):
+        used = {
+            each.split(".")[1] for each in imported(PACKAGE / "replay" / f"{name}.py") if "fx2py." in each
+        }
+        assert used <= {"errors", "graph", "replay", "runtime", "trust"}, f"{name} imports {used}"

@@ -21,7 +21,7 @@ import torch
 from fx2py.arguments import FLAG, NAMED, PATH, instance_of, require
 from fx2py.artifact.compiled import Compiled, GeneratedCode, listed
 from fx2py.artifact.edits import edited_files
-from fx2py.artifact.execution import Bound, binding_hint, execute
+from fx2py.artifact.execution import Bound, Observing, binding_hint, execute
 from fx2py.artifact.folder import mode_of_new_folders, put_in_place, unchanging
 from fx2py.artifact.manifest import (
     IN_ONE_FILE,
@@ -133,7 +133,7 @@ class Artifact:
         target = present_device(device)
         copies = TensorCopies(target)
         tensors = {name: copies(tensor) for name, tensor in self.tensors.items()}
-        modules = {path: copies.of_module(module) for path, module in self._modules().items()}
+        modules = {path: copies.of_module(module) for path, module in self.live_modules().items()}
         return dataclasses.replace(self, tensors=tensors, modules=modules, device=target)
 
     def bind(
@@ -154,7 +154,7 @@ class Artifact:
         require("policy", policy, _POLICY)
         if device is not None:
             return self.to(device).bind(None, submods, policy=policy)
-        bound = self.binder(policy)(self.tensors, {**self._modules(), **(submods or {})})
+        bound = self.binder(policy)(self.tensors, {**self.live_modules(), **(submods or {})})
         fault = self._fault_of_all(policy)
         if not fault and self.manifest.compiled is not None:
             fault = self._use_compiled(self.manifest.compiled, bound, frozenset(submods or ()))
@@ -191,9 +191,10 @@ class Artifact:
             self, manifest=dataclasses.replace(self.manifest, compiled=None), compiled_files={}
         )
 
-    def binder(self, policy: Policy | None = None) -> Binder:
+    def binder(self, policy: Policy | None = None, observing: Observing | None = None) -> Binder:
         """The code, audited and executed once: a function that binds it to tensors and submodules, by name.
 
+        ``observing`` gives what the code tells of each statement that runs, and must not be given to run it at full speed.
         Raises UntrustedTargetError as ``bind`` does, and so does its result with ReplayError.
         """
         require("policy", policy, _POLICY)
@@ -201,7 +202,10 @@ class Artifact:
         audit(self.texts, gate, self._place())
         self._check_fixed(gate)
         gate.load_libraries()
-        bind = execute(self.texts, self.fixed, self.folder, self._place(), self._instead(gate))
+        instead = self._instead(gate)
+        if observing is not None:
+            instead["below_autograd"] = _as_it_stands  # there, torch counts no writes
+        bind = execute(self.texts, self.fixed, self.folder, self._place(), instead, observing)
 
         def bind_to(tensors: Mapping[str, torch.Tensor], submods: Mapping[str, Bound]) -> Bound:
             try:
@@ -311,7 +315,7 @@ class Artifact:
     def _is_live(self) -> bool:
         return self.program is not None and self.program.report.provenance.path is None
 
-    def _modules(self) -> Mapping[str, torch.nn.Module]:
+    def live_modules(self) -> Mapping[str, torch.nn.Module]:
         """The modules of a live graph, which the code calls themselves."""
         if self.modules or self.program is None:
             return self.modules

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import itertools
@@ -20,8 +21,10 @@ import torch
 
 from fx2py import runtime
 from fx2py.artifact.manifest import Manifest
+from fx2py.artifact.observed import OBSERVER, CodeObserver, Place, observed
 from fx2py.emit.embedded import RUNTIME, fixed_files
 from fx2py.emit.module import SOURCE, TABLES, Texts
+from fx2py.emit.older_schemas import LOADING
 from fx2py.errors import Admit, Argument, Hint, ReplayError, UntrustedTargetError
 from fx2py.graph.names import dotted_name
 from fx2py.graph.values import Name
@@ -33,6 +36,8 @@ Bound: TypeAlias = Callable[..., Any]
 """Bound code, or a submodule that it calls: takes and returns whatever the graph does."""
 BindTo = Callable[[Mapping[str, torch.Tensor], "torch.device | None", Mapping[str, Bound]], Bound]
 """Binds code to tensors, on a device, with submodules of the caller's own by name."""
+Observing: TypeAlias = Callable[[tuple[Place, ...]], CodeObserver]
+"""Gives the observer of code with these places."""
 _numbers = itertools.count()
 """One for the name of each namespace: two of the same text may be bound to different live objects."""
 _shown: Counter[str] = Counter()
@@ -40,14 +45,20 @@ _shown: Counter[str] = Counter()
 
 
 def execute(
-    texts: Texts, fixed: Mapping[str, str], folder: Path | None, place: str, instead: Mapping[str, object]
+    texts: Texts,
+    fixed: Mapping[str, str],
+    folder: Path | None,
+    place: str,
+    instead: Mapping[str, object],
+    observing: Observing | None = None,
 ) -> BindTo:
     """The function ``bind`` of generated files, over the runtime in ``fixed`` or else fx2py's own.
 
     ``instead`` has, by name, functions that replace those of the runtime, and dicts of keyword arguments that are added
-    to calls of others. Raises ReplayError when the text needs something that is not installed here.
+    to calls of others. ``observing`` is told of each statement that runs. Raises ReplayError when the text needs something
+    that is not installed here.
     """
-    code = _executed(texts.source, folder and folder / SOURCE, SOURCE, place)
+    code = _executed(texts.source, folder and folder / SOURCE, SOURCE, place, observing)
     if texts.tables is None:
         return _bind_of_older(code, instead)
     tables = _executed(texts.tables, folder and folder / TABLES, TABLES, place)
@@ -86,7 +97,9 @@ def _runtime(text: str | None) -> types.ModuleType:
     return module
 
 
-def _executed(source: str, file: Path | None, name: str, place: str) -> types.ModuleType:
+def _executed(
+    source: str, file: Path | None, name: str, place: str, observing: Observing | None = None
+) -> types.ModuleType:
     """A generated text as a module; without a file its lines are registered as long as the module lives."""
     stem = name.removesuffix(".py")
     filename = str(file) if file else register_lines(stem, source)
@@ -94,13 +107,23 @@ def _executed(source: str, file: Path | None, name: str, place: str) -> types.Mo
     if file is None:
         _forget_with(module, filename)
     module.__file__ = filename
+    text: str | ast.Module = source
+    if observing is not None:
+        text = ast.parse(source)
+        module.__dict__[OBSERVER] = observing(observed(text, _last_line(source)))
     try:
-        exec(compile(source, filename, "exec"), module.__dict__)
+        exec(compile(text, filename, "exec"), module.__dict__)
     except (ImportError, AttributeError, NameError) as error:
         admitted = Admit("ops", "NAMESPACE=MODULE")
         hint = Hint("Import the library that provides it first; for operators, ", admitted, " does.")
         raise ReplayError(f"{place} needs something that is not here: {error}.", hint) from None
     return module
+
+
+def _last_line(source: str) -> int | None:
+    """Where the generated functions end in a file of an older schema, which holds its runtime below them."""
+    own, separator, _ = source.partition(LOADING)
+    return own.count("\n") + 1 if separator else None
 
 
 class _Namespaces(Loader, MetaPathFinder):

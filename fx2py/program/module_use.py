@@ -38,12 +38,6 @@ class ChangingModules:
         return next((owner for owner in owners if id(record.find_module(owner)) in self._ids), "")
 
 
-def read_paths(record: ModuleRecord) -> Iterator[str]:
-    """The paths that a module's graph reads from the module, without those that it only calls."""
-    for node in record.graph.nodes if record.graph else ():
-        yield from _paths(node, called=False)
-
-
 def used_as_objects(graph: Graph) -> frozenset[str]:
     """The nodes whose values reach functions, methods or the result as objects.
 
@@ -66,8 +60,8 @@ def _modules_in_use(record: ModuleRecord) -> Iterator[tuple[ModuleRecord, bool]]
                 yield module, node.op == "call_module"
 
 
-def _paths(node: Node, called: bool = True) -> Iterator[str]:
-    if node.op == "get_attr" or (called and node.op == "call_module"):
+def _paths(node: Node) -> Iterator[str]:
+    if node.op in ("get_attr", "call_module"):
         yield str(node.target)
     for part in walk(*node.operands):
         if type(part) is Attribute:

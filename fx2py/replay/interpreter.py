@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
+from typing import Any, Protocol
 
 import torch
 
@@ -14,22 +15,27 @@ from fx2py.errors import ReplayError, refusals_name
 from fx2py.graph.data import CallingConvention, Graph, GraphData, ModuleRecord, Node
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, Name, OpName, TensorValue, Value, references
-from fx2py.operators.devices import explicit_devices
-from fx2py.program.module_use import ChangingModules, read_paths, used_as_objects
+from fx2py.replay.contract import checks_of
+from fx2py.replay.devices import Moved
 from fx2py.replay.objects import Env, ModuleBuilder, ObjectBuilder, Tensors
-from fx2py.replay.signature import (
-    bind_parameters,
-    bind_placeholders,
-    flatten_inputs,
-    input_checker,
-    unflatten,
-)
+from fx2py.replay.running import RunningModules, handed_on, paths_of
+from fx2py.replay.signature import bind_parameters, bind_placeholders, flatten_inputs, unflatten
 from fx2py.runtime import graph_module
 from fx2py.trust import Policy
 from fx2py.trust.graphs import check_graph
 
-Observer = Callable[[str, object], None]
-"""Called with the path of each node (``submodule.node``) and its value, right after the node has run."""
+
+class Observer(Protocol):
+    """Is told of each node that runs, by its path (``submodule.node``), with the values of its arguments in order.
+
+    Placeholders are not told of; the result of a nested graph is the value of its node ``output``.
+    """
+
+    def before(self, path: str, node: Node, operands: tuple[object, ...]) -> None:
+        """The node is about to run."""
+
+    def after(self, path: str, node: Node, value: object, operands: tuple[object, ...]) -> None:
+        """The node has given ``value``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +75,17 @@ class Reference:
         self._subgraphs: dict[int, torch.fx.GraphModule] = {}
         self._plans: dict[int, tuple[_Step, ...]] = {}
         self._objects: dict[int, frozenset[str]] = {}
-        self._changing = ChangingModules(data.root)
+        self._running = RunningModules(data.root)
+        self._moved = None if self._device is None else Moved(self._device)
         self._check_submods()
-        self._check_inputs = input_checker(data, self._values(data.root, "").constant)
+        self._checks = checks_of(data.contract, data.convention)
         with refusals_name(data.provenance.path):
             for _, record in data.root.walk():
                 if record.graph is not None:
                     check_graph(record, record.graph, self._policy, is_root=record is data.root)
                     self._check_reads(record)
                     self._plans[id(record)] = self._plan(record.graph)
-                    self._objects[id(record)] = used_as_objects(record.graph)
+                    self._objects[id(record)] = handed_on(record.graph)
         self.tensors: Mapping[str, torch.Tensor] = {
             path: self._bound(tensor) for path, tensor in _recorded_tensors(data.root)
         }
@@ -106,14 +113,15 @@ class Reference:
 
     def _check_reads(self, record: ModuleRecord) -> None:
         """Refuse attributes that are read from a module whose own code may replace them: its class decides what they are."""
-        for path in read_paths(record):
-            owner = self._changing.owner(record, path)
+        nodes = record.graph.nodes if record.graph is not None else ()
+        for path in (path for node in nodes for path in paths_of(node, called=False)):
+            owner = self._running.on_the_way(record, path)
             if owner:
                 self._policy.check_read(path.removeprefix(f"{owner}."))
 
     def _plan(self, graph: Graph) -> tuple[_Step, ...]:
         """The nodes with their functions resolved and the last use of each value."""
-        nodes = graph.nodes if self._device is None else tuple(explicit_devices(node) for node in graph.nodes)
+        nodes = graph.nodes
         last_use = {node.name: index for index, node in enumerate(nodes)}
         for index, node in enumerate(nodes):
             last_use.update(dict.fromkeys(references(*node.operands), index))
@@ -144,12 +152,11 @@ class Reference:
         del args, kwargs
         result = None
         for step in self._plans[id(record)]:
-            if step.node.op == "output":
-                result = values(step.node.args[0], env) if step.node.args else None
-            elif step.node.op != "placeholder":
-                env[step.node.name] = self._call(record, path, step, values, env)
-            if self._observe is not None and step.node.op not in ("placeholder", "output"):
-                self._observe(_join(path, step.node.name), env[step.node.name])
+            node = step.node
+            if node.op == "output":
+                result = self._value(record, path, step, values, env)
+            elif node.op != "placeholder":
+                env[node.name] = self._value(record, path, step, values, env)
             for name in step.dead:
                 env.pop(name, None)
         if convention is None or convention.output is None:
@@ -176,25 +183,44 @@ class Reference:
             env = bind_placeholders(placeholders, args, kwargs, values.constant)
         else:
             given = bind_parameters(convention, args, kwargs)
-            if record is self._data.root:
-                self._check_inputs(*given.values())
-            leaves = flatten_inputs(convention, given, values.constant)
+            checks = self._checks if record is self._data.root else None
+            leaves = flatten_inputs(convention, given, values.constant, exact=checks is not None)
+            if checks is not None:
+                checks(leaves, given)
             if len(leaves) != len(placeholders):
                 raise ReplayError(f"the graph has {len(placeholders)} inputs, its signature {len(leaves)}.")
-            env = {node.name: leaf for node, leaf in zip(placeholders, leaves, strict=True)}
+            env = {node.name: leaf for node, (_, leaf) in zip(placeholders, leaves, strict=True)}
         return env
 
-    def _call(self, record: ModuleRecord, path: str, step: _Step, values: ObjectBuilder, env: Env) -> object:
-        node = step.node
-        if node.op == "get_attr":
-            return self._attribute(record, path, str(node.target), node.name in self._objects[id(record)])
+    def _value(self, record: ModuleRecord, path: str, step: _Step, values: ObjectBuilder, env: Env) -> object:
+        """What a node gives, told to the observer."""
+        node, observe = step.node, self._observe
         args = values.each(node.args, env)
         kwargs = {key: values(value, env) for key, value in node.kwargs}
+        if observe is None:
+            return self._call(record, path, step, args, kwargs)
+        operands = (*args, *kwargs.values())
+        observe.before(_join(path, node.name), node, operands)
+        value = self._call(record, path, step, args, kwargs)
+        observe.after(_join(path, node.name), node, value, operands)
+        return value
+
+    def _call(
+        self, record: ModuleRecord, path: str, step: _Step, args: list[Any], kwargs: dict[str, object]
+    ) -> object:
+        node = step.node
+        if node.op == "output":
+            return args[0] if args else None
+        if node.op == "get_attr":
+            return self._attribute(record, path, str(node.target), node.name in self._objects[id(record)])
         if node.op == "call_module":
             return self._call_module(record, path, str(node.target), args, kwargs)
+        method = str(node.target)
+        if self._moved is not None:
+            method, args, kwargs = self._moved(node, args, kwargs)
         if step.function is not None:
             return step.function(*args, **kwargs)
-        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        return getattr(args[0], method)(*args[1:], **kwargs)
 
     def _call_module(
         self,
@@ -219,7 +245,7 @@ class Reference:
         place = _join(path, target)
         if place in self._submods:
             return self._submods[place]
-        owner = self._changing.owner(record, target)
+        owner = self._running.on_the_way(record, target)
         if owner:
             module = self._attribute(record, path, owner, as_object=True)
             return attrgetter(target.removeprefix(f"{owner}."))(module)

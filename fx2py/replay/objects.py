@@ -12,8 +12,6 @@ from fx2py.errors import Hint, ReplayError, Supply, UntrustedTargetError
 from fx2py.graph import values as language
 from fx2py.graph.data import MEND_LOST, ModuleRecord
 from fx2py.graph.tensors import TensorCopies
-from fx2py.operators.devices import retarget
-from fx2py.program.module_use import GRAPH_AS_MODULE
 from fx2py.runtime import Missing, build, container
 from fx2py.trust import Policy
 
@@ -57,7 +55,13 @@ class ObjectBuilder:
         return [self(value, env) for value in values]
 
     def _leaf(self, value: object, env: Env) -> object:
-        return retarget(value, self._device)
+        return value
+
+    def _place(self, value: Any, env: Env) -> object:
+        """A device, or the type of one, which moves with the graph."""
+        if isinstance(value, language.DeviceType):
+            return value.type if self._device is None else self._device.type
+        return value if self._device is None and isinstance(value, torch.device) else self._device
 
     def _ref(self, value: language.Ref, env: Env) -> object:
         return env[value.name]
@@ -97,7 +101,8 @@ class ObjectBuilder:
 
 
 _BUILDERS: dict[type, Callable[[ObjectBuilder, Any, Env], object]] = {
-    **dict.fromkeys((*language.PRIMITIVES, language.DefaultDevice, language.DeviceType), ObjectBuilder._leaf),
+    **dict.fromkeys(language.PRIMITIVES, ObjectBuilder._leaf),
+    **dict.fromkeys((torch.device, language.DefaultDevice, language.DeviceType), ObjectBuilder._place),
     **dict.fromkeys((language.Name, language.OpName, language.EnumMember), ObjectBuilder._name),
     language.Ref: ObjectBuilder._ref,
     language.Attribute: ObjectBuilder._attribute,
@@ -153,7 +158,8 @@ class ModuleBuilder:
         if record.lost:
             raise ReplayError(f"the submodule {path!r} {record.lost}.", f"{MEND_LOST.capitalize()}.")
         if record.graph is not None:
-            raise ReplayError(f"the submodule {path!r} {GRAPH_AS_MODULE}.", "Open the live graph instead.")
+            needed = f"the submodule {path!r} is a graph that is needed as a module, which no file can hold."
+            raise ReplayError(needed, "Open the live graph instead.")
         try:
             self._policy.resolve(record.cls, "module")
         except UntrustedTargetError as error:

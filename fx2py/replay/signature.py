@@ -5,14 +5,17 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import torch
+from torch.utils import _pytree as pytree
+
 from fx2py.errors import ReplayError
-from fx2py.graph.data import CallingConvention, GraphData, Node, Tree
+from fx2py.graph.data import CallingConvention, Node, Tree
 from fx2py.graph.parameters import Unbound, bind_arguments
 from fx2py.graph.values import Value
-from fx2py.program.input_table import demand_object, input_table
 from fx2py.replay.objects import make_record
 from fx2py.runtime import fields_of
-from fx2py.runtime.checks import InputError, input_checks
+from fx2py.runtime.checks import kind_of
+from fx2py.runtime.records import loaded_class
 
 Constant = Callable[[Value], object]
 """Gives the Python object of a value that holds no node: a dict key, a default factory."""
@@ -49,83 +52,107 @@ def bind_parameters(
     return {name: given[name] for name in known}
 
 
-def input_checker(data: GraphData, constant: Constant) -> Callable[..., None]:
-    """A function of bound arguments, parameter by parameter, that raises ReplayError where the program refuses one.
-
-    The checks are those of generated code. A graph that records none admits everything.
-    """
-    table = None
-    if data.contract is not None and data.convention is not None:
-        table, _ = input_table(data.contract, data.convention)
-    if table is None:
-        return _admit
-    demands = {name: demand_object(demand, constant) for name, demand in table.demands}
-    check = input_checks(demands, {name: (low, high) for name, low, high in table.ranges}, table.guards)
-
-    def refuse_misfits(*arguments: object) -> None:
-        try:
-            check(*arguments)
-        except InputError as error:
-            hint = "Pass inputs of the shapes and structure that the model was exported for."
-            raise ReplayError(f"{error}.", hint) from None
-
-    return refuse_misfits
-
-
-def _admit(*arguments: object) -> None:
-    """The check of a graph that records none."""
-
-
 # -- containers to leaves and back, as torch.utils._pytree flattens them
 
 
+Leaf = tuple[str, object]
+"""A leaf of the arguments, after the expression that reaches it from the parameters."""
+
+
 def flatten_inputs(
-    convention: CallingConvention, given: Mapping[str, object], constant: Constant
-) -> list[object]:
-    """The leaves of bound arguments, in the order of the placeholders; ReplayError when they do not fit."""
-    leaves: list[object] = []
+    convention: CallingConvention, given: Mapping[str, object], constant: Constant, exact: bool = False
+) -> list[Leaf]:
+    """The leaves of bound arguments, in the order of the placeholders; ReplayError when they do not fit.
+
+    With ``exact`` a container must be of the very kind that the program was exported with.
+    """
+    flattening = _Flattening(constant, exact)
     for name, tree in (*convention.args, *convention.kwargs):
-        _flatten(tree, given[name], leaves, name, constant)
-    return leaves
+        flattening.descend(tree, given[name], name)
+    return flattening.leaves
 
 
-def _flatten(tree: Tree, value: object, leaves: list[object], path: str, constant: Constant) -> None:
-    if tree.kind == "leaf":
-        leaves.append(value)
-        return
-    parts = _parts(tree, value, path, constant)
-    if len(parts) != len(tree.children):
-        raise _misfit(tree, path)
+class _Flattening:
+    def __init__(self, constant: Constant, exact: bool) -> None:
+        self.constant = constant
+        self.exact = exact
+        self.leaves: list[Leaf] = []
+
+    def descend(self, tree: Tree, value: object, path: str) -> None:
+        if tree.kind == "leaf":
+            self.leaves.append((path, value))
+            return
+        if self.exact and not _is_of_kind(tree, value, self.constant):
+            raise _misfit(tree, path, value)
+        parts = _parts(tree, value, path, self.constant)
+        if len(parts) != len(tree.children):
+            raise _misfit(tree, path, value)
+        for place, child, part in zip(_places(tree), tree.children, parts, strict=True):
+            self.descend(child, part, f"{path}{place}")
+
+
+def _places(tree: Tree) -> list[str]:
+    """How Python reaches each part of a container."""
+    if tree.kind in ("record", "namedtuple"):
+        return [f".{key!s}" for key in tree.keys]
     is_keyed = len(tree.keys) == len(tree.children)
-    for index, (child, part) in enumerate(zip(tree.children, parts, strict=True)):
-        _flatten(child, part, leaves, f"{path}[{tree.keys[index] if is_keyed else index!r}]", constant)
+    return [f"[{tree.keys[index] if is_keyed else index!r}]" for index in range(len(tree.children))]
+
+
+def _is_of_kind(tree: Tree, value: object, constant: Constant) -> bool:
+    """Whether a container is what torch.export flattens in the same way: by its very class, and an ordered one by order."""
+    keys = [constant(key) for key in tree.keys]
+    if tree.kind in ("ordereddict", "defaultdict", "deque"):
+        cls = {"ordereddict": collections.OrderedDict, "defaultdict": collections.defaultdict}
+        if type(value) is not cls.get(tree.kind, collections.deque):
+            return False
+        if isinstance(value, collections.deque):
+            return [value.maxlen] == (keys or [None])
+        factory = getattr(value, "default_factory", None)
+        made_by = None if tree.cls is None else constant(tree.cls)
+        return isinstance(value, dict) and list(value) == keys and factory is made_by
+    if tree.kind in ("tuple", "list", "dict"):
+        return type(value).__name__ == tree.kind or (tree.kind == "tuple" and type(value) is torch.Size)
+    cls_here = None if tree.cls is None else loaded_class(tree.cls.path)
+    is_registered = tree.kind == "namedtuple" or cls_here in pytree.SUPPORTED_NODES
+    return cls_here is None or not is_registered or type(value) is cls_here
 
 
 def _parts(tree: Tree, value: object, path: str, constant: Constant) -> list[object]:
     """What a container that a caller passes holds, in the order of ``tree``."""
     expected = _CLASSES.get(tree.kind)
     if expected is not None and not isinstance(value, expected):
-        raise _misfit(tree, path)
+        raise _misfit(tree, path, value)
     try:
         if isinstance(value, dict) and tree.kind in _DICTS:
             keys = [constant(key) for key in tree.keys]
             if set(keys) != set(value):
-                raise _misfit(tree, path)
+                raise _misfit(tree, path, value)
             return [value[key] for key in keys]
         if tree.kind == "record":
             return fields_of(value, tuple(str(key) for key in tree.keys))
     except (AttributeError, KeyError) as error:
-        raise _misfit(tree, path) from error
+        raise _misfit(tree, path, value) from error
     assert isinstance(value, tuple | list | collections.deque)
     return list(value)
 
 
-def _misfit(tree: Tree, path: str) -> ReplayError:
-    kind = tree.kind if tree.cls is None or tree.kind == "defaultdict" else tree.cls.path
+def _misfit(tree: Tree, path: str, value: object) -> ReplayError:
+    kind = _NAMES.get(tree.kind, tree.kind if tree.cls is None else tree.cls.path)
+    article = "an" if kind[0] in "aeiouAEIOU" else "a"
+    keys = [str(key) if tree.kind in ("record", "namedtuple") else repr(key) for key in tree.keys]
+    held = ", ".join(keys) if len(keys) == len(tree.children) > 0 else str(len(tree.children))
     return ReplayError(
-        f"the argument {path} does not have the structure that the graph takes: {kind} of {len(tree.children)}.",
+        f"{path} must be {article} {kind} of {held}, not {kind_of(value)}.",
         "Pass the same containers that the model was exported with.",
     )
+
+
+_NAMES = {
+    "ordereddict": "OrderedDict",
+    "defaultdict": "collections.defaultdict",
+    "deque": "collections.deque",
+}
 
 
 _DICTS = frozenset({"dict", "ordereddict", "defaultdict"})

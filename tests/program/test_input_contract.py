@@ -436,9 +436,8 @@ def test_inputs_that_torch_refuses_are_refused_by_name(name: str, call: Call, me
         run(*args, **kwargs)
     assert type(refused.value).__name__ == "InputError"
     assert message in str(refused.value)
-    with pytest.raises(ReplayError) as replayed:
+    with pytest.raises(ReplayError):  # in words of its own, since it reads the contract by itself
         Reference(open_graph(program))(*args, **kwargs)
-    assert message in str(replayed.value)
 
 
 def test_a_value_for_an_input_that_was_none_is_not_looked_at_as_torch_does_not() -> None:

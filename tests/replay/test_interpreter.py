@@ -28,6 +28,20 @@ def assert_same(expected: Any, actual: Any) -> None:
     torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
 
 
+class Told:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.before_each: list[tuple[str, tuple[Any, ...]]] = []
+        self.after_each: list[tuple[str, Any, tuple[Any, ...]]] = []
+
+    def before(self, path: str, node: Node, operands: tuple[Any, ...]) -> None:
+        self.before_each.append((path, operands))
+
+    def after(self, path: str, node: Node, value: Any, operands: tuple[Any, ...]) -> None:
+        self.after_each.append((path, value, operands))
+
+
 def test_values_of_every_container_kind_reach_the_output() -> None:
     value = (
         List((Ref("x"), 1)),
@@ -90,10 +104,14 @@ def test_values_are_freed_after_their_last_use() -> None:
     alive: dict[str, bool] = {}
     refs: list[weakref.ref[torch.Tensor]] = []
 
-    def observe(path: str, value: Any) -> None:
-        alive[path] = any(ref() is not None for ref in refs)
-        if path == "first":
-            refs.append(weakref.ref(value))
+    class Observer(Told):
+        def before(self, path: str, node: Node, operands: tuple[Any, ...]) -> None:
+            """Keeping the operands would keep them alive."""
+
+        def after(self, path: str, node: Node, value: Any, operands: tuple[Any, ...]) -> None:
+            alive[path] = any(ref() is not None for ref in refs)
+            if path == "first":
+                refs.append(weakref.ref(value))
 
     graph = data(
         placeholder("x"),
@@ -102,8 +120,8 @@ def test_values_are_freed_after_their_last_use() -> None:
         call("third", ADD, Ref("second"), 1),
         output(Ref("third")),
     )
-    assert_same(torch.full((2,), 4.0), Reference(graph, observe=observe)(torch.ones(2)))
-    assert alive == {"first": False, "second": True, "third": False}
+    assert_same(torch.full((2,), 4.0), Reference(graph, observe=Observer())(torch.ones(2)))
+    assert alive == {"first": False, "second": True, "third": False, "output": False}
 
 
 def test_dead_call_with_a_side_effect_runs() -> None:
@@ -233,12 +251,9 @@ def test_device_moves_weights_constants_and_calls() -> None:
         output(Ref("result")),
         buffers={"w": weight},
     )
-    devices = {}
-    run = Reference(
-        graph, device="meta", observe=lambda path, value: devices.update({path: value.device.type})
-    )
-    run(torch.ones(2, device="meta"))
-    assert set(devices.values()) == {"meta"}
+    told = Told()
+    Reference(graph, device="meta", observe=told)(torch.ones(2, device="meta"))
+    assert {value.device.type for _, value, _ in told.after_each} == {"meta"}
 
 
 def test_unknown_module_class_says_what_is_needed() -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fx2py.errors import InternalError
-from fx2py.graph.data import Node
 from fx2py.graph.values import CONTAINERS, GETITEM, List, Ref, map_leaves, references, walk
 from fx2py.program.exact_text import exact_key, key_of
 from fx2py.program.ir import (
@@ -41,10 +40,14 @@ class Unsound(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Inlined:
-    """The straight-line body that structured code amounts to, with the deletions where values die, and its result."""
+    """The straight-line body that structured code amounts to, with the deletions where values die, and its result.
+
+    ``sources`` has, for each statement but the deletions, the one of the structured code that it comes from.
+    """
 
     statements: tuple[Assign | Bind | Delete, ...]
     result: Operand
+    sources: tuple[Assign | Bind | Unpack, ...] = ()
 
     @property
     def body(self) -> FlatBody:
@@ -65,7 +68,7 @@ def inlined(functions: Sequence[Function], paths: Sequence[str], most: int | Non
     result = run.function(entry, {each.name: Ref(each.name) for each in entry.parameters})
     if _has_records(result):
         raise Unsound("a record of weights is returned")
-    return Inlined(tuple(run.statements), result)
+    return Inlined(tuple(run.statements), result, tuple(run.sources))
 
 
 def require_same(flat: Program, structured: Program) -> None:
@@ -116,6 +119,7 @@ class _Inlining:
         self.most = most
         self.tree = tree
         self.statements: list[Assign | Bind | Delete] = []
+        self.sources: list[Assign | Bind | Unpack] = []
         self.holders: Counter[str] = Counter()
         self.count = self.steps = 0
 
@@ -187,17 +191,17 @@ class _Inlining:
         return below
 
     def _assign(self, statement: Assign, frame: _Variables) -> None:
-        result = self._call(statement.call, statement.origin, frame, statement.target is not None)
+        result = self._call(statement, frame, statement.target is not None)
         if statement.target is not None:
             frame.bind(statement.target, result)
         self.release(result)
 
     def _unpack(self, statement: Unpack, frame: _Variables) -> None:
-        whole = self._call(statement.call, statement.origin, frame, True)
+        whole = self._call(statement, frame, True)
         results = whole
         if type(whole) is Ref:
             gets = [Call(GETITEM, (whole, index)) for index in range(len(statement.targets))]
-            results = tuple([self._flat(get, statement.origin, True) for get in gets])
+            results = tuple([self._flat(get, statement, True) for get in gets])
         if type(results) is not tuple or len(results) != len(statement.targets):
             raise Unsound(f"{', '.join(statement.targets)} are given other than one value each")
         for target, result in zip(statement.targets, results, strict=True):
@@ -215,17 +219,19 @@ class _Inlining:
         ):
             self.count += 1
             self.statements.append(Bind(f"{self.count}", value, statement.origin))
+            self.sources.append(statement)
             value = Ref(f"{self.count}")
             self.holders[value.name] = 0
         frame.bind(statement.target, value)
 
-    def _call(self, call: Call, origin: Node | None, frame: _Variables, is_used: bool) -> Any:
-        """What a call gives, held once."""
+    def _call(self, statement: Assign | Unpack, frame: _Variables, is_used: bool) -> Any:
+        """What the call of a statement gives, held once."""
+        call = statement.call
         function = self.functions.get(call.callee.name) if isinstance(call.callee, Local) else None
         if function is None:
             args = tuple([self._value(value, frame) for value in call.args])
             kwargs = tuple([(name, self._value(value, frame)) for name, value in call.kwargs])
-            return self._flat(Call(self._value(call.callee, frame), args, kwargs), origin, is_used)
+            return self._flat(Call(self._value(call.callee, frame), args, kwargs), statement, is_used)
         names = [parameter.name for parameter in function.parameters]
         if len(names) != len(call.args):
             raise Unsound(f"{function.name} is given {len(call.args)} arguments")
@@ -247,12 +253,13 @@ class _Inlining:
         frame.variables[value.name] = List(held.items[1:])
         return held.items[0]
 
-    def _flat(self, call: Call, origin: Node | None, is_used: bool) -> Any:
+    def _flat(self, call: Call, source: Assign | Unpack, is_used: bool) -> Any:
         if _has_records((call.callee, *call.args, *[value for _, value in call.kwargs])):
             raise Unsound("a record of weights is given to a call as a value")
         self.count += 1
         target = f"{self.count}" if is_used else None
-        self.statements.append(Assign(target, call, origin))
+        self.statements.append(Assign(target, call, source.origin))
+        self.sources.append(source)
         if target is None:
             return None
         self.holders[target] = 1
