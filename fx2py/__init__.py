@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fx2py.api import diff, generate, generate_each, save_graph, split
     from fx2py.artifact import Artifact, open_artifact
-    from fx2py.compare import EquivalenceReport
+    from fx2py.compare import EquivalenceReport, Tolerance
     from fx2py.distributed.groups import RecordedGroups
     from fx2py.errors import Fx2pyError
     from fx2py.program.options import GenerateOptions
@@ -20,6 +20,7 @@ __all__ = [
     "GenerateOptions",
     "Policy",
     "RecordedGroups",
+    "Tolerance",
     "diff",
     "generate",
     "generate_each",
@@ -31,7 +32,7 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("diff", "generate", "generate_each", "save_graph", "split"), "fx2py.api"),
     **dict.fromkeys(("Artifact", "open_artifact"), "fx2py.artifact"),
-    "EquivalenceReport": "fx2py.compare",
+    **dict.fromkeys(("EquivalenceReport", "Tolerance"), "fx2py.compare"),
     "Fx2pyError": "fx2py.errors",
     "GenerateOptions": "fx2py.program.options",
     "Policy": "fx2py.trust",

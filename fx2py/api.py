@@ -14,8 +14,9 @@ from torch.export import ExportedProgram
 from fx2py import artifact as _artifact
 from fx2py.arguments import ARGUMENTS, CALL, NAMED, NUMBER, PATH, TEXT, instance_of, require, shown
 from fx2py.artifact import Artifact
-from fx2py.compare import EquivalenceReport
-from fx2py.compare.diff import diff_graph
+from fx2py.compare import EquivalenceReport, Tolerance
+from fx2py.compare.diff import bind_pair, diff_pair
+from fx2py.compare.tolerance import manner_of
 from fx2py.errors import Fx2pyError, UnknownFormatError
 from fx2py.graph.data import GraphData
 from fx2py.graph_file import writing
@@ -23,7 +24,7 @@ from fx2py.operators.devices import present_device
 from fx2py.operators.spelling import OpSpecs
 from fx2py.program.options import DEFAULT, GenerateOptions
 from fx2py.read import open_every_graph, open_graph
-from fx2py.replay.inputs import Inputs, find_inputs
+from fx2py.replay.inputs import Inputs
 from fx2py.splitting.live import split_module
 from fx2py.trust import Policy
 
@@ -131,14 +132,18 @@ def diff(
     *,
     model: str | None = None,
     device: str | torch.device | None = None,
+    cases: int | None = None,
+    close: Tolerance | None = None,
     seed: int = 0,
     policy: Policy | None = None,
 ) -> EquivalenceReport:
-    """Compare generated code (``artifact``, else made now) with the graph itself, bit for bit, on equal inputs and state.
+    """Compare generated code (``artifact``, else made now) with the graph itself on several cases, two calls in a row each.
 
-    Without ``args`` and ``kwargs`` the inputs are those stored beside the graph, else made from what it records.
-    ``policy`` says which names of a file may become callables; live objects need none. A difference is a result, not
-    an exception: see ``report.equal``. Raises UntrustedTargetError or ReplayError when either side cannot be bound.
+    The first case are ``args`` and ``kwargs``, else the inputs stored beside the graph; others are made from what the
+    graph records. ``cases`` says how many there are. Results are compared bit for bit, or within ``close``. ``policy``
+    says which names of a file may become callables; live objects need none. A difference is a result, not an exception:
+    see ``report.verdict``. Raises UntrustedTargetError or ReplayError when either side cannot be bound, or there is
+    nothing to take inputs from.
     """
     require(
         "artifact",
@@ -148,17 +153,19 @@ def diff(
     )
     require("args", args, ARGUMENTS)
     require("kwargs", kwargs, NAMED.or_none())
+    require("cases", cases, NUMBER.or_none())
+    require(
+        "close", close, instance_of(Tolerance).or_none(), "fx2py.Tolerance() has torch.testing's tolerances."
+    )
     require("seed", seed, NUMBER)
     require("policy", policy, _POLICY)
     if device is not None:
         device = present_device(device)
     graph = _graph(source, model)
     gate = policy or Policy(trust_all=graph.provenance.path is None)
-    code = artifact or _artifact.generate(graph)
-    if not args and kwargs is None and graph.graph.placeholders:
-        found = find_inputs(graph, seed=seed, device=device, policy=gate)
-        args, kwargs = found.args, found.kwargs
-    return diff_graph(graph, code, tuple(args), kwargs, device=device, seed=seed, policy=gate)
+    pair = bind_pair(graph, artifact or _artifact.generate(graph), device=device, policy=gate)
+    given = (Inputs(tuple(args), kwargs or {}, name="given inputs"),) if args or kwargs is not None else ()
+    return diff_pair(pair, given, cases=cases, seed=seed, device=device, policy=gate, manner=manner_of(close))
 
 
 def _graph(source: Source, model: str | None) -> GraphData:

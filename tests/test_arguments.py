@@ -40,6 +40,8 @@ WRONG: dict[str, list[Any]] = {
     "args": [X, 3, "ab", {"x": X}, Anything(), None],
     "kwargs": [X, 3, [("x", X)], {1: X}, Anything(), ()],
     "device": [Anything(), 3.5, ["cpu"], b"cpu", "toaster", "", True],
+    "cases": [Anything(), "3", 1.5, True],
+    "close": [Anything(), 1e-5, True, {"rtol": 1e-5}],
     "seed": [Anything(), "0", 1.5, None, True],
     "path": [Anything(), 3, None, b"x", ["x"]],
     "folder": [Anything(), 3, None, b"x", ["x"]],

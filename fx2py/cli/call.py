@@ -17,8 +17,8 @@ from fx2py.artifact import Artifact, submodule_table
 from fx2py.cli.results import Summary
 from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
-from fx2py.graph.tensors import TensorCopies, is_wrapper, shape_of, without_repetition
-from fx2py.replay.inputs import Inputs, find_inputs, load_inputs
+from fx2py.graph.tensors import is_wrapper, shape_of, without_repetition
+from fx2py.replay.inputs import Inputs, admitted, find_inputs, load_inputs
 from fx2py.runtime.checks import InputError
 from fx2py.trust import Policy
 
@@ -29,9 +29,7 @@ def choose_inputs(
     """The inputs in ``file``, else the graph's own, else made ones; the graph is read only when it is needed."""
     if file is None:
         return find_inputs(graph(), seed=seed, device=device, policy=policy)
-    found = load_inputs(file)
-    move = TensorCopies(None if device is None else torch.device(device))
-    return dataclasses.replace(found, args=move.of(found.args), kwargs=move.of(dict(found.kwargs)))
+    return admitted(load_inputs(file), policy).on(device)
 
 
 # -- the call ------------------------------------------------------------------------------------------------------

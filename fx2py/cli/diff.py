@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import launch, options, results, sandbox
-from fx2py.cli.results import Diffed
+from fx2py.cli import diff_results, launch, options, sandbox
+from fx2py.cli.diff_results import Diffed
 from fx2py.cli.targets import FoldersOfGraphs, default_folder, is_generated, open_pair, open_subject
+from fx2py.distributed.launcher import own_path
 
 if TYPE_CHECKING:
-    from fx2py.artifact import Artifact
-    from fx2py.compare.diff import Side
+    from fx2py.compare.diff import Pair
     from fx2py.compare.report import Verdict
+    from fx2py.compare.tolerance import Tolerance
     from fx2py.distributed.launcher import Rank
     from fx2py.replay.inputs import Inputs
     from fx2py.trust import Policy
@@ -36,37 +37,46 @@ def diff(
         typer.Argument(metavar="FOLDER", help="The generated folder. Default: the newest *_fx2py here."),
     ] = None,
     *,
-    inputs: options.InputOptions,
+    cases: options.CaseOptions,
     code: options.CodeOptions,
+    tolerance: options.ToleranceOptions,
     trust: options.TrustOptions,
     sandboxed: options.SandboxOptions,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 too where no case ran a function or branch of the code.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Compare generated code with its graph, bit for bit. Exits 0 when equivalent, 1 when not, 3 when no result could be compared."""
-    rank = launch.asked_rank(graph, folder, inputs.file)
+    files = cases.files or []
+    rank = launch.asked_rank(graph, folder, *files)
 
     def work(lock_in: sandbox.LockIn, descriptor: int | None) -> None:
         doing = f"comparing {graph or 'the newest folder'}"
         with sandbox.at_work(lock_in, doing, trust, rank) as (ranks, policy):
-            ready = ranks.agree(lambda: _prepare(graph, folder, inputs, code, policy, rank))
-            ranks.form_groups(ready.artifact)
-            done = ranks.gather(ranks.agree(lambda: _compare(ready, inputs.seed, is_alone=ranks.is_alone)))
-        results.print_diff(done, as_json)
-        raise typer.Exit(EXIT_CODES[results.verdict_of(done)])
+            close = tolerance.tolerance()
+            ready = ranks.agree(lambda: _prepare(graph, folder, cases, code, policy, rank))
+            ranks.form_groups(ready.pair.artifact)
+            done = ranks.gather(
+                ranks.agree(lambda: _compare(ready, cases, policy, close, is_alone=ranks.is_alone))
+            )
+        diff_results.print_diff(done, as_json)
+        missed = strict and any(each.report.not_run for each in done)
+        raise typer.Exit(EXIT_CODES[diff_results.verdict_of(done)] or (1 if missed else 0))
 
-    reads = [graph, folder, inputs.file]
-    sandbox.perform(work, sandboxed, rank=rank, device=inputs.device, reads=reads, as_json=as_json)
+    reads = [graph, folder, *files]
+    sandbox.perform(work, sandboxed, rank=rank, device=cases.device, reads=reads, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _BoundSides:
-    """Both sides and their inputs before the first call; the graph comes first."""
+class _Ready:
+    """Both sides before the first call, what to call them, and the inputs of files."""
 
     graph: str
     code: str
-    artifact: Artifact
-    sides: tuple[Side, Side]
-    inputs: Inputs
+    pair: Pair
+    given: tuple[Inputs, ...]
+    device: str | None
 
 
 def _pair(
@@ -91,13 +101,13 @@ def _beside(graph: Path, model: str | None) -> Path:
 def _prepare(
     graph: Path | None,
     folder: Path | None,
-    asked: options.InputOptions,
+    asked: options.CaseOptions,
     code: options.CodeOptions,
     policy: Policy,
     rank: Rank | None,
-) -> _BoundSides:
-    from fx2py.cli.call import choose_inputs
-    from fx2py.compare.diff import bind_sides
+) -> _Ready:
+    from fx2py.compare.diff import bind_pair
+    from fx2py.replay.inputs import load_inputs
 
     model, generating = code.model, code.generating()
     device = launch.own_device(asked.device, rank)
@@ -107,19 +117,38 @@ def _prepare(
     else:
         subject = open_pair(named, target, model, generating)
     data = subject.graph()
-    inputs = choose_inputs(lambda: data, launch.own_input(asked.file, rank), asked.seed, device, policy)
-    sides = bind_sides(data, subject.artifact, device=device, policy=policy)
+    given = tuple(load_inputs(own_path(file, rank)) for file in asked.files or ())
+    pair = bind_pair(data, subject.artifact, device=device, policy=policy)
     where = str(target) if is_generated(target) else "generated in memory"
-    return _BoundSides(str(data.provenance.path), where, subject.artifact, sides, inputs)
+    return _Ready(str(data.provenance.path), where, pair, given, device)
 
 
-def _compare(ready: _BoundSides, seed: int, *, is_alone: bool) -> Diffed:
+def _compare(
+    ready: _Ready, cases: options.CaseOptions, policy: Policy, close: Tolerance | None, *, is_alone: bool
+) -> Diffed:
     """Compare the sides. When one of several ranks raises, the others wait in a collective: then the run fails instead."""
     from fx2py.cli.call import refusing
-    from fx2py.compare.diff import diff_callables
+    from fx2py.compare.diff import diff_pair
+    from fx2py.compare.tolerance import manner_of
+    from fx2py.replay.inputs import Inputs
 
-    graph, code = ready.sides
+    pair = ready.pair
     if not is_alone:
-        graph, code = (replace(side, call=refusing(side.call, ready.inputs)) for side in ready.sides)
-    report = diff_callables(graph, code, ready.inputs.args, ready.inputs.kwargs, seed=seed)
-    return Diffed(ready.graph, ready.code, ready.inputs.source, report, ready.artifact.manifest.notes)
+        source = Inputs(
+            (), source=ready.given[0].source if ready.given else "The inputs are the graph's own."
+        )
+        graph, code = (
+            replace(side, call=refusing(side.call, source)) for side in (pair.reference, pair.candidate)
+        )
+        pair = replace(pair, reference=graph, candidate=code)
+    report = diff_pair(
+        pair,
+        ready.given,
+        cases=cases.count,
+        seed=cases.seed,
+        device=ready.device,
+        policy=policy,
+        manner=manner_of(close),
+    )
+    manner = "bit for bit" if close is None else str(close)
+    return Diffed(ready.graph, ready.code, manner, report, pair.artifact.manifest.notes)

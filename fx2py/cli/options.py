@@ -19,6 +19,7 @@ from fx2py.cli.messages import print_note
 from fx2py.collector import collector_paused
 
 if TYPE_CHECKING:
+    from fx2py.compare.tolerance import Tolerance
     from fx2py.program.options import GenerateOptions
     from fx2py.trust import Policy
     from fx2py.trust.sandbox import Limits
@@ -41,6 +42,19 @@ ModelName: TypeAlias = Annotated[
 ]
 
 
+Device: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="Move weights, inputs and every device in the code: cpu, cuda, cuda:1.",
+    ),
+]
+Seed: TypeAlias = Annotated[
+    int, typer.Option("--seed", metavar="N", help="Seed of made inputs and of random operators.")
+]
+
+
 @dataclass(frozen=True, slots=True)
 class InputOptions:
     """What the code is called with, and where."""
@@ -54,17 +68,62 @@ class InputOptions:
             "else inputs made from the recorded shapes.",
         ),
     ] = None
-    device: Annotated[
-        str | None,
+    device: Device = None
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CaseOptions:
+    """What both sides of a comparison are called with, and where."""
+
+    files: Annotated[
+        list[Path] | None,
         typer.Option(
-            "--device",
-            metavar="DEVICE",
-            help="Move weights, inputs and every device in the code: cpu, cuda, cuda:1.",
+            "--inputs",
+            metavar="FILE",
+            help="A torch.save'd (args, kwargs), tuple or dict of inputs; may be repeated. Without it: the graph's own "
+            "sample inputs.",
         ),
     ] = None
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="Seed of made inputs and of random operators.")
-    ] = 0
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--cases",
+            min=1,
+            metavar="N",
+            help="How many inputs to compare on: given or recorded ones, then made ones. Default: some of each kind.",
+        ),
+    ] = None
+    device: Device = None
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToleranceOptions:
+    """How far apart two numbers may be; by default they are the same bit for bit."""
+
+    close: Annotated[
+        bool,
+        typer.Option(
+            "--close", help="Compare within the tolerances of torch.testing.assert_close for each dtype."
+        ),
+    ] = False
+    rtol: Annotated[
+        float | None, typer.Option("--rtol", metavar="X", help="Relative tolerance; needs --atol.")
+    ] = None
+    atol: Annotated[
+        float | None, typer.Option("--atol", metavar="X", help="Absolute tolerance; needs --rtol.")
+    ] = None
+    ulps: Annotated[
+        int | None,
+        typer.Option("--ulp", min=0, metavar="N", help="Compare within N representable numbers."),
+    ] = None
+
+    def tolerance(self) -> Tolerance | None:
+        from fx2py.compare.tolerance import Tolerance
+
+        is_given = self.close or (self.rtol, self.atol, self.ulps) != (None, None, None)
+        return Tolerance(self.rtol, self.atol, self.ulps) if is_given else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,20 +35,18 @@ from fx2py.errors import Fx2pyError
 if TYPE_CHECKING:
     from fx2py.artifact.manifest import Manifest, SubmoduleEntry, TensorEntry
     from fx2py.bench import BenchReport, BenchRow
-    from fx2py.compare import EquivalenceReport, LeafOutcome
-    from fx2py.compare.report import Verdict
     from fx2py.program.translate import Stage
     from fx2py.show.outline import Module, Outline, Row, Selection
 
 T = TypeVar("T")
 
 
-def _with_ranks(ranks: Sequence[dict[str, object]]) -> dict[str, object]:
+def with_ranks(ranks: Sequence[dict[str, object]]) -> dict[str, object]:
     """The data of the first rank, and below it those of each where there are several."""
     return ranks[0] if len(ranks) == 1 else {**ranks[0], "ranks": ranks}
 
 
-def _print_ranks(columns: Sequence[Column[T]], ranks: Sequence[Sequence[T]]) -> None:
+def print_ranks(columns: Sequence[Column[T]], ranks: Sequence[Sequence[T]]) -> None:
     """A table of what every rank has; a column says whose a row is, where there are several."""
     if len(ranks) == 1:
         print_table(stdout(), columns, ranks[0])
@@ -62,7 +60,7 @@ def _of_second(column: Column[T]) -> Column[tuple[int, T]]:
     return Column(column.name, lambda row: column.cell(row[1]), column.is_number)
 
 
-def _each(texts: Iterable[str]) -> str:
+def joined(texts: Iterable[str]) -> str:
     """What the ranks have, once where it is the same."""
     return ", ".join(dict.fromkeys(texts))
 
@@ -456,16 +454,19 @@ BINDINGS: tuple[Column[tuple[str, str]], ...] = (
 def print_run(ranks: Sequence[Ran], verbose: bool, as_json: bool) -> None:
     """Every value that came out on each rank, what was run on what, and the time of the first."""
     if as_json:
-        print_json(_with_ranks([_run_data(ran) for ran in ranks]))
+        print_json(with_ranks([_run_data(ran) for ran in ranks]))
         return
     console, ran = stdout(), ranks[0]
-    _print_ranks(OUTPUTS, [each.outputs for each in ranks])
+    print_ranks(OUTPUTS, [each.outputs for each in ranks])
     if verbose:
         print_table(console, BINDINGS, ran.bindings)
     calls = "one call" if len(ran.seconds) == 1 else f"median of {len(ran.seconds)} calls"
-    facts = {"ran": _each(each.label for each in ranks), "time": f"{duration(median(ran.seconds))} ({calls})"}
+    facts = {
+        "ran": joined(each.label for each in ranks),
+        "time": f"{duration(median(ran.seconds))} ({calls})",
+    }
     if ran.saved is not None:
-        facts["saved"] = _each(str(each.saved) for each in ranks)
+        facts["saved"] = joined(str(each.saved) for each in ranks)
     if ran.memory is not None:
         plan = ran.memory.planned
         facts["planned peak"] = f"unknown: {ran.memory.unknown}" if plan is None else f"{plan:,} bytes"
@@ -490,98 +491,6 @@ def _run_data(ran: Ran) -> dict[str, object]:
         "memory": None if ran.memory is None else asdict(ran.memory),
         "notes": ran.notes,
     }
-
-
-# -- diff ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Diffed:
-    """What was compared on which inputs, the report, and what the code does not hold of the graph."""
-
-    graph: str
-    code: str
-    inputs: str
-    report: EquivalenceReport
-    notes: tuple[str, ...] = ()
-
-
-LEAVES: tuple[Column[LeafOutcome], ...] = (
-    Column("output", lambda row: row.path),
-    Column("expected", lambda row: row.expected),
-    Column("outcome", lambda row: _outcome(row)),
-)
-"""The table of ``diff``."""
-
-
-def print_diff(ranks: Sequence[Diffed], as_json: bool) -> None:
-    """The outcome of each output and of each changed tensor on each rank, and the verdict."""
-    reports = [done.report for done in ranks]
-    verdict = verdict_of(ranks)
-    if as_json:
-        data = _with_ranks([_diff_data(done) for done in ranks])
-        print_json({**data, "verdict": verdict, "equal": verdict == "equivalent"})
-        return
-    console, done, report = stdout(), ranks[0], reports[0]
-    _print_ranks(LEAVES, [(*each.outputs, *each.mutations) for each in reports])
-    facts = {"graph": _each(each.graph for each in ranks), "code": _each(each.code for each in ranks)}
-    print_facts(console, facts | {name: fact for each in reports for name, fact in _raised(each).items()})
-    print_line(console, done.inputs)
-    print_notes(console, done.notes)
-    if verdict == "not compared":
-        console.print(shown(verdict, "bold yellow") + shown(f": {report.shown.reason}"))
-        print_line(console, "Pass other inputs with --inputs FILE.")
-    elif verdict == "equivalent":
-        console.print(shown(verdict, "bold green") + shown(": the same, bit for bit, on these inputs"))
-    else:
-        print_line(console, "not equivalent", "bold red")
-
-
-def verdict_of(ranks: Sequence[Diffed]) -> Verdict:
-    """That of all ranks together: one that differs, or that compared nothing, decides."""
-    verdicts = {done.report.verdict for done in ranks}
-    ordered: tuple[Verdict, ...] = ("different", "not compared", "equivalent")
-    return next(each for each in ordered if each in verdicts)
-
-
-def _diff_data(done: Diffed) -> dict[str, object]:
-    report = done.report
-    return {
-        "graph": done.graph,
-        "code": done.code,
-        "inputs": done.inputs,
-        "verdict": report.verdict,
-        "equal": report.equal,
-        "outputs": [_leaf_data(leaf) for leaf in report.outputs],
-        "mutations": [_leaf_data(leaf) for leaf in report.mutations],
-        "raised": {"graph": report.raised[0], "code": report.raised[1]},
-        "same_random_state": report.same_random_state,
-        "notes": done.notes,
-    }
-
-
-def _leaf_data(leaf: LeafOutcome) -> dict[str, object]:
-    return {**asdict(leaf), "equal": leaf.equal, "max_difference": _finite(leaf.max_difference)}
-
-
-def _outcome(leaf: LeafOutcome) -> Text:
-    if leaf.equal:
-        return shown("equal", "green")
-    text = f"differs in {', '.join(leaf.differences)}"
-    if leaf.expected != leaf.actual:
-        text += f": {leaf.actual}"
-    if leaf.differing:
-        text += f"; {leaf.differing} elements"
-    if leaf.max_difference is not None:
-        text += f", at most by {leaf.max_difference:.3g}"
-    return shown(text, "red")
-
-
-def _raised(report: EquivalenceReport) -> dict[str, str]:
-    """What either side raised, and a random state that came out different."""
-    sides = zip(("graph raised", "code raised"), report.raised, strict=True)
-    facts = {side: text for side, text in sides if text is not None}
-    return facts if report.same_random_state else {**facts, "random state": "differs afterwards"}
 
 
 # -- bench ---------------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def _perform_apart(
     for line in remarks.splitlines():
         terminal.print_line(terminal.stderr(), line)
     code = _code(status, stopped)
-    if as_json or code in (0, 1):
+    if as_json or code in (0, 1, 3):
         _show(document, as_json)
     if code:
         raise typer.Exit(code)
@@ -151,7 +151,7 @@ def _code(status: int, stopped: str) -> int:
             "Raise the limit if you expected the graph to take so much.",
         )
     code = os.waitstatus_to_exitcode(status)
-    if code not in (0, 1, 2, 70):
+    if code not in (0, 1, 2, 3, 70):
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         raise ReplayError(f"the run ended inside the sandbox with {how}.", "Do not trust the graph.")
     return code

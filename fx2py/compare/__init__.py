@@ -1,8 +1,9 @@
 """Bit for bit comparison of two runs of one graph."""
 
-from fx2py.compare.diff import Side, diff_callables
 from fx2py.compare.report import Deviation, Divergence, EquivalenceReport, LeafOutcome, NotRun, RunOutcome
 from fx2py.compare.runs import Run, compare_runs, record_run
+from fx2py.compare.sides import Side, diff_callables
+from fx2py.compare.tolerance import Tolerance
 
 __all__ = [
     "Deviation",
@@ -13,6 +14,7 @@ __all__ = [
     "Run",
     "RunOutcome",
     "Side",
+    "Tolerance",
     "compare_runs",
     "diff_callables",
     "record_run",

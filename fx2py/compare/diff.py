@@ -1,121 +1,47 @@
-"""A graph in the interpreter and its generated code, or any two callables, run from equal state and compared."""
+"""A graph in the reference interpreter and its generated code, compared on several cases."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from fx2py.artifact import Artifact
-from fx2py.compare.report import EquivalenceReport
-from fx2py.compare.runs import Run, compare_runs, record_run
-from fx2py.compare.statements import compare_statements
+from fx2py.compare.cases import Case, NoInputsError, cases_of
+from fx2py.compare.coverage import Coverage
+from fx2py.compare.determinism import noise_of, uninitialised, without_noise
+from fx2py.compare.report import EquivalenceReport, RunOutcome
+from fx2py.compare.sides import Side, compare_case
+from fx2py.compare.statements import Statements, compare_statements
 from fx2py.compare.tensors import compare_values
-from fx2py.errors import ReplayError
+from fx2py.compare.tolerance import BIT_FOR_BIT, Manner
+from fx2py.errors import ReplayError, UnsupportedGraphError
 from fx2py.graph.data import GraphData
-from fx2py.graph.tensors import EqualStorages, TensorCopies, shape_of, write_back
+from fx2py.graph.tensors import EqualStorages, shape_of
+from fx2py.replay.inputs import Inputs
 from fx2py.replay.interpreter import Reference
 from fx2py.trust import Policy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Side:
-    """A callable with its ``state``, the tensors that it reads and may change, by path.
+class Pair:
+    """A graph in the reference interpreter and the code of an artifact, bound."""
 
-    ``modules`` are the live modules that it calls, whose code may replace their own attributes and parameters.
-    """
-
-    call: Callable[..., object]
-    state: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    modules: tuple[torch.nn.Module, ...] = ()
+    data: GraphData
+    artifact: Artifact
+    reference: Side
+    candidate: Side
 
 
-def diff_callables(
-    reference: Side,
-    candidate: Side,
-    args: tuple[object, ...] = (),
-    kwargs: Mapping[str, object] | None = None,
-    *,
-    seed: int = 0,
-) -> EquivalenceReport:
-    """Run both from the reference's state, on equal copies of the inputs and equal random generators, and compare.
-
-    The two may share their state. Each side's state has its old values again afterwards.
-    """
-    copies = TensorCopies()
-    start = {name: copies(tensor) for name, tensor in reference.state.items()}
-    shared = {name: start[name] for name in candidate.state if name in start}
-    expected = _run_and_restore(reference, start, args, kwargs or {}, seed)
-    actual = _run_and_restore(candidate, shared, args, kwargs or {}, seed)
-    return EquivalenceReport((compare_runs(expected, actual),))
-
-
-def _run_and_restore(
-    side: Side,
-    start: Mapping[str, torch.Tensor],
-    args: tuple[object, ...],
-    kwargs: Mapping[str, object],
-    seed: int,
-) -> Run:
-    copies = TensorCopies()
-    old = {name: copies(tensor) for name, tensor in side.state.items()}
-    write_back({name: side.state[name] for name in start}, start)
-    with restored_attributes(side.modules):
-        run = record_run(side.call, args, kwargs, side.state, seed)
-    write_back(side.state, old)
-    return run
-
-
-@contextmanager
-def restored_attributes(modules: tuple[torch.nn.Module, ...]) -> Iterator[None]:
-    """Afterwards every attribute, parameter, buffer and submodule of the modules is the object that it was before."""
-    tables = [
-        table
-        for module in modules
-        for table in (module.__dict__, module._parameters, module._buffers, module._modules)
-    ]
-    before = [dict(table) for table in tables]
-    try:
-        yield
-    finally:
-        for table, items in zip(tables, before, strict=True):
-            table.clear()
-            table.update(items)
-
-
-# -- a graph and its code
-
-
-def diff_graph(
-    data: GraphData,
-    artifact: Artifact,
-    args: tuple[object, ...] = (),
-    kwargs: Mapping[str, object] | None = None,
-    *,
-    device: torch.device | str | None = None,
-    seed: int = 0,
-    policy: Policy | None = None,
-) -> EquivalenceReport:
-    """Run the graph in the reference interpreter and the artifact's code, from equal state and inputs, and compare.
-
-    Raises UntrustedTargetError or ReplayError before anything runs when either side cannot be bound.
-    """
-    reference, candidate = bind_sides(data, artifact, device=device, policy=policy)
-    found = compare_statements(data, artifact)
-    report = diff_callables(reference, candidate, args, kwargs, seed=seed)
-    return replace(report, statements=found.differing, unreadable=found.unreadable)
-
-
-def bind_sides(
+def bind_pair(
     data: GraphData,
     artifact: Artifact,
     *,
     device: torch.device | str | None = None,
     policy: Policy | None = None,
-) -> tuple[Side, Side]:
-    """The graph in the reference interpreter, and the artifact's code, each with its tensors on ``device``.
+) -> Pair:
+    """The graph and the artifact's code, each with its tensors on ``device``.
 
     The code is the generated one: compiled pieces round otherwise, and would differ from any interpreter.
     Raises UntrustedTargetError or ReplayError when either cannot be bound.
@@ -127,7 +53,83 @@ def bind_sides(
     state = reference.tensors_by(placed.tensors)
     _require_same_weights(state, placed.tensors)
     live = tuple(record.original for _, record in data.root.walk() if record.original is not None)
-    return (Side(reference, state, live), Side(candidate, placed.tensors, live))
+    return Pair(data, artifact, Side(reference, state, live), Side(candidate, placed.tensors, live))
+
+
+_SEARCHED = 16
+"""As many cases are tried where a statement says something else, to tell whether that can ever show."""
+
+
+def diff_pair(
+    pair: Pair,
+    given: Sequence[Inputs] = (),
+    *,
+    cases: int | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    policy: Policy | None = None,
+    manner: Manner = BIT_FOR_BIT,
+) -> EquivalenceReport:
+    """Compare a graph and its code, first by reading both, then on the cases of ``cases_of`` up to the first that differs.
+
+    More cases are tried where a statement says something else. Where several processes run the graph together, all of
+    them run one case: they must make the same calls. Raises ReplayError where given inputs do not fit.
+    """
+    said = _statements(pair)
+    is_alone = not _is_one_of_several()
+    limit = (cases or (_SEARCHED if said.differing else None)) if is_alone else 1
+    tries = _Tries(pair, is_alone, manner)
+    obstacle = ""
+    try:
+        for case in cases_of(pair.data, given, limit=limit, seed=seed, device=device, policy=policy):
+            if tries.differ_on(case):
+                break
+    except NoInputsError as fault:
+        obstacle = fault.message
+    return EquivalenceReport(
+        tuple(tries.runs),
+        said.differing,
+        said.unreadable,
+        not_run=tries.coverage.not_run(),
+        nondeterministic=tries.unknown if tries.is_noisy else (),
+        obstacle=obstacle,
+    )
+
+
+def _statements(pair: Pair) -> Statements:
+    try:
+        return compare_statements(pair.data, pair.artifact)
+    except UnsupportedGraphError as fault:  # other releases of fx2py generate what this one does not
+        return Statements(None, fault.message)
+
+
+class _Tries:
+    """The runs of a pair so far."""
+
+    def __init__(self, pair: Pair, is_alone: bool, manner: Manner) -> None:
+        self.coverage = Coverage(pair.artifact.source, pair.candidate.call)
+        self.unknown = uninitialised(pair.data)
+        self.runs: list[RunOutcome] = []
+        self.is_noisy = False
+        self._pair = pair
+        self._watched = replace(pair.candidate, call=self.coverage.watched(pair.candidate.call))
+        self._is_alone = is_alone
+        self._manner = manner
+
+    def differ_on(self, case: Case) -> bool:
+        """Run a case; whether it differs."""
+        found = compare_case(self._pair.reference, self._watched, case, manner=self._manner)
+        if self._is_alone and (self.unknown or found[-1].verdict == "different"):
+            noise = noise_of(self._pair.reference, case, self._pair.data)
+            found = tuple(without_noise(run, noise) for run in found)
+            self.is_noisy = self.is_noisy or bool(noise)
+        self.runs += found
+        return found[-1].verdict == "different"
+
+
+def _is_one_of_several() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def _require_same_weights(graph: Mapping[str, torch.Tensor], code: Mapping[str, torch.Tensor]) -> None:

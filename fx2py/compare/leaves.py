@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from fx2py.compare import tensors
 from fx2py.compare.report import LeafOutcome
+from fx2py.compare.tolerance import BIT_FOR_BIT, Manner, Tolerance
 from fx2py.graph.tensors import is_strided_view, storage_of
 
 Aliases: TypeAlias = Mapping[str, str]
@@ -30,6 +31,7 @@ def compare_leaves(
     actual: object,
     aliases: tuple[Aliases, Aliases] = ({}, {}),
     have_equal_bits: tensors.EqualBits | None = None,
+    manner: Manner = BIT_FOR_BIT,
 ) -> tuple[LeafOutcome, ...]:
     """One outcome for each leaf of ``expected``, or for the first container that ``actual`` does not share."""
     if not _same_class(expected, actual):
@@ -37,12 +39,12 @@ def compare_leaves(
         return (LeafOutcome(path, _describe(expected), _describe(actual), (aspect,)),)
     ours, theirs = _parts(expected), _parts(actual)
     if ours is None or theirs is None:
-        return (_compare_leaf(path, expected, actual, aliases, have_equal_bits),)
+        return (_compare_leaf(path, expected, actual, aliases, have_equal_bits, manner),)
     if [key for key, _ in ours] != [key for key, _ in theirs]:
         return (LeafOutcome(path, _describe(expected), _describe(actual), ("structure",)),)
     found: list[LeafOutcome] = []
     for (key, one), (_, other) in zip(ours, theirs, strict=True):
-        found += compare_leaves(f"{path}{key}", one, other, aliases, have_equal_bits)
+        found += compare_leaves(f"{path}{key}", one, other, aliases, have_equal_bits, manner)
     return tuple(found)
 
 
@@ -62,9 +64,10 @@ def _compare_leaf(
     actual: object,
     aliases: tuple[Aliases, Aliases],
     have_equal_bits: tensors.EqualBits | None,
+    manner: Manner,
 ) -> LeafOutcome:
     if not (isinstance(expected, torch.Tensor) and isinstance(actual, torch.Tensor)):
-        differs = () if _same_leaf(expected, actual) else ("values",)
+        differs = () if _same_leaf(expected, actual, manner.close) else ("values",)
         is_telling = expected is not None and not (isinstance(expected, float) and math.isnan(expected))
         return LeafOutcome(
             path, _describe(expected), _describe(actual), differs, len(differs), is_telling=is_telling
@@ -72,9 +75,10 @@ def _compare_leaf(
     found = tensors.differences(expected, actual)
     if aliases[0].get(path) != aliases[1].get(path):
         found = (*found, "aliasing")
+    found = tuple(aspect for aspect in found if aspect not in manner.ignored)
     if {"type", "dtype", "shape", "layout", "device", "is_quantized", "is_nested"}.intersection(found):
         return LeafOutcome(path, _describe(expected), _describe(actual), found)
-    count, largest = tensors.compare_values(expected, actual, have_equal_bits)
+    count, largest = tensors.compare_values(expected, actual, have_equal_bits, manner.close)
     found = (*found, "values") if count else found
     is_telling = bool(found) or not tensors.is_all_nan(expected)
     return LeafOutcome(path, _describe(expected), _describe(actual), found, count, largest, is_telling)
@@ -108,7 +112,9 @@ def _parts(value: object) -> list[tuple[str, object]] | None:
     return [(f"[{index}]", part) for index, part in enumerate(value)]
 
 
-def _same_leaf(expected: object, actual: object) -> bool:
+def _same_leaf(expected: object, actual: object, close: Tolerance | None) -> bool:
+    if close is not None and isinstance(expected, float | complex) and isinstance(actual, float | complex):
+        return not bool(close.exceeded(torch.tensor(expected), torch.tensor(actual)))
     if isinstance(expected, complex) and isinstance(actual, complex):
         return _same_float(expected.real, actual.real) and _same_float(expected.imag, actual.imag)
     if isinstance(expected, float) and isinstance(actual, float):

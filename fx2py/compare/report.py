@@ -21,7 +21,8 @@ class LeafOutcome:
     ``differences`` names aspects: ``structure``, ``type``, ``dtype``, ``shape``, ``stride``, ``device``, ``layout``,
     ``requires_grad``, ``aliasing``, ``values``, ``change``. ``differing`` counts elements whose bits differ;
     ``max_difference`` is the largest absolute difference among them, None where no values differ or none are compared.
-    ``is_telling``: False where equality proves nothing, as for None and for tensors of nothing but NaN.
+    ``is_telling``: False where equality proves nothing, as for None and for tensors of nothing but NaN; and not
+    ``is_deterministic`` where two runs of the reference differ too.
     """
 
     path: str
@@ -31,6 +32,7 @@ class LeafOutcome:
     differing: int = 0
     max_difference: float | None = None
     is_telling: bool = True
+    is_deterministic: bool = True
 
     @property
     def equal(self) -> bool:
@@ -58,10 +60,14 @@ class RunOutcome:
         return (*self.outputs, *self.mutations)
 
     @property
+    def differing(self) -> tuple[LeafOutcome, ...]:
+        """The leaves that are not equal."""
+        return tuple(leaf for leaf in self.leaves if not leaf.equal)
+
+    @property
     def verdict(self) -> Verdict:
         """``not compared``: nothing differs, but both sides raised, or no result was there that could have differed."""
-        leaves_equal = all(leaf.equal for leaf in self.leaves)
-        if not (leaves_equal and self.raised[0] == self.raised[1] and self.same_random_state):
+        if self.differing or self.raised[0] != self.raised[1] or not self.same_random_state:
             return "different"
         return "not compared" if self.reason else "equivalent"
 
@@ -72,7 +78,10 @@ class RunOutcome:
             return "both sides raise the same error"
         if not self.leaves or all(leaf.expected == "None" for leaf in self.leaves):
             return "nothing is returned or changed"
-        return "" if any(leaf.is_telling for leaf in self.leaves) else "every result is NaN"
+        if any(leaf.is_telling for leaf in self.leaves):
+            return ""
+        is_noise = not all(leaf.is_deterministic for leaf in self.leaves)
+        return "two runs of the graph itself differ" if is_noise else "every result is NaN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +153,8 @@ class EquivalenceReport:
 
     ``statements`` has what says something else, by reading both sides alone; None where the code cannot be read, which
     ``unreadable`` explains. ``first_divergent`` is the first statement whose results differ, by running both.
-    ``nondeterministic`` names operators whose results two runs of the reference do not share.
+    ``nondeterministic`` names operators whose results two runs of the reference do not share; ``obstacle`` says why
+    nothing could be run.
     """
 
     runs: tuple[RunOutcome, ...] = ()
@@ -153,6 +163,7 @@ class EquivalenceReport:
     first_divergent: Divergence | None = None
     not_run: tuple[NotRun, ...] = ()
     nondeterministic: tuple[str, ...] = ()
+    obstacle: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -171,6 +182,11 @@ class EquivalenceReport:
     def equal(self) -> bool:
         """Whether the candidate did exactly what the reference did."""
         return self.verdict == "equivalent"
+
+    @property
+    def reason(self) -> str:
+        """Why nothing was compared, or ''."""
+        return self.obstacle or (self.shown.reason if self.verdict == "not compared" else "")
 
     @property
     def divergence(self) -> Divergence | None:
@@ -226,7 +242,7 @@ class EquivalenceReport:
     @property
     def differing(self) -> tuple[LeafOutcome, ...]:
         """The leaves of the run that is shown that are not equal."""
-        return tuple(leaf for leaf in self.shown.leaves if not leaf.equal)
+        return self.shown.differing
 
 
 def _first(runs: Iterable[RunOutcome], verdict: Verdict) -> RunOutcome | None:

@@ -14,8 +14,10 @@ from torch.utils import _pytree as pytree
 from fx2py.compare.leaves import alias_labels, compare_leaves
 from fx2py.compare.report import LeafOutcome, RunOutcome
 from fx2py.compare.tensors import compare_values, differences
+from fx2py.compare.tolerance import BIT_FOR_BIT, Manner
 from fx2py.errors import Fx2pyError
 from fx2py.graph.tensors import EqualStorages, TensorCopies
+from fx2py.runtime.checks import InputError
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _DEVICE_TYPES = ("cpu", "cuda")
@@ -26,14 +28,13 @@ _DEVICE_TYPES = ("cpu", "cuda")
 class Run:
     """What one call did: its result or exception, and what it changed.
 
-    ``result`` is a copy. ``before`` and ``after`` hold copies of every tensor that the call could change: inputs by
-    their place (``args[0]``), state by its path. ``aliases`` says what each leaf of the result shares storage with.
+    ``result`` is a copy. ``changed`` holds a copy of every tensor that the call changed: inputs by their place
+    (``args[0]``), state by its path. ``aliases`` says what each leaf of the result shares storage with.
     """
 
     result: object
     raised: Exception | None
-    before: Mapping[str, torch.Tensor]
-    after: Mapping[str, torch.Tensor]
+    changed: Mapping[str, torch.Tensor]
     random_state: tuple[torch.Tensor, ...]
     aliases: Mapping[str, str]
 
@@ -44,61 +45,62 @@ def record_run(
     kwargs: Mapping[str, object],
     state: Mapping[str, torch.Tensor],
     seed: int,
+    *,
+    may_refuse: bool = False,
 ) -> Run:
     """Call ``call`` on copies of the arguments, from a fixed state of the random generators.
 
-    What the call raises is recorded, except errors of fx2py itself: they say that the run could not be made.
+    What the call raises is recorded, except errors of fx2py itself: they say that the run could not be made. With
+    ``may_refuse`` they are recorded too.
     """
     args, kwargs = TensorCopies().of((tuple(args), dict(kwargs)))
     watched = {**_named_inputs(args, kwargs), **state}
     before = _copied(watched)
-    result, raised = None, _Raised()
+    result, raised = None, _Raised(may_refuse)
     with torch.random.fork_rng(), _restored_modes():
         torch.manual_seed(seed)
         with raised:
             result = call(*args, **kwargs)
         random_state = _random_state()
     aliases = alias_labels(watched, result)
-    return Run(TensorCopies().of(result), raised.error, before, _copied(watched), random_state, aliases)
+    after, have_equal_bits = _copied(watched), EqualStorages()
+    changed = {name: copy for name, copy in after.items() if _is_changed(before[name], copy, have_equal_bits)}
+    return Run(TensorCopies().of(result), raised.error, changed, random_state, aliases)
 
 
-def compare_runs(expected: Run, actual: Run) -> RunOutcome:
+def compare_runs(expected: Run, actual: Run, manner: Manner = BIT_FOR_BIT) -> RunOutcome:
     """The outcome of two runs that started from equal state and inputs."""
     aliases = (expected.aliases, actual.aliases)
-    outputs = compare_leaves("output", expected.result, actual.result, aliases, EqualStorages())
-    same_random_state = len(expected.random_state) == len(actual.random_state) and all(
-        torch.equal(one, other) for one, other in zip(expected.random_state, actual.random_state, strict=True)
-    )
+    outputs = compare_leaves("output", expected.result, actual.result, aliases, EqualStorages(), manner)
     return RunOutcome(
         outputs=outputs,
-        mutations=tuple(_compare_changes(expected, actual)),
+        mutations=tuple(_compare_changes(expected, actual, manner)),
         raised=(_message(expected.raised), _message(actual.raised)),
-        same_random_state=same_random_state,
+        same_random_state="random state" in manner.ignored or _same_random_state(expected, actual),
     )
 
 
-def _compare_changes(expected: Run, actual: Run) -> Iterator[LeafOutcome]:
-    """An outcome for each tensor that either run changed, or that only one of them has and changed."""
+def _same_random_state(expected: Run, actual: Run) -> bool:
+    return len(expected.random_state) == len(actual.random_state) and all(
+        torch.equal(one, other) for one, other in zip(expected.random_state, actual.random_state, strict=True)
+    )
+
+
+def _compare_changes(expected: Run, actual: Run, manner: Manner) -> Iterator[LeafOutcome]:
+    """An outcome for each tensor that either run changed."""
     have_equal_bits = EqualStorages()
-    for name in {**expected.after, **actual.after}:
-        changes = [
-            "changed" if _is_changed(run, name, have_equal_bits) else "unchanged"
-            for run in (expected, actual)
-        ]
-        if "changed" not in changes:
-            continue
-        if changes[0] != changes[1]:
-            yield LeafOutcome(name, changes[0], changes[1], ("change",))
+    for name in {**expected.changed, **actual.changed}:
+        if name in expected.changed and name in actual.changed:
+            one, other = expected.changed[name], actual.changed[name]
+            yield from compare_leaves(name, one, other, have_equal_bits=have_equal_bits, manner=manner)
         else:
-            yield from compare_leaves(
-                name, expected.after[name], actual.after[name], have_equal_bits=have_equal_bits
+            one_did, other_did = (
+                "changed" if name in run.changed else "unchanged" for run in (expected, actual)
             )
+            yield LeafOutcome(name, one_did, other_did, ("change",))
 
 
-def _is_changed(run: Run, name: str, have_equal_bits: EqualStorages) -> bool:
-    if name not in run.after:
-        return False
-    before, after = run.before[name], run.after[name]
+def _is_changed(before: torch.Tensor, after: torch.Tensor, have_equal_bits: EqualStorages) -> bool:
     return bool(differences(before, after)) or compare_values(before, after, have_equal_bits)[0] > 0
 
 
@@ -121,16 +123,24 @@ def _random_state() -> tuple[torch.Tensor, ...]:
     return (torch.get_rng_state(), *cuda)
 
 
+REFUSED = "InputError: the inputs do not fit"
+
+
 def _message(error: Exception | None) -> str | None:
-    """Class and text of an exception, without the addresses of objects."""
-    return None if error is None else f"{type(error).__qualname__}: {_ADDRESS.sub('0x', str(error))}"
+    """Class and text of an exception, without the addresses of objects; each side words a refusal of inputs on its own."""
+    if error is None:
+        return None
+    if isinstance(error, Fx2pyError) or type(error).__name__ == InputError.__name__:
+        return REFUSED  # each folder's runtime has a class of that name
+    return f"{type(error).__qualname__}: {_ADDRESS.sub('0x', str(error))}"
 
 
 class _Raised:
-    """A block whose exception is kept as ``error``; errors of fx2py itself are raised."""
+    """A block whose exception is kept as ``error``; those of fx2py itself are raised, unless it ``may_refuse``."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_refuse: bool) -> None:
         self.error: Exception | None = None
+        self._may_refuse = may_refuse
 
     def __enter__(self) -> None:
         return None
@@ -138,7 +148,7 @@ class _Raised:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        if not isinstance(error, Exception) or isinstance(error, Fx2pyError):
+        if not isinstance(error, Exception) or (isinstance(error, Fx2pyError) and not self._may_refuse):
             return False
         self.error = error
         return True

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from fx2py.compare.tolerance import Tolerance
 from fx2py.errors import ReplayError
 from fx2py.graph.tensors import inner_tensors, is_wrapper, shape_of, sparse_parts, without_repetition
 from fx2py.graph.values import PRIMITIVES
@@ -53,7 +54,10 @@ def differences(expected: torch.Tensor, actual: torch.Tensor) -> tuple[str, ...]
 
 
 def compare_values(
-    expected: torch.Tensor, actual: torch.Tensor, have_equal_bits: EqualBits | None = None
+    expected: torch.Tensor,
+    actual: torch.Tensor,
+    have_equal_bits: EqualBits | None = None,
+    close: Tolerance | None = None,
 ) -> tuple[int, float | None]:
     """How many elements differ, and by how much at most; for tensors of equal type, dtype, shape and layout.
 
@@ -67,8 +71,10 @@ def compare_values(
     if [(part.dtype, part.shape) for part in parts] != [(part.dtype, part.shape) for part in others]:
         return max(*[part.numel() for part in (*parts, *others)], 1), None
     for one, other in zip(parts, others, strict=True):
-        one, other, times = _without_repetition(one, other)
+        one, other, times = _without_repetition(one, other.to(one.device))
         differ = ~same_bits(one, other)
+        if close is not None and bool(differ.any()):
+            differ &= close.exceeded(one, other)
         here = int(differ.sum()) * times
         if here:
             distance = _distance(one, other, differ)

@@ -14,7 +14,8 @@ from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges
 
 from fx2py.graph.data import GraphData, Node, TensorMeta
-from fx2py.replay.inputs import Arguments, InputMaker, Inputs, symbol_sizes
+from fx2py.replay.inputs import Arguments, InputMaker, Inputs
+from fx2py.replay.sizes import symbol_sizes
 from fx2py.trust import Policy
 
 

@@ -109,6 +109,15 @@ class Node:
         """The values of all arguments, in evaluation order."""
         return (*self.args, *[value for _, value in self.kwargs])
 
+    @property
+    def called(self) -> str:
+        """The name of the operator, function or method that is called, without its namespace; '' for other nodes."""
+        if isinstance(self.target, OpName):
+            return self.target.name
+        if isinstance(self.target, Name):
+            return self.target.qualname.rpartition(".")[2]
+        return str(self.target) if self.op == "call_method" else ""
+
     def with_leaves(self, change: Callable[[Value], Value]) -> Node:
         """The node with ``change`` applied to each leaf of its arguments."""
         args = tuple([map_leaves(value, change) for value in self.args])

@@ -79,7 +79,7 @@ class _Demands:
         elif isinstance(node.target, OpName) and node.target.is_higher_order:
             yield from self._of_nested_graphs(node)
         elif node.op in ("call_function", "call_method"):
-            yield from self._of_call(_facts(node), _base_name(node), _arguments(node), result)
+            yield from self._of_call(_facts(node), node.called, _arguments(node), result)
 
     def _of_call(self, known: Facts, name: str, args: tuple[Value, ...], result: Domain) -> Iterator[Demand]:
         for interval in known.domains:
@@ -300,21 +300,11 @@ def _parameters(node: Node) -> tuple[str, ...]:
         if inspect.isfunction(function):
             return tuple(inspect.signature(function).parameters)
     overload = node.target.overload if isinstance(node.target, OpName) else "default"
-    schema = schema_of(OpName("aten", _base_name(node), overload))
+    schema = schema_of(OpName("aten", node.called, overload))
     return () if schema is None else tuple(argument.name for argument in schema.arguments)
 
 
 def _facts(node: Node) -> Facts:
     path = node.target.path if isinstance(node.target, Name) else ""
     own = facts_named(path)
-    return facts_named(_base_name(node)) if own == Facts() else own
-
-
-def _base_name(node: Node) -> str:
-    """The name of an operator, function or method without its namespace."""
-    target = node.target
-    if node.op == "call_method":
-        return str(target)
-    if isinstance(target, OpName):
-        return target.name
-    return target.qualname.rpartition(".")[2] if isinstance(target, Name) else ""
+    return facts_named(node.called) if own == Facts() else own

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+from torch.utils import _pytree as pytree
 
 from fx2py.errors import Argument, Hint, ReplayError
 from fx2py.graph.data import GraphData, Node, NumberKind, SymMeta, TensorMeta
-from fx2py.graph.tensors import TensorCopies
+from fx2py.graph.tensors import TensorCopies, is_strided_view, is_wrapper
 from fx2py.replay.domains import ANY, Domain, input_domains
 from fx2py.replay.objects import ObjectBuilder
 from fx2py.replay.signature import unflatten
+from fx2py.replay.sizes import symbol_sizes
 from fx2py.runtime.sizes import SizeExpression
 from fx2py.trust import Policy
 from fx2py.trust.data import code_in
@@ -31,45 +33,99 @@ PASS_INPUTS = Hint("Pass ", Argument.INPUTS, ".")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
-    """A call's arguments, and a sentence that says where they come from."""
+    """A call's arguments, a sentence that says where they come from, and a name for them."""
 
     args: tuple[object, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    name: str = "inputs"
+
+    def on(self, device: torch.device | str | None) -> Inputs:
+        """These inputs on a device; None is where they are."""
+        if device is None:
+            return self
+        move = TensorCopies(torch.device(device))
+        return replace(self, args=move.of(self.args), kwargs=move.of(dict(self.kwargs)))
 
 
 def find_inputs(
     data: GraphData,
     *,
-    file: Path | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
     policy: Policy | None = None,
 ) -> Inputs:
-    """The inputs of ``file``, else those stored beside the graph, else made ones; on ``device`` when it is given.
+    """The inputs stored beside the graph, else made ones; on ``device`` when it is given.
 
-    Raises ReplayError when the file holds no inputs, or code among them, or when nothing is recorded to make them from.
+    Raises ReplayError when they hold code, or when nothing is recorded to make them from.
     """
-    if file is not None:
-        found = load_inputs(file)
-    elif data.sample_inputs is not None:
-        stored = data.sample_inputs
-        found = Inputs(stored.args, stored.kwargs, "The inputs are those stored beside the graph.")
-    else:
-        args, kwargs = _RandomInputs(data, seed, policy or Policy(), symbol_sizes(data)).arguments()
-        found = Inputs(
-            args, kwargs, f"The inputs are made from the recorded shapes and types, with seed {seed}."
-        )
-    code = None if policy is not None and policy.trust_all else code_in((found.args, dict(found.kwargs)))
+    gate = policy or Policy()
+    found = recorded_inputs(data) or made_inputs(data, seed=seed, policy=gate)
+    return admitted(found, gate).on(device)
+
+
+def recorded_inputs(data: GraphData) -> Inputs | None:
+    """Those stored beside the graph, if any."""
+    stored = data.sample_inputs
+    if stored is None:
+        return None
+    return Inputs(
+        stored.args, stored.kwargs, "The inputs are those stored beside the graph.", "recorded inputs"
+    )
+
+
+def made_inputs(
+    data: GraphData,
+    *,
+    seed: int,
+    policy: Policy,
+    sizes: Mapping[str, int] | None = None,
+    spread: float = 1.0,
+) -> Inputs:
+    """Random numbers that the graph can use, in tensors as it records them; ``sizes`` has the size of each symbol.
+
+    ``spread`` scales the numbers that may be any. Raises ReplayError when nothing is recorded to make them from.
+    """
+    chosen = symbol_sizes(data) if sizes is None else sizes
+    args, kwargs = _RandomInputs(data, seed, policy, chosen, spread).arguments()
+    source = f"The inputs are made from the recorded shapes and types, with seed {seed}."
+    return Inputs(args, kwargs, source, f"made with seed {seed}")
+
+
+def shuffled_inputs(inputs: Inputs, seed: int) -> Inputs:
+    """The same inputs with the numbers of each tensor in another order: what may stand in one place may in another.
+
+    Whole numbers in ascending order keep it: they are positions or offsets.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def shuffled(tensor: torch.Tensor) -> torch.Tensor:
+        if not is_strided_view(tensor) or is_wrapper(tensor) or tensor.device.type == "meta":
+            return tensor
+        copy = TensorCopies()(tensor)
+        numbers = copy.detach().flatten().cpu()
+        if tensor.dtype.is_floating_point or not _ascends(numbers):
+            order = torch.randperm(numbers.numel(), generator=generator)
+            copy.detach().copy_(numbers[order].view(tensor.shape))
+        return copy
+
+    args, kwargs = pytree.tree_map_only(torch.Tensor, shuffled, (inputs.args, dict(inputs.kwargs)))
+    return Inputs(args, kwargs, inputs.source, f"{inputs.name}, shuffled")
+
+
+def _ascends(numbers: torch.Tensor) -> bool:
+    return numbers.dtype != torch.bool and bool((numbers[1:] >= numbers[:-1]).all())
+
+
+def admitted(found: Inputs, policy: Policy) -> Inputs:
+    """These inputs; raises ReplayError when they hold code."""
+    code = None if policy.trust_all else code_in((found.args, dict(found.kwargs)))
     if code is not None:
         raise ReplayError(
             f"the inputs hold {_described(code)}, which is no data.",
             "Pass tensors, numbers, text and containers of them.",
         )
-    if device is None:
-        return found
-    move = TensorCopies(torch.device(device))
-    return replace(found, args=move.of(found.args), kwargs=move.of(dict(found.kwargs)))
+    return found
 
 
 def _described(code: object) -> str:
@@ -102,7 +158,7 @@ def load_inputs(path: Path) -> Inputs:
             f"{path} does not hold inputs that can be read as plain data.", PASS_INPUTS
         ) from error
     args, kwargs = _arguments(value)
-    return Inputs(args, kwargs, f"The inputs are those of {path}.")
+    return Inputs(args, kwargs, f"The inputs are those of {path}.", path.name)
 
 
 def _arguments(value: object) -> Arguments:
@@ -192,42 +248,14 @@ def _no_attribute(path: str) -> object:
     raise ReplayError(f"the inputs refer to {path!r}, which only a graph can do.")
 
 
-_SMALLEST = 3
-"""The first symbol's size; each further symbol gets the next one, so that mixed up dimensions do not go unseen.
-
-0 and 1 would not do: torch.export takes them for constants ("0/1 specialization" of ``ShapeEnv``).
-"""
-
-
-def symbol_sizes(data: GraphData) -> Mapping[str, int]:
-    """A size for each symbol of the inputs, in its range."""
-    ranges = {name: (low, high) for name, low, high in data.contract.ranges} if data.contract else {}
-    sizes: dict[str, int] = {}
-    for node in data.graph.placeholders:
-        meta = node.meta.value
-        texts = meta.shape if isinstance(meta, TensorMeta) else ()
-        texts = (meta.expression,) if isinstance(meta, SymMeta) else texts
-        for text in texts:
-            for symbol in _symbols(text) if isinstance(text, str) else ():
-                low, high = ranges.get(symbol, (None, None))
-                size = max(_SMALLEST + len(sizes), low or 0)
-                sizes.setdefault(symbol, size if high is None else min(size, high))
-    return sizes
-
-
-def _symbols(expression: str) -> list[str]:
-    """The names in a size expression; none when it is not arithmetic."""
-    try:
-        return sorted(SizeExpression(expression).names)
-    except ValueError:
-        return []
-
-
 class _RandomInputs(InputMaker[int]):
     """Inputs of random numbers that the graph can use, the same for the same seed."""
 
-    def __init__(self, data: GraphData, seed: int, policy: Policy, sizes: Mapping[str, int]) -> None:
+    def __init__(
+        self, data: GraphData, seed: int, policy: Policy, sizes: Mapping[str, int], spread: float
+    ) -> None:
         super().__init__(data, policy, sizes)
+        self._spread = spread
         self._domains = input_domains(data.root, sizes)
         self._generator = torch.Generator().manual_seed(seed)
 
@@ -251,7 +279,9 @@ class _RandomInputs(InputMaker[int]):
         # torch.randn has no kernel for the narrow formats, float8 for example.
         wide = torch.complex64 if dtype.is_complex else torch.float32
         numbers = torch.randn(shape, generator=self._generator, dtype=wide)
-        return (numbers if dtype.is_complex or domain == ANY else _within(domain, numbers)).to(dtype)
+        if dtype.is_complex or domain == ANY:
+            return (numbers * self._spread).to(dtype)
+        return _within(domain, numbers).to(dtype)
 
     def _integers(self, domain: Domain, dtype: torch.dtype, shape: Sequence[int]) -> torch.Tensor:
         """Whole numbers in a domain; 0 and 1 where it sets no bounds, which any lookup and any mask can take."""

@@ -36,7 +36,7 @@ def test_equal_code_is_equivalent(fx2py, graph):
 def test_code_that_computes_something_else_is_not(fx2py, wrong):
     result = fx2py("diff", "net.pt2", "net_fx2py")
     assert result.code == 1
-    assert "not equivalent" in result.out
+    assert "different" in result.out
     assert "hidden" in result.out
 
 
@@ -82,11 +82,10 @@ def test_json_holds_the_verdict(fx2py, wrong):
     assert json.loads(result.out)["equal"] is False
 
 
-def test_given_inputs_are_used(fx2py, wrong, tmp_path):
-    """relu and sigmoid are told apart by any input, but nan comes out of both."""
+def test_given_inputs_are_used(fx2py, graph, tmp_path):
     torch.save((torch.full((2, 4), float("nan")),), tmp_path / "nan.pt")
-    assert fx2py("diff").code == 1
-    result = fx2py("diff", "--inputs", tmp_path / "nan.pt")
+    assert fx2py("diff", "--inputs", tmp_path / "nan.pt").code == 0
+    result = fx2py("diff", "--inputs", tmp_path / "nan.pt", "--cases", 1)
     assert result.code == 3
     assert "not compared: every result is NaN" in result.out
 
@@ -97,3 +96,76 @@ def test_a_folder_of_another_graph_is_an_error_that_names_both(fx2py, here, save
     assert refused.code == 2
     assert "net.pt2 (sha256 " in refused.err
     assert "net.pt as it is now (sha256 " in refused.err
+
+
+# -- what is run, and what it says
+
+
+def test_several_cases_of_two_calls_are_run_and_listed(fx2py, graph):
+    data = json.loads(fx2py("diff", "--json").out)
+    assert data["verdict"] == "equivalent"
+    assert [each["call"] for each in data["cases"]] == [1, 2] * 4
+    assert data["cases"][0]["case"] == "recorded inputs"
+    assert len(json.loads(fx2py("diff", "--json", "--cases", 6).out)["cases"]) == 12
+
+
+def test_inputs_may_be_given_several_times(fx2py, graph, here):
+    for name in ("one.pt", "two.pt"):
+        torch.save((torch.randn(2, 4),), here / name)
+    result = fx2py("diff", "--inputs", "one.pt", "--inputs", "two.pt", "--cases", 1, "--json")
+    assert [each["case"] for each in json.loads(result.out)["cases"]] == ["one.pt"] * 2 + ["two.pt"] * 2
+
+
+def test_a_missing_inputs_file_is_trouble(fx2py, graph):
+    result = fx2py("diff", "--inputs", "nowhere.pt")
+    assert result.code == 2
+    assert "nowhere.pt" in result.err
+
+
+class Branch(torch.nn.Module):
+    def forward(self, x):
+        return torch.cond((x.abs() < 1e9).all(), lambda x: x + 1, lambda x: x - 1, (x,))
+
+
+def test_a_branch_that_no_case_took_is_listed_and_fails_a_strict_run(fx2py, here):
+    torch.export.save(torch.export.export(Branch(), (torch.ones(3),)), here / "branch.pt2")
+    result = fx2py("diff", "branch.pt2")
+    assert result.code == 0
+    assert "not run  false_graph_0 (line " in result.out
+    assert fx2py("diff", "branch.pt2", "--strict").code == 1
+    assert fx2py("diff", "branch.pt2", "--json").code == 0
+
+
+def test_a_graph_that_raises_on_every_input_is_not_compared(fx2py, here, saved):
+    torch.save((torch.ones(3, 3),), here / "wrong.pt")
+    result = fx2py("diff", saved / "net.pt", "--inputs", "wrong.pt", "--json")
+    assert result.code == 3
+    data = json.loads(result.out)
+    assert (data["verdict"], data["equal"]) == ("not compared", False)
+    assert data["reason"] == "both sides raise the same error"
+    assert data["raised"]["graph"] == data["raised"]["code"] != None  # noqa: E711
+
+
+def test_a_small_difference_is_within_a_tolerance(fx2py, graph, here):
+    code = here / "net_fx2py" / "execution_fn.py"
+    relu = "    relu = torch.relu(linear)"
+    scaled = "    scaled = torch.mul(linear, 1.0000001)\n    relu = torch.relu(scaled)"
+    assert relu in code.read_text()
+    code.write_text(code.read_text().replace(relu, scaled))
+    assert fx2py("diff").code == 1
+    for flags in (["--close"], ["--rtol", "1e-5", "--atol", "1e-6"], ["--ulp", "8"]):
+        result = fx2py("diff", *flags)
+        assert (result.code, result.err) == (0, ""), (flags, result.out)
+        assert "within" in result.out
+
+
+def test_half_a_tolerance_is_a_clear_error(fx2py, graph):
+    result = fx2py("diff", "--rtol", "1e-5")
+    assert result.code == 2
+    assert "rtol and atol must be given together" in result.err
+
+
+def test_the_report_fits_80_columns(fx2py, wrong):
+    result = fx2py("diff")
+    assert max(map(len, result.out.splitlines())) <= 80
+    assert result.out.startswith("different")

@@ -13,8 +13,13 @@ from typer.testing import CliRunner
 from fx2py.cli.app import app
 from fx2py.cli.options import expanded
 
-OF_ITS_OWN = {"gen": {"--output", "--inputs"}, "run": {"--output"}, "split": {"--output"}}
-"""Options that a command has in a meaning of its own: a folder or a file to write, inputs that give shapes."""
+OF_ITS_OWN = {
+    "gen": {"--output", "--inputs"},
+    "diff": {"--inputs"},
+    "run": {"--output"},
+    "split": {"--output"},
+}
+"""Options that a command has in a meaning of its own: a folder or a file to write, inputs that give shapes, or several."""
 
 
 def declared(command: str) -> dict[str, tuple[object, ...]]:

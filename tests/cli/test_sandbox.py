@@ -100,7 +100,7 @@ def test_a_verdict_comes_out(tmp_path: Path) -> None:
     source.write_text(source.read_text().replace("torch.add(x, 1)", "torch.add(x, 2)"))
     different = run(tmp_path, verb="diff")
     assert different.returncode == 1
-    assert different.stdout.endswith("not equivalent\n")
+    assert different.stdout.startswith("different in call 1 of the case 'in.pt'\n")
 
 
 def test_a_fault_of_the_file_is_told_as_without_a_sandbox(tmp_path: Path) -> None:

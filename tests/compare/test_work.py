@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 import fx2py
 from fx2py.cli.call import summarize
-from fx2py.compare.diff import Side, diff_callables
+from fx2py.compare.sides import Side, diff_callables
 from fx2py.compare.tensors import compare_values
 
 TEBI = 2**40

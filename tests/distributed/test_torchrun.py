@@ -120,7 +120,7 @@ def test_diff_shows_which_rank_and_leaf_differ(tmp_path):
     assert [result.code for result in results] == [1, 1], results
     rows = [line.split()[:2] for line in results[0].out.splitlines() if "differs in values" in line]
     assert rows == [["1", "output"]]
-    assert "not equivalent" in results[0].out
+    assert "different in call 1" in results[0].out
     results = fx2py_ranks(2, "diff", *arguments, "--json", folder=tmp_path)
     report = json.loads(results[0].out)
     assert [report["equal"], *(each["equal"] for each in report["ranks"])] == [False, True, False]

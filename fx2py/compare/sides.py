@@ -1,0 +1,110 @@
+"""Any two callables, each with its state, run from equal state and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from fx2py.compare.cases import Case
+from fx2py.compare.report import EquivalenceReport, RunOutcome
+from fx2py.compare.runs import Run, compare_runs, record_run
+from fx2py.compare.tolerance import BIT_FOR_BIT, Manner
+from fx2py.graph.tensors import TensorCopies, write_back
+from fx2py.replay.inputs import Inputs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """A callable with its ``state``, the tensors that it reads and may change, by path.
+
+    ``modules`` are the live modules that it calls, whose code may replace their own attributes and parameters.
+    """
+
+    call: Callable[..., object]
+    state: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    modules: tuple[torch.nn.Module, ...] = ()
+
+
+def diff_callables(
+    reference: Side,
+    candidate: Side,
+    args: tuple[object, ...] = (),
+    kwargs: Mapping[str, object] | None = None,
+    *,
+    seed: int = 0,
+    calls: int = 1,
+    manner: Manner = BIT_FOR_BIT,
+) -> EquivalenceReport:
+    """Run both from the reference's state, on equal copies of the inputs and equal random generators, and compare.
+
+    A second of the ``calls`` in a row starts from the state that the first one left. The two may share their state; each
+    side's state has its old values again afterwards.
+    """
+    case = Case(Inputs(args, kwargs or {}), seed)
+    return EquivalenceReport(compare_case(reference, candidate, case, calls=calls, manner=manner))
+
+
+CALLS = 2
+"""Calls in a row of each case: what a call leaves in its buffers may show in the next one only."""
+
+
+def compare_case(
+    reference: Side,
+    candidate: Side,
+    case: Case,
+    *,
+    calls: int = CALLS,
+    manner: Manner = BIT_FOR_BIT,
+) -> tuple[RunOutcome, ...]:
+    """The outcome of each call in a row of both sides, up to the first that differs or raises."""
+    copies = TensorCopies()
+    start = {name: copies(tensor) for name, tensor in reference.state.items()}
+    shared = {name: start[name] for name in candidate.state if name in start}
+    expected = run_in_a_row(reference, start, case, calls)
+    actual = run_in_a_row(candidate, shared, case, calls)
+    found: list[RunOutcome] = []
+    for call, (one, other) in enumerate(zip(expected, actual, strict=False), 1):
+        outcome = replace(compare_runs(one, other, manner), case=case.inputs.name, call=call)
+        found.append(outcome)
+        if outcome.verdict == "different":
+            break
+    return tuple(found)
+
+
+def run_in_a_row(side: Side, start: Mapping[str, torch.Tensor], case: Case, calls: int) -> list[Run]:
+    """Each call of one side from the state ``start``, up to the first that raises; its old state is there again afterwards."""
+    copies = TensorCopies()
+    old = {name: copies(tensor) for name, tensor in side.state.items()}
+    write_back({name: side.state[name] for name in start}, start)
+    args, kwargs = case.inputs.args, case.inputs.kwargs
+    found: list[Run] = []
+    try:
+        with restored_attributes(side.modules):
+            for _ in range(calls):
+                run = record_run(side.call, args, kwargs, side.state, case.seed, may_refuse=case.is_made)
+                found.append(run)
+                if run.raised is not None:
+                    break
+    finally:
+        write_back(side.state, old)
+    return found
+
+
+@contextmanager
+def restored_attributes(modules: tuple[torch.nn.Module, ...]) -> Iterator[None]:
+    """Afterwards every attribute, parameter, buffer and submodule of the modules is the object that it was before."""
+    tables = [
+        table
+        for module in modules
+        for table in (module.__dict__, module._parameters, module._buffers, module._modules)
+    ]
+    before = [dict(table) for table in tables]
+    try:
+        yield
+    finally:
+        for table, items in zip(tables, before, strict=True):
+            table.clear()
+            table.update(items)
