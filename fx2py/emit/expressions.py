@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,19 @@ from fx2py.emit import text
 from fx2py.errors import InternalError
 from fx2py.graph import values as language
 from fx2py.program.identifiers import MODULE_ALIASES, is_identifier
-from fx2py.program.ir import Arguments, Call, Field, Keywords, Local, Method, Operand, Program, Slot, Take
+from fx2py.program.ir import (
+    Arguments,
+    Call,
+    Field,
+    Keywords,
+    Local,
+    Method,
+    Operand,
+    Program,
+    Slot,
+    Take,
+    is_expression,
+)
 
 BINARY_OPERATORS = {
     "add": "+",
@@ -46,7 +59,9 @@ class TextScope:
 
     ``modules`` collects the modules that the text has named so far, which the file must import. ``taken`` collects the
     container classes and functions of the runtime that the function being written has used, each a parameter of it, as
-    its tables are. ``special`` writes values that have text in this file only, and gives '' for others.
+    its tables are. ``special`` writes values that have text in this file only, and gives '' for others. ``inside`` has the
+    text of the results that are written inside the statement that takes them, ``operations`` how tight the signs of
+    operators bind in it.
     """
 
     op_aliases: Mapping[language.OpName, str]
@@ -56,6 +71,8 @@ class TextScope:
     taken: set[str] = field(default_factory=set)
     of_modules: frozenset[str] = frozenset()
     special: Callable[[Operand], str] | None = None
+    inside: dict[str, str] = field(default_factory=dict)
+    operations: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, program: Program) -> TextScope:
@@ -83,7 +100,7 @@ def value_text(value: Operand, scope: TextScope) -> str:
     if scope.special is not None and (written := scope.special(value)):
         return written
     if type(value) is language.Ref:
-        return text.identifier(value.name)
+        return scope.inside[value.name] if is_expression(value.name) else text.identifier(value.name)
     if text.has_text(value):
         if (type(value) is float or type(value) is complex) and not cmath.isfinite(value):
             scope.modules.add("math")
@@ -204,11 +221,43 @@ def _method(name: str, call: Call, scope: TextScope) -> str:
     arguments = arguments_text(rest, call.kwargs, scope)
     if not is_identifier(name) or type(receiver) not in _RECEIVERS:
         return f"getattr({value_text(receiver, scope)}, {text.quoted(name)})({arguments})"
-    return f"{value_text(receiver, scope)}.{name}({arguments})"
+    return f"{_primary(receiver, scope)}.{name}({arguments})"
 
 
 _RECEIVERS = (language.Ref, Field, str, tuple, language.List, language.Dict)
 """The receivers after which a method's name can stand; a number's dot would be a decimal point (``1.real``)."""
+
+
+_TIGHTNESS = {
+    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne"), 1),
+    "or_": 2,
+    "xor": 3,
+    "and_": 4,
+    **dict.fromkeys(("lshift", "rshift"), 5),
+    **dict.fromkeys(("add", "sub"), 6),
+    **dict.fromkeys(("mul", "truediv", "floordiv", "mod", "matmul"), 7),
+    **dict.fromkeys(UNARY_OPERATORS, 8),
+    "pow": 9,
+}
+"""How tight the signs of operators bind: https://docs.python.org/3/reference/expressions.html#operator-precedence"""
+_COMPARISON, _POWER, _PRIMARY = 1, 9, 10
+_SIMPLE = re.compile(r"[\w.]+")
+
+
+def _primary(value: Operand, scope: TextScope, least: int = _PRIMARY) -> str:
+    """A value where it must bind at least so tight; by default as a receiver, or what an item is taken of, must."""
+    written = value_text(value, scope)
+    tightness = scope.operations.get(value.name, _PRIMARY) if type(value) is language.Ref else _PRIMARY
+    return f"({written})" if tightness < least else written
+
+
+def write_inside(target: str, call: Call, scope: TextScope) -> None:
+    """Note the text of a call that is written inside the statement that takes its result."""
+    written = call_text(call, scope)
+    callee = call.callee
+    if type(callee) is language.Name and callee.module == "operator" and not written.startswith("operator."):
+        scope.operations[target] = _TIGHTNESS.get(callee.qualname, _PRIMARY)
+    scope.inside[target] = written
 
 
 def _is_operand(value: Operand) -> bool:
@@ -218,15 +267,22 @@ def _is_operand(value: Operand) -> bool:
     return type(value) is language.Ref or type(value) is Field
 
 
-def _binary(symbol: str) -> Callable[[Call, TextScope], str]:
+def _binary(symbol: str, tightness: int) -> Callable[[Call, TextScope], str]:
     def write(call: Call, scope: TextScope) -> str:
         if len(call.args) != 2 or not any(type(value) in (language.Ref, Field) for value in call.args):
             return ""
         left, right = call.args
         if not (_is_operand(left) and _is_operand(right)):
             return ""
-        space = "" if symbol == "**" else " "
-        return f"{value_text(left, scope)}{space}{symbol}{space}{value_text(right, scope)}"
+        is_chained = tightness in (
+            _COMPARISON,
+            _POWER,
+        )  # ``a < b < c`` compares twice, ``a**b**c`` goes from the right
+        before = _primary(left, scope, tightness + is_chained)
+        after = _primary(right, scope, tightness + 1)
+        # Black leaves out the spaces around a power of what is simple (``is_simple_power_operand`` of black/linegen.py).
+        space = "" if symbol == "**" and _SIMPLE.fullmatch(before) and _SIMPLE.fullmatch(after) else " "
+        return f"{before}{space}{symbol}{space}{after}"
 
     return write
 
@@ -235,7 +291,7 @@ def _unary(symbol: str) -> Callable[[Call, TextScope], str]:
     def write(call: Call, scope: TextScope) -> str:
         match call.args:
             case (language.Ref() as operand,):
-                return f"{symbol}{value_text(operand, scope)}"
+                return f"{symbol}{_primary(operand, scope)}"
         return ""
 
     return write
@@ -244,13 +300,18 @@ def _unary(symbol: str) -> Callable[[Call, TextScope], str]:
 def _getattr(call: Call, scope: TextScope) -> str:
     match call.args:
         case (language.Ref() as base, str(name)) if is_identifier(name):
-            return f"{value_text(base, scope)}.{name}"
+            return f"{_primary(base, scope)}.{name}"
     return ""
 
 
 def _getitem(call: Call, scope: TextScope) -> str:
     match call.args:
         case (language.Ref() as base, index):
+            return f"{_primary(base, scope)}[{index_text(index, scope)}]"
+        case (
+            Field() as base,
+            tuple() | language.Slice() as index,
+        ):  # a number would be a place in a list of records
             return f"{value_text(base, scope)}[{index_text(index, scope)}]"
     return ""
 
@@ -278,7 +339,10 @@ def _is_bound(value: Operand) -> bool:
 
 
 _SPECIAL: dict[language.Name, Callable[[Call, TextScope], str]] = {
-    **{language.Name("operator", name): _binary(symbol) for name, symbol in BINARY_OPERATORS.items()},
+    **{
+        language.Name("operator", name): _binary(symbol, _TIGHTNESS[name])
+        for name, symbol in BINARY_OPERATORS.items()
+    },
     **{language.Name("operator", name): _unary(symbol) for name, symbol in UNARY_OPERATORS.items()},
     language.GETATTR: _getattr,
     language.GETITEM: _getitem,

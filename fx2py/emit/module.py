@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fx2py.emit import text
-from fx2py.emit.expressions import TextScope, call_text, setitem_text, value_text
+from fx2py.emit.expressions import TextScope, call_text, setitem_text, value_text, write_inside
 from fx2py.emit.layout import WIDTH, Line, fits, format_with_black, is_settled, lay_out, module_level, split
 from fx2py.emit.outline import function_lines, outline_text
 from fx2py.emit.tables import bind_source
@@ -33,6 +33,7 @@ from fx2py.program.ir import (
     Program,
     Statement,
     Unpack,
+    is_expression,
 )
 from fx2py.program.options import DEFAULT, GenerateOptions
 
@@ -182,6 +183,8 @@ def _function(
 ) -> str:
     """The text of a function; ``scope`` notes what it takes beside its inputs, for functions that pass it as a value."""
     scope.taken.clear()
+    scope.inside.clear()
+    scope.operations.clear()
     lines = list(_lines(function, scope, options, is_structured))
     needed = {*function.tables, *scope.taken}
     scope.takes[function.name] = tuple([name for name in order if name in needed])
@@ -237,9 +240,10 @@ def _lines(
             group = origin
             above = (*above, origin)
         after = _after(statement)
-        if is_structured and not isinstance(statement, Delete):
+        written = statement_text(statement, scope)
+        if is_structured and written and not isinstance(statement, Delete):
             after, shape = ("" if after == shape else after), after
-        for line in statement_text(statement, scope):
+        for line in written:
             yield Line(line, above, after)
             above = ()
     yield Line(_return(function.result, scope), above)
@@ -321,17 +325,20 @@ def _input_notes(function: Function) -> Iterator[str]:
 
 
 def statement_text(statement: Statement, scope: TextScope) -> list[str]:
-    """A statement in its one-line forms; a long ``del`` becomes several."""
+    """A statement in its one-line forms; a long ``del`` becomes several, and an expression has none of its own."""
     if type(statement) is Assign:
         if statement.target is None:
             return [setitem_text(statement.call, scope) or call_text(statement.call, scope)]
+        if is_expression(statement.target):
+            write_inside(statement.target, statement.call, scope)
+            return []
         return [f"{text.identifier(statement.target)} = {call_text(statement.call, scope)}"]
     if type(statement) is Load:
         return [f"{text.identifier(statement.target)} = {value_text(statement.slot, scope)}"]
     if type(statement) is Bind:
         return [f"{text.identifier(statement.target)} = {value_text(statement.value, scope)}"]
     if type(statement) is Delete:
-        return _deletes(statement.names)
+        return _deletes([name for name in statement.names if not is_expression(name)])
     if type(statement) is Unpack:
         return [f"{', '.join(map(text.identifier, statement.targets))} = {call_text(statement.call, scope)}"]
     if type(statement) is Loop:
@@ -350,7 +357,7 @@ def _loop_body(loop: Loop, scope: TextScope) -> list[str]:
     return [f"    {line}" for inner in loop.body for line in statement_text(inner, scope)]
 
 
-def _deletes(names: tuple[str, ...]) -> list[str]:
+def _deletes(names: Sequence[str]) -> list[str]:
     lines: list[str] = []
     for name in names:
         longer = f"{lines[-1]}, {text.identifier(name)}" if lines else ""

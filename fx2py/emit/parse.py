@@ -393,6 +393,43 @@ class CodeReader(ValueReader):
 
     def __init__(self, names: ReadNames) -> None:
         self.names = names
+        self.inside: list[ir.Statement] = []
+        """The calls inside the statement that is being read, in the order in which Python makes them."""
+        self.count = 0
+        """How many calls the function has inside its statements so far."""
+
+    def value(self, node: ast.expr) -> language.Value:
+        if (
+            self.names.tree is not None
+            and self._may_call(node)
+            and (call := read_call(node, self)) is not None
+        ):
+            if isinstance(call.callee, ir.Local):
+                raise fault(node, "the call of a function of the file stands inside another expression")
+            target = ir.expression(self.count)
+            self.count += 1
+            self.inside += [ir.Assign(target, call), *_let_go(call)]
+            return language.Ref(target)
+        return super().value(node)
+
+    def _may_call(self, node: ast.expr) -> bool:
+        """Whether an expression inside a statement of structured code is one of those that call something."""
+        match node:
+            case ast.UnaryOp(operand=operand):
+                return not isinstance(operand, ast.Constant | ast.Attribute | ast.UnaryOp)
+            case ast.Call(func=ast.Attribute(attr="pop") | ast.Name(id="graph_module")):
+                return False
+            case ast.Call(func=func):
+                path = self.names.path(func)
+                return path != "functools.partial" and path not in self.constructors
+        return type(node) in _CALL_READERS
+
+    def whole(self, node: ast.expr) -> language.Value:
+        """The value of an expression in which nothing is called."""
+        value = self.value(node)
+        if self.inside:
+            raise fault(node, "a call stands where only a value is written")
+        return value
 
     def fault(self, node: ast.AST, reason: str) -> GrammarError:
         return fault(node, reason)
@@ -538,9 +575,10 @@ def _call_call(node: ast.Call, reader: CodeReader) -> ir.Call | None:
         return None
     if isinstance(func, ast.Name) and names.tree is not None and names.is_function(func.id):
         return _function_call(node, func.id, reader)
-    args, kwargs = reader.arguments(node)
     if isinstance(func, ast.Attribute) and not names.path(func):
-        return ir.Call(ir.Method(func.attr), (reader.value(func.value), *args), kwargs)
+        receiver = reader.value(func.value)  # Python evaluates it before the arguments
+        args, kwargs = reader.arguments(node)
+        return ir.Call(ir.Method(func.attr), (receiver, *args), kwargs)
     if isinstance(func, ast.Call):
         # Where the receiver is a number or the method's name a keyword, a method is written ``getattr(x, "name")(...)``.
         if names.path(func.func) != "builtins.getattr" or len(func.args) != 2 or func.keywords:
@@ -548,7 +586,9 @@ def _call_call(node: ast.Call, reader: CodeReader) -> ir.Call | None:
         receiver, name = reader.values(func.args)
         if type(name) is not str:
             raise fault(node, "a method's name is not a literal")
+        args, kwargs = reader.arguments(node)
         return ir.Call(ir.Method(name), (receiver, *args), kwargs)
+    args, kwargs = reader.arguments(node)
     if isinstance(func, ast.Name) and func.id in _RUNTIME_CALLS and names.takes(func.id):
         return ir.Call(ir.Local(func.id), args, kwargs)
     return ir.Call(_callee(func, reader), args, kwargs)
@@ -626,11 +666,11 @@ def _function(node: ast.FunctionDef, reader: CodeReader) -> ir.Function:
     names.records = {ir.WEIGHTS} if names.tree is not None and is_given else set()
     body: list[ir.Statement] = []
     for statement in node.body[:-1]:
-        _append(body, _located(_statement(statement, reader), statement))
+        _read_into(body, statement, reader)
     last = node.body[-1]
     if not isinstance(last, ast.Return) or last.value is None:
         raise fault(last, f"{node.name} does not end in a return")
-    result = reader.value(last.value)
+    result = reader.whole(last.value)
     if unused := names.taken - names.used:
         raise fault(node, f"{node.name} takes {min(unused)}, which it does not use")
     names.local, names.tables = set(), ()
@@ -660,6 +700,24 @@ def _lines(node: ast.stmt) -> ir.Lines:
 def _located(statement: ir.Statement, node: ast.stmt) -> ir.Statement:
     """A statement with the lines that it was read from."""
     return statement if isinstance(statement, ir.Delete) else replace(statement, lines=_lines(node))
+
+
+def _read_into(body: list[ir.Statement], node: ast.stmt, reader: CodeReader) -> None:
+    """Read a statement, after the calls inside it; the results of those end where they are taken."""
+    statement = _statement(node, reader)
+    ends = _let_go(statement.call) if isinstance(statement, ir.Assign | ir.Unpack) else []
+    for each in (*reader.inside, statement, *ends):
+        _append(body, _located(each, node))
+    if reader.inside and not ends:
+        raise fault(node, "a call stands where only a value is written")
+    reader.inside.clear()
+
+
+def _let_go(call: ir.Call) -> list[ir.Statement]:
+    """The end of the expressions that a call takes."""
+    read = ir.names_in(*call.args, *[value for _, value in call.kwargs])
+    names = tuple([name for name in read if ir.is_expression(name)])
+    return [ir.Delete(names)] if names else []
 
 
 def _append(body: list[ir.Statement], statement: ir.Statement) -> None:
@@ -692,7 +750,7 @@ def _parameter(
 ) -> ir.Parameter:
     if argument.annotation is not None:
         raise fault(argument, f"the parameter {argument.arg!r} has an annotation")
-    value = ir.REQUIRED if default is None else reader.value(default)
+    value = ir.REQUIRED if default is None else reader.whole(default)
     return ir.Parameter(argument.arg, argument.arg, kind, value)
 
 
@@ -701,7 +759,7 @@ def _statement(node: ast.stmt, reader: CodeReader) -> ir.Statement:
         case ast.Assign(targets=[ast.Name(id=target)], value=value):
             return _assignment(target, value, reader)
         case ast.Assign(targets=[ast.Subscript(value=base, slice=index)], value=value):
-            return ir.Assign(None, ir.Call(language.SETITEM, reader.values([base, index, value])))
+            return ir.Assign(None, ir.Call(language.SETITEM, tuple(map(reader.whole, (base, index, value)))))
         case ast.Assign(targets=[ast.Tuple(elts=parts)], value=value) if reader.names.tree is not None:
             return _unpacking(parts, value, reader)
         case ast.For() if reader.names.tree is not None:
@@ -773,7 +831,7 @@ def _loop_body(node: ast.For, reader: CodeReader) -> tuple[ir.Statement, ...]:
     for statement in node.body:
         if isinstance(statement, ast.For):
             raise fault(statement, "a loop stands in a loop")
-        _append(body, _located(_statement(statement, reader), statement))
+        _read_into(body, statement, reader)
     return tuple(body)
 
 

@@ -224,6 +224,19 @@ def straight(body: Iterable[Statement]) -> Iterator[Assign | Load | Bind | Delet
             yield statement
 
 
+def expression(number: int) -> str:
+    """The variable of a result that has no name in the text, since it is written inside the statement that takes it.
+
+    The expressions of a function are numbered in the order in which Python evaluates them; each ends in a ``Delete``
+    behind the statement that takes it.
+    """
+    return f".{number}"
+
+
+def is_expression(variable: str) -> bool:
+    return variable.startswith(".")
+
+
 class _Required(ProgramLeaf):
     """The default of a parameter that has none."""
 

@@ -10,7 +10,18 @@ import torch
 
 from fx2py.errors import Argument, Finding, Hint, UnsupportedGraphError
 from fx2py.graph import values as language
-from fx2py.graph.data import MEND_LOST, Graph, GraphData, ModuleRecord, Node, SymMeta, Target, Tree, ValueMeta
+from fx2py.graph.data import (
+    MEND_LOST,
+    Graph,
+    GraphData,
+    ModuleRecord,
+    Node,
+    SymMeta,
+    Target,
+    TensorMeta,
+    Tree,
+    ValueMeta,
+)
 from fx2py.graph.parameters import Unbound, bind_arguments
 from fx2py.operators.devices import explicit_devices
 from fx2py.operators.facts import returns_tensor
@@ -556,20 +567,29 @@ class FunctionLowering:
                 args = tuple(
                     [replace(value, as_graph=True) if type(value) is ir.Local else value for value in args]
                 )
-            self._assign(node, frame, self._op_call(target, args, kwargs, node.name in frame.unpacked))
+            self._assign(node, frame, self._op_call(node, frame, target, args, kwargs))
             return
         if self._needs_slot(target):
             callee = self._load(self.outer.tables.constant(node.name, target), node.name)
         self._assign(node, frame, ir.Call(callee, args, kwargs))
 
     def _op_call(
-        self, op: language.OpName, args: ir.Arguments, kwargs: ir.Keywords, unpacked: bool
+        self, node: Node, frame: Frame, op: language.OpName, args: ir.Arguments, kwargs: ir.Keywords
     ) -> ir.Call:
         """The call of an operator: native if that is proven to be the same, else of the overload itself."""
-        known = {"tensors": self.kinds.tensors, "present": self.kinds.devices}
-        exact = self.outer.options.exact_ops
-        native = None if exact else native_call(op, args, kwargs, **known, items_only=unpacked)
-        return native or ir.Call(self.outer.use_op(op), args, kwargs)
+        first = next(iter(frame.metas_of(node.args)), None)
+        native = native_call(
+            op,
+            args,
+            kwargs,
+            tensors=self.kinds.tensors,
+            present=self.kinds.devices,
+            items_only=node.name in frame.unpacked,
+            sizes=first.shape if isinstance(first, TensorMeta) else (),
+        )
+        if native is None or self.outer.options.exact_ops:
+            return ir.Call(self.outer.use_op(op), args, kwargs)
+        return native
 
     def _known_item(self, node: Node, frame: Frame) -> bool:
         """Take an item of a tuple that exists only during lowering, so that the code need not build it."""

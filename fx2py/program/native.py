@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from itertools import chain
+from typing import TypeGuard
 
 import torch
 
@@ -43,7 +44,8 @@ LITERALS: dict[str, frozenset[type]] = {
 """The exact types of literals that the proof covers, by schema type."""
 INT64 = range(-(2**63), 2**63)
 SLICE = OpName("aten", "slice", "Tensor")
-SLICED_DIMENSIONS = range(4)
+SELECT = OpName("aten", "select", "int")
+INDEXED_DIMENSIONS = range(4)
 
 
 def _takes(parameter: NativeParameter, value: Value, present: Container[str]) -> bool:
@@ -103,15 +105,19 @@ def native_call(
     tensors: Container[str] = frozenset(),
     present: Container[str] = frozenset(),
     items_only: bool = False,
+    sizes: tuple[int | str, ...] = (),
 ) -> Call | None:
     """The native call that does what ``op`` does with these arguments; None if none is proven.
 
     ``tensors`` names the variables that are known to be tensors: on another object, a method or an operator of Python
     may do something where the overload would raise. ``present`` names those that cannot be None. ``items_only`` promises
-    that only items of the result are used, since native calls may return a named tuple where the overload returns a tuple.
+    that only items of the result are used, since native calls may return a named tuple where the overload returns a tuple. ``sizes`` are those recorded of the
+    first argument; where they are wrong, a slice is still the same view, but by way of another overload.
     """
-    if op == SLICE and not kwargs:
-        return _sliced(args) if args and _is_tensor(args[0], tensors) else None
+    if not kwargs and args and _is_tensor(args[0], tensors):
+        indexed = _sliced(args, sizes) if op == SLICE else _selected(args) if op == SELECT else None
+        if indexed is not None:
+            return indexed
     facts = facts_of(op)
     if facts.returns == "named tuple" and not items_only:
         return None
@@ -121,22 +127,44 @@ def native_call(
     return None
 
 
-def _sliced(args: tuple[Value, ...]) -> Call | None:
+def _selected(args: tuple[Value, ...]) -> Call | None:
+    """``x[2]`` or ``x[:, 2]``: indexing skips the slices before the number (``applySlice`` in ATen/TensorIndexing.h)."""
+    if len(args) != 3 or not _is_dimension(args[1]) or not _is_int64(args[2]):
+        return None
+    return _indexed(args[0], args[1], args[2])
+
+
+def _sliced(args: tuple[Value, ...], sizes: tuple[int | str, ...]) -> Call | None:
     """``x[2:]`` or ``x[:, 2:]``, proven for a literal start.
 
-    Not ``x[:, 0:stop]``: if that covers the whole dimension, indexing skips ``aten::slice`` (``applySlice`` in
-    ATen/TensorIndexing.h, for every dimension but a lone first one).
+    If ``0:stop`` covers the whole dimension, indexing skips ``aten::slice`` (``applySlice`` in ATen/TensorIndexing.h, for
+    every dimension but a lone first one), so that the size must be known to be greater.
     """
     if len(args) not in (4, 5):
         return None
     receiver, dim, start, stop, step = (*args, 1)[:5]
-    if type(dim) is not int or dim not in SLICED_DIMENSIONS or not (_is_int64(start) and _is_int64(step)):
+    if not (_is_dimension(dim) and _is_int64(start) and _is_int64(step)):
         return None
-    if (dim and start == 0) or (type(stop) is not Ref and not _is_int64(stop)):
+    if type(stop) is not Ref and not _is_int64(stop):
         return None
-    last = Slice(start or None, None if stop == INT64[-1] else stop, None if step == 1 else step)
-    index = (*(Slice(),) * dim, last) if dim else last
-    return Call(Name("operator", "getitem"), (receiver, index))
+    if dim and start == 0 and step == 1 and not _is_inside(stop, sizes[dim : dim + 1]):
+        return None
+    return _indexed(
+        receiver, dim, Slice(start or None, None if stop == INT64[-1] else stop, None if step == 1 else step)
+    )
+
+
+def _indexed(receiver: Value, dim: int, last: Value) -> Call:
+    return Call(Name("operator", "getitem"), (receiver, (*(Slice(),) * dim, last) if dim else last))
+
+
+def _is_dimension(value: Value) -> TypeGuard[int]:
+    return type(value) is int and value in INDEXED_DIMENSIONS
+
+
+def _is_inside(stop: Value, size: tuple[int | str, ...]) -> bool:
+    """Whether a dimension of this size goes on behind ``stop``; a size that varies is a text."""
+    return type(stop) is int and bool(size) and type(size[0]) is int and stop < size[0]
 
 
 def _is_int64(value: Value) -> bool:

@@ -27,7 +27,7 @@ def execution_fn(x, *, weights, check_inputs):
     # x: f32[3]
     check_inputs(x)
     # golden_cases.py:116  return torch.cond(x.sum() > 0, lambda x: x * self.weight, ...
-    sum_1 = torch.sum(x)  # f32[]
+    sum_1 = x.sum()  # f32[]
     gt = sum_1 > 0  # b8[]
     del sum_1
     weight = weights[0]  # f32[3]  weight

@@ -186,12 +186,53 @@ def test_an_index_reaches_the_slice(dim: int, start: int, stop: Any, step: int) 
             assert claim.holds([x, dim, start, live(stop), step], odd=False) is True
 
 
+SLICE, SELECT = OpName("aten", "slice", "Tensor"), OpName("aten", "select", "int")
+
+
 def test_a_slice_that_keeps_a_later_dimension_whole_is_no_index() -> None:
     claim = Claim(aten.slice.Tensor, lambda x, dim, start, stop: x[:, start:stop], Form(4))
     with enable_python_dispatcher():
         assert claim.holds([meta(2, 3), 1, 0, 3], odd=False) is False
         assert claim.holds([meta(2, 3), 1, 0, 2], odd=False) is True
-    assert native_call(OpName("aten", "slice", "Tensor"), (Ref("x"), 1, 0, 2), tensors={"x"}) is None
+    args = (Ref("x"), 1, 0, 2)
+    for sizes in ((), (5, 2), (5, "s0"), (3,)):
+        assert native_call(SLICE, args, tensors={"x"}, sizes=sizes) is None
+    assert native_call(SLICE, args, tensors={"x"}, sizes=(2, 3)) is not None
+
+
+@pytest.mark.parametrize("stop", [1, 2, -1, -2, 0])
+@pytest.mark.parametrize("dim", range(1, 4))
+def test_an_index_from_the_start_reaches_the_slice_where_the_dimension_goes_on(dim: int, stop: int) -> None:
+    call = native_call(SLICE, (Ref("x"), dim, 0, stop), tensors={"x"}, sizes=(3, 3, 3, 3))
+    assert call is not None
+    index = tuple([slice(*children(part)) for part in children(call.args[1])])
+    claim = Claim(aten.slice.Tensor, lambda x, *_: x[index], Form(4))
+    with enable_python_dispatcher():
+        assert claim.holds([meta(3, 3, 3, 3), dim, 0, stop], odd=False) is True
+
+
+@pytest.mark.parametrize("index", [0, 1, -1, -3])
+@pytest.mark.parametrize("dim", range(4))
+def test_a_number_as_an_index_reaches_the_select(dim: int, index: int) -> None:
+    call = native_call(SELECT, (Ref("x"), dim, index), tensors={"x"})
+    assert call is not None
+    place = call.args[1]
+    parts = tuple([slice(None) if isinstance(part, Slice) else part for part in children(place)]) or place
+    claim = Claim(aten.select.int, lambda x, *_: x[parts], Form(3))
+    with enable_python_dispatcher():
+        for x in (meta(3, 4, 5, 6), meta(3, 3, 3, 3, 3), meta(7, 7, 7, 7).transpose(0, 3)):
+            assert claim.holds([x, dim, index], odd=False) is True
+
+
+def test_a_select_of_what_may_be_no_tensor_or_along_a_counted_dimension_is_no_index() -> None:
+    for args, tensors in (
+        ((Ref("x"), 0, 1), set()),
+        ((Ref("x"), -1, 1), {"x"}),
+        ((Ref("x"), 0, Ref("n")), {"x"}),
+    ):
+        call = native_call(SELECT, args, tensors=tensors)
+        assert call is not None
+        assert call.callee == Name("torch", "select")
 
 
 @pytest.mark.parametrize("value", [{}, set(), [], (), "", b"", range(1), 1, 1.5, 1j, frozenset()])

@@ -7,12 +7,9 @@ where a value dies and nothing takes its name at once.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
-from fx2py.graph.data import Node, SourceLine
 from fx2py.graph.values import List, Ref, map_leaves
 from fx2py.program.identifiers import RESERVED, identifier_for
 from fx2py.program.ir import (
@@ -30,19 +27,15 @@ from fx2py.program.ir import (
     Statement,
     Take,
     Unpack,
+    expression,
+    is_expression,
     names_in,
 )
-from fx2py.read.origin import parts_between_commas
+from fx2py.program.structure.nesting import written_inside
+from fx2py.program.structure.wishes import Wishes
 
 MOVED = "moved"
 """What the list is called in which arguments are moved into a call."""
-_TARGETS = re.compile(
-    r"\(?\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*\)?\s*(?::[^=]+)?(?:[-+*/@&|]|//|\*\*)?=(?!=)"
-)
-_RETURN = re.compile(r"return\s+(.+)$")
-_RETURNED = re.compile(r"([A-Za-z_]\w*)(?:\.\w+\([^()]*\))*$")
-
-
 _MARK = "#"
 
 
@@ -54,40 +47,6 @@ def unlike_any_node(wish: str, number: int) -> str:
 def wish_of(variable: str) -> str:
     """What a variable should be named for its own sake."""
     return variable.partition(_MARK)[0]
-
-
-@lru_cache(maxsize=4096)
-def targets_of(code: str) -> tuple[str, ...]:
-    """The names that a line of source assigns to, or the variables that it returns; () where there are none."""
-    match = _TARGETS.match(code)
-    if match:
-        return tuple([name.strip() for name in match[1].split(",")])
-    returned = _RETURN.match(code)
-    found = (
-        [_RETURNED.fullmatch(part.strip()) for part in parts_between_commas(returned[1])]
-        if returned
-        else [None]
-    )
-    return tuple([each[1] for each in found if each]) if all(found) and "self" not in code[:12] else ()
-
-
-def source_targets(node: Node | None, depth: int) -> tuple[str, ...]:
-    """The names that the innermost line assigns to, or else a line that called it, within the module at ``depth``."""
-    line = node.meta.source if node is not None else None
-    while line is not None and line.depth >= depth:
-        names = targets_of(line.code)
-        if names:
-            return names
-        line = line.caller
-    return ()
-
-
-def line_at(node: Node | None, depth: int) -> SourceLine | None:
-    """The line in the module at ``depth`` of the module stack in which a node was recorded."""
-    line = node.meta.source if node is not None else None
-    while line is not None and line.depth > depth:
-        line = line.caller
-    return line
 
 
 def targets(statement: Statement) -> tuple[str, ...]:
@@ -105,16 +64,19 @@ class Naming:
     def __init__(
         self,
         function: Function,
-        wishes: Mapping[str, str],
+        wishes: Wishes,
         loads: Mapping[str, Load],
         moves: Mapping[str, frozenset[int]],
         taken: Container[str],
+        may_keep: bool,
     ) -> None:
         self.function = function
         self.taken = taken
         self.moves = moves
-        self.wishes = dict(wishes)
-        self.body = list(_with_loads(function, loads))
+        self.wishes = wishes
+        held = {*loads, *[each.name for each in function.parameters if self._is_borrowed(each.name)]}
+        self.inside = written_inside(function, self._wish, held, may_keep=may_keep)
+        self.body = list(_with_loads(function, loads, self.inside))
         self.last = {
             name: index
             for index, each in enumerate(self.body)
@@ -125,11 +87,16 @@ class Naming:
         self.names: dict[str, str] = {}
         self.holders: dict[str, str] = {}
         self.out: list[Statement] = []
+        self.ended: list[str] = []
+        """What has died in expressions, and is held until the statement that takes them is done."""
+        self.expressions = 0
+        self.start = 0
+        """Where the statement begins that the last calls are a part of."""
 
     def run(self) -> Function:
         for each in self.body:
-            if isinstance(each, Bind) and isinstance(each.value, Ref) and each.target in self.wishes:
-                self.wishes[each.value.name] = self.wishes[each.target]
+            if isinstance(each, Bind) and isinstance(each.value, Ref):
+                self.wishes.names[each.value.name] = self._wish(each.target)
         parameters = tuple([self._parameter(each) for each in self.function.parameters])
         for index, statement in enumerate(self.body):
             self._statement(index, statement)
@@ -147,9 +114,12 @@ class Naming:
         return replace(parameter, name=name, public_name=name)
 
     def _wish(self, variable: str) -> str:
-        return self.wishes.get(variable, wish_of(variable))
+        return wish_of(self.wishes.of(variable))
 
     def _statement(self, index: int, statement: Statement) -> None:
+        before = self.body[index - 1] if index else None
+        if not (isinstance(before, Assign) and before.target in self.inside):
+            self.start = len(self.out)
         source = statement.value if isinstance(statement, Bind) else None
         if isinstance(source, Ref) and self._moves(index, targets(statement)[0], source.name):
             return
@@ -159,9 +129,14 @@ class Naming:
         for name in dying:
             self.holders.pop(self.names[name])
         bound = targets(statement)
+        if bound and bound[0] in self.inside:
+            self._expression(changed, bound[0], owned)
+            return
+        owned += self.ended
+        self.ended = []
         for name in bound:
             if name not in self.names:
-                self._take(name, self._wish(name))
+                self._take(name, self._wish_beside(name, bound))
         if isinstance(changed, Loop):
             changed = replace(changed, item=self._take(changed.item, self._wish(changed.item)))
             changed = replace(
@@ -177,8 +152,55 @@ class Naming:
         again = {self.names[name] for name in bound}
         left = [name for name in owned if name not in moved]
         ends = [name for name in (*left, *idle) if name not in again or name in idle]
-        if ends and index < len(self.body) - 1:
+        if index == len(self.body) - 1:
+            ends = [name for name in ends if is_expression(name)]
+        if ends:
+            ends.sort(key=is_expression, reverse=True)  # the text lets go of them first
             self.out.append(Delete(tuple(dict.fromkeys(ends))))
+
+    def _wish_beside(self, name: str, bound: Sequence[str]) -> str:
+        """What a result should be called, beside others of the same statement.
+
+        Where a value that lives on has the name, that one gets the name that a later line reads it by: the line
+        ``residual = hidden_states`` of a model makes no node.
+        """
+        wish = self._wish(name)
+        if any(other != name and self._wish(other) == wish for other in bound):
+            return self._free_other(name) or wish
+        holder = self.holders.get(wish, "")
+        other = self._free_other(holder) if holder and holder not in self.kept else ""
+        if other:
+            self._insert(Bind(other, Ref(wish)))
+            del self.holders[wish]
+            self.names[holder], self.holders[other] = other, holder
+        return wish
+
+    def _insert(self, bind: Bind) -> None:
+        """Put a second name of a value before the statement; a ``del`` of what had that name just before says nothing more."""
+        before = self.out[self.start - 1] if self.start else None
+        if isinstance(before, Delete) and bind.target in before.names:
+            names = tuple([name for name in before.names if name != bind.target])
+            self.out[self.start - 1 : self.start] = [Delete(names)] if names else []
+            self.start -= not names
+        self.out.insert(self.start, bind)
+
+    def _free_other(self, variable: str) -> str:
+        """The name by which a later line reads a variable, if nothing has it."""
+        others = self.wishes.others.get(variable, ())
+        return next(
+            (name for name in others if name != self._wish(variable) and not self._is_taken(name)), ""
+        )
+
+    def _expression(self, changed: Statement, target: str, owned: Sequence[str]) -> None:
+        """A statement that is written inside a later one."""
+        name = expression(self.expressions)
+        self.expressions += 1
+        self.names[target], self.holders[name] = name, target
+        self.out.append(self._with_targets(changed))
+        inner = [each for each in owned if is_expression(each)]
+        self.ended += [each for each in owned if not is_expression(each)]
+        if inner:
+            self.out.append(Delete(tuple(inner)))
 
     def _moved(self, statement: Statement, changed: Statement, owned: Collection[str]) -> set[str]:
         """Append a statement, with the variables that end in its call moved into it; gives those.
@@ -242,11 +264,14 @@ class Naming:
         if stem == MOVED:
             stem = f"_{stem}"
         name, number = stem, 1
-        while name in self.holders or name in RESERVED or name in self.taken or name == MOVED:
+        while self._is_taken(name):
             name, number = f"{stem}_{number}", number + 1
         self.names[variable] = name
         self.holders[name] = variable
         return name
+
+    def _is_taken(self, name: str) -> bool:
+        return name in self.holders or name in RESERVED or name in self.taken or name == MOVED
 
     def _with_names(self, statement: Statement) -> Statement:
         """What a statement reads, under the names that hold it."""
@@ -282,13 +307,17 @@ class Naming:
         return statement
 
 
-def _with_loads(function: Function, loads: Mapping[str, Load]) -> Iterator[Statement]:
-    """The body with the loads of what it uses, each before the first statement that does."""
+def _with_loads(function: Function, loads: Mapping[str, Load], inside: Container[str]) -> Iterator[Statement]:
+    """The body with the loads of what it uses, each before the first statement that does, or that an expression is in."""
     bound = {parameter.name for parameter in function.parameters}
+    together: list[Statement] = []
     for statement in function.body:
         for name in names_in(*statement.operands):
             if name in loads and name not in bound:
                 bound.add(name)
                 yield loads[name]
         bound.update(targets(statement))
-        yield statement
+        together.append(statement)
+        if not (isinstance(statement, Assign) and statement.target in inside):
+            yield from together
+            together = []

@@ -6,7 +6,6 @@ import itertools
 import re
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TypeAlias
 
 from fx2py.graph.values import GETITEM, List, Ref, map_leaves, walk
@@ -43,13 +42,11 @@ from fx2py.program.structure.modules import Ends, module_tree
 from fx2py.program.structure.naming import (
     MOVED,
     Naming,
-    line_at,
-    source_targets,
-    targets_of,
     unlike_any_node,
     wish_of,
 )
 from fx2py.program.structure.regions import Comparison, FlatBody, Interface, Place, Region, flat_body, regions
+from fx2py.program.structure.wishes import parameter_wish, wishes_of
 from fx2py.runtime.weight_tree import Steps, weight_tree
 
 SHORT = 2
@@ -77,6 +74,8 @@ class Instance:
 
 
 Item: TypeAlias = Inline | Instance
+Moves: TypeAlias = Mapping[str, frozenset[int]]
+"""For each function, the places of the arguments that are moved into its calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,23 +138,25 @@ class Outline:
 
         return module_tree(self.program, self.body, self.root, serves, ends)
 
-    def functions(self, moves: Mapping[str, frozenset[int]]) -> list[Function]:
+    def functions(self, moves: Mapping[str, frozenset[int]], may_keep: bool) -> list[Function]:
         """Callees before callers, the entry last; ``moves`` has the places of arguments to be moved into calls.
+
+        ``may_keep``: whether an expression may keep what dies in it to the end of its statement.
 
         Names are given from the entry inwards, so that arguments name parameters.
         """
         writer = _FunctionWriter(self, self.root)
-        found = [self._named(writer.entry(), writer, {}, moves)]
+        found = [self._named(writer.entry(), self.root, {}, moves, may_keep)]
         for group in self._callers_first():
             region, interface = group.instances[0]
             writer = _FunctionWriter(self, region, group.numbers)
             function = writer.function(group.name, interface, len(group.instances))
             arguments = next(args for name, args, _ in _calls(found) if name == group.name)
             wishes = {
-                parameter.name: _without_number(_name_of(argument, parameter.name))
+                parameter.name: self._parameter_wish(region, parameter.name, argument)
                 for parameter, argument in zip(function.parameters, arguments, strict=True)
             }
-            found.append(self._named(function, writer, wishes, moves))
+            found.append(self._named(function, region, wishes, moves, may_keep))
         return found[::-1]
 
     def freed_early(self) -> dict[str, frozenset[int]]:
@@ -186,6 +187,10 @@ class Outline:
         """A weight by its name, seen from the root."""
         return Field(WEIGHTS, self.tree.place(self.program.weights[slot.index].path))
 
+    def _parameter_wish(self, region: Region, variable: str, argument: Operand) -> str:
+        name = _without_number(_name_of(argument, variable))
+        return parameter_wish(region, self.body, variable, name)
+
     def _callers_first(self) -> list[Group]:
         """Every function's callers before it."""
         order: dict[str, Group] = {}
@@ -204,34 +209,14 @@ class Outline:
     def _named(
         self,
         function: Function,
-        writer: _FunctionWriter,
-        wishes: Mapping[str, str],
-        moves: Mapping[str, frozenset[int]],
+        region: Region,
+        parameters: Mapping[str, str],
+        moves: Moves,
+        may_keep: bool,
     ) -> Function:
-        return Naming(
-            function, {**writer.wishes(), **wishes}, self.body.loads, moves, self.module_names
-        ).run()
-
-    def part_of(self, statement: Assign | Bind, count: int) -> int:
-        """Which of the ``count`` values that a line makes a statement is for: the results of a line, in their order."""
-        return self._parts.get(id(statement), 0) % count
-
-    @cached_property
-    def _parts(self) -> dict[int, int]:
-        """For each statement, the number of the result of its line that it is the last part of, or leads to first."""
-        found: dict[int, int] = {}
-        statements = self.body.statements
-        start = 0
-        for index in range(len(statements) + 1):
-            if index < len(statements) and index and _line(statements[index]) == _line(statements[start]):
-                continue
-            number = 0
-            for place in range(start, index):
-                found[id(statements[place])] = number
-                target = statements[place].target
-                number += target is not None and self.body.last_use.get(target, -1) >= index
-            start = index
-        return found
+        wishes = wishes_of(region, self.body, self.interface)
+        wishes.names.update(parameters)
+        return Naming(function, wishes, self.body.loads, moves, self.module_names, may_keep).run()
 
     def items(self, region: Region) -> Iterator[Item]:
         """What stands in a region: its own statements and those of inlined modules, and calls of functions."""
@@ -373,52 +358,6 @@ class _FunctionWriter:
     def _below(self, path: str) -> Steps:
         return self.outline.tree.place(path)[len(self.outline.tree.place(self.region.frame.path)) :]
 
-    def wishes(self) -> dict[str, str]:
-        """What each variable of this function is to be called, as the lines of the model say."""
-        found: dict[str, str] = {}
-        for item in self.outline.items(self.region):
-            if isinstance(item, Inline):
-                found.update(self._wish(item.statement))
-            else:
-                found.update(self._result_wishes(item))
-        return found
-
-    def _wish(self, statement: Assign | Bind) -> Iterator[tuple[str, str]]:
-        depth = self.region.depth
-        names = source_targets(statement.origin, depth) or source_targets(statement.origin, depth - 1)
-        target = statement.target
-        if target is None or not names:
-            return
-        if len(names) == 1:
-            yield target, names[0]
-        elif (
-            isinstance(statement, Assign)
-            and statement.call.callee == GETITEM
-            and type(statement.call.args[1]) is int
-        ):
-            index = statement.call.args[1]
-            yield target, names[index if 0 <= index < len(names) else 0]
-        else:
-            yield target, names[self.outline.part_of(statement, len(names))]
-
-    def _result_wishes(self, item: Instance) -> Iterator[tuple[str, str]]:
-        outputs = item.interface.outputs
-        if not outputs:
-            return
-        made = {
-            each.target: each for each in self.outline.body.statements[item.region.start : item.region.end]
-        }
-        inner = dict(
-            pair for each in outputs for pair in _FunctionWriter(self.outline, item.region)._wish(made[each])
-        )
-        line = line_at(made[outputs[-1]].origin, self.region.depth)
-        names = targets_of(line.code) if line is not None else ()
-        yield from inner.items()
-        if len(names) == len(outputs):
-            yield from zip(outputs, names, strict=True)
-        elif names and outputs[-1] not in inner:
-            yield outputs[-1], names[0]
-
     def _operand(self, value: Operand) -> Operand:
         def leaf(part: Operand) -> Operand:
             load = self.loads.get(part.name) if type(part) is Ref else None
@@ -498,7 +437,9 @@ class _LayerRun:
         args = list(self.writer.arguments(first))
         for place, result in self.carried.items():
             args[place] = Ref(outputs[result])
-        item = unlike_any_node(_item_name(self.over) if isinstance(self.over, Field) else "_", 0)
+        item = unlike_any_node(
+            _item_name(self.over, first.region.frame.cls) if isinstance(self.over, Field) else "_", 0
+        )
         if first.interface.uses_weights:
             args[-1] = Field(item) if isinstance(self.over, Field) else args[-1]
         call = self.writer._call(first, tuple(args), outputs)
@@ -533,10 +474,6 @@ def _records(writer: _FunctionWriter, instances: Sequence[Instance]) -> tuple[Fi
     return Field(WEIGHTS, tuple(outer)), start
 
 
-def _line(statement: Assign | Bind) -> object:
-    return statement.origin.meta.source if statement.origin is not None else None
-
-
 def _calls(functions: Iterable[Function]) -> Iterator[tuple[str, tuple[Operand, ...], Call]]:
     """Every call of a module's function: its name, the arguments before they were moved, and the call as it is."""
     for function in functions:
@@ -560,10 +497,10 @@ def _name_of(argument: Operand, own: str) -> str:
     return argument.name if isinstance(argument, Ref) else wish_of(own)
 
 
-def _item_name(over: Field) -> str:
-    """A name for one of a list of records: ``layer`` for ``layers``."""
-    name = str(over.path[-1]) if over.path else "item"
-    return name[:-1] if len(name) > 2 and name.endswith("s") else f"{name}_weights"
+def _item_name(over: Field, cls: str) -> str:
+    """A name for one of a list of records: ``layer`` for ``layers``, else after the class of their modules."""
+    name = str(over.path[-1]) if over.path else ""
+    return name[:-1] if len(name) > 2 and name.endswith("s") else _snake(cls).rpartition("_")[2]
 
 
 def _without_number(name: str) -> str:
@@ -612,21 +549,27 @@ def structured(program: Program) -> Program:
     if not outline.groups:
         return program
 
-    def form(moves: Mapping[str, frozenset[int]]) -> Program:
-        functions = (*map(outline.with_names, program.functions[:-1]), *outline.functions(moves))
+    def form(moves: Moves, may_keep: bool) -> Program:
+        functions = (*map(outline.with_names, program.functions[:-1]), *outline.functions(moves, may_keep))
         return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)
 
     return replace(_within_the_peak(program, outline, form), modules=outline.modules())
 
 
-def _within_the_peak(
-    program: Program, outline: Outline, form: Callable[[Mapping[str, frozenset[int]]], Program]
-) -> Program:
-    """The form that moves as few arguments as the planned peak of the flat program allows."""
+def _within_the_peak(program: Program, outline: Outline, form: Callable[[Moves, bool], Program]) -> Program:
+    """The form that keeps to the planned peak of the flat program, with as few moved arguments as that takes."""
     most = planned_peak(program).bytes
-    plain = form({})
-    if most is None or peak_of(plain) <= most:
-        return plain
+    if most is None:
+        return form({}, False)
+    for may_keep in (True, False):
+        plain = form({}, may_keep)
+        if peak_of(plain) <= most:
+            return plain
+    kept = _with_few_moves(outline, lambda moves: form(moves, True), most)
+    return kept if peak_of(kept) <= most else _with_few_moves(outline, lambda moves: form(moves, False), most)
+
+
+def _with_few_moves(outline: Outline, form: Callable[[Moves], Program], most: int) -> Program:
     moves = outline.freed_early()
     best = form(moves)
     moves = _done(moves, best)

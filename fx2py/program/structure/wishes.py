@@ -1,0 +1,202 @@
+"""What the variables of a function should be named: after the lines of the model that made them, and after its modules.
+
+The last result of a line has the name that the line assigns to. What a module gives on the way there has the name that
+the module has in the one around it (``gate_proj``). What is made of one value alone (a view of it, its square root) keeps
+its name, and the rest is on the way to the result of the line and has its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from fx2py.graph.data import SourceLine
+from fx2py.graph.values import Name, OpName, Ref, walk
+from fx2py.program.ir import Assign, Bind, Load, Method
+from fx2py.program.native import operator_of
+from fx2py.program.structure.regions import FlatBody, Interface, Region
+from fx2py.program.structure.source_text import line_at, names_read, operands_of, targets_of
+
+KINDS = {
+    **dict.fromkeys(("arange", "range"), "positions"),
+    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "isnan", "isinf", "logical_not"), "mask"),
+    **dict.fromkeys(("ones", "ones_like", "new_ones"), "ones"),
+    **dict.fromkeys(("zeros", "zeros_like", "new_zeros"), "zeros"),
+    **dict.fromkeys(("full", "full_like", "new_full", "scalar_tensor"), "filled"),
+}
+"""What a value is that no line of its own assigns, by the operator that makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A statement, or the call of a module, of a region: where it stands, what it gives, and the module."""
+
+    start: int
+    end: int
+    outputs: tuple[str, ...]
+    child: Region | None = None
+
+
+@dataclass(slots=True)
+class Wishes:
+    """The names that variables should have. ``like``: the variable whose name another should keep, in their order.
+
+    ``others``: what later lines call a variable, as ``residual`` is what an earlier one called ``hidden_states``.
+    """
+
+    names: dict[str, str] = field(default_factory=dict)
+    like: dict[str, str] = field(default_factory=dict)
+    others: dict[str, list[str]] = field(default_factory=dict)
+
+    def of(self, variable: str) -> str:
+        """The name that a variable should have; the variable itself where nothing says more."""
+        while variable not in self.names and variable in self.like:
+            variable = self.like[variable]
+        return self.names.get(variable, variable)
+
+
+def wishes_of(
+    region: Region,
+    body: FlatBody,
+    interface: Callable[[Region], Interface],
+) -> Wishes:
+    """What the lines of the model say of the variables of a region, those of the modules inside it included."""
+    wanted = _Wanted(body, interface)
+    wanted.region(region)
+    return wanted.found
+
+
+def parameter_wish(region: Region, body: FlatBody, variable: str, argument: str) -> str:
+    """What a function's own lines call a value that it is given, or the name of the first argument."""
+    assigned: set[str] = set()
+    for statement in body.statements[region.start : region.end]:
+        line = line_at(statement.origin, region.depth)
+        if line is None:
+            continue
+        if any(part == Ref(variable) for part in walk(*statement.operands)):
+            read = names_read(line.code)
+            if argument in read:
+                return argument
+            own = [name for name in read if name not in assigned and name not in targets_of(line.code)]
+            own = own or [name for name in read if name not in assigned]
+            return own[0] if len(own) == 1 and own[0] != "input" else argument
+        assigned.update(targets_of(line.code))
+    return argument
+
+
+class _Wanted:
+    def __init__(self, body: FlatBody, interface: Callable[[Region], Interface]) -> None:
+        self.body, self.interface = body, interface
+        self.found = Wishes()
+
+    def region(self, region: Region) -> None:
+        for line, parts in self._lines(region):
+            for part in parts:
+                if part.child is not None:
+                    self.region(part.child)
+            self._line(region, line, parts)
+
+    def _lines(self, region: Region) -> Iterator[tuple[SourceLine | None, list[_Part]]]:
+        """The parts of a region that stand in one line of its module."""
+        group: list[_Part] = []
+        before: SourceLine | None = None
+        for part in self._parts(region):
+            line = line_at(self.body.statements[part.start].origin, region.depth)
+            if group and (line is None or line != before):
+                yield before, group
+                group = []
+            group.append(part)
+            before = line
+        if group:
+            yield before, group
+
+    def _parts(self, region: Region) -> Iterator[_Part]:
+        index = region.start
+        for child in region.children:
+            yield from map(self._statement, range(index, child.start))
+            yield _Part(child.start, child.end, self.interface(child).outputs, child)
+            index = child.end
+        yield from map(self._statement, range(index, region.end))
+
+    def _statement(self, index: int) -> _Part:
+        target = self.body.statements[index].target
+        return _Part(index, index + 1, () if target is None else (target,))
+
+    def _line(self, region: Region, line: SourceLine | None, parts: Sequence[_Part]) -> None:
+        end = parts[-1].end
+        results = [name for part in parts for name in part.outputs if self.body.last_use.get(name, -1) >= end]
+        names = targets_of(line.code) if line is not None else ()
+        if len(names) == 1 and any(self._gives_several(part) for part in parts):
+            names = ()
+        kept = results[-len(names) :] if names else []
+        given = dict(zip(kept, names, strict=False))
+        ahead = ""
+        for part in reversed(parts):
+            for name in reversed(part.outputs):
+                ahead = given.get(name, ahead)
+                if name in given:
+                    self.found.names[name] = given[name]
+                else:
+                    self._on_the_way(region, part, name, ahead)
+        if line is not None:
+            self._operands(parts[-1], line)
+
+    def _gives_several(self, part: _Part) -> bool:
+        """Whether a module gives several values, which its own lines tell apart."""
+        inner = [self.found.of(name) for name in part.outputs] if part.child is not None else []
+        return len(set(inner)) == len(inner) > 1
+
+    def _on_the_way(self, region: Region, part: _Part, name: str, ahead: str) -> None:
+        """A value that a line makes and does not assign."""
+        if part.child is not None:
+            if name == part.outputs[-1] and not self._gives_several(part):
+                self.found.names[name] = _module_name(part.child, region)
+            return
+        statement = self.body.statements[part.start]
+        kind = _kind(statement)
+        operands = self._tensors(statement)
+        if kind in KINDS:
+            self.found.names[name] = KINDS[kind]
+        elif len(operands) == 1 and operands[0]:
+            self.found.like[name] = operands[0]
+        elif ahead:
+            self.found.names[name] = ahead
+        elif first := next(filter(None, operands), ""):
+            self.found.like[name] = first
+
+    def _tensors(self, statement: Assign | Bind) -> list[str]:
+        """The variables that a statement reads, '' for a weight."""
+        names = dict.fromkeys([part.name for part in walk(*statement.operands) if type(part) is Ref])
+        loads = {name: self.body.loads[name] for name in names if name in self.body.loads}
+        return ["" if name in loads else name for name in names if not _is_constant(loads.get(name))]
+
+    def _operands(self, last: _Part, line: SourceLine) -> None:
+        """What a line that ends in an operation calls the two values that it is made of."""
+        statement = self.body.statements[last.start]
+        if last.child is not None or not isinstance(statement, Assign):
+            return
+        for value, name in zip(statement.call.args, operands_of(line.code), strict=False):
+            if name and type(value) is Ref and len(statement.call.args) == 2:
+                self.found.others.setdefault(value.name, []).append(name)
+
+
+def _is_constant(load: Load | None) -> bool:
+    return load is not None and load.slot.table != "weights"
+
+
+def _kind(statement: Assign | Bind) -> str:
+    """The name of the operator that a statement calls, or of another function."""
+    op = operator_of(statement)
+    if op is not None:
+        return op.name
+    callee = statement.call.callee if isinstance(statement, Assign) else None
+    if isinstance(callee, Name):
+        return callee.qualname.rpartition(".")[2]
+    return callee.name if isinstance(callee, Method | OpName) else ""
+
+
+def _module_name(child: Region, region: Region) -> str:
+    """What a module is called in the one around it; one of a list as the list."""
+    parts = child.frame.path.removeprefix(region.prefix).split(".")
+    named = [part for part in parts if not part.isdigit()]
+    return named[-1] if named else child.frame.cls.rpartition(".")[2].lower() or "module"
