@@ -1,7 +1,7 @@
 """JSON from files as typed values: the one place that checks the shape of a document.
 
-``typed`` reads data as frozen dataclasses by their type hints. A fault says where in the document it is; the reader of the
-file adds the file's name.
+``typed`` reads data as frozen dataclasses or, where there is much of it, named tuples, by their type hints. A fault says
+where in the document it is; the reader of the file adds the file's name.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import dataclasses
 import json
 import types
 from collections.abc import Callable
-from functools import cache
-from typing import Literal, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
+from functools import cache, partial
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 _TOO_LARGE = 2**1023
@@ -69,9 +69,9 @@ def parse(text: str | bytes) -> object:
 def typed(kind: type[T], data: object) -> T:
     """``data`` as a value of the type ``kind``; Damaged, with the place, where it is not.
 
-    ``kind`` is a dataclass, ``Choice``, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]``, a scalar, or
-    ``object`` for anything; in the hints of a dataclass also ``X | None`` and ``Literal``. Types must match exactly: a
-    bool is not an int. Fields that a dataclass does not have are ignored.
+    ``kind`` is a class of named fields, ``Choice``, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]``, a
+    scalar, or ``object`` for anything; in the hints of a class also ``X | None`` and ``Literal``. Types must match
+    exactly: a bool is not an int. Fields that a class does not have are ignored.
     """
     return reader(kind)(data)
 
@@ -126,7 +126,7 @@ def _reader(kind: object) -> Callable[[object], object]:
         return _number
     if kind is Choice:
         return _choice
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and (dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")):
         return _record(kind)
     if origin is types.UnionType:
         return _optional(_reader(arguments[0]))
@@ -208,14 +208,12 @@ def _table(read: Callable[[object], object]) -> Callable[[object], object]:
 
 
 def _record(cls: type) -> Callable[[object], object]:
-    """The reader of a dataclass; its fields are looked up at first use, since a class may contain itself."""
+    """The reader of a class; its fields are looked up at first use, since a class may contain itself."""
 
     @cache
     def fields() -> list[tuple[str, Callable[[object], object], Callable[[], object] | None]]:
         hints = get_type_hints(cls)
-        return [
-            (field.name, _reader(hints[field.name]), _default(field)) for field in dataclasses.fields(cls)
-        ]
+        return [(name, _reader(hints[name]), default) for name, default in _defaults(cls).items()]
 
     def read(data: object) -> object:
         found, values, name = _object(data), [], ""
@@ -238,6 +236,14 @@ def _object(data: object) -> dict[str, object]:
     if type(data) is not dict:
         raise Damaged(f"has a {type(data).__name__}, not a JSON object")
     return data
+
+
+def _defaults(cls: Any) -> dict[str, Callable[[], object] | None]:
+    """For each field of a class, a function that returns its default; None where it has none."""
+    if dataclasses.is_dataclass(cls):
+        return {field.name: _default(field) for field in dataclasses.fields(cls)}
+    defaults = cls._field_defaults
+    return {name: partial(defaults.get, name) if name in defaults else None for name in cls._fields}
 
 
 def _default(field: dataclasses.Field[object]) -> Callable[[], object] | None:

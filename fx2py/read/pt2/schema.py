@@ -1,4 +1,4 @@
-"""The documents of an exported archive as dataclasses, and the numbers that they write for dtypes, layouts and formats.
+"""The documents of an exported archive as named tuples, and the numbers that they write for dtypes, layouts and formats.
 
 Source: torch/_export/serde/schema.py (schema version 8), whose ``Graph`` is ``SavedGraph`` here; fields that nothing here
 needs are left out. A field that is None by default is missing in the archives of an earlier minor version.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -26,8 +26,7 @@ class SavedDevice:
     index: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SavedTensor:
+class SavedTensor(NamedTuple):
     """A tensor; its sizes, which are most of a document, are read by ``size_of``."""
 
     dtype: int
@@ -39,15 +38,13 @@ class SavedTensor:
     layout: int
 
 
-@dataclass(frozen=True, slots=True)
-class NamedArgument:
+class NamedArgument(NamedTuple):
     name: str
     arg: Choice
     kind: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SavedNode:
+class SavedNode(NamedTuple):
     target: str
     inputs: tuple[NamedArgument, ...]
     outputs: tuple[Choice, ...]
@@ -56,8 +53,7 @@ class SavedNode:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SavedGraph:
+class SavedGraph(NamedTuple):
     """A graph; its nodes are read one by one, so that a fault names the node."""
 
     inputs: tuple[Choice, ...]
@@ -70,43 +66,37 @@ class SavedGraph:
     is_single_tensor_return: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class GraphSignature:
+class GraphSignature(NamedTuple):
     """What each input and result stands for: ``InputSpec`` and ``OutputSpec``, read field by field."""
 
     input_specs: tuple[Choice, ...]
     output_specs: tuple[Choice, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleCallSignature:
+class ModuleCallSignature(NamedTuple):
     in_spec: str
     out_spec: str
     forward_arg_names: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleCallEntry:
+class ModuleCallEntry(NamedTuple):
     fqn: str
     signature: ModuleCallSignature | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SavedGraphModule:
+class SavedGraphModule(NamedTuple):
     graph: SavedGraph
     signature: GraphSignature
     module_call_graph: tuple[ModuleCallEntry, ...]
     treespec_namedtuple_fields: dict[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RangeConstraint:
+class RangeConstraint(NamedTuple):
     min_val: int | None = None
     max_val: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SavedProgram:
+class SavedProgram(NamedTuple):
     graph_module: SavedGraphModule
     range_constraints: dict[str, RangeConstraint]
     verifiers: tuple[str, ...] | None = None
@@ -114,8 +104,7 @@ class SavedProgram:
     guards_code: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PayloadMeta:
+class PayloadMeta(NamedTuple):
     path_name: str
     is_param: bool = False
     use_pickle: bool = False
