@@ -58,11 +58,7 @@ def _mapping(obj: Mapping[object, object], cls: language.Name | None = None) -> 
 
 
 def _default_dict(obj: defaultdict[object, object]) -> language.Value:
-    return (
-        live(obj)
-        if obj.default_factory is not None
-        else _mapping(obj, language.Name("collections", "defaultdict"))
-    )
+    return live(obj) if obj.default_factory is not None else _mapping(obj, language.DEFAULTDICT)
 
 
 def _enum_member(obj: object) -> language.Value:
@@ -99,7 +95,7 @@ _HANDLERS: dict[type, Callable[[Any], language.Value]] = {
     dict: _mapping,
     fx.immutable_collections.immutable_list: lambda obj: language.List(_values(obj)),
     fx.immutable_collections.immutable_dict: _mapping,
-    OrderedDict: lambda obj: _mapping(obj, language.Name("collections", "OrderedDict")),
+    OrderedDict: lambda obj: _mapping(obj, language.ORDERED_DICT),
     defaultdict: _default_dict,
     set: lambda obj: language.sorted_set(_values(obj), frozen=False),
     frozenset: lambda obj: language.sorted_set(_values(obj), frozen=True),

@@ -134,6 +134,7 @@ class Dict:
 
 
 DEFAULTDICT = Name("collections", "defaultdict")
+ORDERED_DICT = Name("collections", "OrderedDict")
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,7 @@ def container_of(tree: Tree) -> ir.ContainerClass | None:
 
 _DICT_CLASSES: dict[str, language.Name | None] = {
     "dict": None,
-    "ordereddict": language.Name("collections", "OrderedDict"),
+    "ordereddict": language.ORDERED_DICT,
     "defaultdict": language.DEFAULTDICT,
 }
 

@@ -16,7 +16,7 @@ from fx2py.program.ir import ENTRY, Operand
 
 _NO_PACKAGES = (RESERVED | {ENTRY}) - MODULES
 _DEEPEST = 50
-_DICT_CLASSES = (None, language.Name("collections", "OrderedDict"), language.DEFAULTDICT)
+_DICT_CLASSES = (None, language.ORDERED_DICT, language.DEFAULTDICT)
 _NAN_BITS = struct.pack("<d", math.nan)
 
 

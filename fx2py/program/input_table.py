@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from fx2py.graph.data import CallingConvention, InputCheck, InputContract, Tree
-from fx2py.graph.values import Dict, List, Name, Record, Value
+from fx2py.graph.values import ORDERED_DICT, Dict, List, Record, Value
 from fx2py.program.ir import FIELDS, InputTable
 from fx2py.runtime.checks import Fields, Integer, Shape, container_opener
 from fx2py.runtime.sizes import SizeExpression, expression_tree, guard_condition
@@ -89,7 +89,7 @@ def _demand(tree: Tree, checks: Iterator[InputCheck], notes: list[str]) -> Value
     if tree.kind == "dict":
         return Dict(named)
     if tree.kind == "ordereddict":
-        return Dict(named, Name("collections", "OrderedDict"))
+        return Dict(named, ORDERED_DICT)
     if tree.kind == "defaultdict":
         return _fields("collections.defaultdict", named, None if tree.cls is None else tree.cls.path)
     detail = tree.kind if tree.kind == "namedtuple" else None

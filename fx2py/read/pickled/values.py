@@ -150,14 +150,12 @@ class PickledValues:
         return language.Dict(self.pairs([*_entries(obj.first), *obj.pairs]))
 
     def ordered_dict(self, obj: Built) -> language.Value:
-        return language.Dict(
-            self.pairs([*_entries(obj.first), *obj.pairs]), language.Name("collections", "OrderedDict")
-        )
+        return language.Dict(self.pairs([*_entries(obj.first), *obj.pairs]), language.ORDERED_DICT)
 
     def default_dict(self, obj: Built) -> language.Value:
         if obj.first is not None:
-            return language.Opaque(language.Name("collections", "defaultdict"))
-        return language.Dict(self.pairs(obj.pairs), language.Name("collections", "defaultdict"))
+            return language.Opaque(language.DEFAULTDICT)
+        return language.Dict(self.pairs(obj.pairs), language.DEFAULTDICT)
 
     def member(self, obj: Built) -> language.Value:
         """``getattr`` as pickles use it: a function of torch, a member of an enum, a method of a class."""
