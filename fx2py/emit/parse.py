@@ -858,8 +858,9 @@ def _read_bind(node: ast.FunctionDef, names: ReadNames) -> BoundTables:
     variables = read_built(node.body[1:-6], names)
     filled = ("modules", "weights", "consts", "names", "renamed")
     modules, weights, consts, own_names, renamed = map(_filled, filled, node.body[-6:-1])
-    weight_paths = _weight_paths(own_names)
-    containers, input_table = _own_names(own_names, names)
+    bound = _mapping(own_names)
+    weight_paths = _weight_paths(bound.pop(0)[1]) if bound and bound[0][0] == ir.WEIGHTS else None
+    containers, input_table = _own_names(own_names, bound, names)
     return BoundTables(
         tuple(variables.values()),
         read_modules(modules, variables, names),
@@ -873,14 +874,9 @@ def _read_bind(node: ast.FunctionDef, names: ReadNames) -> BoundTables:
     )
 
 
-def _weight_paths(node: ast.expr) -> tuple[str, ...] | None:
-    """The paths in ``"weights": runtime.weight_records([...], weights)``, which is taken out of the names, where it is."""
+def _weight_paths(node: ast.expr) -> tuple[str, ...]:
+    """The paths in ``runtime.weight_records([...], weights)``."""
     match node:
-        case ast.Dict(keys=[ast.Constant(value="weights"), *_], values=[value, *_]):
-            del node.keys[0], node.values[0]
-        case _:
-            return None
-    match value:
         case ast.Call(
             func=ast.Attribute(value=ast.Name(id="runtime"), attr="weight_records"),
             args=[ast.List() as paths, ast.Name(id="weights")],
@@ -932,11 +928,11 @@ def _literal(value: language.Value, node: ast.AST) -> str:
 
 
 def _own_names(
-    node: ast.expr, names: ReadNames
+    node: ast.expr, bound: Sequence[tuple[str, ast.expr]], names: ReadNames
 ) -> tuple[tuple[tuple[str, ir.ContainerClass], ...], ir.InputTable | None]:
     """The containers that the code takes by name, and the table of its inputs, which comes last."""
-    found = dict(items := _mapping(node))
-    if len(found) != len(items):
+    found = dict(bound)
+    if len(found) != len(bound):
         raise fault(node, "a name is bound twice")
     table = found.pop(ir.CHECK_INPUTS) if next(reversed(found), "") == ir.CHECK_INPUTS else None
     for alias in found:
