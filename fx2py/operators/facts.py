@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from fx2py.graph.values import Name, OpName
 
@@ -63,16 +63,14 @@ class IndexBound:
     by_argument: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Offsets:
+class Offsets(NamedTuple):
     """One argument holds ascending positions in another, the first of them 0; both by their positions in a call."""
 
     offsets: int
     indices: int
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """The argument at a position gives finite results for the numbers strictly between ``low`` and ``high``."""
 
     argument: int

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 
@@ -268,8 +268,7 @@ class Parameter:
     origin: Node | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class CalledModule:
+class CalledModule(NamedTuple):
     """The path of a module's class, and how many calls of such modules one function serves."""
 
     cls: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -220,32 +220,29 @@ def lift_state(
     return Lifted(record, lifted, state)
 
 
+@dataclass(eq=False)
 class _Lifting:
     """Rewrites the nodes of one graph."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        children: Mapping[str, Lifted],
-        metas: Mapping[str, ValueMeta],
-        constants: Mapping[str, torch.Tensor],
-    ) -> None:
-        self.state: dict[str, Node] = {}
-        self._children = children
-        self._metas = metas
-        self._constants = constants
-        self._renamed: dict[str, str] = {}
-        self._targets = NodeNames(str(node.target).lstrip("*") for node in graph.placeholders)
-        self._names = NodeNames(node.name for node in graph.nodes)
+    graph: Graph
+    children: Mapping[str, Lifted]
+    metas: Mapping[str, ValueMeta]
+    constants: Mapping[str, torch.Tensor]
+    state: dict[str, Node] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.targets = NodeNames(str(node.target).lstrip("*") for node in self.graph.placeholders)
+        self.names = NodeNames(node.name for node in self.graph.nodes)
 
     def node(self, node: Node) -> Iterator[Node]:
         """The nodes that replace a node."""
-        child = self._children.get(str(node.target)) if node.op in ("get_attr", "call_module") else None
-        if node.op == "get_attr" and node.target in self._constants:
+        child = self.children.get(str(node.target)) if node.op in ("get_attr", "call_module") else None
+        if node.op == "get_attr" and node.target in self.constants:
             yield node
         elif node.op == "get_attr" and child is None:
             placeholder = self._input(str(node.target), node)
-            self._renamed[node.name] = placeholder.name
+            self.renamed[node.name] = placeholder.name
         elif child is not None and child.state:
             if node.op == "get_attr":
                 raise ForwardFault(
@@ -257,23 +254,23 @@ class _Lifting:
             yield self._in_new_names(node)
 
     def _passed(self, path: str, inner: Node) -> Node:
-        return self._input(f"{path}.{inner.target}", replace(inner, name=self._names.fresh(inner.name)))
+        return self._input(f"{path}.{inner.target}", replace(inner, name=self.names.fresh(inner.name)))
 
     def _input(self, path: str, node: Node) -> Node:
         """The placeholder of an attribute, which takes the name of the first node that reads it."""
         if path not in self.state:
-            target = self._targets.fresh(node.name)
-            known = self._metas.get(path)
+            target = self.targets.fresh(node.name)
+            known = self.metas.get(path)
             meta = node.meta if known is None else replace(node.meta, value=known)
             self.state[path] = Node(node.name, "placeholder", target, meta=meta)
         return self.state[path]
 
     def _in_new_names(self, node: Node) -> Node:
         """The node with each reference to an attribute replaced by its placeholder."""
-        if not self._renamed:
+        if not self.renamed:
             return node
 
         def follow(value: Value) -> Value:
-            return Ref(self._renamed.get(value.name, value.name)) if type(value) is Ref else value
+            return Ref(self.renamed.get(value.name, value.name)) if type(value) is Ref else value
 
         return node.with_leaves(follow)
