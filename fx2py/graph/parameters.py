@@ -25,7 +25,7 @@ def bind_arguments(
     """The value of each placeholder by node name: ``*args`` and ``**kwargs`` take the rest, defaults fill in.
 
     ``default`` gives the value of a default, ``keywords`` that of the rest of the keyword arguments. Raises Unbound,
-    which names the argument that is missing or has no parameter.
+    which names the argument that is missing, given twice or without a parameter.
     """
     bound: dict[str, T | tuple[T, ...]] = {}
     positional, named = list(args), dict(kwargs)
@@ -36,6 +36,8 @@ def bind_arguments(
         elif parameter.startswith("*"):
             bound[node.name], positional = tuple(positional), []
         elif positional:
+            if parameter in named:
+                raise Unbound(f"the argument {parameter!r} is given twice")
             bound[node.name] = positional.pop(0)
         elif parameter in named:
             bound[node.name] = named.pop(parameter)
@@ -46,5 +48,5 @@ def bind_arguments(
     if positional:
         raise Unbound(f"{len(args)} positional arguments are too many")
     if named:
-        raise Unbound(f"there is no parameter for {', '.join(map(repr, named))}, or it is given twice")
+        raise Unbound(f"there is no parameter for {', '.join(map(repr, named))}")
     return bound

@@ -28,7 +28,7 @@ def test_a_function_takes_the_arguments_as_they_stand() -> None:
     assert scaled == Call(Name("torch", "add"), (X, Y), (("alpha", 2),))
 
 
-def test_an_operator_needs_variables_that_surely_hold_tensors() -> None:
+def test_an_operator_needs_variables_that_are_known_to_hold_tensors() -> None:
     plus = Name("operator", "add")
     assert native_call(aten("add.Tensor"), (X, Y), tensors={"x", "y"}) == Call(plus, (X, Y))
     assert native_call(aten("add.Tensor"), (X, 1.5), tensors={"x"}) == Call(plus, (X, 1.5))
@@ -44,7 +44,7 @@ def test_an_operator_has_no_place_for_keywords() -> None:
     assert call == Call(Name("torch", "add"), (X, Y), (("alpha", 2),))
 
 
-def test_a_device_that_must_be_given_may_be_a_variable_that_surely_holds_one() -> None:
+def test_a_device_that_must_be_given_may_be_a_variable_that_is_known_to_hold_one() -> None:
     kwargs = (("device", Ref("cpu_device")), ("pin_memory", False))
     assert native_call(aten("arange.default"), (8,), kwargs) is None
     native = native_call(aten("arange.default"), (8,), kwargs, present={"cpu_device"})
@@ -60,7 +60,7 @@ def test_sizes_are_spread_where_a_method_takes_only_sizes() -> None:
     assert native_call(view, (X, Ref("sizes")), tensors={"x"}) == Call(Method("view"), (X, Ref("sizes")))
 
 
-def test_methods_and_indices_need_a_variable_that_surely_holds_a_tensor() -> None:
+def test_methods_and_indices_need_a_variable_that_is_known_to_hold_a_tensor() -> None:
     assert native_call(aten("view.default"), (X, List((4,)))) is None
     assert native_call(aten("slice.Tensor"), (X, 0, 1, 5)) is None
 
