@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import cmath
 import math
 import re
@@ -12,43 +13,17 @@ from typing import Any
 from fx2py.emit import text
 from fx2py.errors import InternalError
 from fx2py.graph import values as language
+from fx2py.program import ir
 from fx2py.program.identifiers import MODULE_ALIASES, is_identifier
-from fx2py.program.ir import (
-    Arguments,
-    Call,
-    Field,
-    Keywords,
-    Local,
-    Method,
-    Operand,
-    Program,
-    Slot,
-    Take,
-    is_expression,
-)
+from fx2py.syntax import BINARY, COMPARISONS, UNARY
 
-BINARY_OPERATORS = {
-    "add": "+",
-    "sub": "-",
-    "mul": "*",
-    "truediv": "/",
-    "floordiv": "//",
-    "mod": "%",
-    "matmul": "@",
-    "pow": "**",
-    "lshift": "<<",
-    "rshift": ">>",
-    "and_": "&",
-    "or_": "|",
-    "xor": "^",
-    "lt": "<",
-    "le": "<=",
-    "gt": ">",
-    "ge": ">=",
-    "eq": "==",
-    "ne": "!=",
+_X = ast.Name("x")
+_SIGNS = {
+    **{name: ast.unparse(ast.BinOp(_X, kind(), _X))[2:-2] for kind, name in BINARY.items()},
+    **{name: ast.unparse(ast.Compare(_X, [kind()], [_X]))[2:-2] for kind, name in COMPARISONS.items()},
 }
-UNARY_OPERATORS = {"neg": "-", "invert": "~", "pos": "+"}
+_UNARY_SIGNS = {name: ast.unparse(ast.UnaryOp(kind(), _X))[:-1] for kind, name in UNARY.items()}
+"""How Python writes the functions of ``operator``: ``add`` is ``+``."""
 GRAPH_MODULE = "graph_module"
 """The function of the runtime that makes a GraphModule of a generated function."""
 
@@ -70,12 +45,12 @@ class TextScope:
     modules: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
     of_modules: frozenset[str] = frozenset()
-    special: Callable[[Operand], str] | None = None
+    special: Callable[[ir.Operand], str] | None = None
     inside: dict[str, str] = field(default_factory=dict)
     operations: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, program: Program) -> TextScope:
+    def of(cls, program: ir.Program) -> TextScope:
         return cls(
             {op: alias for alias, op in program.op_aliases},
             {(container.cls, container.fields): alias for alias, container in program.containers},
@@ -95,12 +70,12 @@ def name_text(name: language.Name, scope: TextScope) -> str:
     return f"{alias}.{text.dotted(name.qualname)}" if alias else text.dotted(name.path)
 
 
-def value_text(value: Operand, scope: TextScope) -> str:
+def value_text(value: ir.Operand, scope: TextScope) -> str:
     """The expression that evaluates back to ``value``."""
     if scope.special is not None and (written := scope.special(value)):
         return written
     if type(value) is language.Ref:
-        return scope.inside[value.name] if is_expression(value.name) else text.identifier(value.name)
+        return scope.inside[value.name] if ir.is_expression(value.name) else text.identifier(value.name)
     if text.has_text(value):
         if (type(value) is float or type(value) is complex) and not cmath.isfinite(value):
             scope.modules.add("math")
@@ -111,11 +86,11 @@ def value_text(value: Operand, scope: TextScope) -> str:
     return writer(value, scope)
 
 
-def _joined(items: Arguments, scope: TextScope) -> str:
+def _joined(items: ir.Arguments, scope: TextScope) -> str:
     return ", ".join([value_text(item, scope) for item in items])
 
 
-def _tuple(value: Arguments, scope: TextScope) -> str:
+def _tuple(value: ir.Arguments, scope: TextScope) -> str:
     return f"({value_text(value[0], scope)},)" if len(value) == 1 else f"({_joined(value, scope)})"
 
 
@@ -148,12 +123,12 @@ def _record(value: language.Record, scope: TextScope) -> str:
     return f"{alias}({', '.join(items)})"
 
 
-def _field(value: Field) -> str:
+def _field(value: ir.Field) -> str:
     steps = [f"[{step}]" if type(step) is int else f".{text.identifier(str(step))}" for step in value.path]
     return text.identifier(value.base) + "".join(steps)
 
 
-def _local(value: Local, scope: TextScope) -> str:
+def _local(value: ir.Local, scope: TextScope) -> str:
     takes = scope.takes.get(value.name, ())
     written = text.identifier(value.name)
     if takes:
@@ -178,14 +153,14 @@ _VALUES: dict[type, Callable[[Any, TextScope], str]] = {
     language.Name: lambda value, scope: name_text(value, scope),
     language.OpName: lambda value, scope: scope.op_aliases[value],
     language.EnumMember: lambda value, scope: f"{name_text(value.cls, scope)}.{text.identifier(value.member)}",
-    Slot: lambda value, scope: f"{value.table}[{value.index}]",
-    Local: _local,
-    Field: lambda value, scope: _field(value),
-    Take: lambda value, scope: f"{text.identifier(value.name)}.pop(0)",
+    ir.Slot: lambda value, scope: f"{value.table}[{value.index}]",
+    ir.Local: _local,
+    ir.Field: lambda value, scope: _field(value),
+    ir.Take: lambda value, scope: f"{text.identifier(value.name)}.pop(0)",
 }
 
 
-def call_text(call: Call, scope: TextScope) -> str:
+def call_text(call: ir.Call, scope: TextScope) -> str:
     """A call in its most readable exact form: operator sign, subscript, attribute, method or function call."""
     callee = call.callee
     if type(callee) is language.Name:
@@ -195,19 +170,19 @@ def call_text(call: Call, scope: TextScope) -> str:
             if found:
                 return found
         return f"{name_text(callee, scope)}({arguments_text(call.args, call.kwargs, scope)})"
-    if type(callee) is Method:
+    if type(callee) is ir.Method:
         return _method(callee.name, call, scope)
-    is_module = type(callee) is Local and callee.name in scope.of_modules
-    if type(callee) is Local and not is_module:
+    is_module = type(callee) is ir.Local and callee.name in scope.of_modules
+    if type(callee) is ir.Local and not is_module:
         scope.taken.add(callee.name)
-    function = callee.name if type(callee) is Local else value_text(callee, scope)
+    function = callee.name if type(callee) is ir.Local else value_text(callee, scope)
     arguments = arguments_text(call.args, call.kwargs, scope)
-    takes = scope.takes[callee.name] if type(callee) is Local and is_module else ()
+    takes = scope.takes[callee.name] if type(callee) is ir.Local and is_module else ()
     scope.taken.update(takes)
     return f"{function}({', '.join([*filter(None, [arguments]), *(f'{name}={name}' for name in takes)])})"
 
 
-def arguments_text(args: Arguments, kwargs: Keywords, scope: TextScope) -> str:
+def arguments_text(args: ir.Arguments, kwargs: ir.Keywords, scope: TextScope) -> str:
     """The arguments of a call; a keyword that is not an identifier, as ``Tensor.random_`` has, is written ``**{"from": x}``."""
     parts = [value_text(value, scope) for value in args]
     for name, value in kwargs:
@@ -216,7 +191,7 @@ def arguments_text(args: Arguments, kwargs: Keywords, scope: TextScope) -> str:
     return ", ".join(parts)
 
 
-def _method(name: str, call: Call, scope: TextScope) -> str:
+def _method(name: str, call: ir.Call, scope: TextScope) -> str:
     receiver, rest = call.args[0], call.args[1:]
     arguments = arguments_text(rest, call.kwargs, scope)
     if not is_identifier(name) or type(receiver) not in _RECEIVERS:
@@ -224,7 +199,7 @@ def _method(name: str, call: Call, scope: TextScope) -> str:
     return f"{_primary(receiver, scope)}.{name}({arguments})"
 
 
-_RECEIVERS = (language.Ref, Field, str, tuple, language.List, language.Dict)
+_RECEIVERS = (language.Ref, ir.Field, str, tuple, language.List, language.Dict)
 """The receivers after which a method's name can stand; a number's dot would be a decimal point (``1.real``)."""
 
 
@@ -236,7 +211,7 @@ _TIGHTNESS = {
     **dict.fromkeys(("lshift", "rshift"), 5),
     **dict.fromkeys(("add", "sub"), 6),
     **dict.fromkeys(("mul", "truediv", "floordiv", "mod", "matmul"), 7),
-    **dict.fromkeys(UNARY_OPERATORS, 8),
+    **dict.fromkeys(_UNARY_SIGNS, 8),
     "pow": 9,
 }
 """How tight the signs of operators bind: https://docs.python.org/3/reference/expressions.html#operator-precedence"""
@@ -244,14 +219,14 @@ _COMPARISON, _POWER, _PRIMARY = 1, 9, 10
 _SIMPLE = re.compile(r"[\w.]+")
 
 
-def _primary(value: Operand, scope: TextScope, least: int = _PRIMARY) -> str:
+def _primary(value: ir.Operand, scope: TextScope, least: int = _PRIMARY) -> str:
     """A value where it must bind at least so tight; by default as a receiver, or what an item is taken of, must."""
     written = value_text(value, scope)
     tightness = scope.operations.get(value.name, _PRIMARY) if type(value) is language.Ref else _PRIMARY
     return f"({written})" if tightness < least else written
 
 
-def write_inside(target: str, call: Call, scope: TextScope) -> None:
+def write_inside(target: str, call: ir.Call, scope: TextScope) -> None:
     """Note the text of a call that is written inside the statement that takes its result."""
     written = call_text(call, scope)
     callee = call.callee
@@ -260,16 +235,16 @@ def write_inside(target: str, call: Call, scope: TextScope) -> None:
     scope.inside[target] = written
 
 
-def _is_operand(value: Operand) -> bool:
+def _is_operand(value: ir.Operand) -> bool:
     """Whether a value binds tighter than every operator: a variable, a weight or a number without a sign (``-1 ** x`` negates)."""
     if type(value) is int or type(value) is float:
         return math.copysign(1, value) > 0
-    return type(value) is language.Ref or type(value) is Field
+    return type(value) is language.Ref or type(value) is ir.Field
 
 
-def _binary(symbol: str, tightness: int) -> Callable[[Call, TextScope], str]:
-    def write(call: Call, scope: TextScope) -> str:
-        if len(call.args) != 2 or not any(type(value) in (language.Ref, Field) for value in call.args):
+def _binary(symbol: str, tightness: int) -> Callable[[ir.Call, TextScope], str]:
+    def write(call: ir.Call, scope: TextScope) -> str:
+        if len(call.args) != 2 or not any(type(value) in (language.Ref, ir.Field) for value in call.args):
             return ""
         left, right = call.args
         if not (_is_operand(left) and _is_operand(right)):
@@ -287,8 +262,8 @@ def _binary(symbol: str, tightness: int) -> Callable[[Call, TextScope], str]:
     return write
 
 
-def _unary(symbol: str) -> Callable[[Call, TextScope], str]:
-    def write(call: Call, scope: TextScope) -> str:
+def _unary(symbol: str) -> Callable[[ir.Call, TextScope], str]:
+    def write(call: ir.Call, scope: TextScope) -> str:
         match call.args:
             case (language.Ref() as operand,):
                 return f"{symbol}{_primary(operand, scope)}"
@@ -297,33 +272,33 @@ def _unary(symbol: str) -> Callable[[Call, TextScope], str]:
     return write
 
 
-def _getattr(call: Call, scope: TextScope) -> str:
+def _getattr(call: ir.Call, scope: TextScope) -> str:
     match call.args:
         case (language.Ref() as base, str(name)) if is_identifier(name):
             return f"{_primary(base, scope)}.{name}"
     return ""
 
 
-def _getitem(call: Call, scope: TextScope) -> str:
+def _getitem(call: ir.Call, scope: TextScope) -> str:
     match call.args:
         case (language.Ref() as base, index):
             return f"{_primary(base, scope)}[{index_text(index, scope)}]"
         case (
-            Field() as base,
+            ir.Field() as base,
             tuple() | language.Slice() as index,
         ):  # a number would be a place in a list of records
             return f"{value_text(base, scope)}[{index_text(index, scope)}]"
     return ""
 
 
-def index_text(index: Operand, scope: TextScope) -> str:
+def index_text(index: ir.Operand, scope: TextScope) -> str:
     """What stands between the brackets of a subscript."""
     if type(index) is tuple and len(index) > 1:
         return ", ".join([_index_item(part, scope) for part in index])
     return _index_item(index, scope)
 
 
-def _index_item(part: Operand, scope: TextScope) -> str:
+def _index_item(part: ir.Operand, scope: TextScope) -> str:
     if type(part) is not language.Slice or not all(
         _is_bound(bound) for bound in (part.start, part.stop, part.step)
     ):
@@ -334,25 +309,22 @@ def _index_item(part: Operand, scope: TextScope) -> str:
     return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
 
 
-def _is_bound(value: Operand) -> bool:
+def _is_bound(value: ir.Operand) -> bool:
     return value is None or type(value) in (language.Ref, int)
 
 
-_SPECIAL: dict[language.Name, Callable[[Call, TextScope], str]] = {
-    **{
-        language.Name("operator", name): _binary(symbol, _TIGHTNESS[name])
-        for name, symbol in BINARY_OPERATORS.items()
-    },
-    **{language.Name("operator", name): _unary(symbol) for name, symbol in UNARY_OPERATORS.items()},
+_SPECIAL: dict[language.Name, Callable[[ir.Call, TextScope], str]] = {
+    **{language.Name("operator", name): _binary(symbol, _TIGHTNESS[name]) for name, symbol in _SIGNS.items()},
+    **{language.Name("operator", name): _unary(symbol) for name, symbol in _UNARY_SIGNS.items()},
     language.GETATTR: _getattr,
     language.GETITEM: _getitem,
 }
 
 
-def setitem_text(call: Call, scope: TextScope) -> str:
+def setitem_text(call: ir.Call, scope: TextScope) -> str:
     """``x[i] = v`` for an ``operator.setitem`` whose result is not used, or '' when that form does not fit."""
     match call:
-        case Call(callee=callee, args=(language.Ref() as target, index, value), kwargs=()) if (
+        case ir.Call(callee=callee, args=(language.Ref() as target, index, value), kwargs=()) if (
             callee == language.SETITEM
         ):
             return f"{value_text(target, scope)}[{index_text(index, scope)}] = {value_text(value, scope)}"

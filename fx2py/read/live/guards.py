@@ -20,34 +20,20 @@ import torch
 from fx2py.graph.data import Graph, Node, Opcode
 from fx2py.graph.values import GETITEM, Name, Ref, Value
 from fx2py.read.node_names import NodeNames
+from fx2py.syntax import BINARY, COMPARISONS, UNARY
 
 GUARDS_CLASS = Name("torch.export._unlift", "GuardsFn")
 _MESSAGE = "Guard failed: "
 _GLOBALS = {"torch": torch, "math": math}
 _ARGUMENTS = "args"
-_OPERATORS: dict[type[ast.AST], str] = {
-    ast.Add: "add",
-    ast.Sub: "sub",
-    ast.Mult: "mul",
-    ast.FloorDiv: "floordiv",
-    ast.Mod: "mod",
-    ast.Div: "truediv",
-    ast.Pow: "pow",
-    ast.Eq: "eq",
-    ast.NotEq: "ne",
-    ast.Lt: "lt",
-    ast.LtE: "le",
-    ast.Gt: "gt",
-    ast.GtE: "ge",
-    ast.USub: "neg",
-    ast.Not: "not_",
-    ast.And: "and_",
-    ast.Or: "or_",
-}
-_BUILTINS = frozenset({"max", "min", "abs", "float", "int"})
-_NEVER_RAISE = frozenset(
-    {"add", "sub", "mul", "eq", "ne", "lt", "le", "gt", "ge", "neg", "not_", "and_", "or_"}
+_OPERATORS = dict[type[ast.AST], str](
+    [
+        *(*BINARY.items(), *COMPARISONS.items(), *UNARY.items()),
+        *((ast.Not, "not_"), (ast.And, "and_"), (ast.Or, "or_")),
+    ]
 )
+_BUILTINS = frozenset({"max", "min", "abs", "float", "int"})
+_NEVER_RAISE = frozenset({"add", "sub", "mul", *COMPARISONS.values(), "neg", "not_", "and_", "or_"})
 _ASSERT = Name("torch", "_assert")
 
 
