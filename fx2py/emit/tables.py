@@ -63,7 +63,7 @@ class _BoundText:
         return value_text(value, self.scope)
 
     def _special(self, value: language.Value) -> str:
-        if isinstance(value, (*text.TORCH_NAMED, language.Size)):
+        if isinstance(value, (*language.TORCH_NAMED, language.Size)):
             self.scope.modules.add("torch")
         if type(value) is language.TensorValue:
             return self.tensor(value.tensor)

@@ -11,9 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
 from fx2py.errors import InternalError
+from fx2py.graph.values import TORCH_NAMED
 from fx2py.program.identifiers import is_identifier
 
 # A comment is text from a file: one that a tool takes for a directive could switch off a check, or change how code reads.
@@ -101,8 +100,6 @@ def _torch_name(value: object) -> str:
     return dotted(str(value))
 
 
-TORCH_NAMED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
-"""The types of torch whose values are written by name, as ``str`` gives it: ``torch.float32``."""
 _WRITERS: dict[type, Callable[[Any], str]] = {
     type(None): str,
     bool: str,

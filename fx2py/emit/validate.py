@@ -26,7 +26,7 @@ from fx2py.emit.parse import (
     path_name,
 )
 from fx2py.emit.tables import NOT_IN_FILE, why_unwritable
-from fx2py.emit.text import TORCH_NAMED, comment
+from fx2py.emit.text import comment
 from fx2py.errors import InternalError
 from fx2py.graph import values as language
 from fx2py.graph.data import ModuleRecord
@@ -160,7 +160,7 @@ def _homes(part: ir.Operand) -> Iterator[str]:
         yield part.cls.module
     elif isinstance(part, language.Dict):
         yield from (name.module for name in (part.cls, part.factory) if name is not None)
-    elif isinstance(part, (*TORCH_NAMED, language.Size)):
+    elif isinstance(part, (*language.TORCH_NAMED, language.Size)):
         yield "torch"
 
 
@@ -294,7 +294,7 @@ def path_normal(value: ir.Operand) -> ir.Operand:
         return path_name(value.path)
     if type(value) is language.EnumMember:
         return language.Name(value.cls.path, value.member)
-    return path_name(str(value)) if isinstance(value, TORCH_NAMED) else value
+    return path_name(str(value)) if isinstance(value, language.TORCH_NAMED) else value
 
 
 def same(one: ir.Operand, other: ir.Operand) -> bool:

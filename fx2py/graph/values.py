@@ -7,7 +7,7 @@ All code reads values through ``walk`` and changes them through ``map_leaves``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any, TypeAlias
@@ -200,11 +200,14 @@ Value: TypeAlias = (
     " | TensorValue | ProgramLeaf | tuple[Value, ...] | List | Dict | Set | Slice | Range | Size | Record"
 )
 
-PRIMITIVES: frozenset[type] = frozenset(
-    {
-        *(type(None), bool, int, float, complex, str, bytes, EllipsisType),
-        *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.qscheme),
-    }
+TORCH_NAMED = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
+"""The types of torch whose values are written by name, as ``str`` gives it: ``torch.float32``."""
+TORCH_DATA: Mapping[str, Primitive] = {
+    f"torch.{name}": value for name, value in vars(torch).items() if type(value) in TORCH_NAMED
+}
+"""These values by each of their names in torch."""
+PRIMITIVES = frozenset[type](
+    {type(None), bool, int, float, complex, str, bytes, EllipsisType, torch.device, *TORCH_NAMED}
 )
 """The exact types of the leaves that are plain Python or torch data."""
 

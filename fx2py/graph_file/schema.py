@@ -114,7 +114,7 @@ def _unpacked(layout: str, digits: str) -> tuple[float, ...]:
 
 
 def _torch_constant(kind: type) -> Codec[Any]:
-    found = {str(value): value for value in vars(torch).values() if type(value) is kind}
+    found = {str(value): value for value in language.TORCH_DATA.values() if type(value) is kind}
     return one_of(found, f"a {kind.__name__} of torch")
 
 

@@ -29,7 +29,7 @@ from fx2py.emit.expressions import GRAPH_MODULE, TextScope
 from fx2py.emit.module import emit_functions
 from fx2py.errors import ModuleCallError, OptionError
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node
-from fx2py.graph.values import EnumMember, Live, Name
+from fx2py.graph.values import TORCH_NAMED, EnumMember, Live, Name
 from fx2py.program.exact_text import needs_slot
 from fx2py.program.identifiers import MODULE_ALIASES, is_identifier
 from fx2py.program.ir import Function, Local, Operand, Parameter, Program, Slot
@@ -54,7 +54,7 @@ _PIECE = Name("builtins", "object")
 """The recorded class of a piece in the engine's list, which is called whatever it is."""
 _FIXED_NAMES = frozenset({_SUBMODS, _CONSTS, _AS_MODULE, _CONTAINER, "torch", *dir(builtins)})
 """What no variable may hide. torch.fx gives no node the name of a builtin (``_Namespace`` in torch/fx/graph.py)."""
-_ALWAYS_CONSTANTS = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.qscheme, complex)
+_ALWAYS_CONSTANTS = (*TORCH_NAMED, torch.device, complex)
 
 
 @dataclass(frozen=True, slots=True)

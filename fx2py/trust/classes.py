@@ -12,13 +12,14 @@ import torch
 import torch.nn.attention
 import torch.nn.modules
 
+from fx2py.graph.values import TORCH_DATA
+
 _ENUM_MODULES: tuple[ModuleType, ...] = (torch._C, torch.nn.attention, torch.nn.functional)
 _TYPES: tuple[type, ...] = (
     *(bool, bytes, complex, dict, float, frozenset, int, list, range, set, slice, str, tuple, type(None)),
     *(torch.Tensor, torch.nn.Parameter, torch.Size, torch.device, torch.dtype),
     *(torch.SymInt, torch.SymFloat, torch.SymBool),
 )
-_CONSTANTS = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +41,7 @@ def arguments() -> Mapping[str, object]:
     """The classes and constants (dtypes, layouts, ``math.inf``) that may stand as arguments, by dotted path."""
     table: dict[str, object] = {f"{each.__module__}.{each.__qualname__}": each for each in _TYPES}
     table["torch.nn.Parameter"] = torch.nn.Parameter
-    table.update({f"torch.{name}": value for name, value in vars(torch).items() if type(value) in _CONSTANTS})
+    table.update(TORCH_DATA)
     table.update({f"math.{name}": value for name, value in vars(math).items() if type(value) is float})
     return table
 

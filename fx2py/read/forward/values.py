@@ -12,15 +12,10 @@ from collections.abc import Mapping
 import torch
 
 from fx2py.graph.names import dotted_name, imported_name
-from fx2py.graph.values import EnumMember, Name, Opaque, OpName, Primitive, Record, Ref, Value
+from fx2py.graph.values import TORCH_DATA, EnumMember, Name, Opaque, OpName, Primitive, Record, Ref, Value
 from fx2py.syntax import CONSTRUCTORS, NotPython, ValueReader, parsed, shown
 
 _BUILTIN_NAMES = frozenset(dir(builtins))
-TORCH_DATA: Mapping[str, Primitive] = {
-    f"torch.{name}": value
-    for name, value in vars(torch).items()
-    if type(value) in (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
-}
 _CONSTANTS: Mapping[str, Primitive] = {
     "inf": float("inf"),
     "nan": float("nan"),

@@ -10,6 +10,7 @@ from typing import TypeGuard
 
 import torch
 
+from fx2py.graph.values import TORCH_DATA
 from fx2py.read.pickled.storages import Storages
 from fx2py.read.pickled.stream import Built, Global, Pairs, PickleFault
 
@@ -18,11 +19,9 @@ _FAULTS = (RuntimeError, TypeError, ValueError, OverflowError, IndexError, Attri
 _METADATA = frozenset({"conj", "neg"})
 """The lazy bits of a tensor that torch keeps (``get_tensor_metadata`` of torch/_utils.py)."""
 _TENSOR_CLASSES = frozenset({"torch._tensor.Tensor", "torch.Tensor", "torch.nn.parameter.Buffer"})
-DTYPES: dict[str, torch.dtype] = {
-    f"torch.{name}": v for name, v in vars(torch).items() if type(v) is torch.dtype
-}
-LAYOUTS: dict[str, torch.layout] = {str(v): v for v in vars(torch).values() if type(v) is torch.layout}
-_QSCHEMES: dict[str, torch.qscheme] = {str(v): v for v in vars(torch).values() if type(v) is torch.qscheme}
+DTYPES = {path: value for path, value in TORCH_DATA.items() if isinstance(value, torch.dtype)}
+LAYOUTS = {str(value): value for value in TORCH_DATA.values() if isinstance(value, torch.layout)}
+_QSCHEMES = {path: value for path, value in TORCH_DATA.items() if isinstance(value, torch.qscheme)}
 
 
 def is_tensor(obj: object) -> TypeGuard[Built]:

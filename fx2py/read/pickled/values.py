@@ -12,7 +12,7 @@ import torch
 from fx2py.graph import values as language
 from fx2py.graph.names import dotted_name, imported_name
 from fx2py.graph.symbols import expression_text
-from fx2py.read.forward.values import TORCH_DATA, ArgumentReader, parse_text
+from fx2py.read.forward.values import ArgumentReader, parse_text
 from fx2py.read.pickled.storages import byte_string
 from fx2py.read.pickled.stream import Built, Global, Members, Pairs, PickleFault
 from fx2py.read.pickled.tensors import LAYOUTS, Tensors, is_tensor
@@ -105,8 +105,8 @@ class PickledValues:
     def named(self, obj: Global) -> language.Value:
         """Data of torch that is pickled by name, such as a dtype; else the name."""
         for path in (obj.path, obj.qualname):
-            if path in TORCH_DATA:
-                return TORCH_DATA[path]
+            if path in language.TORCH_DATA:
+                return language.TORCH_DATA[path]
         return ... if obj.path == "builtins.Ellipsis" else name_of(obj)
 
     def built(self, obj: Built) -> language.Value:

@@ -21,7 +21,7 @@ from fx2py.read.archive import Archive
 from fx2py.read.exported.program import TRAINING, InputRole, LiftedInput, LiftedOutput, LiftedProgram, Mutated
 from fx2py.read.exported.unlifted import graph_data
 from fx2py.read.pt2 import schema
-from fx2py.read.pt2.graph import read_graph
+from fx2py.read.pt2.graph import CONSTANTS, read_graph
 from fx2py.read.pt2.tensors import read_constants, read_state, weights_only
 from fx2py.read.pytree import tree_of_json
 from fx2py.read.several import Entry, Graphs
@@ -105,12 +105,6 @@ def _samples(archive: Archive, model: str) -> tuple[SampleInputs | None, tuple[s
 
 # -- the program ---------------------------------------------------------------------------------------------------
 
-_CONSTANTS: dict[str, type[int | float | str | bool]] = {
-    "as_int": int,
-    "as_float": float,
-    "as_string": str,
-    "as_bool": bool,
-}
 _STATE: dict[str, tuple[InputRole, str]] = {
     "parameter": ("parameter", "parameter_name"),
     "buffer": ("buffer", "buffer_name"),
@@ -204,8 +198,8 @@ def _input(spec: Choice) -> LiftedInput:
 def _constant(value: Choice) -> Value:
     if value.tag == "as_none":
         return None
-    if value.tag in _CONSTANTS:
-        return value.read(_CONSTANTS[value.tag])
+    if value.tag in CONSTANTS:
+        return value.read(CONSTANTS[value.tag])
     raise Damaged(f"has the unknown constant input {value.tag!r:.40}")
 
 

@@ -42,7 +42,13 @@ from fx2py.typed_json import Choice, Damaged, each, exact, field, reader, typed
 
 POSITIONAL, KEYWORD = 1, 2
 """``ArgumentKind`` of the schema."""
-_CONSTANT_INPUTS = frozenset({"as_int", "as_float", "as_bool", "as_none", "as_string"})
+CONSTANTS: dict[str, type[int | float | bool | str]] = {
+    "as_int": int,
+    "as_float": float,
+    "as_bool": bool,
+    "as_string": str,
+}
+_CONSTANT_INPUTS = frozenset({*CONSTANTS, "as_none"})
 _NAMED_INPUTS = frozenset({"as_tensor", "as_custom_obj", "as_sym_int", "as_sym_float", "as_sym_bool"})
 _RESULT_LISTS = frozenset({"as_tensors", "as_sym_ints", "as_sym_floats", "as_sym_bools"})
 _HIGHER_ORDER = "torch.ops.higher_order."
