@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -119,12 +119,16 @@ class _Tries:
     def differ_on(self, case: Case) -> bool:
         """Run a case; whether it differs."""
         found = compare_case(self._pair.reference, self._watched, case, manner=self._manner)
-        if self._is_alone and (self.unknown or found[-1].verdict == "different"):
+        if self._is_alone and (self.unknown or _differs(found)):
             noise = noise_of(self._pair.reference, case, self._pair.data)
             found = tuple(without_noise(run, noise) for run in found)
             self.is_noisy = self.is_noisy or bool(noise)
         self.runs += found
-        return found[-1].verdict == "different"
+        return _differs(found)
+
+
+def _differs(found: Iterable[RunOutcome]) -> bool:
+    return any(run.verdict == "different" for run in found)
 
 
 def _is_one_of_several() -> bool:

@@ -59,19 +59,17 @@ def compare_case(
     calls: int = CALLS,
     manner: Manner = BIT_FOR_BIT,
 ) -> tuple[RunOutcome, ...]:
-    """The outcome of each call in a row of both sides, up to the first that differs or raises."""
+    """The outcome of each call in a row of both sides, up to the first that raises."""
     copies = TensorCopies()
     start = {name: copies(tensor) for name, tensor in reference.state.items()}
     shared = {name: start[name] for name in candidate.state if name in start}
     expected = run_in_a_row(reference, start, case, calls)
     actual = run_in_a_row(candidate, shared, case, calls)
-    found: list[RunOutcome] = []
-    for call, (one, other) in enumerate(zip(expected, actual, strict=False), 1):
-        outcome = replace(compare_runs(one, other, manner), case=case.inputs.name, call=call)
-        found.append(outcome)
-        if outcome.verdict == "different":
-            break
-    return tuple(found)
+    pairs = zip(expected, actual, strict=False)
+    return tuple(
+        replace(compare_runs(one, other, manner), case=case.inputs.name, call=call)
+        for call, (one, other) in enumerate(pairs, 1)
+    )
 
 
 def run_in_a_row(side: Side, start: Mapping[str, torch.Tensor], case: Case, calls: int) -> list[Run]:
