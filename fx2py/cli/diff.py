@@ -151,4 +151,5 @@ def _compare(
         manner=manner_of(close),
     )
     manner = "bit for bit" if close is None else str(close)
-    return Diffed(ready.graph, ready.code, manner, report, pair.artifact.manifest.notes)
+    texts = {"execution_fn.py": pair.artifact.source, "_tables.py": pair.artifact.tables or ""}
+    return Diffed(ready.graph, ready.code, manner, report, texts, pair.artifact.manifest.notes)

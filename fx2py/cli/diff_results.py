@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -23,18 +23,21 @@ from fx2py.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from fx2py.compare import EquivalenceReport, LeafOutcome
+    from rich.console import Console
+
+    from fx2py.compare import Deviation, Divergence, EquivalenceReport, LeafOutcome
     from fx2py.compare.report import NotRun, RunOutcome, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Diffed:
-    """What was compared and how closely, the report, and what the code does not hold of the graph."""
+    """What was compared and how closely, the report, the code's files by name, and what they do not hold of the graph."""
 
     graph: str
     code: str
     manner: str
     report: EquivalenceReport
+    texts: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
 
@@ -75,6 +78,7 @@ def print_diff(ranks: Sequence[Diffed], as_json: bool) -> None:
     console, reports = stdout(), [done.report for done in ranks]
     console.print(shown(verdict, _STYLES[verdict]) + shown(_headline(ranks, verdict)), soft_wrap=True)
     console.print()
+    _print_places(console, next(done for done in ranks if done.report.verdict == verdict))
     leaves = [_most_telling(each) for each in reports]
     print_ranks(LEAVES, [each[:SHOWN_LEAVES] for each in leaves])
     hidden = sum(max(len(each) - SHOWN_LEAVES, 0) for each in leaves)
@@ -85,6 +89,72 @@ def print_diff(ranks: Sequence[Diffed], as_json: bool) -> None:
     facts = {"graph": joined(done.graph for done in ranks), "code": joined(done.code for done in ranks)}
     print_facts(console, facts | _facts(reports[0]))
     print_notes(console, ranks[0].notes)
+
+
+_CONTEXT = 3
+_SHOWN_PLACES = 8
+_WIDTH = 80
+
+
+def _print_places(console: Console, done: Diffed) -> None:
+    """The statement to look at first with the lines around it, and where else the code says something else."""
+    place = done.report.divergence
+    if place is None:
+        return
+    print_line(console, f"{place.file}:{place.line}", "bold")
+    for number, line in _around(done.texts.get(place.file, ""), place):
+        is_meant = place.line <= number <= place.end_line
+        text = f"{'>' if is_meant else ' '} {number:>5}  {line}"
+        print_line(
+            console, text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}...", "red" if is_meant else "dim"
+        )
+    console.print()
+    print_facts(console, _facts_of_place(place))
+    others = [
+        each for each in done.report.statements or () if each.line != place.line or each.file != place.file
+    ]
+    for each in others[:_SHOWN_PLACES]:
+        print_line(console, f"also {each.file}:{each.line}: {each.actual or each.kind}", "yellow")
+    if len(others) > _SHOWN_PLACES:
+        print_line(
+            console, f"and {len(others) - _SHOWN_PLACES:,} more statements; --json has all of them", "dim"
+        )
+    console.print()
+
+
+def _around(source: str, place: Divergence) -> Iterator[tuple[int, str]]:
+    """The lines of a place and three before and after it, with their numbers."""
+    lines = source.splitlines()
+    first, last = max(place.line - _CONTEXT, 1), min(place.end_line + _CONTEXT, len(lines))
+    for number in range(first, last + 1):
+        yield number, lines[number - 1]
+
+
+def _facts_of_place(place: Divergence) -> dict[str, str]:
+    verb = "says" if place.found == "static" else "gives"
+    facts = {f"graph {verb}": place.expected, f"code {verb}": place.actual}
+    facts |= {"module": place.module_path, "model": place.source_line, "node": place.node}
+    facts["within"] = ", ".join(place.chain)
+    facts["also for"] = ", ".join(place.serves)
+    facts["entered"] = "; ".join(place.entered)
+    facts["result"] = "; ".join(map(_deviation, place.deviations))
+    if place.explains_rest is not None:
+        facts["later"] = "all that differs later follows" if place.explains_rest else "more differs by itself"
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _deviation(found: Deviation) -> str:
+    """How far apart two results are, in a line."""
+    parts = [f"{found.dtype}{list(found.shape)}, {found.differing:,} elements differ"]
+    parts += [] if found.largest is None else [f"at most by {found.largest:.3g}"]
+    parts += [] if found.worst is None else [f"at {list(found.worst)}"]
+    parts += [] if found.relative is None else [f"relative {found.relative:.3g}"]
+    parts += [] if found.ulps is None else [f"{found.ulps:,} ulps"]
+    parts += [f"NaN {found.nans[0]:,} and {found.nans[1]:,}"] if any(found.nans) else []
+    return ", ".join(
+        parts
+        + ([f"inf {found.infinities[0]:,} and {found.infinities[1]:,}"] if any(found.infinities) else [])
+    )
 
 
 _STYLES: dict[Verdict, str] = {

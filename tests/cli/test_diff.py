@@ -169,3 +169,17 @@ def test_the_report_fits_80_columns(fx2py, wrong):
     result = fx2py("diff")
     assert max(map(len, result.out.splitlines())) <= 80
     assert result.out.startswith("different")
+
+
+def test_the_statement_is_shown_with_three_lines_around_it(fx2py, wrong, here):
+    lines = (here / "net_fx2py" / "execution_fn.py").read_text().splitlines()
+    number = next(n for n, line in enumerate(lines, 1) if " relu = torch.sigmoid(" in line)
+    result = fx2py("diff")
+    assert f"execution_fn.py:{number}\n" in result.out
+    shown = [line for line in result.out.splitlines() if line[:1] in "> " and line[2:7].strip().isdecimal()]
+    assert [int(line[2:7]) for line in shown] == list(range(number - 3, min(number + 3, len(lines)) + 1))
+    assert [line for line in shown if line.startswith(">")] == [f">{number:>6}  {lines[number - 1]}"]
+    assert "graph says  relu = torch.relu(linear)" in result.out
+    assert "code says   relu = torch.sigmoid(linear)" in result.out
+    found = json.loads(fx2py("diff", "--json").out)["divergence"]
+    assert (found["line"], found["node"]) == (number, "relu")
