@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from statistics import median, quantiles
 from time import perf_counter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 
@@ -21,8 +20,7 @@ _WARM_UPS = 3
 _NOISE = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """Seconds of one call: the median of the rounds, and the distance of the quartiles as a part of it."""
 
     seconds: float
