@@ -11,26 +11,8 @@ from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fx2py.graph.values import List, Ref, map_leaves
+from fx2py.program import ir
 from fx2py.program.identifiers import RESERVED, identifier_for
-from fx2py.program.ir import (
-    WEIGHTS,
-    Assign,
-    Bind,
-    Delete,
-    Field,
-    Function,
-    Load,
-    Local,
-    Loop,
-    Operand,
-    Parameter,
-    Statement,
-    Take,
-    Unpack,
-    expression,
-    is_expression,
-    names_in,
-)
 from fx2py.program.structure.nesting import written_inside
 from fx2py.program.structure.wishes import Wishes
 
@@ -49,13 +31,15 @@ def wish_of(variable: str) -> str:
     return variable.partition(_MARK)[0]
 
 
-def targets(statement: Statement) -> tuple[str, ...]:
+def targets(statement: ir.Statement) -> tuple[str, ...]:
     """The variables that a statement binds and that live on behind it."""
-    if isinstance(statement, Unpack):
+    if isinstance(statement, ir.Unpack):
         return statement.targets
-    if isinstance(statement, Loop):
+    if isinstance(statement, ir.Loop):
         return tuple([name for inner in statement.body for name in targets(inner)])
-    return (statement.target,) if not isinstance(statement, Delete) and statement.target is not None else ()
+    return (
+        (statement.target,) if not isinstance(statement, ir.Delete) and statement.target is not None else ()
+    )
 
 
 class Naming:
@@ -63,9 +47,9 @@ class Naming:
 
     def __init__(
         self,
-        function: Function,
+        function: ir.Function,
         wishes: Wishes,
-        loads: Mapping[str, Load],
+        loads: Mapping[str, ir.Load],
         moves: Mapping[str, frozenset[int]],
         taken: Container[str],
         may_keep: bool,
@@ -80,22 +64,22 @@ class Naming:
         self.last = {
             name: index
             for index, each in enumerate(self.body)
-            for name in (*targets(each), *names_in(*each.operands))
+            for name in (*targets(each), *ir.names_in(*each.operands))
         }
-        self.last |= dict.fromkeys(names_in(function.result), len(self.body))
-        self.kept = {each.target for each in self.body if isinstance(each, Load)}
+        self.last |= dict.fromkeys(ir.names_in(function.result), len(self.body))
+        self.kept = {each.target for each in self.body if isinstance(each, ir.Load)}
         self.names: dict[str, str] = {}
         self.holders: dict[str, str] = {}
-        self.out: list[Statement] = []
+        self.out: list[ir.Statement] = []
         self.ended: list[str] = []
         """What has died in expressions, and is held until the statement that takes them is done."""
         self.expressions = 0
         self.start = 0
         """Where the statement begins that the last calls are a part of."""
 
-    def run(self) -> Function:
+    def run(self) -> ir.Function:
         for each in self.body:
-            if isinstance(each, Bind) and isinstance(each.value, Ref):
+            if isinstance(each, ir.Bind) and isinstance(each.value, Ref):
                 self.wishes.names[each.value.name] = self._wish(each.target)
         parameters = tuple([self._parameter(each) for each in self.function.parameters])
         for index, statement in enumerate(self.body):
@@ -103,9 +87,9 @@ class Naming:
         result = self._renamed(self.function.result)
         return replace(self.function, parameters=parameters, body=tuple(self.out), result=result)
 
-    def _parameter(self, parameter: Parameter) -> Parameter:
-        if parameter.name == WEIGHTS:
-            self.names[WEIGHTS] = WEIGHTS
+    def _parameter(self, parameter: ir.Parameter) -> ir.Parameter:
+        if parameter.name == ir.WEIGHTS:
+            self.names[ir.WEIGHTS] = ir.WEIGHTS
             return parameter
         if not self.function.is_module:
             self._take(parameter.name, parameter.name)
@@ -116,14 +100,14 @@ class Naming:
     def _wish(self, variable: str) -> str:
         return wish_of(self.wishes.of(variable))
 
-    def _statement(self, index: int, statement: Statement) -> None:
+    def _statement(self, index: int, statement: ir.Statement) -> None:
         before = self.body[index - 1] if index else None
-        if not (isinstance(before, Assign) and before.target in self.inside):
+        if not (isinstance(before, ir.Assign) and before.target in self.inside):
             self.start = len(self.out)
-        source = statement.value if isinstance(statement, Bind) else None
+        source = statement.value if isinstance(statement, ir.Bind) else None
         if isinstance(source, Ref) and self._moves(index, targets(statement)[0], source.name):
             return
-        dying = [name for name in dict.fromkeys(names_in(*statement.operands)) if self._dies(name, index)]
+        dying = [name for name in dict.fromkeys(ir.names_in(*statement.operands)) if self._dies(name, index)]
         owned = [self.names[name] for name in dying if not self._is_borrowed(name)]
         changed = self._with_names(statement)
         for name in dying:
@@ -137,13 +121,13 @@ class Naming:
         for name in bound:
             if name not in self.names:
                 self._take(name, self._wish_beside(name, bound))
-        if isinstance(changed, Loop):
+        if isinstance(changed, ir.Loop):
             changed = replace(changed, item=self._take(changed.item, self._wish(changed.item)))
             changed = replace(
                 changed, body=tuple([self._with_item(each, statement) for each in changed.body])
             )
         moved = self._moved(statement, self._with_targets(changed), owned)
-        if isinstance(changed, Loop):
+        if isinstance(changed, ir.Loop):
             self.holders.pop(changed.item)
         idle = [self.names[name] for name in bound if self.last[name] == index and name not in self.kept]
         for name in bound:
@@ -153,10 +137,10 @@ class Naming:
         left = [name for name in owned if name not in moved]
         ends = [name for name in (*left, *idle) if name not in again or name in idle]
         if index == len(self.body) - 1:
-            ends = [name for name in ends if is_expression(name)]
+            ends = [name for name in ends if ir.is_expression(name)]
         if ends:
-            ends.sort(key=is_expression, reverse=True)  # the text lets go of them first
-            self.out.append(Delete(tuple(dict.fromkeys(ends))))
+            ends.sort(key=ir.is_expression, reverse=True)  # the text lets go of them first
+            self.out.append(ir.Delete(tuple(dict.fromkeys(ends))))
 
     def _wish_beside(self, name: str, bound: Sequence[str]) -> str:
         """What a result should be called, beside others of the same statement.
@@ -170,17 +154,17 @@ class Naming:
         holder = self.holders.get(wish, "")
         other = self._free_other(holder) if holder and holder not in self.kept else ""
         if other:
-            self._insert(Bind(other, Ref(wish)))
+            self._insert(ir.Bind(other, Ref(wish)))
             del self.holders[wish]
             self.names[holder], self.holders[other] = other, holder
         return wish
 
-    def _insert(self, bind: Bind) -> None:
+    def _insert(self, bind: ir.Bind) -> None:
         """Put a second name of a value before the statement; a ``del`` of what had that name just before says nothing more."""
         before = self.out[self.start - 1] if self.start else None
-        if isinstance(before, Delete) and bind.target in before.names:
+        if isinstance(before, ir.Delete) and bind.target in before.names:
             names = tuple([name for name in before.names if name != bind.target])
-            self.out[self.start - 1 : self.start] = [Delete(names)] if names else []
+            self.out[self.start - 1 : self.start] = [ir.Delete(names)] if names else []
             self.start -= not names
         self.out.insert(self.start, bind)
 
@@ -191,23 +175,23 @@ class Naming:
             (name for name in others if name != self._wish(variable) and not self._is_taken(name)), ""
         )
 
-    def _expression(self, changed: Statement, target: str, owned: Sequence[str]) -> None:
+    def _expression(self, changed: ir.Statement, target: str, owned: Sequence[str]) -> None:
         """A statement that is written inside a later one."""
-        name = expression(self.expressions)
+        name = ir.expression(self.expressions)
         self.expressions += 1
         self.names[target], self.holders[name] = name, target
         self.out.append(self._with_targets(changed))
-        inner = [each for each in owned if is_expression(each)]
-        self.ended += [each for each in owned if not is_expression(each)]
+        inner = [each for each in owned if ir.is_expression(each)]
+        self.ended += [each for each in owned if not ir.is_expression(each)]
         if inner:
-            self.out.append(Delete(tuple(inner)))
+            self.out.append(ir.Delete(tuple(inner)))
 
-    def _moved(self, statement: Statement, changed: Statement, owned: Collection[str]) -> set[str]:
+    def _moved(self, statement: ir.Statement, changed: ir.Statement, owned: Collection[str]) -> set[str]:
         """Append a statement, with the variables that end in its call moved into it; gives those.
 
         The caller's variable would keep the argument alive until the call ends: a list gives it away before.
         """
-        if isinstance(changed, Loop):
+        if isinstance(changed, ir.Loop):
             (inner,) = changed.body
             carried = {self.names[name] for name in targets(statement)}
             body = self._with_moves(inner, carried)
@@ -215,10 +199,12 @@ class Naming:
             return set()
         statements = self._with_moves(changed, owned)
         self.out += statements
-        return {name for each in statements if isinstance(each, Delete) for name in each.names}
+        return {name for each in statements if isinstance(each, ir.Delete) for name in each.names}
 
-    def _with_moves(self, statement: Statement, owned: Collection[str]) -> list[Statement]:
-        if not isinstance(statement, Assign | Unpack) or not isinstance(statement.call.callee, Local):
+    def _with_moves(self, statement: ir.Statement, owned: Collection[str]) -> list[ir.Statement]:
+        if not isinstance(statement, ir.Assign | ir.Unpack) or not isinstance(
+            statement.call.callee, ir.Local
+        ):
             return [statement]
         args = statement.call.args
         places = [
@@ -229,10 +215,10 @@ class Naming:
         if not places:
             return [statement]
         taken = tuple([args[place] for place in places])
-        after = tuple([Take(MOVED) if place in places else value for place, value in enumerate(args)])
+        after = tuple([ir.Take(MOVED) if place in places else value for place, value in enumerate(args)])
         return [
-            Bind(MOVED, List(taken)),
-            Delete(tuple(names_in(*taken))),
+            ir.Bind(MOVED, List(taken)),
+            ir.Delete(tuple(ir.names_in(*taken))),
             replace(statement, call=replace(statement.call, args=after)),
         ]
 
@@ -273,51 +259,57 @@ class Naming:
     def _is_taken(self, name: str) -> bool:
         return name in self.holders or name in RESERVED or name in self.taken or name == MOVED
 
-    def _with_names(self, statement: Statement) -> Statement:
+    def _with_names(self, statement: ir.Statement) -> ir.Statement:
         """What a statement reads, under the names that hold it."""
-        if isinstance(statement, Assign | Unpack) and isinstance(statement.call.callee, Ref):
+        if isinstance(statement, ir.Assign | ir.Unpack) and isinstance(statement.call.callee, Ref):
             callee = Ref(self.names[statement.call.callee.name])
             statement = replace(statement, call=replace(statement.call, callee=callee))
         return statement.with_leaves(self._leaf)
 
-    def _with_item(self, inner: Statement, loop: Statement) -> Statement:
+    def _with_item(self, inner: ir.Statement, loop: ir.Statement) -> ir.Statement:
         """A statement of a loop's body with the name of the record that the round is about."""
 
-        def leaf(part: Operand) -> Operand:
-            is_item = isinstance(part, Field) and isinstance(loop, Loop) and part.base == loop.item
-            return replace(part, base=self.names[part.base]) if is_item and isinstance(part, Field) else part
+        def leaf(part: ir.Operand) -> ir.Operand:
+            is_item = isinstance(part, ir.Field) and isinstance(loop, ir.Loop) and part.base == loop.item
+            return (
+                replace(part, base=self.names[part.base]) if is_item and isinstance(part, ir.Field) else part
+            )
 
         return inner.with_leaves(leaf)
 
-    def _renamed(self, value: Operand) -> Operand:
+    def _renamed(self, value: ir.Operand) -> ir.Operand:
         return map_leaves(value, self._leaf)
 
-    def _leaf(self, part: Operand) -> Operand:
+    def _leaf(self, part: ir.Operand) -> ir.Operand:
         return (
-            replace(part, name=self.names.get(part.name, part.name)) if isinstance(part, Ref | Take) else part
+            replace(part, name=self.names.get(part.name, part.name))
+            if isinstance(part, Ref | ir.Take)
+            else part
         )
 
-    def _with_targets(self, statement: Statement) -> Statement:
-        if isinstance(statement, Unpack):
+    def _with_targets(self, statement: ir.Statement) -> ir.Statement:
+        if isinstance(statement, ir.Unpack):
             return replace(statement, targets=tuple([self.names[each] for each in statement.targets]))
-        if isinstance(statement, Loop):
+        if isinstance(statement, ir.Loop):
             return replace(statement, body=tuple([self._with_targets(each) for each in statement.body]))
-        if isinstance(statement, Assign | Bind | Load) and statement.target is not None:
+        if isinstance(statement, ir.Assign | ir.Bind | ir.Load) and statement.target is not None:
             return replace(statement, target=self.names[statement.target])
         return statement
 
 
-def _with_loads(function: Function, loads: Mapping[str, Load], inside: Container[str]) -> Iterator[Statement]:
+def _with_loads(
+    function: ir.Function, loads: Mapping[str, ir.Load], inside: Container[str]
+) -> Iterator[ir.Statement]:
     """The body with the loads of what it uses, each before the first statement that does, or that an expression is in."""
     bound = {parameter.name for parameter in function.parameters}
-    together: list[Statement] = []
+    together: list[ir.Statement] = []
     for statement in function.body:
-        for name in names_in(*statement.operands):
+        for name in ir.names_in(*statement.operands):
             if name in loads and name not in bound:
                 bound.add(name)
                 yield loads[name]
         bound.update(targets(statement))
         together.append(statement)
-        if not (isinstance(statement, Assign) and statement.target in inside):
+        if not (isinstance(statement, ir.Assign) and statement.target in inside):
             yield from together
             together = []

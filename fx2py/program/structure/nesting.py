@@ -14,19 +14,7 @@ from dataclasses import dataclass
 from fx2py.graph.data import Node
 from fx2py.graph.values import SETITEM, Name, OpName, Ref, Set, children, references, walk
 from fx2py.operators.schema import may_return_view
-from fx2py.program.ir import (
-    Assign,
-    Call,
-    Field,
-    Function,
-    Local,
-    Method,
-    Operand,
-    Slot,
-    Statement,
-    Take,
-    Unpack,
-)
+from fx2py.program import ir
 from fx2py.program.structure.source_text import line_at
 
 MOST_CALLS = 4
@@ -47,7 +35,7 @@ class _Expression:
 
 
 def written_inside(
-    function: Function, name_of: Callable[[str], str], held: Collection[str], *, may_keep: bool
+    function: ir.Function, name_of: Callable[[str], str], held: Collection[str], *, may_keep: bool
 ) -> frozenset[str]:
     """The variables that the only statement to read them takes as expressions.
 
@@ -59,7 +47,7 @@ def written_inside(
 
 class _Nesting:
     def __init__(
-        self, function: Function, name_of: Callable[[str], str], held: Collection[str], may_keep: bool
+        self, function: ir.Function, name_of: Callable[[str], str], held: Collection[str], may_keep: bool
     ) -> None:
         self.function, self.name_of, self.held, self.may_keep = function, name_of, held, may_keep
         self.reads = Counter(
@@ -77,12 +65,12 @@ class _Nesting:
             self._statement(index, statement)
         return frozenset(self.inside)
 
-    def _statement(self, index: int, statement: Statement) -> None:
+    def _statement(self, index: int, statement: ir.Statement) -> None:
         inner = self._taken_by(index, statement)
         self.inside.update(each.target for each in inner)
         if inner:
             del self.pending[-len(inner) :]
-        if isinstance(statement, Assign) and self._can_be_inside(index, statement, inner):
+        if isinstance(statement, ir.Assign) and self._can_be_inside(index, statement, inner):
             start = inner[0].start if inner else index
             calls = 1 + sum(each.calls for each in inner)
             self.pending.append(
@@ -91,7 +79,7 @@ class _Nesting:
         else:
             self.pending.clear()
 
-    def _can_be_inside(self, index: int, statement: Assign, inner: Sequence[_Expression]) -> bool:
+    def _can_be_inside(self, index: int, statement: ir.Assign, inner: Sequence[_Expression]) -> bool:
         """Whether a later statement may take the result as an expression."""
         target, call = statement.target, statement.call
         if target is None or self.reads[target] != 1 or not _is_plain(call):
@@ -106,9 +94,9 @@ class _Nesting:
             self.may_keep or not dying or (_is_view(statement) and dying == list(references(*call.args[:1])))
         )
 
-    def _taken_by(self, index: int, statement: Statement) -> list[_Expression]:
+    def _taken_by(self, index: int, statement: ir.Statement) -> list[_Expression]:
         """The expressions before a statement that it takes: all that follow each other, in the order of its arguments."""
-        if not isinstance(statement, Assign | Unpack) or not _is_plain(statement.call):
+        if not isinstance(statement, ir.Assign | ir.Unpack) or not _is_plain(statement.call):
             return []
         reads = list(references(*statement.call.args, *[value for _, value in statement.call.kwargs]))
         for count in range(min(len(self.pending), MOST_CALLS - 1), 0, -1):
@@ -125,55 +113,55 @@ class _Nesting:
                 return inner
         return []
 
-    def _on_one_line(self, inner: _Expression, statement: Assign | Unpack) -> bool:
+    def _on_one_line(self, inner: _Expression, statement: ir.Assign | ir.Unpack) -> bool:
         made = self.function.body[inner.end]
-        return isinstance(made, Assign) and on_one_line(made.origin, statement.origin)
+        return isinstance(made, ir.Assign) and on_one_line(made.origin, statement.origin)
 
-    def _statement_width(self, statement: Assign | Unpack, inner: Sequence[_Expression]) -> int:
-        targets = statement.targets if isinstance(statement, Unpack) else (statement.target or "",)
+    def _statement_width(self, statement: ir.Assign | ir.Unpack, inner: Sequence[_Expression]) -> int:
+        targets = statement.targets if isinstance(statement, ir.Unpack) else (statement.target or "",)
         head = sum(len(self.name_of(each)) + 2 for each in targets) + 1
         return 4 + head + self._width(statement.call, inner)
 
-    def _width(self, call: Call, inner: Sequence[_Expression]) -> int:
+    def _width(self, call: ir.Call, inner: Sequence[_Expression]) -> int:
         """About how many columns a call takes."""
         widths = {each.target: each.width for each in inner}
         values = (*call.args, *[value for _, value in call.kwargs])
         own = sum(len(name) + 1 for name, _ in call.kwargs) + _callee_width(call)
         return own + sum(self._value_width(value, widths) + 2 for value in values)
 
-    def _value_width(self, value: Operand, widths: Mapping[str, int]) -> int:
+    def _value_width(self, value: ir.Operand, widths: Mapping[str, int]) -> int:
         if isinstance(value, Ref):
             return widths.get(value.name) or len(self.name_of(value.name))
-        parts = children(value) if not isinstance(value, Field | Slot | Local | Take) else ()
+        parts = children(value) if not isinstance(value, ir.Field | ir.Slot | ir.Local | ir.Take) else ()
         return sum(self._value_width(part, widths) + 2 for part in parts) if parts else len(str(value))
 
 
-def _taken(value: Operand) -> Iterator[str]:
-    return (part.name for part in walk(value) if isinstance(part, Take))
+def _taken(value: ir.Operand) -> Iterator[str]:
+    return (part.name for part in walk(value) if isinstance(part, ir.Take))
 
 
-def _is_plain(call: Call) -> bool:
+def _is_plain(call: ir.Call) -> bool:
     """Whether a call can be an expression, or hold one.
 
     Not that of a function of the file, nor an assignment to an item. A set is written in the order of its items' text.
     """
     values = (*call.args, *[value for _, value in call.kwargs])
-    is_named = isinstance(call.callee, Name | OpName | Method) and call.callee != SETITEM
-    return is_named and not any(isinstance(part, Set | Take) for part in walk(*values))
+    is_named = isinstance(call.callee, Name | OpName | ir.Method) and call.callee != SETITEM
+    return is_named and not any(isinstance(part, Set | ir.Take) for part in walk(*values))
 
 
-def _is_view(statement: Assign) -> bool:
+def _is_view(statement: ir.Assign) -> bool:
     target = statement.origin.target if statement.origin is not None else None
     return isinstance(target, OpName) and may_return_view(target)
 
 
-def _callee_width(call: Call) -> int:
+def _callee_width(call: ir.Call) -> int:
     callee = call.callee
     if isinstance(callee, Name):
         return 1 if callee.module == "operator" else len(callee.qualname) + 6
     return (
-        len(callee.name) + (1 if isinstance(callee, Method) else 10)
-        if isinstance(callee, Method | OpName)
+        len(callee.name) + (1 if isinstance(callee, ir.Method) else 10)
+        if isinstance(callee, ir.Method | OpName)
         else 8
     )
 

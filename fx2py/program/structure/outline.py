@@ -9,34 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from fx2py.graph.values import GETITEM, List, Ref, map_leaves, walk
+from fx2py.program import ir
 from fx2py.program.analyses.peak_memory import planned_peak
 from fx2py.program.exact_text import exact_key
 from fx2py.program.identifiers import FreshNames
-from fx2py.program.ir import (
-    COMPUTE_ONCE,
-    TABLE_NAMES,
-    WEIGHTS,
-    Assign,
-    Bind,
-    Call,
-    CalledModule,
-    Field,
-    Function,
-    Load,
-    Local,
-    Loop,
-    ModuleEntry,
-    Operand,
-    Parameter,
-    Program,
-    Slot,
-    Statement,
-    TableName,
-    Take,
-    Unpack,
-    names_in,
-    straight,
-)
 from fx2py.program.structure.inlined import inlined
 from fx2py.program.structure.modules import Ends, module_tree
 from fx2py.program.structure.naming import (
@@ -60,7 +36,7 @@ class Inline:
     """A statement that stays as it is, and its index in the flat body."""
 
     index: int
-    statement: Assign | Bind
+    statement: ir.Assign | ir.Bind
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +67,7 @@ class Group:
 class Outline:
     """The functions of one Program's entry."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: ir.Program) -> None:
         self.program = program
         self.body = flat_body(program.entry)
         self.tree = weight_tree([weight.path for weight in program.weights])
@@ -123,7 +99,7 @@ class Outline:
     def interface(self, region: Region) -> Interface:
         return self._interfaces[id(region)]
 
-    def modules(self) -> ModuleEntry:
+    def modules(self) -> ir.ModuleEntry:
         """The tree of the modules that ran."""
 
         def serves(region: Region) -> str:
@@ -138,7 +114,7 @@ class Outline:
 
         return module_tree(self.program, self.body, self.root, serves, ends)
 
-    def functions(self, moves: Mapping[str, frozenset[int]], may_keep: bool) -> list[Function]:
+    def functions(self, moves: Mapping[str, frozenset[int]], may_keep: bool) -> list[ir.Function]:
         """Callees before callers, the entry last; ``moves`` has the places of arguments to be moved into calls.
 
         ``may_keep``: whether an expression may keep what dies in it to the end of its statement.
@@ -164,30 +140,32 @@ class Outline:
         return {
             group.name: _freed_early(
                 _FunctionWriter(self, region, group.numbers).function(group.name, interface, 1),
-                {WEIGHTS, *group.numbers.values()},
+                {ir.WEIGHTS, *group.numbers.values()},
             )
             for group in self.groups
             for region, interface in group.instances[:1]
         }
 
-    def with_names(self, function: Function) -> Function:
+    def with_names(self, function: ir.Function) -> ir.Function:
         """A function that stands for no module, such as a branch of ``cond``, with its weights by their names."""
-        loads = {each.target: each.slot for each in function.body if isinstance(each, Load)}
-        weights = {name: slot for name, slot in loads.items() if slot.table == WEIGHTS}
+        loads = {each.target: each.slot for each in function.body if isinstance(each, ir.Load)}
+        weights = {name: slot for name, slot in loads.items() if slot.table == ir.WEIGHTS}
 
-        def leaf(part: Operand) -> Operand:
+        def leaf(part: ir.Operand) -> ir.Operand:
             slot = weights.get(part.name) if isinstance(part, Ref) else None
             return part if slot is None else self.weight(slot)
 
-        body = [each for each in function.body if not isinstance(each, Load) or each.slot.table != WEIGHTS]
+        body = [
+            each for each in function.body if not isinstance(each, ir.Load) or each.slot.table != ir.WEIGHTS
+        ]
         result = map_leaves(function.result, leaf)
         return replace(function, body=tuple([each.with_leaves(leaf) for each in body]), result=result)
 
-    def weight(self, slot: Slot) -> Field:
+    def weight(self, slot: ir.Slot) -> ir.Field:
         """A weight by its name, seen from the root."""
-        return Field(WEIGHTS, self.tree.place(self.program.weights[slot.index].path))
+        return ir.Field(ir.WEIGHTS, self.tree.place(self.program.weights[slot.index].path))
 
-    def _parameter_wish(self, region: Region, variable: str, argument: Operand) -> str:
+    def _parameter_wish(self, region: Region, variable: str, argument: ir.Operand) -> str:
         name = _without_number(_name_of(argument, variable))
         return parameter_wish(region, self.body, variable, name)
 
@@ -208,12 +186,12 @@ class Outline:
 
     def _named(
         self,
-        function: Function,
+        function: ir.Function,
         region: Region,
         parameters: Mapping[str, str],
         moves: Moves,
         may_keep: bool,
-    ) -> Function:
+    ) -> ir.Function:
         wishes = wishes_of(region, self.body, self.interface)
         wishes.names.update(parameters)
         return Naming(function, wishes, self.body.loads, moves, self.module_names, may_keep).run()
@@ -240,30 +218,30 @@ class _FunctionWriter:
 
     def __init__(self, outline: Outline, region: Region, numbers: Mapping[Place, str] | None = None) -> None:
         self.outline, self.region, self.numbers = outline, region, numbers or {}
-        self.given: dict[Slot, str] = {}
+        self.given: dict[ir.Slot, str] = {}
         self.loads = outline.body.loads
 
-    def function(self, name: str, interface: Interface, count: int) -> Function:
+    def function(self, name: str, interface: Interface, count: int) -> ir.Function:
         parameters = []
         for each in interface.inputs:
-            if isinstance(each, Slot):
-                self.given[each] = unlike_any_node(WEIGHTS, each.index)
-            variable = self.given[each] if isinstance(each, Slot) else each
-            parameters.append(Parameter(variable, variable))
-        parameters += [Parameter(name, name) for name in dict.fromkeys(self.numbers.values())]
+            if isinstance(each, ir.Slot):
+                self.given[each] = unlike_any_node(ir.WEIGHTS, each.index)
+            variable = self.given[each] if isinstance(each, ir.Slot) else each
+            parameters.append(ir.Parameter(variable, variable))
+        parameters += [ir.Parameter(name, name) for name in dict.fromkeys(self.numbers.values())]
         if interface.uses_weights:
-            parameters.append(Parameter(WEIGHTS, WEIGHTS))
+            parameters.append(ir.Parameter(ir.WEIGHTS, ir.WEIGHTS))
         results = tuple([Ref(each) for each in interface.outputs])
-        result: Operand = results if len(results) > 1 else results[0] if results else None
-        calls = CalledModule(self.region.frame.cls, count)
+        result: ir.Operand = results if len(results) > 1 else results[0] if results else None
+        calls = ir.CalledModule(self.region.frame.cls, count)
         body = tuple(self._statements())
-        return Function(name, tuple(parameters), (), body, result, self.region.frame.path, calls)
+        return ir.Function(name, tuple(parameters), (), body, result, self.region.frame.path, calls)
 
-    def entry(self) -> Function:
+    def entry(self) -> ir.Function:
         whole = self.outline.program.entry
         return replace(whole, body=tuple(self._statements()), result=self._operand(whole.result))
 
-    def _statements(self) -> Iterator[Statement]:
+    def _statements(self) -> Iterator[ir.Statement]:
         items = list(self.outline.items(self.region))
         index = 0
         while index < len(items):
@@ -274,8 +252,8 @@ class _FunctionWriter:
                 index += run.length
             elif parts:
                 made = self._single(items[index])
-                assert isinstance(made, Assign)
-                yield Unpack(parts, made.call, made.origin)
+                assert isinstance(made, ir.Assign)
+                yield ir.Unpack(parts, made.call, made.origin)
                 index += 1 + len(parts)
             else:
                 yield self._single(items[index])
@@ -293,33 +271,33 @@ class _FunctionWriter:
             taken = item.statement if isinstance(item, Inline) else None
             whole = Ref(first.statement.target or "")
             if (
-                not isinstance(taken, Assign)
+                not isinstance(taken, ir.Assign)
                 or taken.target is None
-                or taken.call != Call(GETITEM, (whole, place))
+                or taken.call != ir.Call(GETITEM, (whole, place))
             ):
                 return ()
             parts.append(taken.target)
-        done = isinstance(first.statement, Assign) and len(parts) == len(made)
+        done = isinstance(first.statement, ir.Assign) and len(parts) == len(made)
         ends = self.outline.body.last_use.get(first.statement.target or "", -1) == first.index + len(made)
         return tuple(parts) if done and ends else ()
 
-    def _single(self, item: Item) -> Statement:
+    def _single(self, item: Item) -> ir.Statement:
         if isinstance(item, Instance):
             return self._call(item, self.arguments(item), item.interface.outputs)
         statement, place = item.statement, item.index - self.region.start
-        if isinstance(statement, Bind):
+        if isinstance(statement, ir.Bind):
             return replace(statement, value=self._numbered(place, (statement.value,))[0])
         call = statement.call
         values = self._numbered(place, (*call.args, *[value for _, value in call.kwargs]))
         count = len(call.args)
         kwargs = tuple(zip([name for name, _ in call.kwargs], values[count:], strict=True))
-        return replace(statement, call=Call(call.callee, values[:count], kwargs))
+        return replace(statement, call=ir.Call(call.callee, values[:count], kwargs))
 
-    def _numbered(self, offset: int, values: tuple[Operand, ...]) -> tuple[Operand, ...]:
+    def _numbered(self, offset: int, values: tuple[ir.Operand, ...]) -> tuple[ir.Operand, ...]:
         """The values of a statement as they stand in this function: weights by name, numbers that differ as parameters."""
         count = iter(range(10**9))
 
-        def leaf(part: Operand) -> Operand:
+        def leaf(part: ir.Operand) -> ir.Operand:
             if type(part) in (int, float):
                 name = self.numbers.get(Place(offset, next(count)))
                 return part if name is None else Ref(name)
@@ -327,48 +305,48 @@ class _FunctionWriter:
 
         return tuple([map_leaves(value, leaf) for value in values])
 
-    def _call(self, item: Instance, args: tuple[Operand, ...], outputs: tuple[str, ...]) -> Statement:
-        call = Call(Local(item.function), args)
+    def _call(self, item: Instance, args: tuple[ir.Operand, ...], outputs: tuple[str, ...]) -> ir.Statement:
+        call = ir.Call(ir.Local(item.function), args)
         if len(outputs) > 1:
-            return Unpack(outputs, call)
-        return Assign(outputs[0] if outputs else None, call)
+            return ir.Unpack(outputs, call)
+        return ir.Assign(outputs[0] if outputs else None, call)
 
-    def arguments(self, item: Instance) -> tuple[Operand, ...]:
+    def arguments(self, item: Instance) -> tuple[ir.Operand, ...]:
         inputs = [
-            self._weight(each) if isinstance(each, Slot) else Ref(each) for each in item.interface.inputs
+            self._weight(each) if isinstance(each, ir.Slot) else Ref(each) for each in item.interface.inputs
         ]
         places = {name: place for place, name in reversed(list(item.numbers.items()))}
         numbers = [self._number(item, places[name]) for name in dict.fromkeys(item.numbers.values())]
         weights = [self.record(item.region)] if item.interface.uses_weights else []
         return (*inputs, *numbers, *weights)
 
-    def _number(self, item: Instance, place: Place) -> Operand:
+    def _number(self, item: Instance, place: Place) -> ir.Operand:
         offset = item.region.start + place.offset - self.region.start
         name = self.numbers.get(Place(offset, place.number))
         return item.interface.numbers[place] if name is None else Ref(name)
 
-    def record(self, region: Region) -> Field:
+    def record(self, region: Region) -> ir.Field:
         """Where the weights of a module are, seen from here."""
-        return Field(WEIGHTS, self._below(region.frame.path))
+        return ir.Field(ir.WEIGHTS, self._below(region.frame.path))
 
-    def absolute(self, record: Field) -> Steps:
+    def absolute(self, record: ir.Field) -> Steps:
         """Where a record that is seen from here is in the whole tree."""
         return (*self.outline.tree.place(self.region.frame.path), *record.path)
 
     def _below(self, path: str) -> Steps:
         return self.outline.tree.place(path)[len(self.outline.tree.place(self.region.frame.path)) :]
 
-    def _operand(self, value: Operand) -> Operand:
-        def leaf(part: Operand) -> Operand:
+    def _operand(self, value: ir.Operand) -> ir.Operand:
+        def leaf(part: ir.Operand) -> ir.Operand:
             load = self.loads.get(part.name) if type(part) is Ref else None
-            return self._weight(load.slot) if load is not None and load.slot.table == WEIGHTS else part
+            return self._weight(load.slot) if load is not None and load.slot.table == ir.WEIGHTS else part
 
         return map_leaves(value, leaf)
 
-    def _weight(self, slot: Slot) -> Operand:
+    def _weight(self, slot: ir.Slot) -> ir.Operand:
         if slot in self.given:
             return Ref(self.given[slot])
-        return Field(WEIGHTS, self._below(self.outline.program.weights[slot.index].path))
+        return ir.Field(ir.WEIGHTS, self._below(self.outline.program.weights[slot.index].path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +357,7 @@ class _LayerRun:
     instances: Sequence[Instance]
     carried: Mapping[int, int]
     """The place of the result that each carried argument is, by the argument's place."""
-    over: Field | int
+    over: ir.Field | int
     start: int
 
     @property
@@ -425,30 +403,30 @@ class _LayerRun:
         over = _records(writer, instances)
         return None if over is None else cls(writer, instances, carried, over[0], over[1])
 
-    def statements(self) -> Iterator[Statement]:
+    def statements(self) -> Iterator[ir.Statement]:
         first, last = self.instances[0], self.instances[-1]
         outputs = last.interface.outputs
         for place, result in self.carried.items():
             argument = first.interface.inputs[place]
-            yield Bind(
+            yield ir.Bind(
                 outputs[result],
-                self.writer._weight(argument) if isinstance(argument, Slot) else Ref(argument),
+                self.writer._weight(argument) if isinstance(argument, ir.Slot) else Ref(argument),
             )
         args = list(self.writer.arguments(first))
         for place, result in self.carried.items():
             args[place] = Ref(outputs[result])
         item = unlike_any_node(
-            _item_name(self.over, first.region.frame.cls) if isinstance(self.over, Field) else "_", 0
+            _item_name(self.over, first.region.frame.cls) if isinstance(self.over, ir.Field) else "_", 0
         )
         if first.interface.uses_weights:
-            args[-1] = Field(item) if isinstance(self.over, Field) else args[-1]
+            args[-1] = ir.Field(item) if isinstance(self.over, ir.Field) else args[-1]
         call = self.writer._call(first, tuple(args), outputs)
         length = (
             self.writer.outline.tree.at(self.writer.absolute(self.over)).length
-            if isinstance(self.over, Field)
+            if isinstance(self.over, ir.Field)
             else self.length
         )
-        yield Loop(item, self.over, self.start, self.start + self.length, length, (call,))
+        yield ir.Loop(item, self.over, self.start, self.start + self.length, length, (call,))
 
 
 def _feeds_only_the_next(body: FlatBody, instances: Sequence[Instance], carried: Mapping[int, int]) -> bool:
@@ -461,7 +439,7 @@ def _feeds_only_the_next(body: FlatBody, instances: Sequence[Instance], carried:
     return len(set(carried.values())) == len(carried)
 
 
-def _records(writer: _FunctionWriter, instances: Sequence[Instance]) -> tuple[Field | int, int] | None:
+def _records(writer: _FunctionWriter, instances: Sequence[Instance]) -> tuple[ir.Field | int, int] | None:
     """The list whose records the calls take in its order, and the first place; else how often to call."""
     if not instances[0].interface.uses_weights:
         return len(instances), 0
@@ -471,33 +449,35 @@ def _records(writer: _FunctionWriter, instances: Sequence[Instance]) -> tuple[Fi
     *outer, start = places[0]
     if type(start) is not int or places != [(*outer, start + step) for step in range(len(places))]:
         return None
-    return Field(WEIGHTS, tuple(outer)), start
+    return ir.Field(ir.WEIGHTS, tuple(outer)), start
 
 
-def _calls(functions: Iterable[Function]) -> Iterator[tuple[str, tuple[Operand, ...], Call]]:
+def _calls(functions: Iterable[ir.Function]) -> Iterator[tuple[str, tuple[ir.Operand, ...], ir.Call]]:
     """Every call of a module's function: its name, the arguments before they were moved, and the call as it is."""
     for function in functions:
-        box: list[Operand] = []
-        for statement in straight(function.body):
+        box: list[ir.Operand] = []
+        for statement in ir.straight(function.body):
             if (
-                isinstance(statement, Bind)
+                isinstance(statement, ir.Bind)
                 and statement.target == MOVED
                 and isinstance(statement.value, List)
             ):
                 box = list(statement.value.items)
-            elif isinstance(statement, Assign | Unpack) and isinstance(statement.call.callee, Local):
-                args = tuple([box.pop(0) if isinstance(each, Take) else each for each in statement.call.args])
+            elif isinstance(statement, ir.Assign | ir.Unpack) and isinstance(statement.call.callee, ir.Local):
+                args = tuple(
+                    [box.pop(0) if isinstance(each, ir.Take) else each for each in statement.call.args]
+                )
                 yield statement.call.callee.name, args, statement.call
 
 
-def _name_of(argument: Operand, own: str) -> str:
+def _name_of(argument: ir.Operand, own: str) -> str:
     """The name of a parameter after the first argument that it is given."""
-    if isinstance(argument, Field):
+    if isinstance(argument, ir.Field):
         return "_".join([str(step) for step in argument.path[-2:]]) or wish_of(own)
     return argument.name if isinstance(argument, Ref) else wish_of(own)
 
 
-def _item_name(over: Field, cls: str) -> str:
+def _item_name(over: ir.Field, cls: str) -> str:
     """A name for one of a list of records: ``layer`` for ``layers``, else after the class of their modules."""
     name = str(over.path[-1]) if over.path else ""
     return name[:-1] if len(name) > 2 and name.endswith("s") else _snake(cls).rpartition("_")[2]
@@ -540,7 +520,7 @@ def _snake(cls: str) -> str:
     return _WORDS.sub("_", cls.rpartition(".")[2] or "module").lower()
 
 
-def structured(program: Program) -> Program:
+def structured(program: ir.Program) -> ir.Program:
     """The Program with functions for its modules, in its own right: ``inlined`` gives the flat one back."""
     try:
         outline = Outline(program)
@@ -549,14 +529,16 @@ def structured(program: Program) -> Program:
     if not outline.groups:
         return program
 
-    def form(moves: Moves, may_keep: bool) -> Program:
+    def form(moves: Moves, may_keep: bool) -> ir.Program:
         functions = (*map(outline.with_names, program.functions[:-1]), *outline.functions(moves, may_keep))
         return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)
 
     return replace(_within_the_peak(program, outline, form), modules=outline.modules())
 
 
-def _within_the_peak(program: Program, outline: Outline, form: Callable[[Moves, bool], Program]) -> Program:
+def _within_the_peak(
+    program: ir.Program, outline: Outline, form: Callable[[Moves, bool], ir.Program]
+) -> ir.Program:
     """The form that keeps to the planned peak of the flat program, with as few moved arguments as that takes."""
     most = planned_peak(program).bytes
     if most is None:
@@ -569,7 +551,7 @@ def _within_the_peak(program: Program, outline: Outline, form: Callable[[Moves, 
     return kept if peak_of(kept) <= most else _with_few_moves(outline, lambda moves: form(moves, False), most)
 
 
-def _with_few_moves(outline: Outline, form: Callable[[Moves], Program], most: int) -> Program:
+def _with_few_moves(outline: Outline, form: Callable[[Moves], ir.Program], most: int) -> ir.Program:
     moves = outline.freed_early()
     best = form(moves)
     moves = _done(moves, best)
@@ -582,15 +564,17 @@ def _with_few_moves(outline: Outline, form: Callable[[Moves], Program], most: in
     return best
 
 
-def _done(moves: Mapping[str, frozenset[int]], program: Program) -> dict[str, frozenset[int]]:
+def _done(moves: Mapping[str, frozenset[int]], program: ir.Program) -> dict[str, frozenset[int]]:
     """The moves that some call makes."""
     made: dict[str, set[int]] = {}
     for name, _, call in _calls(program.functions):
-        made.setdefault(name, set()).update(p for p, each in enumerate(call.args) if isinstance(each, Take))
+        made.setdefault(name, set()).update(
+            p for p, each in enumerate(call.args) if isinstance(each, ir.Take)
+        )
     return {name: places & made[name] for name, places in moves.items() if places & made.get(name, set())}
 
 
-def peak_of(program: Program) -> int:
+def peak_of(program: ir.Program) -> int:
     """The planned peak of a structured Program whose sizes are known."""
     done = inlined(program.functions, [weight.path for weight in program.weights])
     entry = replace(program.entry, body=done.statements, result=done.result)
@@ -598,10 +582,10 @@ def peak_of(program: Program) -> int:
     return planned_peak(replace(program, functions=(*others, entry))).bytes or 0
 
 
-def _freed_early(function: Function, no_values: Container[str]) -> frozenset[int]:
+def _freed_early(function: ir.Function, no_values: Container[str]) -> frozenset[int]:
     """The places of the parameters that nothing needs while something is still to be called, but for some."""
-    last = {name: index for index, each in enumerate(function.body) for name in names_in(*each.operands)}
-    kept = set(names_in(function.result))
+    last = {name: index for index, each in enumerate(function.body) for name in ir.names_in(*each.operands)}
+    kept = set(ir.names_in(function.result))
     return frozenset(
         place
         for place, parameter in enumerate(function.parameters)
@@ -611,24 +595,24 @@ def _freed_early(function: Function, no_values: Container[str]) -> frozenset[int
     )
 
 
-def _with_tables(functions: Sequence[Function]) -> Iterator[Function]:
+def _with_tables(functions: Sequence[ir.Function]) -> Iterator[ir.Function]:
     """The functions with the tables that they read, or hand on to a function that does."""
-    known: dict[str, Function] = {}
+    known: dict[str, ir.Function] = {}
     for function in functions:
         if function.is_module or function is functions[-1]:
             needed = set(_tables_read(function, known))
-            function = replace(function, tables=tuple([each for each in TABLE_NAMES if each in needed]))
+            function = replace(function, tables=tuple([each for each in ir.TABLE_NAMES if each in needed]))
         known[function.name] = function
         yield function
 
 
-def _tables_read(function: Function, known: Mapping[str, Function]) -> Iterator[TableName]:
+def _tables_read(function: ir.Function, known: Mapping[str, ir.Function]) -> Iterator[ir.TableName]:
     for part in walk(*function.operands):
-        if isinstance(part, Slot):
+        if isinstance(part, ir.Slot):
             yield part.table
-        elif part == Local(COMPUTE_ONCE):
-            yield COMPUTE_ONCE
-        elif isinstance(part, Local) and part.name in known:
+        elif part == ir.Local(ir.COMPUTE_ONCE):
+            yield ir.COMPUTE_ONCE
+        elif isinstance(part, ir.Local) and part.name in known:
             yield from known[part.name].tables
-        elif isinstance(part, Field) and part.base == WEIGHTS and not function.is_module:
-            yield WEIGHTS
+        elif isinstance(part, ir.Field) and part.base == ir.WEIGHTS and not function.is_module:
+            yield ir.WEIGHTS
