@@ -16,20 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.text import Text
 
+from fx2py.cli import terminal
 from fx2py.cli.messages import fault_data, print_fault
-from fx2py.cli.terminal import (
-    Column,
-    duration,
-    print_code,
-    print_facts,
-    print_json,
-    print_line,
-    print_notes,
-    print_table,
-    short,
-    shown,
-    stdout,
-)
 from fx2py.errors import Fx2pyError
 
 if TYPE_CHECKING:
@@ -46,18 +34,18 @@ def with_ranks(ranks: Sequence[dict[str, object]]) -> dict[str, object]:
     return ranks[0] if len(ranks) == 1 else {**ranks[0], "ranks": ranks}
 
 
-def print_ranks(columns: Sequence[Column[T]], ranks: Sequence[Sequence[T]]) -> None:
+def print_ranks(columns: Sequence[terminal.Column[T]], ranks: Sequence[Sequence[T]]) -> None:
     """A table of what every rank has; a column says whose a row is, where there are several."""
     if len(ranks) == 1:
-        print_table(stdout(), columns, ranks[0])
+        terminal.print_table(terminal.stdout(), columns, ranks[0])
         return
-    whose: Column[tuple[int, T]] = Column("rank", lambda row: str(row[0]))
+    whose: terminal.Column[tuple[int, T]] = terminal.Column("rank", lambda row: str(row[0]))
     rows = [(rank, row) for rank, own in enumerate(ranks) for row in own]
-    print_table(stdout(), [whose, *map(_of_second, columns)], rows)
+    terminal.print_table(terminal.stdout(), [whose, *map(_of_second, columns)], rows)
 
 
-def _of_second(column: Column[T]) -> Column[tuple[int, T]]:
-    return Column(column.name, lambda row: column.cell(row[1]), column.is_number)
+def _of_second(column: terminal.Column[T]) -> terminal.Column[tuple[int, T]]:
+    return terminal.Column(column.name, lambda row: column.cell(row[1]), column.is_number)
 
 
 def joined(texts: Iterable[str]) -> str:
@@ -101,14 +89,14 @@ ENTRY = "execution_fn"
 SHOWN_LINES = 120
 """Longer code is cut on a screen; the file has it all, and so has a pipe."""
 
-GENERATED: tuple[Column[Generated], ...] = (
-    Column("graph", lambda row: row.name or row.graph.name),
-    Column("folder", lambda row: str(row.folder)),
-    Column("calls", lambda row: f"{_calls(row.manifest):,}", is_number=True),
-    Column("modules", lambda row: f"{len(row.manifest.submodules):,}", is_number=True),
-    Column("tensors", lambda row: f"{len(_tensors(row.manifest)):,}", is_number=True),
-    Column("numbers", lambda row: f"{_numbers(row.manifest):,}", is_number=True),
-    Column("needs", lambda row: ", ".join(row.manifest.requires)),
+GENERATED: tuple[terminal.Column[Generated], ...] = (
+    terminal.Column("graph", lambda row: row.name or row.graph.name),
+    terminal.Column("folder", lambda row: str(row.folder)),
+    terminal.Column("calls", lambda row: f"{_calls(row.manifest):,}", is_number=True),
+    terminal.Column("modules", lambda row: f"{len(row.manifest.submodules):,}", is_number=True),
+    terminal.Column("tensors", lambda row: f"{len(_tensors(row.manifest)):,}", is_number=True),
+    terminal.Column("numbers", lambda row: f"{_numbers(row.manifest):,}", is_number=True),
+    terminal.Column("needs", lambda row: ", ".join(row.manifest.requires)),
 )
 """The table of ``gen`` for several graphs."""
 
@@ -119,11 +107,11 @@ def print_generated(done: Sequence[Generated], failures: Sequence[Failure], as_j
         graphs = [
             {"graph": each.graph, "folder": each.folder, "manifest": each.manifest.to_json()} for each in done
         ]
-        print_json({"graphs": graphs, "failures": [_failure_data(each) for each in failures]})
+        terminal.print_json({"graphs": graphs, "failures": [_failure_data(each) for each in failures]})
     elif len(done) == 1:
         _print_code_and_facts(done[0])
     elif done:
-        print_table(stdout(), GENERATED, done)
+        terminal.print_table(terminal.stdout(), GENERATED, done)
     for failure in failures:
         print_fault(failure.fault, failure.name)
 
@@ -134,13 +122,13 @@ def _failure_data(failure: Failure) -> dict[str, object]:
 
 
 def _print_code_and_facts(item: Generated) -> None:
-    console = stdout()
+    console = terminal.stdout()
     if console.is_terminal and item.manifest.modules:
         _print_outline_and_entry(item)
     else:
         _print_code(item.folder, item.source, len(item.source.splitlines()))
-    print_facts(console, _facts(item))
-    print_notes(console, item.manifest.notes)
+    terminal.print_facts(console, _facts(item))
+    terminal.print_notes(console, item.manifest.notes)
 
 
 def _print_outline_and_entry(item: Generated) -> None:
@@ -153,18 +141,22 @@ def _print_outline_and_entry(item: Generated) -> None:
     if entry.last - entry.first < SHOWN_LINES:
         _print_code(item.folder, found.text([entry]), len(found.lines))
     else:
-        print_line(stdout(), f"To see the code of a module: fx2py show {item.folder} MODULE", "dim")
+        terminal.print_line(
+            terminal.stdout(), f"To see the code of a module: fx2py show {item.folder} MODULE", "dim"
+        )
 
 
 def _print_code(folder: Path, source: str, lines: int) -> None:
     """Code, on a screen only the first lines of it, and how many more of the ``lines`` the file has."""
-    console = stdout()
+    console = terminal.stdout()
     code = source.splitlines()
     shown_lines = min(SHOWN_LINES, len(code)) if console.is_terminal else len(code)
-    print_code(console, "\n".join(code[:shown_lines]) + "\n")
+    terminal.print_code(console, "\n".join(code[:shown_lines]) + "\n")
     console.print()
     if lines > shown_lines:
-        print_line(console, f"... {lines - shown_lines} more lines in {folder / 'execution_fn.py'}", "dim")
+        terminal.print_line(
+            console, f"... {lines - shown_lines} more lines in {folder / 'execution_fn.py'}", "dim"
+        )
 
 
 def _facts(item: Generated) -> dict[str, str]:
@@ -208,18 +200,18 @@ def print_stages(graph: str, stages: Sequence[Stage]) -> None:
     """The listings of the graph and of the first stage, then what each later one changed."""
     from fx2py.program.listing import changes, listing
 
-    console = stdout()
+    console = terminal.stdout()
     for name, text in (("graph", graph), (stages[0].name, listing(stages[0].program))):
-        print_line(console, f"# {name}", "bold")
+        terminal.print_line(console, f"# {name}", "bold")
         for line in text.splitlines():
-            print_line(console, line)
-        print_line(console, "")
+            terminal.print_line(console, line)
+        terminal.print_line(console, "")
     for before, after in pairwise(stages):
         lines = list(changes(before.program, after.program))
-        print_line(console, f"# {after.name}{'' if lines else ': changed nothing'}", "bold")
+        terminal.print_line(console, f"# {after.name}{'' if lines else ': changed nothing'}", "bold")
         for line in lines:
-            print_line(console, line, {"-": "red", "+": "green"}[line[0]])
-        print_line(console, "")
+            terminal.print_line(console, line, {"-": "red", "+": "green"}[line[0]])
+        terminal.print_line(console, "")
 
 
 # -- show ----------------------------------------------------------------------------------------------------------
@@ -243,12 +235,14 @@ class ShownModule:
     selection: Selection
 
 
-OUTLINE: tuple[Column[Row], ...] = (
-    Column("module", lambda row: _named_module(row)),
-    Column("calls", lambda row: f"{row.calls:,}" if row.module.cls else "", is_number=True),
-    Column("parameters", lambda row: _abbreviated(row.parameters) if row.parameters else "", is_number=True),
-    Column("result", lambda row: _more(row.module.outputs)),
-    Column("lines", lambda row: _lines(row.module), is_number=True),
+OUTLINE: tuple[terminal.Column[Row], ...] = (
+    terminal.Column("module", lambda row: _named_module(row)),
+    terminal.Column("calls", lambda row: f"{row.calls:,}" if row.module.cls else "", is_number=True),
+    terminal.Column(
+        "parameters", lambda row: _abbreviated(row.parameters) if row.parameters else "", is_number=True
+    ),
+    terminal.Column("result", lambda row: _more(row.module.outputs)),
+    terminal.Column("lines", lambda row: _lines(row.module), is_number=True),
 )
 """The table of ``show``."""
 
@@ -257,12 +251,12 @@ def print_outline(outline: Outline) -> None:
     """A row for each module, equal layers once, with the inside of the first."""
     from fx2py.show.outline import rows
 
-    print_table(stdout(), OUTLINE, rows(outline))
+    terminal.print_table(terminal.stdout(), OUTLINE, rows(outline))
 
 
 def _named_module(row: Row) -> Text:
     """The last part of a module's path, its class beside it."""
-    return shown(f"{' ' * row.depth}{row.name or '(model)'} ") + shown(row.what, "dim")
+    return terminal.shown(f"{' ' * row.depth}{row.name or '(model)'} ") + terminal.shown(row.what, "dim")
 
 
 def _abbreviated(count: int) -> str:
@@ -285,7 +279,7 @@ def print_shown(done: Shown, as_json: bool) -> None:
     """The outline, or where its page is."""
     outline = done.outline
     if as_json:
-        print_json(
+        terminal.print_json(
             {
                 "shown": done.label,
                 "page": done.page,
@@ -299,7 +293,7 @@ def print_shown(done: Shown, as_json: bool) -> None:
         print_outline(outline)
     counts = f"{len(outline.functions)}, of {len(outline.lines)} lines in all"
     facts = {"shown": done.label, "functions": counts}
-    print_facts(stdout(), facts if done.page is None else {**facts, "page": str(done.page)})
+    terminal.print_facts(terminal.stdout(), facts if done.page is None else {**facts, "page": str(done.page)})
 
 
 def print_shown_module(done: ShownModule, as_json: bool) -> None:
@@ -308,7 +302,7 @@ def print_shown_module(done: ShownModule, as_json: bool) -> None:
     weights = outline.weights_of(selection.modules[0]) if selection.modules else []
     code = outline.text(selection.spans)
     if as_json:
-        print_json(
+        terminal.print_json(
             {
                 "shown": done.label,
                 "modules": [_module_data(each) for each in selection.modules],
@@ -319,10 +313,10 @@ def print_shown_module(done: ShownModule, as_json: bool) -> None:
             }
         )
         return
-    console = stdout()
-    print_code(console, code)
+    console = terminal.stdout()
+    terminal.print_code(console, code)
     console.print()
-    print_facts(console, _module_facts(outline, selection))
+    terminal.print_facts(console, _module_facts(outline, selection))
 
 
 def _module_facts(outline: Outline, selection: Selection) -> dict[str, str]:
@@ -432,21 +426,21 @@ class Ran:
     notes: tuple[str, ...] = ()
 
 
-OUTPUTS: tuple[Column[Summary], ...] = (
-    Column("output", lambda row: row.path),
-    Column("dtype", lambda row: row.dtype or f"{row.type} {row.value}"),
-    Column("shape", lambda row: "" if row.shape is None else str(list(row.shape))),
-    Column("device", lambda row: row.device or ""),
-    Column("min", lambda row: short(row.min), is_number=True),
-    Column("mean", lambda row: short(row.mean), is_number=True),
-    Column("max", lambda row: short(row.max), is_number=True),
-    Column("nan", lambda row: "" if row.nan is None else str(row.nan), is_number=True),
+OUTPUTS: tuple[terminal.Column[Summary], ...] = (
+    terminal.Column("output", lambda row: row.path),
+    terminal.Column("dtype", lambda row: row.dtype or f"{row.type} {row.value}"),
+    terminal.Column("shape", lambda row: "" if row.shape is None else str(list(row.shape))),
+    terminal.Column("device", lambda row: row.device or ""),
+    terminal.Column("min", lambda row: terminal.short(row.min), is_number=True),
+    terminal.Column("mean", lambda row: terminal.short(row.mean), is_number=True),
+    terminal.Column("max", lambda row: terminal.short(row.max), is_number=True),
+    terminal.Column("nan", lambda row: "" if row.nan is None else str(row.nan), is_number=True),
 )
 """The table of ``run``."""
 
-BINDINGS: tuple[Column[tuple[str, str]], ...] = (
-    Column("submodule", lambda row: row[0]),
-    Column("bound as", lambda row: row[1]),
+BINDINGS: tuple[terminal.Column[tuple[str, str]], ...] = (
+    terminal.Column("submodule", lambda row: row[0]),
+    terminal.Column("bound as", lambda row: row[1]),
 )
 """The table that ``run --verbose`` adds."""
 
@@ -454,16 +448,16 @@ BINDINGS: tuple[Column[tuple[str, str]], ...] = (
 def print_run(ranks: Sequence[Ran], verbose: bool, as_json: bool) -> None:
     """Every value that came out on each rank, what was run on what, and the time of the first."""
     if as_json:
-        print_json(with_ranks([_run_data(ran) for ran in ranks]))
+        terminal.print_json(with_ranks([_run_data(ran) for ran in ranks]))
         return
-    console, ran = stdout(), ranks[0]
+    console, ran = terminal.stdout(), ranks[0]
     print_ranks(OUTPUTS, [each.outputs for each in ranks])
     if verbose:
-        print_table(console, BINDINGS, ran.bindings)
+        terminal.print_table(console, BINDINGS, ran.bindings)
     calls = "one call" if len(ran.seconds) == 1 else f"median of {len(ran.seconds)} calls"
     facts = {
         "ran": joined(each.label for each in ranks),
-        "time": f"{duration(median(ran.seconds))} ({calls})",
+        "time": f"{terminal.duration(median(ran.seconds))} ({calls})",
     }
     if ran.saved is not None:
         facts["saved"] = joined(str(each.saved) for each in ranks)
@@ -471,9 +465,9 @@ def print_run(ranks: Sequence[Ran], verbose: bool, as_json: bool) -> None:
         plan = ran.memory.planned
         facts["planned peak"] = f"unknown: {ran.memory.unknown}" if plan is None else f"{plan:,} bytes"
         facts["measured peak"] = f"{ran.memory.measured:,} bytes"
-    print_facts(console, facts)
-    print_line(console, ran.inputs)
-    print_notes(console, ran.notes)
+    terminal.print_facts(console, facts)
+    terminal.print_line(console, ran.inputs)
+    terminal.print_notes(console, ran.notes)
 
 
 def _run_data(ran: Ran) -> dict[str, object]:
@@ -504,19 +498,21 @@ class Benched:
     report: BenchReport
 
 
-WAYS: tuple[Column[BenchRow], ...] = (
-    Column("way", lambda row: row.name),
-    Column("time", lambda row: duration(row.seconds), is_number=True),
-    Column("spread", lambda row: f"{row.spread:.0%}", is_number=True),
-    Column("ratio", lambda row: f"{row.ratio:.2f}", is_number=True),
-    Column("per node", lambda row: duration(row.per_node), is_number=True),
-    Column(
+WAYS: tuple[terminal.Column[BenchRow], ...] = (
+    terminal.Column("way", lambda row: row.name),
+    terminal.Column("time", lambda row: terminal.duration(row.seconds), is_number=True),
+    terminal.Column("spread", lambda row: f"{row.spread:.0%}", is_number=True),
+    terminal.Column("ratio", lambda row: f"{row.ratio:.2f}", is_number=True),
+    terminal.Column("per node", lambda row: terminal.duration(row.per_node), is_number=True),
+    terminal.Column(
         "per submodule",
-        lambda row: "" if row.per_submodule is None else duration(row.per_submodule),
+        lambda row: "" if row.per_submodule is None else terminal.duration(row.per_submodule),
         is_number=True,
     ),
-    Column("peak bytes", lambda row: f"{row.peak_bytes:,}", is_number=True),
-    Column("code bytes", lambda row: "" if row.code_bytes is None else f"{row.code_bytes:,}", is_number=True),
+    terminal.Column("peak bytes", lambda row: f"{row.peak_bytes:,}", is_number=True),
+    terminal.Column(
+        "code bytes", lambda row: "" if row.code_bytes is None else f"{row.code_bytes:,}", is_number=True
+    ),
 )
 """The table of ``bench``."""
 
@@ -525,21 +521,21 @@ def print_bench(done: Benched, as_json: bool) -> None:
     """A row for each way to run the graph, the first of fx2py being one."""
     report = done.report
     if as_json:
-        print_json({"ran": done.label, **asdict(report)})
+        terminal.print_json({"ran": done.label, **asdict(report)})
         return
-    console = stdout()
+    console = terminal.stdout()
     columns = [each for each in WAYS if each.name != "per submodule" or report.submodule_calls]
-    print_table(console, columns, report.rows)
+    terminal.print_table(console, columns, report.rows)
     facts = {
         "ran": done.label,
         "nodes": str(report.nodes),
         "submodules": f"{report.submodule_calls} calls",
         "rounds": str(report.rounds),
     }
-    print_facts(console, facts)
-    print_line(console, report.inputs)
+    terminal.print_facts(console, facts)
+    terminal.print_line(console, report.inputs)
     if report.noise:
-        print_line(console, report.noise, "bold yellow")
+        terminal.print_line(console, report.noise, "bold yellow")
 
 
 # -- split ---------------------------------------------------------------------------------------------------------
@@ -558,26 +554,26 @@ def print_split(done: Split, as_json: bool) -> None:
     """A row for each different piece: how often it is used, what goes in, what comes out, and the pieces equal to it."""
     if as_json:
         rows = [asdict(entry) for entry in done.pieces]
-        print_json({"graph": done.graph, "file": done.file, "pieces": rows})
+        terminal.print_json({"graph": done.graph, "file": done.file, "pieces": rows})
         return
     equal: dict[str | None, list[str]] = {}
     for entry in done.pieces:
         equal.setdefault(entry.identical_to, []).append(entry.name)
     distinct = [entry for entry in done.pieces if entry.identical_to is None]
-    console = stdout()
-    print_table(console, _pieces_table(equal), distinct)
+    console = terminal.stdout()
+    terminal.print_table(console, _pieces_table(equal), distinct)
     facts = {"graph": str(done.graph), "pieces": f"{len(done.pieces)}, {len(distinct)} of them different"}
     if done.file is not None:
         facts["file"] = str(done.file)
-    print_facts(console, facts)
+    terminal.print_facts(console, facts)
 
 
-def _pieces_table(equal: Mapping[str | None, Sequence[str]]) -> tuple[Column[SubmoduleEntry], ...]:
+def _pieces_table(equal: Mapping[str | None, Sequence[str]]) -> tuple[terminal.Column[SubmoduleEntry], ...]:
     """The table of ``split``; ``equal`` has the names of the pieces that are equal to one."""
     return (
-        Column("piece", lambda row: row.name),
-        Column("used", lambda row: "once" if row.used == 1 else f"{row.used} times"),
-        Column("inputs", lambda row: ", ".join(value or "?" for value in row.inputs)),
-        Column("result", lambda row: row.output or ""),
-        Column("also as", lambda row: ", ".join(equal.get(row.name, ()))),
+        terminal.Column("piece", lambda row: row.name),
+        terminal.Column("used", lambda row: "once" if row.used == 1 else f"{row.used} times"),
+        terminal.Column("inputs", lambda row: ", ".join(value or "?" for value in row.inputs)),
+        terminal.Column("result", lambda row: row.output or ""),
+        terminal.Column("also as", lambda row: ", ".join(equal.get(row.name, ()))),
     )

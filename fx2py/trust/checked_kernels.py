@@ -174,27 +174,26 @@ def _sparse_coo(given: Given) -> None:
         _within(f"index of dimension {dimension}", row, 0, int(given["size"][dimension]))
 
 
+_ON_CPU: tuple[tuple[Check, str], ...] = (
+    (_embedding_bag, "_embedding_bag _embedding_bag_forward_only"),
+    (_embedding_bag_backward, "_embedding_bag_backward"),
+    (_embedding_bag_dense_backward, "_embedding_bag_dense_backward"),
+    (_embedding_bag_per_sample_weights_backward, "_embedding_bag_per_sample_weights_backward"),
+    (_embedding_dense_backward, "embedding_dense_backward"),
+    (_nll_loss_backward, "nll_loss_backward nll_loss_backward.grad_input"),
+    *[
+        (_pool_backward(dimensions), f"{pool}_backward {pool}_backward.grad_input")
+        for dimensions in (2, 3)
+        for pool in (f"max_pool{dimensions}d_with_indices", f"adaptive_max_pool{dimensions}d")
+    ],
+    (_repeat_interleave, "repeat_interleave.Tensor"),
+    (_ctc_loss, "_ctc_loss _ctc_loss.Tensor"),
+    (_linalg_ldl_solve, "linalg_ldl_solve linalg_ldl_solve.out"),
+)
+"""Each check with the operators of ATen whose kernels it stands before."""
 _CHECKS: Mapping[str, Mapping[tuple[str, str], Check]] = {
     "aten": {
-        ("_embedding_bag", "CPU"): _embedding_bag,
-        ("_embedding_bag_forward_only", "CPU"): _embedding_bag,
-        ("_embedding_bag_backward", "CPU"): _embedding_bag_backward,
-        ("_embedding_bag_dense_backward", "CPU"): _embedding_bag_dense_backward,
-        ("_embedding_bag_per_sample_weights_backward", "CPU"): _embedding_bag_per_sample_weights_backward,
-        ("embedding_dense_backward", "CPU"): _embedding_dense_backward,
-        ("nll_loss_backward", "CPU"): _nll_loss_backward,
-        ("nll_loss_backward.grad_input", "CPU"): _nll_loss_backward,
-        **{
-            (f"{pool}_backward{overload}", "CPU"): _pool_backward(dimensions)
-            for dimensions in (2, 3)
-            for pool in (f"max_pool{dimensions}d_with_indices", f"adaptive_max_pool{dimensions}d")
-            for overload in ("", ".grad_input")
-        },
-        ("repeat_interleave.Tensor", "CPU"): _repeat_interleave,
-        ("_ctc_loss", "CPU"): _ctc_loss,
-        ("_ctc_loss.Tensor", "CPU"): _ctc_loss,
-        ("linalg_ldl_solve", "CPU"): _linalg_ldl_solve,
-        ("linalg_ldl_solve.out", "CPU"): _linalg_ldl_solve,
+        **{(name, "CPU"): check for check, names in _ON_CPU for name in names.split()},
         ("_sparse_coo_tensor_with_dims_and_tensors", "SparseCPU"): _sparse_coo,
     },
     "quantized": {
