@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from fx2py.program.ir import WEIGHTS
 
@@ -38,8 +38,7 @@ class Reading:
     end: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class CallSite:
+class CallSite(NamedTuple):
     """A call of another function of the same text: its name, the line and the column."""
 
     name: str
