@@ -67,14 +67,14 @@ def has_no_effect(step: Step) -> bool:
 
 def idle(steps: Sequence[Step], among: Sequence[int], result: Sequence[Use]) -> set[int]:
     """Those of the steps ``among`` all others that do nothing but give results, which nothing else reads."""
-    wanted = {use.source[1] for use in result if use.source[0] == "made"}
+    wanted = {use.made_by for use in result}
     candidates = set(among)
     found: set[int] = set()
     for index in range(len(steps) - 1, -1, -1):
         if index in candidates and index not in wanted and has_no_effect(steps[index]):
             found.add(index)
         else:
-            wanted.update([use.source[1] for use in steps[index].uses if use.source[0] == "made"])
+            wanted.update([use.made_by for use in steps[index].uses])
     return found
 
 

@@ -109,7 +109,7 @@ class _Matcher:
             found = [i for i in near if i in self.free and self._is_spelled_otherwise(i, step, sources)]
         if wanted in found:
             return wanted
-        named = [i for i in found if self.ours[i].targets == step.targets]
+        named = [i for i in found if self.ours[i].names == step.names]
         return (*named, *found, None)[0]
 
     def _is_spelled_otherwise(self, ours: int, step: Step, sources: Sequence[Source]) -> bool:
@@ -145,22 +145,40 @@ class _Matcher:
             self.free.discard(-1 if partner is None else partner)
 
     def _paired(self, ours: list[int], theirs: list[int]) -> dict[int, int]:
-        """For each of their steps the one of ours that it probably stands for."""
-        rows = aligned([self._local(self.ours[i]) for i in ours], [self._local_of_theirs(i) for i in theirs])
-        pairs = {theirs[column]: ours[row] for row, column in rows}
-        for (row, column), (stop, other_stop) in pairwise([(-1, -1), *rows, (len(ours), len(theirs))]):
-            pairs |= self._similar(ours[row + 1 : stop], theirs[column + 1 : other_stop])
+        """For each of their steps the one of ours that it probably stands for.
+
+        First by what they say of known values, then by what they say of tables, then by what they have in common.
+        """
+        pairs: dict[int, int] = {}
+        for own, other in self._gaps(ours, theirs, pairs, only_tables=False):
+            for rest, other_rest in self._gaps(own, other, pairs, only_tables=True):
+                pairs |= self._similar(rest, other_rest)
         return pairs
 
-    def _local(self, step: Step) -> Hashable:
-        """What a step says, of values that are known or not."""
-        known = [None if _is_left(use.source, self.free) else use.source for use in step.uses]
-        return (step.shape, tuple(known))
+    def _gaps(
+        self, ours: list[int], theirs: list[int], pairs: dict[int, int], *, only_tables: bool
+    ) -> list[tuple[list[int], list[int]]]:
+        """Adds the steps that are aligned to ``pairs``; what lies between them on both sides."""
+        rows = aligned(
+            [self._local(self.ours[i], None, only_tables) for i in ours],
+            [self._local(self.theirs[i], self.partners, only_tables) for i in theirs],
+        )
+        pairs |= {theirs[column]: ours[row] for row, column in rows}
+        ends = [(-1, -1), *rows, (len(ours), len(theirs))]
+        return [
+            (ours[row + 1 : stop], theirs[column + 1 : other_stop])
+            for (row, column), (stop, other_stop) in pairwise(ends)
+            if row + 1 < stop and column + 1 < other_stop
+        ]
 
-    def _local_of_theirs(self, index: int) -> Hashable:
-        step = self.theirs[index]
-        sources = [_meant(use.source, self.partners) for use in step.uses]
-        return (step.shape, tuple([None if source[0] == "new" else source for source in sources]))
+    def _local(self, step: Step, partners: Sequence[int | None] | None, only_tables: bool) -> Hashable:
+        """What a step says, of values that are known; ``partners`` are those of their steps, None for a step of ours."""
+        known: list[Source | None] = []
+        for use in step.uses:
+            source = use.source if partners is None else _meant(use.source, partners)
+            is_left = source[0] == "new" or (partners is None and use.made_by in self.free)
+            known.append(None if is_left or (only_tables and source[0] == "made") else source)
+        return (step.shape, tuple(known))
 
     def _similar(self, ours: list[int], theirs: list[int]) -> dict[int, int]:
         """Pairs of steps between two that are aligned, in order, that have most in common."""
@@ -185,10 +203,6 @@ class _Matcher:
             return 0
         mine = {use.source for use in own.uses}
         shared = mine & {_meant(use.source, self.partners) for use in step.uses}
-        is_named = bool(own.targets) and own.targets == step.targets
+        is_named = bool(own.names) and own.names == step.names
         same_callee = own.operands.shapes[:1] == step.operands.shapes[:1]
         return 3 * is_named + 2 * same_callee + min(len(shared), 2) + (len(own.uses) == len(step.uses))
-
-
-def _is_left(source: Source, free: set[int]) -> bool:
-    return source[0] == "made" and source[1] in free

@@ -26,6 +26,7 @@ from fx2py.program.ir import (
     Statement,
     Take,
     Unpack,
+    is_expression,
     names_in,
 )
 
@@ -43,6 +44,12 @@ class Use:
     source: Source
     name: str = ""
     given: Load | Bind | None = None
+
+    @property
+    def made_by(self) -> int | None:
+        """The step that makes the value; None for a parameter and an entry of a table."""
+        step = self.source[1] if self.source[0] == "made" else None
+        return step if isinstance(step, int) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,11 @@ class Step:
     targets: tuple[str, ...]
     statement: Assign | Bind | Unpack | Loop
     body: Body | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables that the text gives the results to; a result inside an expression has none."""
+        return tuple([name for name in self.targets if not is_expression(name)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,7 +191,8 @@ class _Reading:
 
     def _add(self, step: Step) -> None:
         for part, name in enumerate(step.targets):
-            self.variables[name] = Use(("made", len(self.made), part), name)
+            shown = "" if is_expression(name) else name
+            self.variables[name] = Use(("made", len(self.made), part), shown)
         self.made.append(step)
 
     def operands(self, *values: Operand) -> Operands:

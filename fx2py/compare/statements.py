@@ -16,9 +16,8 @@ from typing import Any
 from fx2py.artifact.artifact import Artifact, program_of
 from fx2py.artifact.manifest import VERSION
 from fx2py.collector import collector_paused
-from fx2py.compare.effects import Displaced, displaced, idle
-from fx2py.compare.matching import Matching, matched
-from fx2py.compare.meaning import Body, Step, Tables, Use, body_of
+from fx2py.compare.differences import Difference, Place, differences
+from fx2py.compare.meaning import Body, Tables, body_of
 from fx2py.compare.report import Divergence, Kind
 from fx2py.compare.tables import table_divergences
 from fx2py.emit.audit import flattened
@@ -102,6 +101,7 @@ class _Comparison:
         self.lines = artifact.source.splitlines()
         self.scope = TextScope.of(program)
         self.weights = list(artifact.tensors)[: parsed.tables.weight_count]
+        self.texts: dict[int, str] = {}
 
     def functions(self, functions: Sequence[Function]) -> Iterator[Divergence]:
         """What differs in the functions that stand for each other, by name or by their order, and in the others."""
@@ -135,8 +135,27 @@ class _Comparison:
         )
 
     def text(self, statement: Statement) -> str:
-        """A statement of the Program as fx2py writes it; a loop by its head."""
-        return "\n".join(statement_text(statement, self.scope)).partition("\n")[0]
+        """A statement of the Program as fx2py writes it; a loop by its head, a call inside an expression by all of this."""
+        if not self.texts:
+            for function in self.program.functions:
+                self.scope.inside.clear()
+                self._write(function.body)
+        return self.texts.get(id(statement), "")
+
+    def _write(self, body: Iterable[Statement]) -> None:
+        waiting: list[Statement] = []
+        for statement in body:
+            if isinstance(statement, Loop):
+                self.texts[id(statement)] = statement_text(replace(statement, body=()), self.scope)[
+                    0
+                ].rstrip()
+                self._write(statement.body)
+                continue
+            lines = statement_text(statement, self.scope)
+            waiting.append(statement)
+            if lines and not isinstance(statement, Delete):
+                self.texts |= {id(each): lines[0] for each in waiting}
+                waiting.clear()
 
     def read(self, lines: Lines) -> str:
         """What stands on lines of the file, as one line without comments."""
@@ -199,190 +218,43 @@ class _Place:
             lines = self.theirs.lines or (0, 0)
             yield self.divergence("inputs", lines, _signature(self.ours), self.comparison.read(lines))
 
-    def bodies(self, ours: Body, theirs: Body, around: Lines | None = None) -> Iterator[Divergence]:
-        """What differs between two functions, or between the bodies of two loops, which stand ``around`` them."""
-        matching = matched(ours, theirs)
-        result = around or self.theirs.result_lines or (0, 0)
-        yield from _Bodies(self, matching, result).all()
-        for index, partner in enumerate(matching.partners):
-            step = theirs.steps[index]
-            own = None if partner is None else ours.steps[partner].body
-            if own is not None and step.body is not None:
-                yield from self.bodies(own, step.body, _lines(step))
+    def bodies(self, ours: Body, theirs: Body) -> Iterator[Divergence]:
+        """What differs between the statements of the two."""
+        for found in differences(ours, theirs, self.comparison.program):
+            lines = self._lines(found.place)
+            actual = "" if found.kind == "missing" else self.comparison.read(lines)
+            expected = self._expected(found)
+            if found.kind == "order":
+                expected, actual = (
+                    text if last is None else f"{text}, behind {self.comparison.text(last)}"
+                    for text, last in zip((expected, actual), found.behind, strict=True)
+                )
+            node = _origin(found.ours or found.near)
+            place = self.divergence(found.kind, lines, expected, actual, node)
+            yield replace(place, node="", source_line="") if found.kind == "surplus" else place
+
+    def _expected(self, found: Difference) -> str:
+        """What should stand there."""
+        if found.ours is not None:
+            return self.comparison.text(found.ours)
+        if found.kind == "result":
+            return f"return {value_text(self.ours.result, self.comparison.scope)}"
+        return _signature(self.ours) if found.place == "parameters" else ""
+
+    def _lines(self, place: Place) -> Lines:
+        """The lines of a place; of a loop those of its head."""
+        if place == "parameters":
+            return self.theirs.lines or (0, 0)
+        if place == "result":
+            return self.theirs.result_lines or (0, 0)
+        lines = (None if isinstance(place, Delete) else place.lines) or (0, 0)
+        return (lines[0], lines[0]) if isinstance(place, Loop) else lines
 
 
-@dataclass(frozen=True, slots=True)
-class _Alone:
-    """The steps of ours that nothing stands for, and theirs that stand for nothing; each is reported by itself."""
-
-    missing: frozenset[int]
-    surplus: frozenset[int]
-
-    def explains(self, ours: Use, theirs: Use) -> bool:
-        """Whether one of these steps is why two values differ."""
-        return (ours.source[0] == "made" and _index(ours) in self.missing) or (
-            theirs.source[0] == "made" and _index(theirs) in self.surplus
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Bodies:
-    """Two bodies whose steps are matched; ``result`` has the lines of what the second one gives."""
-
-    place: _Place
-    matching: Matching
-    result: Lines
-
-    def all(self) -> Iterator[Divergence]:
-        """What differs, in the order of the text but for what is missing and what stands in another place."""
-        matching, ours, theirs = self.matching, self.matching.ours, self.matching.theirs
-        surplus, missing = list(matching.surplus), list(matching.missing)
-        surplus = sorted(set(surplus) - idle(theirs.steps, surplus, theirs.result.all_uses))
-        missing = sorted(set(missing) - idle(ours.steps, missing, ours.result.all_uses))
-        alone = _Alone(frozenset(missing), frozenset(surplus))
-        for index in sorted(matching.changed):
-            own, step = ours.steps[matching.partners[index] or 0], theirs.steps[index]
-            if own.shape != step.shape:
-                yield self._changed("changed", own, step)
-            else:
-                yield from self._other_values(own.uses, step.uses, alone, own, step)
-        for index in surplus:
-            yield self._surplus(index)
-        for index in missing:
-            yield self._missing(index)
-        for each in displaced(matching, self.place.comparison.program):
-            yield self._displaced(each)
-        if ours.result.shapes != theirs.result.shapes:
-            yield self._of_result()
-        elif not matching.same_result():
-            yield from self._other_values(ours.result.all_uses, theirs.result.all_uses, alone)
-
-    def _changed(self, kind: Kind, own: Step, step: Step) -> Divergence:
-        return self._said(kind, _lines(step), own.statement)
-
-    def _said(self, kind: Kind, lines: Lines, expected: Statement) -> Divergence:
-        comparison = self.place.comparison
-        node = None if isinstance(expected, Delete) else _origin(expected)
-        return self.place.divergence(kind, lines, comparison.text(expected), comparison.read(lines), node)
-
-    def _of_result(self) -> Divergence:
-        comparison, ours = self.place.comparison, self.matching.ours
-        expected = f"return {value_text(ours.function.result, comparison.scope)}"
-        return self.place.divergence("result", self.result, expected, comparison.read(self.result))
-
-    def _other_values(
-        self,
-        ours: Sequence[Use],
-        theirs: Sequence[Use],
-        alone: _Alone,
-        own: Step | None = None,
-        step: Step | None = None,
-    ) -> Iterator[Divergence]:
-        """What explains that a step, or the result, uses other values; nothing where steps that stand alone explain it.
-
-        If the text uses the same names, the cause is where one of them is given to another value.
-        """
-        for one, other in zip(ours, theirs, strict=True):
-            if self.matching.is_same(one, other) or alone.explains(one, other):
-                continue
-            cause = self._cause(one, other)
-            if cause is not None:
-                yield cause
-            elif own is not None and step is not None:
-                yield self._changed("changed", own, step)
-            else:
-                yield self._of_result()
-
-    def _cause(self, one: Use, other: Use) -> Divergence | None:
-        """The statement that gave a name, which both texts use in this place, to another value; None where none did."""
-        if one.name != other.name or other.name == "":
-            return None
-        maker = one.given or self._maker(one)
-        if other.given is not None and other.given.lines is not None:
-            return self._said("changed", other.given.lines, maker or other.given)
-        if other.source[0] == one.source[0] == "parameter" and self.place.theirs.lines is not None:
-            lines = self.place.theirs.lines
-            text = self.place.comparison.read(lines)
-            return self.place.divergence("inputs", lines, _signature(self.place.ours), text)
-        renamed = None if maker is None else self._renamed(one, other)
-        return None if renamed is None or maker is None else self._said("changed", _lines(renamed), maker)
-
-    def _renamed(self, one: Use, other: Use) -> Step | None:
-        """Their step that gives its result another name than ours does, so that the name stands for something else."""
-        matching = self.matching
-        if one.source[0] == "made" and _index(one) in matching.partners:
-            step = matching.theirs.steps[matching.partners.index(_index(one))]
-            if step.targets != matching.ours.steps[_index(one)].targets:
-                return step
-        if other.source[0] == "made" and (partner := matching.partners[_index(other)]) is not None:
-            step = matching.theirs.steps[_index(other)]
-            return step if matching.ours.steps[partner].targets != step.targets else None
-        return None
-
-    def _maker(self, use: Use) -> Statement | None:
-        return self.matching.ours.steps[_index(use)].statement if use.source[0] == "made" else None
-
-    def _surplus(self, index: int) -> Divergence:
-        lines = _lines(self.matching.theirs.steps[index])
-        before = [partner for partner in self.matching.partners[:index] if partner is not None]
-        near = _origin(self.matching.ours.steps[before[-1]].statement) if before else None
-        found = self.place.divergence("surplus", lines, "", self.place.comparison.read(lines), near)
-        return replace(found, node="", source_line="")
-
-    def _missing(self, index: int) -> Divergence:
-        """A step that is not there, at the first statement that would have used it, else at the one behind it."""
-        matching, comparison = self.matching, self.place.comparison
-        step = matching.ours.steps[index]
-        theirs = {partner: place for place, partner in enumerate(matching.partners) if partner is not None}
-        rest = range(index + 1, len(matching.ours.steps))
-        users = [i for i in rest if _uses(matching.ours.steps[i].uses, index)]
-        places = [theirs[i] for i in (*users, *rest) if i in theirs]
-        is_returned = not users and _uses(matching.ours.result.all_uses, index)
-        lines = self.result if is_returned or not places else _lines(matching.theirs.steps[places[0]])
-        lines = self._renaming(step.targets) or lines
-        expected = comparison.text(step.statement)
-        return self.place.divergence("missing", lines, expected, "", _origin(step.statement))
-
-    def _renaming(self, targets: tuple[str, ...]) -> Lines | None:
-        """The lines of a statement that gives the name of a result to another value."""
-        used = [use for step in self.matching.theirs.steps for use in step.uses]
-        given = [use.given for use in (*used, *self.matching.theirs.result.all_uses) if use.name in targets]
-        return next((each.lines for each in given if each is not None), None)
-
-    def _displaced(self, found: Displaced) -> Divergence:
-        ours, comparison = self.matching.ours, self.place.comparison
-        places = {partner: index for index, partner in enumerate(self.matching.partners)}
-        lines = _lines(self.matching.theirs.steps[places[found.step]])
-        statement = ours.steps[found.step].statement
-        expected, actual = (
-            text if last is None else f"{text}, behind {comparison.text(ours.steps[last].statement)}"
-            for last, text in (
-                (found.expected, comparison.text(statement)),
-                (found.actual, comparison.read(lines)),
-            )
-        )
-        return self.place.divergence("order", lines, expected, actual, _origin(statement))
-
-
-def _uses(uses: Iterable[Use], index: int) -> bool:
-    return any(use.source[:2] == ("made", index) for use in uses)
-
-
-def _index(use: Use) -> int:
-    index = use.source[1]
-    return index if isinstance(index, int) else -1
-
-
-def _lines(step: Step) -> Lines:
-    """The lines of a statement; of a loop those of its head."""
-    lines = step.statement.lines or (0, 0)
-    return (lines[0], lines[0]) if isinstance(step.statement, Loop) else lines
-
-
-def _origin(statement: Statement) -> Node | None:
+def _origin(statement: Statement | None) -> Node | None:
     if isinstance(statement, Loop):
         return next((node for each in statement.body if (node := _origin(each)) is not None), None)
-    return None if isinstance(statement, Delete) else statement.origin
+    return None if statement is None or isinstance(statement, Delete) else statement.origin
 
 
 def _source_line(node: Node) -> str:
