@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import diff_results, launch, options, sandbox
+from fx2py.cli import diff_results, launch, options, sandbox, terminal
 from fx2py.cli.diff_results import Diffed
+from fx2py.cli.show import write_page
 from fx2py.cli.targets import FoldersOfGraphs, default_folder, is_generated, open_pair, open_subject
 from fx2py.distributed.launcher import own_path
 
@@ -45,6 +46,10 @@ def diff(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 too where no case ran a function or branch of the code.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write one page: the verdict, where to look, the code."),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Compare generated code with its graph, bit for bit. Exits 0 when equivalent, 1 when not, 3 when no result could be compared."""
@@ -60,12 +65,16 @@ def diff(
             done = ranks.gather(
                 ranks.agree(lambda: _compare(ready, cases, policy, close, is_alone=ranks.is_alone))
             )
+        if html is not None and not terminal.is_silent():
+            write_page(html, _page(ready, done[0]), descriptor)
         diff_results.print_diff(done, as_json)
         missed = strict and any(each.report.not_run for each in done)
         raise typer.Exit(EXIT_CODES[diff_results.verdict_of(done)] or (1 if missed else 0))
 
     reads = [graph, folder, *files]
-    sandbox.perform(work, sandboxed, rank=rank, device=cases.device, reads=reads, as_json=as_json)
+    sandbox.perform(
+        work, sandboxed, rank=rank, device=cases.device, reads=reads, writes=html, as_json=as_json
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,3 +162,12 @@ def _compare(
     manner = "bit for bit" if close is None else str(close)
     texts = {"execution_fn.py": pair.artifact.source, "_tables.py": pair.artifact.tables or ""}
     return Diffed(ready.graph, ready.code, manner, report, texts, pair.artifact.manifest.notes)
+
+
+def _page(ready: _Ready, done: Diffed) -> str:
+    from fx2py.show.diff_page import Compared, diff_page
+    from fx2py.show.outline import outline
+
+    artifact = ready.pair.artifact
+    found = outline(artifact.source, artifact.manifest, done.code)
+    return diff_page(Compared(done.graph, done.code, done.manner, done.report, found, notes=done.notes))

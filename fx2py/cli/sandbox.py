@@ -28,6 +28,8 @@ LockIn: TypeAlias = Callable[[], None]
 Work: TypeAlias = Callable[[LockIn, int | None], None]
 """The work of a command; where it is given a descriptor, it writes the requested file to it."""
 
+_OUTCOMES = (1, 3)
+"""The exit codes of work that was done: *different* and *not compared* are no faults."""
 _MOST_TEXT = 64 * 2**20
 
 
@@ -52,8 +54,16 @@ def perform(
         raise ReplayError("several ranks cannot run in a sandbox, which has no network.", "Run one of them.")
     if device not in (None, "cpu", "meta"):
         raise ReplayError(f"{device} cannot be reached from a sandbox.", "Leave out --device, or --sandbox.")
+    outcome: typer.Exit | None = None
     with _descriptor_of(writes) as writable:
-        _perform_apart(work, asked, reads, writable, as_json)
+        try:
+            _perform_apart(work, asked, reads, writable, as_json)
+        except typer.Exit as ended:
+            if ended.exit_code not in _OUTCOMES:
+                raise
+            outcome = ended  # the work is done, and its file is kept
+    if outcome is not None:
+        raise outcome
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,11 +76,15 @@ def _outline(target: Path, model: str | None, generating: GenerateOptions, html:
     return found
 
 
-def write_page(path: Path, page: str) -> None:
-    """Write a page whole or not at all; raises Fx2pyError where it cannot be written."""
+def write_page(path: Path, page: str, descriptor: int | None = None) -> None:
+    """Write a page whole or not at all, or to what is open as ``descriptor``; Fx2pyError where it cannot be written."""
     from fx2py.files import whole_file
 
     try:
+        if descriptor is not None:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(page)
+            return
         with whole_file(path) as staging:
             staging.write_text(page, encoding="utf-8")
     except OSError as error:

@@ -51,14 +51,19 @@ def highlighted(source: str, functions: Mapping[str, Definition]) -> list[Markup
     return [joined([*map(Markup, parts), last]) for parts, last in zip(done, rest, strict=True)]
 
 
-def code_block(lines: Sequence[Markup], span: Span, marked: Collection[int] = ()) -> Markup:
-    """Some lines of a text as one block with numbers; ``marked`` ones stand out."""
+def code_block(
+    lines: Sequence[Markup], span: Span, marked: Collection[int] = (), *, is_excerpt: bool = False
+) -> Markup:
+    """Some lines of a text as one block with numbers; ``marked`` ones stand out.
+
+    Each line is a place that links lead to, except in an excerpt, which a page may have beside the whole.
+    """
     rows = [
         element(
             "span",
             lines[number - 1],
             "\n",
-            id=f"L{number}",
+            id=False if is_excerpt else f"L{number}",
             class_="l hit" if number in marked else "l",
             data_n=number,
         )

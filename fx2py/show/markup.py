@@ -13,6 +13,7 @@ from importlib import resources
 
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
 _KEPT = "\n"
+NOTHING = "'none'"
 _IN_JSON = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
@@ -35,7 +36,7 @@ def _visible(sign: str) -> str:
     return sign if sign.isprintable() or sign in _KEPT else repr(sign)[1:-1]
 
 
-def element(name: str, *content: str, **attributes: str | bool | int) -> Markup:
+def element(name: str, *content: str, **attributes: str | bool | float) -> Markup:
     """An element; an attribute that is False is left out, ``class_`` is ``class``, ``data_x`` is ``data-x``."""
     parts = [
         f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{escape(str(value))}"')
@@ -50,15 +51,18 @@ def joined(parts: Iterable[str]) -> Markup:
     return Markup("".join([escape(part) for part in parts]))
 
 
-def document(title: str, body: Markup, data: object, styles: Iterable[str], script: str) -> str:
+def document(title: str, body: Markup, styles: Iterable[str], script: str = "", data: object = None) -> str:
     """A whole page: ``styles`` and ``script`` name files beside this one; ``data`` is JSON that the script reads."""
-    style, code = "\n".join(map(_file, styles)), _file(script)
+    style, code = "\n".join(map(_file, styles)), _file(script) if script else ""
     policy = (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(code)}; "
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(code) if code else NOTHING}; "
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
     )
     text = json.dumps(data, separators=(",", ":"))
     inert = "".join([_IN_JSON.get(sign, sign) for sign in text])
+    scripts = f"""
+<script type="application/json" id="data">{inert}</script>
+<script>{code}</script>"""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -70,9 +74,7 @@ def document(title: str, body: Markup, data: object, styles: Iterable[str], scri
 <style>{style}</style>
 </head>
 <body>
-{body}
-<script type="application/json" id="data">{inert}</script>
-<script>{code}</script>
+{body}{scripts if code else ""}
 </body>
 </html>
 """

@@ -5,14 +5,11 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
-from typing import TypeAlias
 
 from fx2py.artifact.manifest import Manifest
-from fx2py.program.ir import ENTRY
-from fx2py.show.definitions import Span
-from fx2py.show.highlighted import code_block, highlighted
 from fx2py.show.markup import Markup, document, element, joined
 from fx2py.show.outline import Module, Outline, abbreviated, paths_around
+from fx2py.show.parts import code_sections, table_section
 
 _DEEPEST = 12
 """Rows below this depth are indented no further."""
@@ -34,7 +31,7 @@ def model_page(manifest: Manifest, outline: Outline) -> str:
             ),
         ]
     )
-    return document(title, body, _data(outline), ("base.css", "model.css"), "model.js")
+    return document(title, body, ("base.css", "model.css"), "model.js", _data(outline))
 
 
 def title_of(manifest: Manifest) -> str:
@@ -159,60 +156,16 @@ def _calls(module: Module) -> str:
 
 
 def _code(outline: Outline) -> Markup:
-    lines = highlighted(outline.source, outline.functions)
-    sections = []
-    last = 0
-    for name, function in outline.functions.items():
-        if last + 1 < function.span.first:
-            sections.append(
-                _section(outline, "", _trimmed(outline, Span(last + 1, function.span.first - 1)), lines)
-            )
-        sections.append(_section(outline, name, function.span, lines))
-        last = function.span.last
-    if last < len(lines):
-        sections.append(_section(outline, "", _trimmed(outline, Span(last + 1, len(lines))), lines))
     return element(
         "section",
         element("div", id="card", class_="script", hidden=True, aria_live="polite"),
-        element("div", *sections, id="text", tabindex="0", aria_label="Code"),
+        element("div", *code_sections(outline), id="text", tabindex="0", aria_label="Code"),
         id="code",
         aria_label="Code",
     )
 
 
-def _trimmed(outline: Outline, span: Span) -> Span:
-    """Lines without the empty ones at both ends."""
-    first, last = span.first, span.last
-    while first < last and not outline.lines[first - 1].strip():
-        first += 1
-    while last > first and not outline.lines[last - 1].strip():
-        last -= 1
-    return Span(first, last)
-
-
-def _section(outline: Outline, name: str, span: Span, lines: Sequence[Markup]) -> Markup:
-    if not name:
-        is_empty = not any(line.strip() for line in outline.lines[span.first - 1 : span.last])
-        return Markup("") if is_empty else element("section", code_block(lines, span), class_="fn")
-    instances = outline.instances(name)
-    classes = ", ".join(dict.fromkeys(each.class_name for each in instances))
-    times = sum(each.calls for each in instances)
-    calls = "the entry" if name == ENTRY else f"{times} call{'s' * (times != 1)}"
-    head = element(
-        "h3",
-        element("a", name, href=f"#L{span.first}", class_="fname"),
-        element("span", classes, class_="cls"),
-        element("span", calls, class_="calls"),
-        element("span", f"lines {span.first}–{span.last}", class_="calls"),
-    )
-    return element("section", head, code_block(lines, span), class_="fn", data_f=name)
-
-
 # -- tables --------------------------------------------------------------------------------------------------------
-
-
-Cell: TypeAlias = "tuple[str, str | int]"
-"""What stands in a cell, and what it is sorted by."""
 
 
 def _weights(outline: Outline) -> Markup:
@@ -251,25 +204,6 @@ def _searched(target: str) -> str:
     """What to search a text for to find the calls of a target: the operator of an overload, else its last name."""
     parts = target.split(".")
     return parts[3] if target.startswith("torch.ops.") and len(parts) > 3 else parts[-1]
-
-
-def table_section(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Markup:
-    """A table that the script sorts by any column; a cell is its text and what it is sorted by."""
-    head = [element("th", column, scope="col") for column in columns]
-    body = [element("tr", *[_cell(text, key) for text, key in row]) for row in rows]
-    table = element(
-        "table", element("thead", element("tr", *head)), element("tbody", *body), class_="sortable"
-    )
-    content = table if rows else element("p", "none", class_="none")
-    return element(
-        "section", element("h2", title), element("div", content, class_="wide"), id=name, aria_label=title
-    )
-
-
-def _cell(text: str, key: str | int) -> Markup:
-    if isinstance(key, int):
-        return element("td", text, class_="num", data_k=key)
-    return element("td", text)
 
 
 # -- data ----------------------------------------------------------------------------------------------------------

@@ -183,3 +183,22 @@ def test_the_statement_is_shown_with_three_lines_around_it(fx2py, wrong, here):
     assert "code says   relu = torch.sigmoid(linear)" in result.out
     found = json.loads(fx2py("diff", "--json").out)["divergence"]
     assert (found["line"], found["node"]) == (number, "relu")
+
+
+def test_the_page_shows_the_verdict_and_the_code(fx2py, here, saved):
+    assert fx2py("gen", saved / "net.pt2").code == 0
+    equal = fx2py("diff", "--html", "page.html")
+    assert equal.code == 0
+    page = (here / "page.html").read_text()
+    assert "equivalent" in page
+    assert "def </span>" in page or "execution_fn" in page
+    source = here / "net_fx2py" / "execution_fn.py"
+    source.write_text(source.read_text().replace("torch.relu(", "torch.sigmoid("))
+    assert fx2py("diff", "--html", "page.html").code == 1
+    assert "verdict different" in (here / "page.html").read_text()
+
+
+def test_a_page_that_cannot_be_written_is_named(fx2py, here, saved):
+    result = fx2py("diff", saved / "net.pt2", "--html", "nowhere/page.html")
+    assert result.code == 2
+    assert "nowhere/page.html cannot be written" in result.err

@@ -289,3 +289,15 @@ def test_a_device_is_not_reached_from_a_sandbox(fx2py, here: Path, device: str) 
     result = fx2py("run", "graph.pt", "--inputs", "in.pt", "--sandbox", "--device", device)
     assert result.code == 2
     assert f"{device} cannot be reached from a sandbox" in result.err
+
+
+def test_the_page_of_code_that_differs_is_written_all_the_same(tmp_path: Path) -> None:
+    saved(tmp_path, lambda graph, x: graph.call_function(torch.add, (x, 1)))
+    subprocess.run(
+        [sys.executable, "-m", "fx2py", "gen", "graph.pt"], cwd=tmp_path, check=True, capture_output=True
+    )
+    source = tmp_path / "graph_fx2py" / "execution_fn.py"
+    source.write_text(source.read_text().replace("+ 1", "+ 2").replace(", 1)", ", 2)"))
+    done = run(tmp_path, "--html", "page.html", verb="diff")
+    assert done.returncode == 1, done.stderr
+    assert "verdict different" in (tmp_path / "page.html").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 class Page:
@@ -105,6 +106,8 @@ class Page:
     def _take(self) -> Any:
         """The next message of the browser; what it says of the page is noted."""
         while b"\0" not in self._rest:
+            if not select.select([self._answers], [], [], _PATIENCE)[0]:
+                raise AssertionError(f"the browser has said nothing for {_PATIENCE:.0f} seconds")
             part = os.read(self._answers, 1 << 16)
             if not part:
                 raise AssertionError("the browser has ended")

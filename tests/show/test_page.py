@@ -123,5 +123,5 @@ def test_text_is_escaped_once_and_markup_is_not() -> None:
 
 
 def test_a_title_cannot_end_the_head() -> None:
-    page = document("</title><script>", Markup(""), {"x": "</script>"}, ("base.css",), "model.js")
+    page = document("</title><script>", Markup(""), ("base.css",), "model.js", {"x": "</script>"})
     assert len(Elements(page).of("script")) == 2

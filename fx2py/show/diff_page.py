@@ -1,0 +1,253 @@
+"""The page of a comparison: the verdict, where to look first, the error of each module, and the code with its lines marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from fx2py.compare.module_errors import ModuleError
+from fx2py.compare.report import Deviation, Divergence, EquivalenceReport, LeafOutcome, RunOutcome
+from fx2py.emit.module import SOURCE
+from fx2py.show.definitions import Span
+from fx2py.show.highlighted import code_block, highlighted
+from fx2py.show.markup import Markup, document, element, joined
+from fx2py.show.outline import Outline
+from fx2py.show.parts import code_sections, table_section
+from fx2py.show.plot import error_plot, said
+
+_AROUND = 3
+"""Lines shown before and after a statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What was compared and how closely, what came out, and the outline of the code; ``errors`` of its modules, in order."""
+
+    graph: str
+    code: str
+    manner: str
+    report: EquivalenceReport
+    outline: Outline
+    errors: tuple[ModuleError, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def diff_page(done: Compared) -> str:
+    """One self-contained HTML page of a comparison."""
+    report = done.report
+    title = f"{report.verdict}: {done.graph}"
+    marked = _marked(report, done.outline)
+    body = joined(
+        [
+            element(
+                "header",
+                element("h1", done.graph, " ", element("small", f"and {done.code}")),
+                element("p", f"compared {done.manner}", class_="facts"),
+            ),
+            element(
+                "main",
+                _verdict(report),
+                *_place(done),
+                *_plot(done),
+                _leaves((*report.outputs, *report.mutations)),
+                _cases(report.runs),
+                *_statements(report),
+                *_rest(done),
+                element("h2", "The code"),
+                element("div", *code_sections(done.outline, marked), class_="source"),
+            ),
+        ]
+    )
+    return document(title, body, ("base.css", "diff.css"))
+
+
+def _marked(report: EquivalenceReport, outline: Outline) -> frozenset[int]:
+    """The lines of every statement that differs."""
+    found = [report.divergence, *(report.statements or ())]
+    return frozenset(
+        line
+        for each in found
+        if each is not None and each.file == SOURCE
+        for line in range(each.line, min(each.end_line, len(outline.lines)) + 1)
+    )
+
+
+# -- the verdict and the place ---------------------------------------------------------------------------------------
+
+_SAID = {
+    "equivalent": "The code gives what the graph gives, in every case.",
+    "different": "The code does something else than the graph.",
+}
+
+
+def _verdict(report: EquivalenceReport) -> Markup:
+    said_ = _SAID.get(report.verdict) or f"{report.reason.removesuffix('.')}."
+    kind = "uncompared" if report.verdict == "not compared" else report.verdict
+    return element("p", element("b", report.verdict), element("span", said_), class_=f"verdict {kind}")
+
+
+def _place(done: Compared) -> Iterator[Markup]:
+    found = done.report.divergence
+    if found is None:
+        return
+    yield element("h2", "Where to look first")
+    excerpt = _excerpt(done.outline, found)
+    facts = [
+        part
+        for name, value, kind in _facts(found)
+        for part in (element("dt", name), element("dd", value, class_=kind or False))
+    ]
+    yield element("div", *excerpt, element("dl", *facts), class_="place")
+
+
+def _excerpt(outline: Outline, found: Divergence) -> list[Markup]:
+    """The statement with the lines around it; none where it stands in another file."""
+    count = len(outline.lines)
+    if found.file != SOURCE or not 0 < found.line <= count:
+        return []
+    last = min(max(found.line, found.end_line), count)
+    span = Span(max(1, found.line - _AROUND), min(count, last + _AROUND))
+    lines = highlighted(outline.source, outline.functions)
+    return [code_block(lines, span, range(found.line, last + 1), is_excerpt=True)]
+
+
+def _facts(found: Divergence) -> Iterator[tuple[str, str, str]]:
+    """The name, the text and the class of each fact of a place."""
+    where = f"{found.file}, line {found.line}" if found.line else found.file
+    yield "place", (
+        element("a", where, href=f"#L{found.line}") if found.file == SOURCE and found.line else where
+    ), ""
+    yield from _given("way there", " › ".join(found.chain))
+    yield from _given("function", found.function)
+    yield from _given("module", found.module_path)
+    yield from _given("node", found.node)
+    yield from _given("in the model", found.source_line)
+    yield "graph", found.expected or "nothing", "expected"
+    yield "code", found.actual or "nothing", "actual"
+    yield from _given("serves", ", ".join(found.serves))
+    yield from _given("reads", ", ".join(found.entered))
+    for each in found.deviations:
+        yield "apart", _deviation(each), ""
+    if found.explains_rest is not None:
+        yield "later on", (
+            "all differences follow from it" if found.explains_rest else "more differs than follows from it"
+        ), ""
+
+
+def _given(name: str, text: str) -> Iterator[tuple[str, str, str]]:
+    if text:
+        yield name, text, ""
+
+
+def _deviation(each: Deviation) -> str:
+    parts = [f"{each.dtype}{list(each.shape)}: {each.differing:,} elements differ"]
+    if each.largest is not None:
+        parts.append(f"at most by {each.largest:.3g}")
+    if each.relative is not None:
+        parts.append(f"{each.relative:.3g} of the graph's number")
+    if each.ulps is not None:
+        parts.append(f"{each.ulps:,} representable numbers between")
+    if each.worst is not None:
+        parts.append(f"most at {list(each.worst)}")
+    for what, (one, other) in (("NaN", each.nans), ("infinite", each.infinities)):
+        if one or other:
+            parts.append(f"{one:,} and {other:,} {what}")
+    return ", ".join(parts)
+
+
+# -- the model -------------------------------------------------------------------------------------------------------
+
+
+def _plot(done: Compared) -> Iterator[Markup]:
+    if not done.errors:
+        return
+    yield element("h2", "Error down the model")
+    first = next((each for each in done.errors if not each.is_equal), None)
+    text = (
+        "Every module gives the same bits."
+        if first is None
+        else f"{first.path or 'The model'} is the first that differs: {said(first)}."
+    )
+    yield element("p", text)
+    yield error_plot(done.errors, _lines(done.outline))
+
+
+def _lines(outline: Outline) -> Mapping[str, int]:
+    return {path: each.spans[0].first for path, each in outline.modules.items() if each.spans}
+
+
+def _leaves(leaves: Sequence[LeafOutcome]) -> Markup:
+    rows = [
+        (
+            (each.path, each.path),
+            (each.expected, each.expected),
+            (_outcome(each), _outcome(each)),
+            (f"{each.differing:,}" if each.differing else "", each.differing),
+            ("" if each.max_difference is None else f"{each.max_difference:.3g}", 0),
+        )
+        for each in leaves
+    ]
+    return table_section(
+        "outputs", "Outputs", ("output", "expected", "outcome", "elements", "at most by"), rows
+    )
+
+
+def _outcome(leaf: LeafOutcome) -> str:
+    if not leaf.is_deterministic:
+        return "not deterministic"
+    return "equal" if leaf.equal else f"differs in {', '.join(leaf.differences)}"
+
+
+def _cases(runs: Sequence[RunOutcome]) -> Markup:
+    rows = [((run.case, run.case), (str(run.call), run.call), (run.verdict, run.verdict)) for run in runs]
+    return table_section("cases", "Cases", ("case", "call", "outcome"), rows)
+
+
+def _statements(report: EquivalenceReport) -> Iterator[Markup]:
+    if report.statements and len(report.statements) > 1:
+        rows = [
+            (
+                (
+                    (
+                        element("a", f"{each.file}:{each.line}", href=f"#L{each.line}")
+                        if each.file == SOURCE and each.line
+                        else each.file
+                    ),
+                    each.line,
+                ),
+                (each.function, each.function),
+                (each.expected, each.expected),
+                (each.actual, each.actual),
+            )
+            for each in report.statements
+        ]
+        yield table_section(
+            "statements", "Statements that differ", ("line", "function", "graph", "code"), rows
+        )
+
+
+def _rest(done: Compared) -> Iterator[Markup]:
+    """What the comparison could not settle."""
+    report = done.report
+    notes = [
+        *(
+            f"{side} raised {text}"
+            for side, text in zip(("The graph", "The code"), report.raised, strict=True)
+            if text
+        ),
+        *([] if report.same_random_state else ["The state of the random generators differs afterwards."]),
+        *(
+            [f"The code could not be compared statement by statement: {report.unreadable}"]
+            if report.unreadable
+            else []
+        ),
+        *(
+            f"{each.function}, line {each.line}, was not run{f': {each.what}' if each.what else ''}."
+            for each in report.not_run
+        ),
+        *(f"{name} gives other results each time." for name in report.nondeterministic),
+        *done.notes,
+    ]
+    if notes:
+        yield element("h2", "Notes")
+        yield element("ul", *[element("li", note) for note in notes])
