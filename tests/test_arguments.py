@@ -117,7 +117,7 @@ FIELDS: dict[type, dict[str, list[Any]]] = {
         "exact_ops": [1, 0, "yes", None, Anything()],
         "keep_submodules": [1, 0, "yes", None, Anything()],
         "optimize": [1, 0, "yes", None, Anything()],
-        "structured": [1, 0, "yes", None, Anything()],
+        "flat": [1, 0, "yes", None, Anything()],
         "split_at": [3, None, [3], (torch.relu,), torch.relu, Anything(), b"x", "nonsense(", {"aten::relu"}],
         "compile": [True, "", "gcc", 3, Anything(), ["inductor"]],
     },

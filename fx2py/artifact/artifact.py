@@ -349,7 +349,7 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     try:
         program = translate(data, options)
         form = program
-        if options.structured:
+        if not options.flat:
             form = structured(program)
             require_same(program, form)
         texts = emit(form, options)
@@ -376,7 +376,8 @@ def _split(data: GraphData, options: GenerateOptions) -> tuple[GraphData, Genera
     if options.split_at or (options.compile and not calls_graphs(data)):
         data = split_data(data, options.split_at)
     keep = options.keep_submodules or bool(options.split_at or options.compile)
-    return data, dataclasses.replace(options, keep_submodules=keep)
+    flat = options.flat or options.compile is not None  # compilers take pieces, and those are no modules
+    return data, dataclasses.replace(options, keep_submodules=keep, flat=flat)
 
 
 def open_artifact(folder: str | os.PathLike[str]) -> Artifact:

@@ -28,6 +28,7 @@ Execute: TypeAlias = Callable[..., object]
 DEFAULT_MODE = "fx2py"
 MODES = {
     DEFAULT_MODE: GenerateOptions(),
+    "fx2py --flat": GenerateOptions(flat=True),
     "fx2py -O": GenerateOptions(optimize=True),
     "fx2py --exact-ops": GenerateOptions(exact_ops=True),
     "fx2py --keep-submodules": GenerateOptions(keep_submodules=True),

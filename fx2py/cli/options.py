@@ -138,15 +138,17 @@ class CodeOptions:
         bool,
         typer.Option("-O", "--optimize", help="Leave out, or compute once, what provably changes nothing."),
     ] = False
-    structured: Annotated[
+    flat: Annotated[
         bool,
-        typer.Option("--structured", help="Write a function for each distinct module, loops over layers."),
+        typer.Option(
+            "--flat", help="Write straight-line code: no functions for modules, no loops over layers."
+        ),
     ] = False
 
     def generating(self) -> GenerateOptions:
         from fx2py.program.options import GenerateOptions
 
-        return GenerateOptions(exact_ops=self.exact_ops, optimize=self.optimize, structured=self.structured)
+        return GenerateOptions(exact_ops=self.exact_ops, optimize=self.optimize, flat=self.flat)
 
 
 @dataclass(frozen=True, slots=True)

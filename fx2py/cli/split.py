@@ -46,7 +46,7 @@ def _split(graph: Path, ops: list[str], output: Path | None, model: str | None) 
     from fx2py.splitting.data import split_data
 
     divided = split_data(open_graph(graph, model=model), ops)
-    manifest = generate(divided, GenerateOptions(keep_submodules=True)).manifest
+    manifest = generate(divided, GenerateOptions(keep_submodules=True, flat=True)).manifest
     if output is not None:
         save_graph(divided, output)
     return Split(graph, tuple(entry for entry in manifest.submodules if entry.mode == "function"), output)

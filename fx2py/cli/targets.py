@@ -168,12 +168,12 @@ def recorded_graph(artifact: Artifact, folder: Path) -> GraphData:
     return data
 
 
-_FLAGS = {"optimize": "-O", "exact_ops": "--exact-ops", "structured": "--structured"}
+_FLAGS = {"optimize": "-O", "exact_ops": "--exact-ops", "flat": "--flat"}
 
 
 def _require_generated_so(artifact: Artifact, folder: Path, options: GenerateOptions) -> None:
     """Raise ReplayError when code is asked for that the folder does not hold."""
-    recorded = artifact.manifest.options
+    recorded = {"flat": True, **artifact.manifest.options}  # as all code was until the manifest told
     missing = [flag for name, flag in _FLAGS.items() if getattr(options, name) and not recorded.get(name)]
     if missing:
         raise ReplayError(

@@ -126,4 +126,5 @@ def _cells(row: OutlineRow) -> tuple[str, str, str, str]:
     where = f"line {row.line}" if row.line else "inline"
     calls = f", {row.calls} calls" if row.calls > row.count else ""
     parameters = f"{row.parameters:,} parameters" if row.parameters else ""
-    return f"{'  ' * row.depth}{row.name}", many, f"{where}{calls}", parameters
+    name = row.name.strip() or "?"  # black would move a docstring whose lines all begin with spaces
+    return f"{'  ' * row.depth}{name}", many, f"{where}{calls}", parameters

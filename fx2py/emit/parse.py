@@ -325,7 +325,7 @@ class ReadNames:
                 case ast.Attribute(value=base, attr=name):
                     steps.append(name)
                     node = base
-                case ast.Subscript(value=base, slice=ast.Constant(value=int(index))):
+                case ast.Subscript(value=base, slice=ast.Constant(value=index)) if type(index) is int:
                     steps.append(index)
                     node = base
                 case ast.Name(id=name) if name in self.records:
@@ -806,13 +806,15 @@ def _loop(node: ast.For, reader: CodeReader) -> ir.Loop:
         case _:
             raise fault(node, "a loop is not written as fx2py writes it")
     match node.iter:
-        case ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=int(count))], keywords=[]):
+        case ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=count)], keywords=[]) if (
+            type(count) is int
+        ):
             return ir.Loop(item, count, 0, count, count, _loop_body(node, reader))
         case ast.Subscript(
             value=base,
-            slice=ast.Slice(
-                lower=ast.Constant(value=int(start)), upper=ast.Constant(value=int(stop)), step=None
-            ),
+            slice=ast.Slice(lower=ast.Constant(value=start), upper=ast.Constant(value=stop), step=None),
+        ) if (
+            type(start) is int and type(stop) is int
         ):
             over = names.weight(base)
         case _:

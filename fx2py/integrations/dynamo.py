@@ -107,7 +107,7 @@ def fx2py_backend(
         gm, compiled = _compiled(gm, example_inputs, wanted)
     elif wanted.operators:
         gm, _ = split_module(gm, wanted.operators, strict=False)
-    artifact = _artifact.generate(open_graph(gm), GenerateOptions(keep_submodules=True))
+    artifact = _artifact.generate(open_graph(gm), GenerateOptions(keep_submodules=True, flat=True))
     trace_structured(
         "artifact",
         metadata_fn=lambda: {"name": "fx2py_execution_fn", "encoding": "string"},

@@ -14,22 +14,22 @@ class GenerateOptions:
     """How the code of a graph is generated.
 
     ``comments``: link the code to the model. ``exact_ops``: call every operator by its overload and keep its dispatch
-    keys. ``keep_submodules``: keep nested graphs as functions. ``optimize``: run the passes of ``-O``. ``structured``: write a
-    function for each distinct module of the model. ``split_at``: the
-    operators or modules at which the graph is first cut into pieces, which stay functions. ``compile``: the compiler of
-    the pieces; a graph that is not cut is one piece. Raises OptionError for a value that a field does not take.
+    keys. ``keep_submodules``: keep nested graphs as functions. ``optimize``: run the passes of ``-O``. ``flat``: write one
+    straight-line function, not one for each distinct module of the model. ``split_at``: the operators or modules at which
+    the graph is first cut into pieces, which stay functions. ``compile``: the compiler of the pieces; a graph that is not
+    cut is one piece. Raises OptionError for a value that a field does not take.
     """
 
     comments: bool = True
     exact_ops: bool = False
     keep_submodules: bool = False
     optimize: bool = False
-    structured: bool = False
+    flat: bool = False
     split_at: tuple[str, ...] = ()
     compile: Literal["inductor"] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("comments", "exact_ops", "keep_submodules", "optimize", "structured"):
+        for name in ("comments", "exact_ops", "keep_submodules", "optimize", "flat"):
             require(name, getattr(self, name), FLAG)
         require("compile", self.compile, _COMPILER)
         require("split_at", self.split_at, _OPERATORS)

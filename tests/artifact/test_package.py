@@ -104,7 +104,8 @@ def test_the_code_alone_is_a_module_that_needs_torch_only(tmp_path: Path) -> Non
     folder = fx2py.generate(exported()).write(tmp_path / "net").folder
     assert folder is not None
     tree = ast.parse((folder / "execution_fn.py").read_text())
-    assert {type(node) for node in tree.body} == {ast.Import, ast.FunctionDef}
+    assert ast.get_docstring(tree) is not None
+    assert {type(node) for node in tree.body[1:]} == {ast.Import, ast.FunctionDef}
     assert [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] == ["execution_fn"]
     assert len((folder / "execution_fn.py").read_text().splitlines()) <= 60
     namespace: dict[str, object] = {}

@@ -252,7 +252,7 @@ def on_a_terminal(fx2py, monkeypatch, *arguments):
 
 def test_a_terminal_gets_the_outline_and_the_entry_function(fx2py, here, monkeypatch):
     torch.export.save(torch.export.export(Stack(), (torch.randn(2, 4, 8),)), "stack.pt2")
-    shown = on_a_terminal(fx2py, monkeypatch, "gen", "stack.pt2", "--structured")
+    shown = on_a_terminal(fx2py, monkeypatch, "gen", "stack.pt2")
     assert shown.index("3 × Block") < shown.index("def execution_fn(")
     assert shown.count("def ") == 1
     assert "more lines in stack_fx2py/execution_fn.py" in shown

@@ -22,7 +22,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(fx2py, here, graph) -> Path:
-    assert fx2py("gen", "--structured", graph).code == 0
+    assert fx2py("gen", graph).code == 0
     return here / "stack_fx2py"
 
 
@@ -35,12 +35,9 @@ def test_prints_the_outline_of_the_newest_folder(fx2py, folder):
 
 
 def test_a_graph_and_its_folder_are_shown_alike(fx2py, folder, graph):
-    of_graph, of_folder = fx2py("show", graph, "--structured"), fx2py("show", folder)
+    of_graph, of_folder = fx2py("show", graph), fx2py("show", folder)
     assert of_graph.out.replace(str(graph), "X") == of_folder.out.replace(str(folder), "X")
-    assert (
-        fx2py("show", graph, "layers.1.attention", "--structured").out
-        == fx2py("show", folder, "layers.1.attention").out
-    )
+    assert fx2py("show", graph, "layers.1.attention").out == fx2py("show", folder, "layers.1.attention").out
 
 
 def test_writes_nothing(fx2py, here, graph):
@@ -66,7 +63,7 @@ def test_an_inline_module_is_shown_by_its_statements(fx2py, folder):
 
 
 def test_flat_code_is_shown_by_module_paths(fx2py, here, graph):
-    assert fx2py("gen", graph).code == 0
+    assert fx2py("gen", "--flat", graph).code == 0
     assert "layers.1.attention.qkv.weight" in fx2py("show", "stack_fx2py", "layers.1.attention").out
 
 

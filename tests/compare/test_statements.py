@@ -57,6 +57,10 @@ def differing(data: GraphData, artifact: Artifact) -> tuple[Divergence, ...]:
     return found.differing
 
 
+def flat_code(data: GraphData) -> Artifact:
+    return fx2py.generate(data, options=GenerateOptions(flat=True))
+
+
 def line_of(artifact: Artifact, text: str) -> int:
     """The one line of the code that holds a text."""
     parts = [line.partition("#")[0] for line in artifact.source.splitlines()]
@@ -69,7 +73,7 @@ OPTIONS = [
     GenerateOptions(),
     GenerateOptions(optimize=True),
     GenerateOptions(exact_ops=True),
-    GenerateOptions(structured=True),
+    GenerateOptions(flat=True),
     GenerateOptions(comments=False),
 ]
 
@@ -80,7 +84,7 @@ def test_generated_code_says_what_its_graph_says(data: GraphData, options: Gener
 
 
 def test_changed_literal_is_one_statement_with_what_the_graph_knows_of_it(data: GraphData) -> None:
-    code = edited(fx2py.generate(data), ("matmul * 0.5", "matmul * 0.25"))
+    code = edited(flat_code(data), ("matmul * 0.5", "matmul * 0.25"))
     (found,) = differing(data, code)
     assert (found.found, found.kind, found.node) == ("static", "changed", "mul")
     assert (found.line, found.end_line) == (line_of(code, "matmul * 0.25"),) * 2
@@ -89,7 +93,7 @@ def test_changed_literal_is_one_statement_with_what_the_graph_knows_of_it(data: 
 
 
 def test_statement_of_several_lines_is_named_whole_with_its_module(data: GraphData) -> None:
-    code = edited(fx2py.generate(data), ("0.001", "0.002"))
+    code = edited(flat_code(data), ("0.001", "0.002"))
     (found,) = differing(data, code)
     assert found.line <= line_of(code, "0.002") <= found.end_line
     assert found.module_path == "norm"
@@ -107,13 +111,13 @@ def test_statement_of_several_lines_is_named_whole_with_its_module(data: GraphDa
     ],
 )
 def test_the_damaged_statement_is_named_alone(data: GraphData, old: str, new: str) -> None:
-    code = edited(fx2py.generate(data), (old, new))
+    code = edited(flat_code(data), (old, new))
     assert [each.line for each in differing(data, code)] == [line_of(code, new)]
 
 
 def test_a_result_under_another_name_is_named_where_it_gets_the_name(data: GraphData) -> None:
     code = edited(
-        fx2py.generate(data),
+        flat_code(data),
         ("    linear = F.", "    other = F."),
         ("    linear_1 = F.", "    linear = F."),
         ("    other = F.", "    linear_1 = F."),
@@ -123,7 +127,7 @@ def test_a_result_under_another_name_is_named_where_it_gets_the_name(data: Graph
 
 
 def test_left_out_and_added_statements_are_named_and_what_follows_is_not(data: GraphData) -> None:
-    artifact = fx2py.generate(data)
+    artifact = flat_code(data)
     left_out = edited(artifact, ("relu = torch.relu(matmul_1)", "relu = matmul_1"))
     (found,) = differing(data, left_out)
     assert (found.kind, found.node, found.line) == ("missing", "relu", line_of(left_out, "relu = matmul_1"))
@@ -137,7 +141,7 @@ def test_left_out_and_added_statements_are_named_and_what_follows_is_not(data: G
 
 
 def test_another_result_is_named_at_the_return(data: GraphData) -> None:
-    code = edited(fx2py.generate(data), ('"scores": softmax', '"score": softmax'))
+    code = edited(flat_code(data), ('"scores": softmax', '"score": softmax'))
     (found,) = differing(data, code)
     assert (found.kind, found.line) == ("result", line_of(code, "    return"))
 
@@ -195,23 +199,21 @@ def spelled_otherwise(source: str) -> str:
     "change", [renamed, without_deletes, without_comments, linears_exchanged, spelled_otherwise]
 )
 def test_what_means_the_same_is_no_difference(data: GraphData, change: Callable[[str], str]) -> None:
-    artifact = fx2py.generate(data)
+    artifact = flat_code(data)
     changed = replace(artifact, source=change(artifact.source))
     assert changed.source != artifact.source
     assert differing(data, changed) == ()
 
 
 def test_a_changed_literal_is_found_among_new_names_and_another_order(data: GraphData) -> None:
-    artifact = fx2py.generate(data)
+    artifact = flat_code(data)
     changed = replace(artifact, source=renamed(linears_exchanged(artifact.source)))
     code = edited(changed, ("v_lumtam * 0.5", "v_lumtam * 0.25"))
     assert [each.line for each in differing(data, code)] == [line_of(code, "v_lumtam * 0.25")]
 
 
 def test_unused_statements_that_only_look_are_no_difference(data: GraphData) -> None:
-    code = edited(
-        fx2py.generate(data), ("    del matmul_1\n", "    del matmul_1\n    seen = torch.mean(relu)\n")
-    )
+    code = edited(flat_code(data), ("    del matmul_1\n", "    del matmul_1\n    seen = torch.mean(relu)\n"))
     assert differing(data, code) == ()
 
 
@@ -220,7 +222,7 @@ def test_unused_statements_that_only_look_are_no_difference(data: GraphData) -> 
 
 def test_order_of_writes_and_reads_counts() -> None:
     data = exported(InPlace(), *floats((4, 3), (4, 3))(0))
-    artifact = fx2py.generate(data)
+    artifact = flat_code(data)
     assert differing(data, artifact) == ()
     read, write = line_of(artifact, "sum_1 = "), line_of(artifact, "select.add_(")
     (found,) = differing(data, moved(artifact, read, write))
@@ -242,7 +244,7 @@ def test_order_of_random_numbers_counts() -> None:
             return torch.rand_like(x), torch.randn_like(x)
 
     data = exported(Noise(), torch.ones(3))
-    artifact = fx2py.generate(data)
+    artifact = flat_code(data)
     code = moved(artifact, line_of(artifact, " = aten_rand_like("), line_of(artifact, " = aten_randn_like("))
     assert {each.kind for each in differing(data, code)} == {"order"}
 
@@ -252,7 +254,7 @@ def test_order_of_random_numbers_counts() -> None:
 
 def test_branch_that_no_input_takes_is_compared_as_any_other() -> None:
     data = exported(Branches(), torch.ones(3, 4))
-    code = edited(fx2py.generate(data), ("tanh + 3.0", "tanh + 2.0"))
+    code = edited(flat_code(data), ("tanh + 3.0", "tanh + 2.0"))
     (found,) = differing(data, code)
     assert found.function == "true_graph_1" or found.function.startswith("false_graph")
     assert found.line == line_of(code, "tanh + 2.0")
@@ -264,9 +266,7 @@ def layers() -> GraphData:
 
 
 def test_statement_that_serves_three_layers_is_named_once(layers: GraphData) -> None:
-    code = edited(
-        fx2py.generate(layers, options=GenerateOptions(structured=True)), ("scores * 0.35", "scores * 0.4")
-    )
+    code = edited(fx2py.generate(layers), ("scores * 0.35", "scores * 0.4"))
     (found,) = differing(layers, code)
     assert found.line == line_of(code, "scores * 0.4")
     assert found.serves == ("3 calls of Block", "first layers.0")
@@ -279,14 +279,14 @@ def test_statement_that_serves_three_layers_is_named_once(layers: GraphData) -> 
 def test_structured_code_is_compared_with_its_loops_and_weights(
     layers: GraphData, old: str, new: str
 ) -> None:
-    code = edited(fx2py.generate(layers, options=GenerateOptions(structured=True)), (old, new))
+    code = edited(fx2py.generate(layers), (old, new))
     (found,) = differing(layers, code)
     assert found.line <= line_of(code, new) <= found.end_line
 
 
 def test_flat_code_of_a_graph_says_what_structured_code_says(layers: GraphData) -> None:
     """What the options of the manifest say does not matter to what the code means."""
-    flat, structured = (fx2py.generate(layers, options=GenerateOptions(structured=s)) for s in (False, True))
+    flat, structured = (fx2py.generate(layers, options=GenerateOptions(flat=flat)) for flat in (True, False))
     assert differing(layers, replace(flat, manifest=structured.manifest)) == ()
     assert differing(layers, replace(structured, manifest=flat.manifest)) == ()
 
@@ -300,7 +300,7 @@ def test_changed_tables_are_named_with_their_lines() -> None:
             return x + torch.arange(3, device="cpu")
 
     data = exported(Model(), torch.ones(2, 3))
-    artifact = fx2py.generate(data)
+    artifact = flat_code(data)
     assert artifact.tables is not None
     for old, new, kind in (('"cpu")]', '"meta")]', "table"), ("Shape(2, 3)", "Shape(2, 4)", "inputs")):
         assert old in artifact.tables, artifact.tables
@@ -311,14 +311,14 @@ def test_changed_tables_are_named_with_their_lines() -> None:
 
 
 def test_another_signature_is_named_once(data: GraphData) -> None:
-    code = edited(fx2py.generate(data), ("def execution_fn(x, ", "def execution_fn(y, "))
+    code = edited(flat_code(data), ("def execution_fn(x, ", "def execution_fn(y, "))
     code = replace(code, source=re.sub(r"([ (])x([,)\n])", r"\1y\2", code.source))
     (found,) = differing(data, code)
     assert (found.kind, found.line) == ("inputs", line_of(code, "def "))
 
 
 def test_code_that_cannot_be_read_is_left_to_the_runs(data: GraphData) -> None:
-    artifact = fx2py.generate(data)
+    artifact = flat_code(data)
     broken = replace(artifact, source=artifact.source.replace("relu = torch", "relu = = torch"))
     found = compare_statements(data, broken)
     assert found.differing is None
@@ -327,4 +327,4 @@ def test_code_that_cannot_be_read_is_left_to_the_runs(data: GraphData) -> None:
 
 def test_code_of_another_graph_is_named_by_what_differs(data: GraphData) -> None:
     other = exported(Encoder(1), torch.ones(2, 4, 8))
-    assert differing(other, fx2py.generate(data))
+    assert differing(other, flat_code(data))

@@ -83,6 +83,11 @@ def exported() -> Artifact:
 
 
 @golden
+def exported_flat() -> Artifact:
+    return exported_perceptron(flat=True)
+
+
+@golden
 def exported_exact() -> Artifact:
     return exported_perceptron(exact_ops=True)
 

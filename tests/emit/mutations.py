@@ -23,6 +23,8 @@ def mutants(texts: Texts, step: int = 1) -> Iterator[tuple[str, Texts]]:
 
 def _mutants_of(text: str, step: int) -> Iterator[tuple[str, str]]:
     tree = ast.parse(text)
+    if ast.get_docstring(tree) is not None:  # which is free, as comments are
+        del tree.body[0]
     seen = {ast.unparse(tree)}
     changes = (
         (index, node, change) for index, node in enumerate(ast.walk(tree)) for change in _changes(node)

@@ -37,6 +37,7 @@ from fx2py.graph.data import (
     Tree,
 )
 from fx2py.graph.values import Dict, EnumMember, List, Live, Name, OpName, Record, Ref
+from fx2py.program.structure.outline import structured
 from tests.read.archives import MODEL, members_of, write_archive
 from tests.replay.graphs import call, data, output, placeholder
 
@@ -265,7 +266,7 @@ def generated_or_refused(make: Callable[[Any], Artifact], source: Any) -> Artifa
 def assert_harmless(artifact: Artifact, folder: Path | None = None) -> None:
     """The text is the Program, black leaves it alone, and running it as a file's reaches only what is admitted."""
     assert artifact.program is not None
-    validate(artifact.program, artifact.texts)
+    validate(structured(artifact.program), artifact.texts)
     for text in artifact.texts:
         assert all(line.isprintable() for line in text.split("\n"))
         assert black.format_str(text, mode=black.Mode()) == text

@@ -8,7 +8,7 @@ higher_order_cond = torch.ops.higher_order.cond
 def true_graph_0(p_weight, x):
     # p_weight: f32[3]
     # x: f32[3]
-    # golden_cases.py:116  return torch.cond(x.sum() > 0, lambda x: x * self.weight, ...
+    # golden_cases.py:121  return torch.cond(x.sum() > 0, lambda x: x * self.weight, ...
     mul = torch.mul(x, p_weight)  # f32[3]
     del x, p_weight
     return (mul,)
@@ -17,7 +17,7 @@ def true_graph_0(p_weight, x):
 def false_graph_0(p_weight, x):
     # p_weight: f32[3]
     # x: f32[3]
-    # golden_cases.py:116  return torch.cond(x.sum() > 0, lambda x: x * self.weight, ...
+    # golden_cases.py:121  return torch.cond(x.sum() > 0, lambda x: x * self.weight, ...
     sub = torch.sub(x, p_weight)  # f32[3]
     del x, p_weight
     return (sub,)
@@ -26,7 +26,7 @@ def false_graph_0(p_weight, x):
 def execution_fn(x, *, weights, check_inputs):
     # x: f32[3]
     check_inputs(x)
-    # golden_cases.py:116  return torch.cond(x.sum() > 0, lambda x: x * self.weight, ...
+    # golden_cases.py:121  return torch.cond(x.sum() > 0, lambda x: x * self.weight, ...
     sum_1 = x.sum()  # f32[]
     gt = sum_1 > 0  # b8[]
     del sum_1

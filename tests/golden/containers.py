@@ -17,7 +17,7 @@ def execution_fn(batch, pair, scale, *, check_inputs, Pair):
     pair_first = pair[0]
     pair[1]
     del pair
-    # golden_cases.py:146  table = collections.OrderedDict(sum=ids + mask, pair=Pair(...
+    # golden_cases.py:151  table = collections.OrderedDict(sum=ids + mask, pair=Pair(...
     add = batch_ids + batch_rest_0  # f32[2]
     mul = pair_first * scale  # f32[2]
     del pair_first, scale

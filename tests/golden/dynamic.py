@@ -9,7 +9,7 @@ def execution_fn(x, y, *, check_inputs):
     check_inputs(x, y)
     # runtime_assert.py:24
     sym_size_int_1 = x.size(0)  # int s77
-    # golden_cases.py:99  return torch.cat([x, y]).reshape(-1, 2), x.shape[0] * 2
+    # golden_cases.py:104  return torch.cat([x, y]).reshape(-1, 2), x.shape[0] * 2
     cat = torch.cat([x, y])  # f32[3*s77, 4]
     del x, y
     reshape = cat.reshape(-1, 2)  # f32[6*s77, 2]

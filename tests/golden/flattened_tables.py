@@ -30,6 +30,6 @@ def bind(runtime, code, tensors, device=None, submods=None):
     modules = {"norm": norm, "block.up": block_up, "block.down": block_down}
     weights = list(tensors.values())[:1]
     consts = []
-    names = {}
+    names = {"weights": runtime.weight_records(["block.scale"], weights)}
     renamed = {}
     return runtime.assemble(code, modules, weights, consts, names, submods, renamed)

@@ -6,13 +6,13 @@ import torch
 def execution_fn(x, *, weights, check_inputs):
     # x: f32[3]
     check_inputs(x)
-    # golden_cases.py:129  self.seen.add_(x)
+    # golden_cases.py:134  self.seen.add_(x)
     seen = weights[0]  # f32[3]  seen
     add_ = seen.add_(x)  # f32[3]
-    # golden_cases.py:130  x.mul_(2)
+    # golden_cases.py:135  x.mul_(2)
     x.mul_(2)  # f32[3]
     del x
-    # golden_cases.py:131  return self.seen.clone()
+    # golden_cases.py:136  return self.seen.clone()
     clone = torch.clone(add_)  # f32[3]
     del add_
     return clone

@@ -3,6 +3,11 @@ def bind(runtime, code, tensors, device=None, submods=None):
     modules = {}
     weights = list(tensors.values())[:5]
     consts = []
-    names = {"check_inputs": runtime.input_checks({"x": runtime.Shape(2, 4)})}
+    names = {
+        "weights": runtime.weight_records(
+            ["up.weight", "up.bias", "down.weight", "down.bias", "scale"], weights
+        ),
+        "check_inputs": runtime.input_checks({"x": runtime.Shape(2, 4)}),
+    }
     renamed = {}
     return runtime.assemble(code, modules, weights, consts, names, submods, renamed)

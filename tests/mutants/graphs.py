@@ -186,9 +186,7 @@ _SUBJECTS: dict[str, Callable[[], Subject]] = {
     "branches": lambda: _exported("branches", Branches(), floats((3, 4))),
     "buffers": lambda: _exported("buffers", Buffers().train(), floats((5, 6))),
     "dropout": lambda: _exported("dropout", Dropout().train(), floats((4, 8))),
-    "loops": lambda: _exported(
-        "loops", Encoder(3).eval(), floats((2, 4, 8)), GenerateOptions(structured=True)
-    ),
+    "loops": lambda: _exported("loops", Encoder(3).eval(), floats((2, 4, 8))),
     "long": lambda: _exported("long", Encoder(24).eval(), floats((2, 4, 8))),
     "convolutions": lambda: _exported("convolutions", Convolutions().eval(), floats((2, 3, 8, 8))),
     "in_place": lambda: _exported("in_place", InPlace(), floats((4, 3), (4, 3))),

@@ -23,11 +23,11 @@ REVERSED = "abc\u202edef\u2028"
 
 
 @functools.cache
-def stack(*, structured: bool = True, **options: Any) -> Artifact:
+def stack(*, flat: bool = False, **options: Any) -> Artifact:
     """The code of a model of twelve layers."""
     torch.manual_seed(0)
     program = torch.export.export(Stack(depth=LAYERS).eval(), (torch.randn(2, 4, 8),))
-    return fx2py.generate(program, options=GenerateOptions(structured=structured, **options))
+    return fx2py.generate(program, options=GenerateOptions(flat=flat, **options))
 
 
 def outline_of(artifact: Artifact) -> Outline:
@@ -51,7 +51,7 @@ class _Named(nn.Module):
 def hostile() -> tuple[str, Manifest]:
     """A text and a manifest in which whatever may come from a file is markup."""
     program = torch.export.export(nn.Sequential(_Named(), _Named()).eval(), (torch.randn(2, 8),))
-    made = fx2py.generate(program, options=GenerateOptions(structured=True))
+    made = fx2py.generate(program)
     rows = [
         *(
             replace(each, cls=f"{IMAGE}.{HOSTILE}", inputs=(IMAGE,), outputs=(QUOTES,))

@@ -33,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     source, manifest = hostile()
     pages = {
         "stack": model_page(stack().manifest, outline_of(stack())),
-        "flat": model_page(stack(structured=False).manifest, outline_of(stack(structured=False))),
+        "flat": model_page(stack(flat=True).manifest, outline_of(stack(flat=True))),
         "hostile": model_page(manifest, outline(source, manifest, "x")),
     }
     for name, text in pages.items():

@@ -48,7 +48,7 @@ def test_a_list_of_modules_sums_up_what_is_in_it() -> None:
 
 
 def test_flat_code_is_outlined_by_module_paths() -> None:
-    found = outline_of(stack(structured=False))
+    found = outline_of(stack(flat=True))
     spans = {path: each.spans for path, each in found.modules.items()}
     layers = [spans[f"layers.{layer}"] for layer in range(LAYERS)]
     assert all(len(each) == 1 for each in layers)
@@ -60,7 +60,7 @@ def test_flat_code_is_outlined_by_module_paths() -> None:
 
 
 def test_code_without_comments_has_the_modules_all_the_same() -> None:
-    flat = outline_of(stack(structured=False, comments=False))
+    flat = outline_of(stack(flat=True, comments=False))
     assert flat.modules["layers.5.attention"].spans == ()
     assert select(flat, "layers.5.attention", "x").spans == (flat.functions["execution_fn"].span,)
     assert outline_of(stack(comments=False)).modules["layers.5.attention.qkv"].spans
@@ -102,7 +102,7 @@ def test_a_class_selects_its_function_and_all_its_modules() -> None:
 
 
 def test_a_class_in_flat_code_selects_the_statements_of_the_first() -> None:
-    found = outline_of(stack(structured=False))
+    found = outline_of(stack(flat=True))
     assert select(found, "Attention", "x").spans == found.modules["layers.0.attention"].spans
 
 

@@ -53,10 +53,10 @@ def page_of_hostile() -> str:
     return model_page(manifest, outline(source, manifest, "x"))
 
 
-@pytest.mark.parametrize("structured", [True, False])
-def test_has_the_code_and_the_tree_without_any_script(structured: bool) -> None:
-    made = stack(structured=structured)
-    page = Elements(page_of_stack(structured=structured))
+@pytest.mark.parametrize("flat", [True, False])
+def test_has_the_code_and_the_tree_without_any_script(flat: bool) -> None:
+    made = stack(flat=flat)
+    page = Elements(page_of_stack(flat=flat))
     code = page.text[page.text.index("import torch") :]
     for line in made.source.splitlines():
         assert line in page.text

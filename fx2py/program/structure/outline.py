@@ -526,7 +526,7 @@ def structured(program: ir.Program) -> ir.Program:
         outline = Outline(program)
     except ValueError:  # two weights whose paths are no places in one tree
         return program
-    if not outline.groups:
+    if not outline.root.children:  # no statement says which module it comes from
         return program
 
     def form(moves: Moves, may_keep: bool) -> ir.Program:

@@ -11,9 +11,9 @@ from fx2py.program.options import GenerateOptions
 from tests.program.structure.test_structured import Shared, Stack
 
 
-def modules(model: nn.Module, *, structured: bool = True) -> dict[str, ModuleRow]:
+def modules(model: nn.Module, *, flat: bool = False) -> dict[str, ModuleRow]:
     program = torch.export.export(model.eval(), (torch.randn(2, 4, 8),))
-    artifact = fx2py.generate(program, options=GenerateOptions(structured=structured))
+    artifact = fx2py.generate(program, options=GenerateOptions(flat=flat))
     return {each.path: each for each in artifact.manifest.modules}
 
 
@@ -46,7 +46,7 @@ def test_a_module_that_is_called_again_stands_once() -> None:
 
 
 def test_flat_code_has_the_same_modules_without_functions() -> None:
-    flat, structured = modules(Stack(), structured=False), modules(Stack())
+    flat, structured = modules(Stack(), flat=True), modules(Stack())
     assert list(flat) == list(structured)
     assert {each.function for path, each in flat.items() if path} == {""}
 

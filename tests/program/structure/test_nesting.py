@@ -12,10 +12,7 @@ from fx2py.emit.module import Texts, statement_text
 from fx2py.emit.parse import GrammarError, parse
 from fx2py.graph.values import Ref
 from fx2py.program.ir import Assign, Call, Delete, Method, Unpack
-from fx2py.program.options import GenerateOptions
 from fx2py.program.structure.inlined import inlined
-
-STRUCTURED = GenerateOptions(structured=True)
 
 
 class Lines(nn.Module):
@@ -37,7 +34,7 @@ class Lines(nn.Module):
 
 def generated() -> fx2py.Artifact:
     program = torch.export.export(Lines(), (torch.rand(4, 4), torch.rand(4, 4)))
-    return fx2py.generate(program, options=STRUCTURED)
+    return fx2py.generate(program)
 
 
 def with_line(old: str, new: str) -> Texts:

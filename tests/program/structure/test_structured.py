@@ -18,8 +18,6 @@ from fx2py.program.options import GenerateOptions
 from fx2py.program.structure.inlined import Unsound, inlined, require_same
 from fx2py.program.structure.outline import structured
 
-STRUCTURED = GenerateOptions(structured=True)
-
 
 class Norm(nn.Module):
     def __init__(self, size: int) -> None:
@@ -216,7 +214,7 @@ def program(request: pytest.FixtureRequest) -> torch.export.ExportedProgram:
 
 
 def test_results_and_changes_of_buffers_are_those_of_the_graph(program) -> None:
-    artifact = fx2py.generate(program, options=STRUCTURED)
+    artifact = fx2py.generate(program)
     report = fx2py.diff(program, artifact)
     assert report.equal, report
 
@@ -237,7 +235,7 @@ def test_it_goes_with_every_other_option(model: Any, how: dict[str, Any]) -> Non
     if model is Branches and "split_at" in how:
         how = {"split_at": ("aten::add.Tensor",)}
     program = exported(model())
-    artifact = fx2py.generate(program, options=GenerateOptions(structured=True, **how))
+    artifact = fx2py.generate(program, options=GenerateOptions(**how))
     assert fx2py.diff(program, artifact).equal
 
 
@@ -250,7 +248,7 @@ def test_it_amounts_to_the_flat_code(program) -> None:
 
 def test_it_is_written_read_and_run_by_torch_alone(program, tmp_path: Path) -> None:
     folder = tmp_path / "model_fx2py"
-    fx2py.generate(program, options=STRUCTURED).write(folder)
+    fx2py.generate(program).write(folder)
     opened = fx2py.open_artifact(folder)
     assert fx2py.diff(program, opened).equal
     assert (
@@ -260,7 +258,7 @@ def test_it_is_written_read_and_run_by_torch_alone(program, tmp_path: Path) -> N
 
 
 def test_a_layer_is_written_once_and_called_in_a_loop() -> None:
-    source = fx2py.generate(exported(Stack(3)), options=STRUCTURED).source
+    source = fx2py.generate(exported(Stack(3))).source
     assert source.count("def block(") == source.count("def attention(") == 1
     assert "for layer in weights.layers:" in source
     assert "query, key, value = " in source
@@ -268,17 +266,17 @@ def test_a_layer_is_written_once_and_called_in_a_loop() -> None:
 
 
 def test_the_code_is_as_long_for_more_layers() -> None:
-    few, many = (fx2py.generate(exported(Stack(depth)), options=STRUCTURED).source for depth in (2, 12))
+    few, many = (fx2py.generate(exported(Stack(depth))).source for depth in (2, 12))
     assert len(few.splitlines()) == len(many.splitlines())
 
 
 def test_one_layer_that_is_called_again_is_a_loop_of_rounds() -> None:
-    source = fx2py.generate(exported(Shared()), options=STRUCTURED).source
+    source = fx2py.generate(exported(Shared())).source
     assert "in range(3):" in source
 
 
 def test_a_number_that_differs_is_an_argument() -> None:
-    source = fx2py.generate(exported(Widths()), options=STRUCTURED).source
+    source = fx2py.generate(exported(Widths())).source
     assert source.count("def layer(") == 1
     assert re.search(r"layer\(x, 8, 16, weights.up\)", source)
 
@@ -297,7 +295,7 @@ def test_a_graph_without_modules_stays_flat() -> None:
             return x + 1
 
     program = exported(Plain())
-    assert fx2py.generate(program, options=STRUCTURED).source == fx2py.generate(program).source
+    assert fx2py.generate(program).source == fx2py.generate(program).source
 
 
 def test_sizes_may_vary() -> None:
@@ -313,14 +311,14 @@ def test_sizes_may_vary() -> None:
             return self.layers(x).reshape(x.shape[0], -1)
 
     program = exported(Free(), dynamic_shapes={"x": {0: batch}})
-    call = fx2py.generate(program, options=STRUCTURED).bind()
+    call = fx2py.generate(program).bind()
     assert torch.equal(call(torch.ones(5, 4, 8)), program.module()(torch.ones(5, 4, 8)))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "stack_fx2py"
-    fx2py.generate(exported(Stack(3)), options=STRUCTURED).write(path)
+    fx2py.generate(exported(Stack(3))).write(path)
     return path
 
 
