@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
 from types import FunctionType
@@ -96,20 +95,6 @@ def _manner(bound: object) -> str:
 
 
 # -- what came out -------------------------------------------------------------------------------------------------
-
-
-def as_builtin_containers(value: object) -> object:
-    """A result in dicts, lists and tuples only, so that a saved one opens anywhere with ``weights_only=True``."""
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {name: as_builtin_containers(part) for name, part in zip(value._fields, value, strict=True)}
-    if isinstance(value, Mapping):
-        return {key: as_builtin_containers(part) for key, part in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        each = [field.name for field in dataclasses.fields(value)]
-        return {name: as_builtin_containers(getattr(value, name)) for name in each}
-    if isinstance(value, tuple) and not isinstance(value, torch.Size):
-        return tuple([as_builtin_containers(part) for part in value])
-    return [as_builtin_containers(part) for part in value] if isinstance(value, list | deque) else value
 
 
 def summarize(result: object) -> Iterator[Summary]:

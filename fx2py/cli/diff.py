@@ -11,8 +11,16 @@ import typer
 from fx2py.cli import diff_results, launch, options, sandbox, terminal
 from fx2py.cli.diff_results import Diffed
 from fx2py.cli.show import write_page
-from fx2py.cli.targets import FoldersOfGraphs, default_folder, is_generated, open_pair, open_subject
+from fx2py.cli.targets import (
+    FoldersOfGraphs,
+    default_folder,
+    is_another_version,
+    is_generated,
+    open_pair,
+    open_subject,
+)
 from fx2py.distributed.launcher import own_path
+from fx2py.errors import OptionError
 
 if TYPE_CHECKING:
     from fx2py.compare.diff import Pair
@@ -40,6 +48,7 @@ def diff(
     *,
     cases: options.CaseOptions,
     code: options.CodeOptions,
+    sides: options.SideOptions,
     tolerance: options.ToleranceOptions,
     trust: options.TrustOptions,
     sandboxed: options.SandboxOptions,
@@ -60,25 +69,32 @@ def diff(
         doing = f"comparing {graph or 'the newest folder'}"
         with sandbox.at_work(lock_in, doing, trust, rank) as (ranks, policy):
             close = tolerance.tolerance()
-            ready = ranks.agree(lambda: _prepare(graph, folder, cases, code, policy, rank))
-            ranks.form_groups(ready.pair.artifact)
-            done = ranks.gather(
-                ranks.agree(lambda: _compare(ready, cases, policy, close, is_alone=ranks.is_alone))
-            )
+            asked = sides.checked(trust.trust)
+            page = ""
+            if asked.is_of_another or is_another_version(graph, folder):
+                _require_one_process(rank, html)
+                done = _compare_others(graph, folder, cases, code, asked, policy, close)
+            else:
+                ready = ranks.agree(lambda: _prepare(graph, folder, cases, code, asked, policy, rank))
+                ranks.form_groups(ready.pair.artifact)
+                done = ranks.gather(
+                    ranks.agree(lambda: _compare(ready, cases, policy, close, is_alone=ranks.is_alone))
+                )
+                page = "" if html is None else _page(ready, done[0])
         if html is not None and not terminal.is_silent():
-            write_page(html, _page(ready, done[0]), descriptor)
+            write_page(html, page, descriptor)
         diff_results.print_diff(done, as_json)
         missed = strict and any(each.report.not_run for each in done)
         raise typer.Exit(EXIT_CODES[diff_results.verdict_of(done)] or (1 if missed else 0))
 
-    reads = [graph, folder, *files]
+    reads = [graph, folder, sides.results, *files]
     sandbox.perform(
         work, sandboxed, rank=rank, device=cases.device, reads=reads, writes=html, as_json=as_json
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Ready:
+class Ready:
     """Both sides before the first call, what to call them, and the inputs of files."""
 
     graph: str
@@ -86,6 +102,7 @@ class _Ready:
     pair: Pair
     given: tuple[Inputs, ...]
     device: str | None
+    sides: options.SideOptions
 
 
 def _pair(
@@ -112,9 +129,10 @@ def _prepare(
     folder: Path | None,
     asked: options.CaseOptions,
     code: options.CodeOptions,
+    sides: options.SideOptions,
     policy: Policy,
     rank: Rank | None,
-) -> _Ready:
+) -> Ready:
     from fx2py.compare.diff import bind_pair
     from fx2py.replay.inputs import load_inputs
 
@@ -127,13 +145,14 @@ def _prepare(
         subject = open_pair(named, target, model, generating)
     data = subject.graph()
     given = tuple(load_inputs(own_path(file, rank)) for file in asked.files or ())
-    pair = bind_pair(data, subject.artifact, device=device, policy=policy)
+    device_b = launch.own_device(sides.device_b, rank)
+    pair = bind_pair(data, subject.artifact, device=device, device_b=device_b, policy=policy)
     where = str(target) if is_generated(target) else "generated in memory"
-    return _Ready(str(data.provenance.path), where, pair, given, device)
+    return Ready(str(data.provenance.path), where, pair, given, device, sides)
 
 
 def _compare(
-    ready: _Ready, cases: options.CaseOptions, policy: Policy, close: Tolerance | None, *, is_alone: bool
+    ready: Ready, cases: options.CaseOptions, policy: Policy, close: Tolerance | None, *, is_alone: bool
 ) -> Diffed:
     """Compare the sides. When one of several ranks raises, the others wait in a collective: then the run fails instead."""
     from fx2py.cli.call import refusing
@@ -150,6 +169,7 @@ def _compare(
             replace(side, call=refusing(side.call, source)) for side in (pair.reference, pair.candidate)
         )
         pair = replace(pair, reference=graph, candidate=code)
+    manner = manner_of(close) if ready.sides.device_b is None else manner_of(close).across_devices()
     report = diff_pair(
         pair,
         ready.given,
@@ -157,17 +177,53 @@ def _compare(
         seed=cases.seed,
         device=ready.device,
         policy=policy,
-        manner=manner_of(close),
+        manner=manner,
     )
-    manner = "bit for bit" if close is None else str(close)
+    if ready.sides.reference is not None:
+        from fx2py.compare.cases import cases_of
+        from fx2py.compare.precision import precision
+
+        case = next(cases_of(pair.data, ready.given, seed=cases.seed, device=ready.device, policy=policy))
+        found = precision(pair, case, device=ready.device, policy=policy)
+        report = replace(report, precision=found)
+    said = diff_results.named(close)
     texts = {"execution_fn.py": pair.artifact.source, "_tables.py": pair.artifact.tables or ""}
-    return Diffed(ready.graph, ready.code, manner, report, texts, pair.artifact.manifest.notes)
+    return Diffed(ready.graph, ready.code, said, report, texts, pair.artifact.manifest.notes)
 
 
-def _page(ready: _Ready, done: Diffed) -> str:
+def _page(ready: Ready, done: Diffed) -> str:
     from fx2py.show.diff_page import Compared, diff_page
     from fx2py.show.outline import outline
 
     artifact = ready.pair.artifact
     found = outline(artifact.source, artifact.manifest, done.code)
     return diff_page(Compared(done.graph, done.code, done.manner, done.report, found, notes=done.notes))
+
+
+def _require_one_process(rank: Rank | None, html: Path | None) -> None:
+    if rank is not None:
+        raise OptionError(
+            "several ranks compare a graph with its code, and nothing else.", "Run one of them."
+        )
+    if html is not None:
+        raise OptionError("--html shows a graph and its code.", "Leave it out.")
+
+
+def _compare_others(
+    graph: Path | None,
+    other: Path | None,
+    cases: options.CaseOptions,
+    code: options.CodeOptions,
+    asked: options.SideOptions,
+    policy: Policy,
+    close: Tolerance | None,
+) -> tuple[Diffed, ...]:
+    """The comparison of two models, or of code with something else than its graph."""
+    from fx2py.cli.diff_sides import code_compared, models_compared
+
+    if asked.is_of_another:
+        ready = _prepare(graph, other, cases, code, asked, policy, None)
+        return (code_compared(ready, cases, asked, policy, close),)
+    assert graph is not None
+    assert other is not None
+    return (models_compared((graph, other), cases, code.model, policy, close),)

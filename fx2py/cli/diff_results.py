@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,15 @@ from fx2py.cli.terminal import (
     shown,
     stdout,
 )
+from fx2py.cli.version_results import print_versions, versions_data
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fx2py.compare import Deviation, Divergence, EquivalenceReport, LeafOutcome
-    from fx2py.compare.report import NotRun, RunOutcome, Verdict
+    from fx2py.compare.report import NotRun, Precision, RunOutcome, Verdict
+    from fx2py.compare.tolerance import Tolerance
+    from fx2py.compare.versions import VersionDiff
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,22 @@ class Diffed:
     report: EquivalenceReport
     texts: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    kinds: tuple[str, str] = ("graph", "code")
+    versions: VersionDiff | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """That of the report; two models that cannot be run alike are different where their statements or weights are."""
+        found = self.report.verdict
+        if found != "not compared" or self.versions is None:
+            return found
+        is_same = self.versions.same_statements and not self.versions.weights
+        return "not compared" if is_same else "different"
+
+
+def named(close: Tolerance | None) -> str:
+    """How closely results are compared."""
+    return "bit for bit" if close is None else str(close)
 
 
 SHOWN_LEAVES = 12
@@ -53,17 +73,26 @@ LEAVES: tuple[Column[LeafOutcome], ...] = (
 )
 """The table of outputs: how many elements differ, and by how much at most."""
 
-CASES: tuple[Column[RunOutcome], ...] = (
-    Column("case", lambda row: row.case),
-    Column("call", lambda row: str(row.call), is_number=True),
-    Column("outcome", lambda row: _of_run(row)),
+CASES: tuple[Column[tuple[RunOutcome, ...]], ...] = (
+    Column("case", lambda row: row[0].case),
+    Column("calls", lambda row: str(len(row)), is_number=True),
+    Column("outcome", lambda row: _of_case(row)),
 )
-"""The table of calls."""
+"""The table of cases, each with its calls."""
+
+
+PRECISION: tuple[Column[Precision], ...] = (
+    Column("from float64", lambda row: row.path),
+    Column("graph", lambda row: short(row.graph), is_number=True),
+    Column("code", lambda row: short(row.code), is_number=True),
+    Column("closer", lambda row: row.closer),
+)
+"""The table of distances from the graph in double precision."""
 
 
 def verdict_of(ranks: Sequence[Diffed]) -> Verdict:
     """That of all ranks together: one that differs, or that compared nothing, decides."""
-    verdicts = {done.report.verdict for done in ranks}
+    verdicts = {done.verdict for done in ranks}
     ordered: tuple[Verdict, ...] = ("different", "not compared", "equivalent")
     return next(each for each in ordered if each in verdicts)
 
@@ -78,15 +107,20 @@ def print_diff(ranks: Sequence[Diffed], as_json: bool) -> None:
     console, reports = stdout(), [done.report for done in ranks]
     console.print(shown(verdict, _STYLES[verdict]) + shown(_headline(ranks, verdict)), soft_wrap=True)
     console.print()
-    _print_places(console, next(done for done in ranks if done.report.verdict == verdict))
+    _print_places(console, next(done for done in ranks if done.verdict == verdict))
+    if ranks[0].versions is not None:
+        print_versions(ranks[0].versions)
     leaves = [_most_telling(each) for each in reports]
     print_ranks(LEAVES, [each[:SHOWN_LEAVES] for each in leaves])
     hidden = sum(max(len(each) - SHOWN_LEAVES, 0) for each in leaves)
     if hidden:
         print_line(console, f"... and {hidden:,} more; --json has all of them", "dim")
         console.print()
-    print_table(console, CASES, reports[0].runs)
-    facts = {"graph": joined(done.graph for done in ranks), "code": joined(done.code for done in ranks)}
+    if reports[0].precision:
+        print_table(console, PRECISION, reports[0].precision)
+    print_table(console, CASES, _by_case(reports[0].runs))
+    kinds = ranks[0].kinds
+    facts = {kinds[0]: joined(done.graph for done in ranks), kinds[1]: joined(done.code for done in ranks)}
     print_facts(console, facts | _facts(reports[0]))
     print_notes(console, ranks[0].notes)
 
@@ -104,17 +138,16 @@ def _print_places(console: Console, done: Diffed) -> None:
     print_line(console, f"{place.file}:{place.line}", "bold")
     for number, line in _around(done.texts.get(place.file, ""), place):
         is_meant = place.line <= number <= place.end_line
-        text = f"{'>' if is_meant else ' '} {number:>5}  {line}"
-        print_line(
-            console, text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}...", "red" if is_meant else "dim"
-        )
+        text = _cut(f"{'>' if is_meant else ' '} {number:>5}  {line}", _WIDTH)
+        print_line(console, text, "red" if is_meant else "dim")
     console.print()
     print_facts(console, _facts_of_place(place))
     others = [
         each for each in done.report.statements or () if each.line != place.line or each.file != place.file
     ]
     for each in others[:_SHOWN_PLACES]:
-        print_line(console, f"also {each.file}:{each.line}: {each.actual or each.kind}", "yellow")
+        text = f"also {each.file}:{each.line}: {each.actual or each.kind}"
+        print_line(console, _cut(text, _WIDTH), "yellow")
     if len(others) > _SHOWN_PLACES:
         print_line(
             console, f"and {len(others) - _SHOWN_PLACES:,} more statements; --json has all of them", "dim"
@@ -140,7 +173,12 @@ def _facts_of_place(place: Divergence) -> dict[str, str]:
     facts["result"] = "; ".join(map(_deviation, place.deviations))
     if place.explains_rest is not None:
         facts["later"] = "all that differs later follows" if place.explains_rest else "more differs by itself"
-    return {name: fact for name, fact in facts.items() if fact}
+    width = _WIDTH - max(map(len, facts)) - 2
+    return {name: _cut(fact, width) for name, fact in facts.items() if fact}
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def _deviation(found: Deviation) -> str:
@@ -165,8 +203,10 @@ _STYLES: dict[Verdict, str] = {
 
 
 def _headline(ranks: Sequence[Diffed], verdict: Verdict) -> str:
-    report = next(done.report for done in ranks if done.report.verdict == verdict)
+    report = next(done.report for done in ranks if done.verdict == verdict)
     run = report.shown
+    if verdict == "different" and report.verdict == "not compared":
+        return f"; not run: {report.reason}"
     if verdict == "not compared":
         return f": {report.reason.removesuffix('.')}. Pass inputs with --inputs FILE."
     if verdict == "equivalent":
@@ -193,6 +233,18 @@ def _outcome(leaf: LeafOutcome) -> Text:
         return shown("equal", "green")
     text = f"differs in {', '.join(leaf.differences)}"
     return shown(text if leaf.expected == leaf.actual else f"{text}: {leaf.actual}", "red")
+
+
+def _by_case(runs: Iterable[RunOutcome]) -> list[tuple[RunOutcome, ...]]:
+    return [tuple(calls) for _, calls in groupby(runs, key=lambda run: run.case)]
+
+
+def _of_case(calls: Sequence[RunOutcome]) -> Text:
+    """The outcome of the first call that differs, or that compared nothing, else of all."""
+    telling = next((run for run in calls if run.verdict == "different"), None)
+    telling = telling or next((run for run in calls if run.verdict == "not compared"), calls[0])
+    is_later = telling.verdict == "different" and telling.call > 1
+    return _of_run(telling) + shown(f" in call {telling.call}" if is_later else "", "red")
 
 
 def _of_run(run: RunOutcome) -> Text:
@@ -234,19 +286,21 @@ def _data(done: Diffed) -> dict[str, object]:
     places = None if report.statements is None else [asdict(each) for each in report.statements]
     divergence = report.divergence
     data = {
-        "graph": done.graph,
-        "code": done.code,
+        done.kinds[0]: done.graph,
+        done.kinds[1]: done.code,
         "compared": done.manner,
         **_run_data(report.shown),
-        "verdict": report.verdict,
-        "equal": report.equal,
+        "verdict": done.verdict,
+        "equal": done.verdict == "equivalent",
         "divergence": None if divergence is None else asdict(divergence),
         "statements": places,
         "unreadable": report.unreadable,
         "reason": report.reason,
         "cases": [{"case": run.case, "call": run.call, **_run_data(run)} for run in report.runs],
+        "precision": [{**asdict(each), "closer": each.closer} for each in report.precision],
         "not_run": [asdict(each) for each in report.not_run],
         "nondeterministic": report.nondeterministic,
+        "versions": None if done.versions is None else versions_data(done.versions),
         "notes": done.notes,
     }
     return {name: _finite(value) for name, value in data.items()}

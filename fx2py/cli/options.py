@@ -17,6 +17,7 @@ import typer
 
 from fx2py.cli.messages import print_note
 from fx2py.collector import collector_paused
+from fx2py.errors import OptionError
 
 if TYPE_CHECKING:
     from fx2py.compare.tolerance import Tolerance
@@ -96,6 +97,64 @@ class CaseOptions:
     ] = None
     device: Device = None
     seed: Seed = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SideOptions:
+    """What takes the place of one side of a comparison, or where it runs."""
+
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="FILE:NAME",
+            help="Compare with the module that the function NAME of a Python file makes, on the weights of the graph; needs --trust.",
+        ),
+    ] = None
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results",
+            metavar="FILE",
+            help="Compare with results that run --output saved, on this or another machine.",
+        ),
+    ] = None
+    device_b: Annotated[
+        str | None,
+        typer.Option("--device-b", metavar="DEVICE", help="Run the code on another device than the graph."),
+    ] = None
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="float64",
+            help="Say too which side is closer to the graph in double precision.",
+        ),
+    ] = None
+
+    @property
+    def is_of_another(self) -> bool:
+        """Whether the other side is no code of the graph."""
+        return self.against is not None or self.results is not None
+
+    def checked(self, trusted: bool) -> SideOptions:
+        """These options; raises OptionError for what does not go together."""
+        if self.reference not in (None, "float64"):
+            raise OptionError(
+                f"--reference takes float64, not {self.reference}.", "Pass --reference float64."
+            )
+        if len([each for each in (self.against, self.results, self.device_b) if each is not None]) > 1:
+            raise OptionError(
+                "--against, --results and --device-b each name the other side.", "Pass one of them."
+            )
+        if self.reference is not None and self.is_of_another:
+            raise OptionError(
+                "--reference judges a graph and its code.", "Leave out --against and --results."
+            )
+        if self.against is not None and not trusted:
+            hint = "Read the file; if you trust it, pass --trust."
+            raise OptionError(f"--against runs {self.against.rpartition(':')[0] or self.against}.", hint)
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,8 @@ def _may_ask_for_gradients(manifest: Manifest) -> bool:
 def _call(ready: _BoundRun, seed: int, repeat: int, memory: bool, descriptor: int | None) -> Ran:
     import torch
 
-    from fx2py.cli.call import as_builtin_containers, bindings, summarize, timed
+    from fx2py.cli.call import bindings, summarize, timed
+    from fx2py.compare.leaves import as_builtin_containers
 
     execute, inputs = ready.execute, ready.inputs
     torch.manual_seed(seed)

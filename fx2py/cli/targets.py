@@ -40,6 +40,11 @@ def is_generated(path: Path) -> bool:
     return (path / _MANIFEST).is_file()
 
 
+def is_another_version(one: Path | None, other: Path | None) -> bool:
+    """Whether two paths are two graphs, two folders, or a folder and a graph: anything but a graph and its folder."""
+    return one is not None and other is not None and (is_generated(one) or not is_generated(other))
+
+
 def newest_folder(where: Path) -> Path:
     """The generated folder in ``where`` that was written last; raises ArtifactError if there is none."""
     folders = [path for path in where.glob(f"*{SUFFIX}") if is_generated(path)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from fx2py.cli.terminal import Column, print_facts, print_json, print_line, print_table, stdout
+from fx2py.cli.terminal import Column, print_facts, print_line, print_table, stdout
 
 if TYPE_CHECKING:
     from fx2py.compare.versions import Change, ModuleChange, VersionDiff, WeightChange
@@ -28,21 +28,9 @@ _SHOWN_STATEMENTS = 200
 _SHOWN_WEIGHTS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """What was compared, and what differs."""
-
-    old: str
-    new: str
-    diff: VersionDiff
-
-
-def versions_data(done: Versions) -> dict[str, object]:
+def versions_data(diff: VersionDiff) -> dict[str, object]:
     """The JSON of a comparison of two versions."""
-    diff = done.diff
     return {
-        "old": done.old,
-        "new": done.new,
         "same_statements": diff.same_statements,
         "kept": diff.kept,
         "modules": [asdict(each) for each in diff.modules],
@@ -52,24 +40,18 @@ def versions_data(done: Versions) -> dict[str, object]:
     }
 
 
-def print_versions(done: Versions, as_json: bool) -> None:
-    """The modules that changed, their statements as a diff, weights, and the verdict on the statements."""
-    if as_json:
-        print_json(versions_data(done))
-        return
-    console, diff = stdout(), done.diff
+def print_versions(diff: VersionDiff) -> None:
+    """The modules that changed, their statements as a diff, and weights."""
+    console = stdout()
     if diff.modules:
         print_table(console, MODULES, diff.modules)
     _print_changes(diff.changes)
     _print_weights(diff.weights)
-    facts = {"old": done.old, "new": done.new, "kept": f"{diff.kept:,} statements"}
+    facts = {"kept": f"{diff.kept:,} statements"}
     if diff.signatures is not None:
         facts |= {"old inputs": diff.signatures[0], "new inputs": diff.signatures[1]}
     print_facts(console, facts)
-    if diff.same_statements:
-        print_line(console, "the same statements", "bold green")
-    else:
-        print_line(console, "different statements", "bold red")
+    console.print()
 
 
 def _print_changes(changes: Sequence[Change]) -> None:

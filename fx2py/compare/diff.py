@@ -12,7 +12,7 @@ from fx2py.compare.cases import Case, NoInputsError, cases_of
 from fx2py.compare.coverage import Coverage
 from fx2py.compare.determinism import noise_of, uninitialised, without_noise
 from fx2py.compare.report import EquivalenceReport, RunOutcome
-from fx2py.compare.sides import Side, compare_case
+from fx2py.compare.sides import CALLS, Side, compare_case
 from fx2py.compare.statements import Statements, compare_statements
 from fx2py.compare.tensors import compare_values
 from fx2py.compare.tolerance import BIT_FOR_BIT, Manner
@@ -39,21 +39,23 @@ def bind_pair(
     artifact: Artifact,
     *,
     device: torch.device | str | None = None,
+    device_b: torch.device | str | None = None,
     policy: Policy | None = None,
 ) -> Pair:
-    """The graph and the artifact's code, each with its tensors on ``device``.
+    """The graph and the artifact's code, each with its tensors on ``device``, the code on ``device_b`` where that is given.
 
     The code is the generated one: compiled pieces round otherwise, and would differ from any interpreter.
     Raises UntrustedTargetError or ReplayError when either cannot be bound.
     """
-    generated = artifact.without_compiled()
-    placed = generated if device is None else generated.to(device)
+    generated, own = artifact.without_compiled(), device_b or device
+    placed = generated if own is None else generated.to(own)
     candidate = placed.bind(policy=policy)
     reference = Reference(data, policy, device=device)
     state = reference.tensors_by(placed.tensors)
     _require_same_weights(state, placed.tensors)
+    apart = None if device_b is None else torch.device(device_b)
     live = tuple(record.original for _, record in data.root.walk() if record.original is not None)
-    return Pair(data, artifact, Side(reference, state, live), Side(candidate, placed.tensors, live))
+    return Pair(data, artifact, Side(reference, state, live), Side(candidate, placed.tensors, live, apart))
 
 
 _SEARCHED = 16
@@ -94,6 +96,32 @@ def diff_pair(
         nondeterministic=tries.unknown if tries.is_noisy else (),
         obstacle=obstacle,
     )
+
+
+def diff_sides(
+    data: GraphData,
+    one: Side,
+    other: Side,
+    given: Sequence[Inputs] = (),
+    *,
+    cases: int | None = None,
+    seed: int = 0,
+    policy: Policy | None = None,
+    manner: Manner = BIT_FOR_BIT,
+    calls: int = CALLS,
+    own_state: bool = False,
+) -> EquivalenceReport:
+    """Compare any two sides that take the inputs of a graph, on the cases of ``cases_of`` up to the first that differs."""
+    runs: list[RunOutcome] = []
+    try:
+        for case in cases_of(data, given, limit=cases, seed=seed, policy=policy):
+            found = compare_case(one, other, case, calls=calls, manner=manner, own_state=own_state)
+            runs += found
+            if _differs(found):
+                break
+    except NoInputsError as fault:
+        return EquivalenceReport(tuple(runs), obstacle=fault.message)
+    return EquivalenceReport(tuple(runs))
 
 
 def _statements(pair: Pair) -> Statements:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import struct
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
@@ -135,6 +136,20 @@ def _describe(value: object) -> str:
         return f"{type(value).__qualname__} of {len(parts)}"
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def as_builtin_containers(value: object) -> object:
+    """A result in dicts, lists and tuples only, so that a saved one opens anywhere with ``weights_only=True``."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {name: as_builtin_containers(part) for name, part in zip(value._fields, value, strict=True)}
+    if isinstance(value, Mapping):
+        return {key: as_builtin_containers(part) for key, part in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        each = [field.name for field in dataclasses.fields(value)]
+        return {name: as_builtin_containers(getattr(value, name)) for name in each}
+    if isinstance(value, tuple) and not isinstance(value, torch.Size):
+        return tuple([as_builtin_containers(part) for part in value])
+    return [as_builtin_containers(part) for part in value] if isinstance(value, list | deque) else value
 
 
 # -- what leaves share

@@ -148,13 +148,28 @@ class NotRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Precision:
+    """How far each side's output is from that of the graph in double precision: the largest absolute differences."""
+
+    path: str
+    graph: float
+    code: float
+
+    @property
+    def closer(self) -> Literal["graph", "code", "neither"]:
+        if self.graph == self.code:
+            return "neither"
+        return "graph" if self.graph < self.code else "code"
+
+
+@dataclass(frozen=True, slots=True)
 class EquivalenceReport:
     """What comparing a reference and a candidate found: each call of each case, and the statements that differ.
 
     ``statements`` has what says something else, by reading both sides alone; None where the code cannot be read, which
     ``unreadable`` explains. ``first_divergent`` is the first statement whose results differ, by running both.
     ``nondeterministic`` names operators whose results two runs of the reference do not share; ``obstacle`` says why
-    nothing could be run.
+    nothing could be run. ``precision`` has the distances of both sides from the graph in double precision, if asked for.
     """
 
     runs: tuple[RunOutcome, ...] = ()
@@ -164,6 +179,7 @@ class EquivalenceReport:
     not_run: tuple[NotRun, ...] = ()
     nondeterministic: tuple[str, ...] = ()
     obstacle: str = ""
+    precision: tuple[Precision, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

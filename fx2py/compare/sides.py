@@ -20,12 +20,14 @@ from fx2py.replay.inputs import Inputs
 class Side:
     """A callable with its ``state``, the tensors that it reads and may change, by path.
 
-    ``modules`` are the live modules that it calls, whose code may replace their own attributes and parameters.
+    ``modules`` are the live modules that it calls, whose code may replace their own attributes and parameters. Inputs are
+    moved to ``device`` before they are passed; None passes them as they are.
     """
 
     call: Callable[..., object]
     state: Mapping[str, torch.Tensor] = field(default_factory=dict)
     modules: tuple[torch.nn.Module, ...] = ()
+    device: torch.device | None = None
 
 
 def diff_callables(
@@ -58,13 +60,18 @@ def compare_case(
     *,
     calls: int = CALLS,
     manner: Manner = BIT_FOR_BIT,
+    own_state: bool = False,
 ) -> tuple[RunOutcome, ...]:
-    """The outcome of each call in a row of both sides, up to the first that raises."""
-    copies = TensorCopies()
+    """The outcome of each call in a row of both sides, up to the first that raises.
+
+    With ``own_state`` the candidate starts from its own state, not from the reference's.
+    """
+    copies, moved = TensorCopies(), TensorCopies(candidate.device)
     start = {name: copies(tensor) for name, tensor in reference.state.items()}
-    shared = {name: start[name] for name in candidate.state if name in start}
-    expected = run_in_a_row(reference, start, case, calls)
-    actual = run_in_a_row(candidate, shared, case, calls)
+    names = () if own_state else [name for name in candidate.state if name in start]
+    shared = {name: moved(start[name]) for name in names}
+    expected = run_in_a_row(reference, start, case, calls, manner.home)
+    actual = run_in_a_row(candidate, shared, case, calls, manner.home)
     pairs = zip(expected, actual, strict=False)
     return tuple(
         replace(compare_runs(one, other, manner), case=case.inputs.name, call=call)
@@ -72,17 +79,30 @@ def compare_case(
     )
 
 
-def run_in_a_row(side: Side, start: Mapping[str, torch.Tensor], case: Case, calls: int) -> list[Run]:
-    """Each call of one side from the state ``start``, up to the first that raises; its old state is there again afterwards."""
+def run_in_a_row(
+    side: Side, start: Mapping[str, torch.Tensor], case: Case, calls: int, home: torch.device | None = None
+) -> list[Run]:
+    """Each call of one side from the state ``start``, up to the first that raises; its old state is there again afterwards.
+
+    What the runs hold is on the device ``home``; None is where it was made.
+    """
     copies = TensorCopies()
     old = {name: copies(tensor) for name, tensor in side.state.items()}
     write_back({name: side.state[name] for name in start}, start)
-    args, kwargs = case.inputs.args, case.inputs.kwargs
+    inputs = case.inputs.on(side.device)
     found: list[Run] = []
     try:
         with restored_attributes(side.modules):
             for _ in range(calls):
-                run = record_run(side.call, args, kwargs, side.state, case.seed, may_refuse=case.is_made)
+                run = record_run(
+                    side.call,
+                    inputs.args,
+                    inputs.kwargs,
+                    side.state,
+                    case.seed,
+                    may_refuse=case.is_made,
+                    home=home,
+                )
                 found.append(run)
                 if run.raised is not None:
                     break

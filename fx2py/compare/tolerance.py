@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.testing._comparison import default_tolerances
@@ -88,11 +88,22 @@ def _position(numbers: torch.Tensor) -> torch.Tensor:
 class Manner:
     """How two runs are compared: numbers within a tolerance (None: bit for bit), and aspects that do not count.
 
-    ``ignored`` names aspects as ``LeafOutcome.differences`` does, and ``random state``.
+    ``ignored`` names aspects as ``LeafOutcome.differences`` does, and ``random state``. Results are brought to the device
+    ``home`` first; None compares them where they are.
     """
 
     close: Tolerance | None = None
     ignored: frozenset[str] = frozenset()
+    home: torch.device | None = None
+
+    def across_devices(self) -> Manner:
+        """This manner for sides on two devices, whose kernels choose other strides and whose generators are others."""
+        return replace(self, ignored=self.ignored | {"stride", "random state"}, home=torch.device("cpu"))
+
+    def of_another_program(self) -> Manner:
+        """This manner for sides that are written independently: what they share and whether they can be differentiated
+        is no part of the result."""
+        return replace(self, ignored=self.ignored | {"stride", "aliasing", "requires_grad", "type", "change"})
 
 
 BIT_FOR_BIT = Manner()

@@ -227,7 +227,8 @@ class _Versions:
             changes += dict.fromkeys([self._of(each, counterpart, function) for each in found])
         for function in functions.values():
             changes += [self._change("dropped", each, None) for each in _computing(function)]
-        signatures = _signature(self.old), _signature(self.new)
+        known = all(each.input_table is not None for each in (self.old, self.new))  # code lists names alone
+        signatures = _signature(self.old, known), _signature(self.new, known)
         count = sum(len(list(_computing(function))) for function in self.new.functions)
         return VersionDiff(
             tuple(changes),
@@ -374,8 +375,9 @@ def _inputs(function: Function) -> str:
     return ", ".join([stars.get(each.kind, "") + each.public_name for each in function.parameters])
 
 
-def _signature(program: Program) -> str:
+def _signature(program: Program, with_demands: bool) -> str:
     """The inputs of a graph, and what it demands of each."""
-    demands = dict(program.input_table.demands) if program.input_table is not None else {}
+    table = program.input_table if with_demands else None
+    demands = {} if table is None else dict(table.demands)
     names = [each.public_name for each in program.entry.parameters]
     return ", ".join([f"{name}: {demands[name]!s}" if name in demands else name for name in names])

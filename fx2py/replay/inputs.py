@@ -149,16 +149,19 @@ def load_inputs(path: Path) -> Inputs:
     ``(args, kwargs)`` is both, a dict with text keys is keyword arguments, a tuple or list is positional ones, and
     anything else is the only argument. Raises ReplayError that names the file.
     """
-    try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ReplayError(f"the inputs file {path} does not exist.", PASS_INPUTS) from error
-    except _UNREADABLE as error:
-        raise ReplayError(
-            f"{path} does not hold inputs that can be read as plain data.", PASS_INPUTS
-        ) from error
+    value = load_plain(path, "inputs", PASS_INPUTS)
     args, kwargs = _arguments(value)
     return Inputs(args, kwargs, f"The inputs are those of {path}.", path.name)
+
+
+def load_plain(path: Path, what: str, hint: Hint | str) -> object:
+    """Tensors and plain containers that ``torch.save`` wrote; raises ReplayError that says ``what`` the file lacks."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ReplayError(f"the {what} file {path} does not exist.", hint) from error
+    except _UNREADABLE as error:
+        raise ReplayError(f"{path} does not hold {what} that can be read as plain data.", hint) from error
 
 
 def _arguments(value: object) -> Arguments:

@@ -101,7 +101,7 @@ def test_other_sizes_of_inputs_are_another_signature(old: GraphData) -> None:
     assert "3, 4, 8" in found.signatures[1]
 
 
-@pytest.mark.parametrize("options", [GenerateOptions(), GenerateOptions(structured=True)])
+@pytest.mark.parametrize("options", [GenerateOptions(), GenerateOptions(flat=True)])
 def test_code_of_folders_is_compared_in_either_form(old: GraphData, options: GenerateOptions) -> None:
     """The graphs of two folders may be gone."""
     new = fx2py.generate(exported(Model(2, act=torch.tanh)), options=options)
