@@ -171,10 +171,12 @@ def _constant(reader: ValueReader, node: ast.Constant) -> Value:
 
 
 def _dict(reader: ValueReader, node: ast.Dict) -> Dict:
-    keys = [key for key in node.keys if key is not None]
-    if len(keys) != len(node.keys):
-        raise reader.fault(node, f"unpacks a dict inside a value: {shown(node)}")
-    return Dict(tuple(zip(reader.values(keys), reader.values(node.values), strict=True)))
+    items: list[tuple[Value, Value]] = []
+    for key, value in zip(node.keys, node.values, strict=True):
+        if key is None:
+            raise reader.fault(node, f"unpacks a dict inside a value: {shown(node)}")
+        items.append((reader.value(key), reader.value(value)))
+    return Dict(tuple(items))
 
 
 def _slice(reader: ValueReader, node: ast.Slice) -> Slice:

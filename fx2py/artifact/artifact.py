@@ -20,6 +20,7 @@ import torch
 
 from fx2py.arguments import FLAG, NAMED, PATH, instance_of, require
 from fx2py.artifact.compiled import Compiled, GeneratedCode, listed
+from fx2py.artifact.debugging import audited_breakpoint
 from fx2py.artifact.edits import edited_files
 from fx2py.artifact.execution import Bound, Observing, binding_hint, execute
 from fx2py.artifact.folder import mode_of_new_folders, put_in_place, unchanging
@@ -205,7 +206,8 @@ class Artifact:
         instead = self._instead(gate)
         if observing is not None:
             instead["below_autograd"] = _as_it_stands  # there, torch counts no writes
-        bind = execute(self.texts, self.fixed, self.folder, self._place(), instead, observing)
+        builtins = {} if gate.trust_all else {"breakpoint": audited_breakpoint()}
+        bind = execute(self.texts, self.fixed, self.folder, self._place(), instead, builtins, observing)
 
         def bind_to(tensors: Mapping[str, torch.Tensor], submods: Mapping[str, Bound]) -> Bound:
             try:

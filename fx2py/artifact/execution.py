@@ -50,18 +50,19 @@ def execute(
     folder: Path | None,
     place: str,
     instead: Mapping[str, object],
+    builtins: Mapping[str, object],
     observing: Observing | None = None,
 ) -> BindTo:
     """The function ``bind`` of generated files, over the runtime in ``fixed`` or else fx2py's own.
 
     ``instead`` has, by name, functions that replace those of the runtime, and dicts of keyword arguments that are added
-    to calls of others. ``observing`` is told of each statement that runs. Raises ReplayError when the text needs something
+    to calls of others; ``builtins`` replace Python's in the code. ``observing`` is told of each statement that runs. Raises ReplayError when the text needs something
     that is not installed here.
     """
-    code = _executed(texts.source, folder and folder / SOURCE, SOURCE, place, observing)
+    code = _executed(texts.source, folder and folder / SOURCE, SOURCE, place, builtins, observing)
     if texts.tables is None:
         return _bind_of_older(code, instead)
-    tables = _executed(texts.tables, folder and folder / TABLES, TABLES, place)
+    tables = _executed(texts.tables, folder and folder / TABLES, TABLES, place, {})
     names = vars(_runtime(fixed.get(RUNTIME)))
     changed = {
         name: functools.partial(names[name], **value) if type(value) is dict else value
@@ -98,15 +99,21 @@ def _runtime(text: str | None) -> types.ModuleType:
 
 
 def _executed(
-    source: str, file: Path | None, name: str, place: str, observing: Observing | None = None
+    source: str,
+    file: Path | None,
+    name: str,
+    place: str,
+    names: Mapping[str, object],
+    observing: Observing | None = None,
 ) -> types.ModuleType:
-    """A generated text as a module; without a file its lines are registered as long as the module lives."""
+    """A generated text as a module that has ``names``; without a file its lines are registered as long as it lives."""
     stem = name.removesuffix(".py")
     filename = str(file) if file else register_lines(stem, source)
     module = _importable(f"fx2py_generated_{stem}_{_digest(source)}_{next(_numbers)}")
     if file is None:
         _forget_with(module, filename)
     module.__file__ = filename
+    module.__dict__.update(names)
     text: str | ast.Module = source
     if observing is not None:
         text = ast.parse(source)

@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from fx2py.cli import launch, messages, terminal
 from fx2py.cli.bench import bench
+from fx2py.cli.debugger import with_debugger
 from fx2py.cli.diff import diff
 from fx2py.cli.gen import gen
 from fx2py.cli.options import expanded
@@ -75,7 +76,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (gen, show, run, diff, bench, split):
-    app.command(cls=_Command)(expanded(with_own_stdout(command)))
+    app.command(cls=_Command)(expanded(with_own_stdout(with_debugger(command))))
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,6 +14,7 @@ from fx2py.cli import launch, options, results
 from fx2py.cli.messages import print_note, working
 from fx2py.cli.results import Benched
 from fx2py.cli.targets import is_generated, newest_folder, recorded_graph
+from fx2py.errors import Fx2pyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,16 +53,23 @@ def _bench(
 ) -> Benched:
     from fx2py.artifact import open_artifact
     from fx2py.bench import bench_graph
-    from fx2py.cli.call import choose_inputs
+    from fx2py.cli.call import choose_inputs, place_in_code, raised
     from fx2py.read import open_graph
 
     folder = open_artifact(target) if is_generated(target) else None
     data = open_graph(target, model=model) if folder is None else recorded_graph(folder, target)
     inputs = choose_inputs(lambda: data, asked.file, asked.seed, asked.device, policy)
     live = _as_torch_loads_it(data) if policy.trust_all and asked.device is None else None
-    report = bench_graph(
-        data, inputs, live=live, folder=folder, policy=policy, device=asked.device, rounds=rounds
-    )
+    try:
+        report = bench_graph(
+            data, inputs, live=live, folder=folder, policy=policy, device=asked.device, rounds=rounds
+        )
+    except Fx2pyError:
+        raise
+    except Exception as error:
+        if not place_in_code(error):
+            raise
+        raise raised(error, f"the graph raised {type(error).__name__}: {error}", inputs) from error
     return Benched(str(target), report)
 
 

@@ -14,6 +14,7 @@ import torch
 
 from fx2py.artifact import Artifact, submodule_table
 from fx2py.cli.results import Summary
+from fx2py.emit.module import SOURCE
 from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.graph.tensors import is_wrapper, shape_of, without_repetition
@@ -45,11 +46,27 @@ def refusing(execute: Callable[..., object], inputs: Inputs) -> Callable[..., ob
         except Fx2pyError:
             raise
         except Exception as error:  # whatever a graph raises on these inputs is no fault of fx2py
-            hint = f"{inputs.source} Pass others with --inputs FILE."
-            raise ReplayError(_reason(error, execute), hint) from error
+            raise raised(error, _reason(error, execute), inputs) from error
         return result
 
     return call
+
+
+def raised(error: Exception, reason: str, inputs: Inputs) -> ReplayError:
+    """The fault of code that raised on these inputs; it ends with the line in a generated file, if that is known."""
+    place = place_in_code(error)
+    hint = f"{inputs.source} Pass others with --inputs FILE."
+    return ReplayError(f"{reason} ({place})" if place else reason, hint)
+
+
+def place_in_code(error: Exception) -> str:
+    """The line of a generated file at which an error was raised; '' where none is known."""
+    lines = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if Path(frame.f_code.co_filename).name == SOURCE
+    ]
+    return "{}, line {}".format(*lines[-1]) if lines else ""
 
 
 def timed(execute: Callable[..., object], inputs: Inputs) -> tuple[object, float]:

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 import typer
 
 from fx2py.cli import launch, messages, terminal
+from fx2py.cli.debugger import pass_over
 from fx2py.cli.options import SandboxOptions, TrustOptions
 from fx2py.distributed.launcher import Alone, Rank
 from fx2py.errors import ReplayError
@@ -198,6 +200,7 @@ def _collect(out_read: int, err_read: int, seconds: float) -> tuple[str, str, st
 def _child(work: Callable[[], None], out_write: int, err_write: int, writable: int | None) -> NoReturn:
     """Do the work, with only two pipes and ``writable`` of the parent's descriptors; never returns."""
     code = 70
+    sys.breakpointhook = pass_over
     try:
         os.setsid()
         _close_others(out_write, err_write, writable)

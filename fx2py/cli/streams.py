@@ -111,9 +111,14 @@ def with_own_stdout(command: Callable[P, None]) -> Callable[P, None]:
     return call
 
 
+_before: tuple[TextIO, TextIO] | None = None
+"""The standard streams of the process while a command has them redirected."""
+
+
 @contextmanager
 def _strays_apart() -> Iterator[None]:
-    before = sys.stdout, sys.stderr
+    global _before
+    outer, _before = _before, (sys.stdout, sys.stderr)
     strays = Strays()
     error = sys.stderr or io.StringIO()
     with _descriptor_apart(sys.stdout, strays) as own, terminal.writing_to(own, error):
@@ -122,7 +127,40 @@ def _strays_apart() -> Iterator[None]:
             yield
         finally:
             strays.end()
-            sys.stdout, sys.stderr = before
+            sys.stdout, sys.stderr = _before
+            _before = outer
+
+
+@contextmanager
+def handed_back() -> Iterator[None]:
+    """Inside the block the process has its terminal as before the command, to talk to the user.
+
+    Where standard output is none, it holds the result and nothing else, so that the talk is on standard error.
+    """
+    streams = sys.stdout, sys.stderr
+    output, error = _before or streams
+    with terminal.still(), _descriptor_back(terminal.out()):
+        sys.stdout, sys.stderr = output if terminal.out().isatty() else error, error
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = streams
+
+
+@contextmanager
+def _descriptor_back(own: TextIO) -> Iterator[None]:
+    """Descriptor 1 leads to where the command's own stream leads."""
+    if _before is None or not _is_descriptor(_before[0], _STDOUT):
+        yield
+        return
+    redirected = os.dup(_STDOUT)
+    os.dup2(own.fileno(), _STDOUT)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(redirected, _STDOUT)
+        os.close(redirected)
 
 
 @contextmanager

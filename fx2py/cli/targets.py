@@ -165,7 +165,11 @@ def recorded_graph(artifact: Artifact, folder: Path) -> GraphData:
     path = Path(os.path.normpath(folder / origin.path))
     if not os.path.exists(path):  # which, unlike Path.exists, takes a name that no file can have
         raise ArtifactError(f"{folder} was generated from {path}, which is not there any more.", _NOT_THERE)
-    if path.is_file() and sha256_of(path) != origin.sha256:
+    try:
+        is_other = path.is_file() and sha256_of(path) != origin.sha256
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}.", _NOT_THERE) from None
+    if is_other:
         raise ArtifactError(f"{path} has changed since {folder} was generated from it.", _NOT_THERE)
     data = open_graph(path, model=origin.model)
     if data.provenance.sha256 != origin.sha256:

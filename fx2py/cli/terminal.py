@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TextIO, TypeVar
+from typing import TYPE_CHECKING, Generic, TextIO, TypeVar
 
 from rich import box
 from rich.console import Console, ConsoleRenderable
@@ -17,12 +17,16 @@ from rich.text import Text
 
 from fx2py.distributed.launcher import Rank
 
+if TYPE_CHECKING:
+    from rich.live import Live
+
 T = TypeVar("T")
 
 _rank = Rank()
 _streams: tuple[TextIO | None, TextIO | None] = (None, None)
 """The command's own standard output and error; None stands for those of the process."""
 _live: Console | None = None
+_moving: Live | None = None
 
 
 def set_rank(rank: Rank) -> None:
@@ -52,6 +56,11 @@ def out() -> TextIO:
     return _streams[0] or sys.stdout
 
 
+def dialogue() -> TextIO:
+    """Where to talk to the user: standard output where that is a terminal, else standard error."""
+    return out() if out().isatty() else _streams[1] or sys.stderr
+
+
 def stdout() -> Console:
     return Console(file=out(), highlight=False, quiet=is_silent())
 
@@ -66,15 +75,30 @@ def live(console: Console, shown_meanwhile: ConsoleRenderable) -> Iterator[None]
 
     rich would also take over ``sys.stdout`` and ``sys.stderr``, and pass on what steers a terminal.
     """
-    global _live
+    global _live, _moving
     from rich.live import Live
 
-    with Live(shown_meanwhile, console=console, transient=True, redirect_stdout=False, redirect_stderr=False):
-        _live = console
+    with Live(
+        shown_meanwhile, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as moving:
+        _live, _moving = console, moving
         try:
             yield
         finally:
-            _live = None
+            _live = _moving = None
+
+
+@contextmanager
+def still() -> Iterator[None]:
+    """Nothing moves on the screen inside the block."""
+    moving = _moving
+    if moving is not None:
+        moving.stop()
+    try:
+        yield
+    finally:
+        if moving is not None:
+            moving.start()
 
 
 def faults() -> Console:

@@ -5,7 +5,8 @@ The text is parsed, never compiled, so a file that is refused has run nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeAlias, TypeGuard
 
@@ -23,7 +24,14 @@ from fx2py.emit.parse import (
     StoredTensor,
     path_name,
 )
-from fx2py.errors import Admit, ArtifactError, Hint, UntrustedTargetError, refusals_name
+from fx2py.errors import (
+    Admit,
+    ArtifactError,
+    Hint,
+    InternalError,
+    UntrustedTargetError,
+    refusals_name,
+)
 from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, Value, children, walk
 from fx2py.program.ir import (
     FIELDS_OF,
@@ -32,6 +40,7 @@ from fx2py.program.ir import (
     Assign,
     Bind,
     Call,
+    Delete,
     Function,
     Load,
     Local,
@@ -41,7 +50,7 @@ from fx2py.program.ir import (
     Statement,
 )
 from fx2py.program.structure.inlined import inlined
-from fx2py.program.structure.written import require_structured
+from fx2py.program.structure.written import reached, require_structured
 from fx2py.runtime.weight_tree import weight_tree
 from fx2py.trust import Policy, classes
 from fx2py.trust.admitted import ValueKind
@@ -63,10 +72,9 @@ def audit(texts: Texts, policy: Policy, place: str) -> None:
     try:
         parsed = parse_any(texts)
     except GrammarError as error:
-        raise ArtifactError(
-            f"{_beside(place, error.file)}, line {error.line}: {error}, so it is not code that fx2py would have written.",
-            Hint("Read the file; if you trust it, pass ", Admit("trust_all"), "."),
-        ) from None
+        raise _unreadable(f"{_beside(place, error.file)}, line {error.line}: {error}") from None
+    except RecursionError:
+        raise _unreadable(f"{place}: its expressions are nested too deeply") from None
     parsed = _as_flat(parsed, place)
     code = [value for function in parsed.functions for value in _values_in_code(function)]
     tables = list(_values_in_tables(parsed.tables))
@@ -81,35 +89,38 @@ def audit(texts: Texts, policy: Policy, place: str) -> None:
         _check_imports(parsed.table_imports, tables)
 
 
+def _unreadable(what: str) -> ArtifactError:
+    return ArtifactError(
+        f"{what}, so it cannot be audited.",
+        Hint("Undo that, or read the file and, if you trust it, pass ", Admit("trust_all"), "."),
+    )
+
+
 def _as_flat(parsed: Parsed, place: str) -> Parsed:
     """A file as one of flat code, which is what is audited; ArtifactError where structured code is not what it seems.
 
-    Inlined code says what structured code does only where this has exactly the forms that fx2py writes.
+    Inlined code says what structured code does only where this has forms that ``require_structured`` knows.
     """
-    if parsed.tables.weight_paths is None:
-        return parsed
     try:
         return flattened(parsed)
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(
-            f"{place}: {error}, so it is not code that fx2py would have written.",
-            Hint("Read the file; if you trust it, pass ", Admit("trust_all"), "."),
-        ) from None
+        raise _unreadable(f"{place}: {error}") from None
 
 
 def flattened(parsed: Parsed) -> Parsed:
-    """Structured code inlined; flat code as it is.
+    """Structured code inlined, without functions that nothing comes to; flat code as it is.
 
-    Raises ValueError or RecursionError where it does not have the forms that fx2py writes, or amounts to too much.
+    Raises ValueError or RecursionError where it does not have the forms that can be inlined, or amounts to too much.
     """
     paths = parsed.tables.weight_paths
     if paths is None:
         return parsed
-    require_structured(parsed.functions, parsed.tables.functions, weight_tree(paths))
-    written = sum(len(each.body) for each in parsed.functions)
-    body = inlined(parsed.functions, paths, _MOST_STEPS + _MOST_REPEATED * written)
-    entry = replace(parsed.functions[-1], body=body.statements, result=body.result)
-    kept = [each for each in parsed.functions[:-1] if not each.is_module]
+    functions = reached(parsed.functions, parsed.tables.functions)
+    require_structured(functions, parsed.tables.functions, weight_tree(paths))
+    written = sum(len(each.body) for each in functions)
+    body = inlined(functions, paths, _MOST_STEPS + _MOST_REPEATED * written)
+    entry = replace(functions[-1], body=body.statements, result=body.result)
+    kept = [each for each in functions[:-1] if not each.is_module]
     return replace(parsed, functions=(*kept, entry))
 
 
@@ -175,10 +186,14 @@ class _Body:
                 calls.kinds[statement.target] = self._slot(statement.slot)
             elif isinstance(statement, Bind):
                 calls.kinds[statement.target] = calls.what(statement.value, statement.target)
+            elif not isinstance(statement, Delete):
+                raise InternalError(f"{type(statement).__name__} is no statement of flat code")
 
     def _call(self, call: Call, where: str) -> KindOrModule:
         """What a call gives; its callee must be named in the text, or the text would not say what runs."""
         calls = self._calls
+        if isinstance(call.callee, Name) and call.callee.path in _LOOKING:
+            return _look(call, calls, where)
         if isinstance(call.callee, Name | OpName):
             return calls.function(call.callee, call.args, call.kwargs, where)
         if isinstance(call.callee, Method):
@@ -236,6 +251,31 @@ def _check_fields(values: Arguments) -> None:
         )
 
 
+_LOOKING: Mapping[str, frozenset[str]] = {
+    "builtins.print": frozenset({"sep", "end", "flush"}),
+    "builtins.breakpoint": frozenset(),
+    "builtins.format": frozenset(),
+    "builtins.repr": frozenset(),
+    "builtins.ascii": frozenset(),
+}
+"""Functions that an edit may call and a graph may not, with the keywords that they take. They turn data into text, which
+calls nothing of a file; ``breakpoint`` is the one that binding puts in the place of Python's own."""
+
+
+def _look(call: Call, calls: Calls, where: str) -> ValueKind:
+    """A look at values: they are data, and how they are printed is written as literals."""
+    path = call.callee.path if isinstance(call.callee, Name) else ""
+    for name, value in call.kwargs:
+        if name not in _LOOKING[path] or type(value) not in (str, bool):
+            raise UntrustedTargetError(
+                f"{where}: {path}({name}=...)", "trust_all", reason="is written otherwise than as a literal"
+            )
+    if path == "builtins.breakpoint" and call.args:
+        raise UntrustedTargetError(f"{where}: {path}", "trust_all", reason="takes arguments")
+    calls.data(call.args, where)
+    return ValueKind.DATA
+
+
 def _values_in_code(function: Function) -> Iterator[Operand]:
     """The callees and arguments of a function, its result, and the defaults of its parameters."""
     yield from function.operands
@@ -282,8 +322,9 @@ def _check_imports(imports: Iterable[str], values: Iterable[Operand]) -> None:
     parts = [part.factory if isinstance(part, Dict) else part for part in walk(*values)]
     admitted = {part.path for part in parts if isinstance(part, Name)}
     for module in imports:
-        own = module in _OWN_IMPORTS or any(path.startswith(f"{module}.") for path in admitted)
-        if not own:
+        # An edit may have dropped the only use of a module of torch; one that is loaded executes nothing.
+        own = module in _OWN_IMPORTS or (module.startswith("torch.") and module in sys.modules)
+        if not own and not any(path.startswith(f"{module}.") for path in admitted):
             raise UntrustedTargetError(
                 f"import {module}", "trust_all", reason="is not the home of a name that the code uses"
             )

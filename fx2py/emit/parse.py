@@ -1,8 +1,9 @@
 """Generated files read back: text to functions, module-level names and bound values, the inverse of ``emit``.
 
 Names are resolved as Python would resolve them (locals, then the file's imports and aliases, then builtins), and come
-back as ``path_name`` makes them. The grammar is what ``emit`` writes and no more: what the audit has not understood must
-not run, so everything else is a GrammarError.
+back as ``path_name`` makes them. The grammar is what ``emit`` writes, and in functions what an edit makes of it and can
+still be read as straight-line code: calls inside expressions (``nesting.py``), a variable that is assigned again, looks at
+values. What the audit has not understood must not run, so everything else is a GrammarError.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +22,7 @@ import torch
 
 from fx2py.emit.expressions import GRAPH_MODULE
 from fx2py.emit.module import SOURCE, TABLES, Texts, taken_order
+from fx2py.emit.nesting import Nesting, let_go
 from fx2py.emit.tables import (
     ASSEMBLED,
     BELOW_AUTOGRAD,
@@ -36,6 +39,8 @@ from fx2py.runtime.checks import Integer, Shape
 from fx2py.runtime.weight_tree import WeightTree, weight_tree
 from fx2py.syntax import BINARY, COMPARISONS, CONSTRUCTORS, UNARY, NotPython, ValueReader, parsed
 
+_COMPARISONS = {**COMPARISONS, ast.Is: "is_", ast.IsNot: "is_not"}
+_UNARY = {**UNARY, ast.Not: "not_"}
 _MATH = {"math.inf": math.inf, "math.nan": math.nan}
 _RUNTIME_CALLS = (ir.FIELDS_OF, ir.CHECK_INPUTS)
 
@@ -165,7 +170,7 @@ def parse(texts: Texts) -> Parsed:
         above, own = split_at_functions(_without_docstring(statements_of(texts.source)))
         paths = tables.weight_paths
         tree = None if paths is None else _tree_of(paths)
-        names = ReadNames(containers=dict(tables.containers), tree=tree)
+        names = ReadNames(containers=dict(tables.containers), tree=tree, steps=_steps(tree))
         imports = [module for statement in above for module in read_module_level(statement, names)]
         functions = read_functions(own, names)
     unknown = [name for name in tables.functions if name not in names.functions]
@@ -187,6 +192,17 @@ def _tree_of(paths: Sequence[str]) -> WeightTree:
         return weight_tree(paths)
     except (ValueError, RecursionError) as error:
         raise GrammarError(f"the weights cannot be named: {error}", file=TABLES) from None
+
+
+def _steps(tree: WeightTree | None) -> frozenset[str]:
+    """The attributes that lead to weights and records of them; any other one is an attribute of a weight."""
+    found: set[str] = set()
+    trees = [] if tree is None else [tree]
+    while trees:
+        tree = trees.pop()
+        found.update(step for step in tree.names.values() if isinstance(step, str))
+        trees += tree.children.values()
+    return frozenset(found)
 
 
 def _read_tables_file(text: str) -> tuple[BoundTables, tuple[str, ...]]:
@@ -281,10 +297,11 @@ class ReadNames:
 
     ``functions`` has what each function takes beside its inputs. ``local``, ``tables`` and ``taken`` belong to the
     function being read: its variables, the tables that it takes, and the containers and functions of the runtime that it
-    takes; ``used`` are those of the latter that it has used so far. In a file of schema 1 or 2 (``is_older``) containers
+    takes; ``given`` says how often each variable was given a value. In a file of schema 1 or 2 (``is_older``) containers
     and runtime are global names of the file instead. ``runtime`` is the name of the runtime's module in ``bind``.
-    ``tree`` has the weights of structured code, ``records`` the variables that hold a part of it, and ``of_modules`` the
-    functions that are given such a part: they may be called, but not passed as a value.
+    ``tree`` has the weights of structured code, ``steps`` the attributes that lead to one, ``records`` the variables that
+    hold a part of it, and ``of_modules`` the functions that are given such a part: they may be called, but not passed as
+    a value.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
@@ -293,11 +310,12 @@ class ReadNames:
     functions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     tables: tuple[ir.TableName, ...] = ()
     local: set[str] = field(default_factory=set)
+    given: Counter[str] = field(default_factory=Counter)
     taken: frozenset[str] = frozenset()
-    used: set[str] = field(default_factory=set)
     is_older: bool = False
     runtime: str = ""
     tree: WeightTree | None = None
+    steps: frozenset[str] = frozenset()
     records: set[str] = field(default_factory=set)
     of_modules: set[str] = field(default_factory=set)
     reserved: frozenset[str] = RESERVED
@@ -313,16 +331,44 @@ class ReadNames:
         return name in self.local or name in self.tables or name in self.taken
 
     def takes(self, name: str) -> bool:
-        """Whether the function being read can use a container or a function of the runtime; notes that it does."""
-        self.used.add(name)
+        """Whether the function being read can use a container or a function of the runtime."""
         return name not in self.local and (self.is_older or name in self.taken)
+
+    def enter(self, local: Iterable[str], takes: Sequence[str]) -> None:
+        """Begin to read a function with these parameters, and what it takes beside them."""
+        self.local = set(local)
+        self.given = Counter(self.local)
+        self.tables = tuple(table for table in ir.TABLE_NAMES if table in takes)
+        self.taken = frozenset(takes) - frozenset(self.tables)
+        is_given = ir.WEIGHTS in self.tables or ir.WEIGHTS in self.local
+        self.records = {ir.WEIGHTS} if self.tree is not None and is_given else set()
+
+    def assign(self, node: ast.AST, name: str) -> str:
+        """The variable that a name stands for from here on: flat code has another one each time that it is assigned."""
+        if name in self.records or (name not in self.local and self.is_variable(name)):
+            raise fault(node, f"{name!r} hides what the function takes under this name")
+        self.local.add(name)
+        self.given[name] += 1
+        return self.variable(name)
+
+    def variable(self, name: str) -> str:
+        """The variable that a name stands for now; structured code is followed value by value, so there it is the name."""
+        times = self.given[name]
+        return name if times < 2 or self.tree is not None else f"{name}<{times}>"
+
+    def unbound(self, node: ast.Name) -> GrammarError:
+        """The error for a name that has no value where it is read or deleted."""
+        was = self.given[node.id] and node.id not in self.local
+        return fault(
+            node, f"{node.id!r} was deleted before" if was else f"the name {node.id!r} is not defined"
+        )
 
     def weight(self, node: ast.expr) -> ir.Field | None:
         """The weight, or the record of weights, that an expression names; None for any other expression."""
         steps: list[str | int] = []
         while True:
             match node:
-                case ast.Attribute(value=base, attr=name):
+                case ast.Attribute(value=base, attr=name) if name in self.steps:
                     steps.append(name)
                     node = base
                 case ast.Subscript(value=base, slice=ast.Constant(value=index)) if type(index) is int:
@@ -335,7 +381,7 @@ class ReadNames:
 
     def is_function(self, name: str) -> bool:
         """Whether a name is that of a generated function, and not of the table that ``compute_once`` is bound as."""
-        return name in self.functions and name not in self.tables
+        return name in self.functions and name not in self.tables and name not in self.local
 
     def is_handed(self, node: ast.Call, name: str) -> bool:
         """Whether the keywords of a call pass what a generated function takes, each by its own name."""
@@ -392,43 +438,6 @@ class CodeReader(ValueReader):
 
     def __init__(self, names: ReadNames) -> None:
         self.names = names
-        self.inside: list[ir.Statement] = []
-        """The calls inside the statement that is being read, in the order in which Python makes them."""
-        self.count = 0
-        """How many calls the function has inside its statements so far."""
-
-    def value(self, node: ast.expr) -> language.Value:
-        if (
-            self.names.tree is not None
-            and self._may_call(node)
-            and (call := read_call(node, self)) is not None
-        ):
-            if isinstance(call.callee, ir.Local):
-                raise fault(node, "the call of a function of the file stands inside another expression")
-            target = ir.expression(self.count)
-            self.count += 1
-            self.inside += [ir.Assign(target, call), *_let_go(call)]
-            return language.Ref(target)
-        return super().value(node)
-
-    def _may_call(self, node: ast.expr) -> bool:
-        """Whether an expression inside a statement of structured code is one of those that call something."""
-        match node:
-            case ast.UnaryOp(operand=operand):
-                return not isinstance(operand, ast.Constant | ast.Attribute | ast.UnaryOp)
-            case ast.Call(func=ast.Attribute(attr="pop") | ast.Name(id="graph_module")):
-                return False
-            case ast.Call(func=func):
-                path = self.names.path(func)
-                return path != "functools.partial" and path not in self.constructors
-        return type(node) in _CALL_READERS
-
-    def whole(self, node: ast.expr) -> language.Value:
-        """The value of an expression in which nothing is called."""
-        value = self.value(node)
-        if self.inside:
-            raise fault(node, "a call stands where only a value is written")
-        return value
 
     def fault(self, node: ast.AST, reason: str) -> GrammarError:
         return fault(node, reason)
@@ -438,14 +447,14 @@ class CodeReader(ValueReader):
         if node.id in names.records:
             return ir.Field(node.id)
         if node.id in names.local:
-            return language.Ref(node.id)
+            return language.Ref(names.variable(node.id))
         if node.id in names.ops:
             return names.ops[node.id]
         if node.id in names.functions and node.id not in names.of_modules:
             return ir.Local(node.id)
         path = names.path(node)
         if not path:
-            raise fault(node, f"the name {node.id!r} is not defined")
+            raise names.unbound(node)
         return path_name(path)
 
     def attribute(self, node: ast.Attribute) -> language.Value:
@@ -453,7 +462,7 @@ class CodeReader(ValueReader):
             return weight
         path = self.names.path(node)
         if not path:
-            raise fault(node, f"the attribute {node.attr!r} is read inside another expression")
+            return self.nested(node, f"the attribute {node.attr!r} is read inside another expression")
         return _MATH.get(path, path_name(path))
 
     def item(self, node: ast.Subscript) -> language.Value:
@@ -466,7 +475,7 @@ class CodeReader(ValueReader):
                 for table in self.names.tables:
                     if table == name:
                         return ir.Slot(table, index)
-        raise fault(node, "an item is taken inside another expression")
+        return self.nested(node, "an item is taken inside another expression")
 
     def call(self, node: ast.Call) -> language.Value:
         func, names = node.func, self.names
@@ -474,14 +483,23 @@ class CodeReader(ValueReader):
             return self._record(node, names.containers[func.id])
         if isinstance(func, ast.Name) and func.id == GRAPH_MODULE and names.takes(GRAPH_MODULE):
             return self._graph_module(node)
-        if isinstance(func, ast.Attribute) and func.attr == "pop":
-            return self._take(node)
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name() as taken, attr="pop"),
+                args=[ast.Constant(value=0)],
+                keywords=[],
+            ):
+                return self._take(taken)
         path = names.path(func)
         if path == "functools.partial":
             return self._partial(node)
         if path not in self.constructors:
-            raise fault(node, "a call stands inside another expression")
+            return self.nested(node, "a call stands inside another expression")
         return self.constructed(node, path)
+
+    def nested(self, node: ast.expr, reason: str) -> language.Value:
+        """The result of a call inside an expression: outside functions there is none."""
+        raise fault(node, reason)
 
     def keyword(self, node: ast.keyword) -> tuple[str, ast.expr]:
         """A keyword that is not an identifier is written ``**{"from": x}``."""
@@ -494,11 +512,10 @@ class CodeReader(ValueReader):
             node.value, "keywords are unpacked from something that is not a literal dict of one entry"
         )
 
-    def _take(self, node: ast.Call) -> ir.Take:
-        name, _, rest = ast.unparse(node).partition(".")
-        if rest != "pop(0)" or name not in self.names.local:
-            raise fault(node, "a call stands inside another expression")
-        return ir.Take(name)
+    def _take(self, node: ast.Name) -> ir.Take:
+        if node.id not in self.names.local:
+            raise self.names.unbound(node)
+        return ir.Take(self.names.variable(node.id))
 
     def _record(self, node: ast.Call, made: ir.ContainerClass) -> language.Record:
         """``Point(x=a, y=b)`` of a container class."""
@@ -527,48 +544,64 @@ class CodeReader(ValueReader):
 # -- expressions: calls ------------------------------------------------------------------------------------------
 
 
-def read_call(node: ast.expr, reader: CodeReader) -> ir.Call | None:
-    """The call that the right side of a statement makes; None when it only builds a value."""
-    handler = _CALL_READERS.get(type(node))
-    return handler(node, reader) if handler is not None else None
+class FunctionReader(Nesting, CodeReader):
+    """Reads the statements of generated functions, edited or not."""
+
+    def __init__(self, names: ReadNames) -> None:
+        Nesting.__init__(self)
+        CodeReader.__init__(self, names)
+
+    def last_call(self, node: ast.expr) -> ir.Call | None:
+        handler = _CALL_READERS.get(type(node))
+        return handler(node, self) if handler is not None else None
+
+    def path(self, node: ast.expr) -> str:
+        return self.names.path(node)
+
+    def is_number(self, node: ast.expr) -> bool:
+        while isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            node = node.operand
+        return isinstance(node, ast.Constant) or bool(self.names.path(node))
 
 
 def _operator(name: str, *args: language.Value) -> ir.Call:
     return ir.Call(language.Name("operator", name), args)
 
 
-def _binary_call(node: ast.BinOp, reader: CodeReader) -> ir.Call:
+def _binary_call(node: ast.BinOp, reader: FunctionReader) -> ir.Call:
     return _operator(BINARY[type(node.op)], reader.value(node.left), reader.value(node.right))
 
 
-def _compare_call(node: ast.Compare, reader: CodeReader) -> ir.Call:
-    name = COMPARISONS.get(type(node.ops[0])) if len(node.ops) == 1 else None
-    if name is None:
+def _compare_call(node: ast.Compare, reader: FunctionReader) -> ir.Call:
+    if len(node.ops) != 1:
         raise fault(node, "only single comparisons are written")
-    return _operator(name, reader.value(node.left), reader.value(node.comparators[0]))
+    left, right = reader.value(node.left), reader.value(node.comparators[0])
+    sign = type(node.ops[0])
+    if sign is ast.NotIn:
+        return _operator("not_", reader.result(_operator("contains", right, left)))
+    return (
+        _operator("contains", right, left) if sign is ast.In else _operator(_COMPARISONS[sign], left, right)
+    )
 
 
-def _unary_call(node: ast.UnaryOp, reader: CodeReader) -> ir.Call:
-    operand = reader.value(node.operand)
-    if type(node.op) not in UNARY or not isinstance(operand, language.Ref):
-        raise fault(node, "this unary operation is not written")
-    return _operator(UNARY[type(node.op)], operand)
+def _unary_call(node: ast.UnaryOp, reader: FunctionReader) -> ir.Call | None:
+    return None if reader.is_number(node) else _operator(_UNARY[type(node.op)], reader.value(node.operand))
 
 
-def _item_call(node: ast.Subscript, reader: CodeReader) -> ir.Call | None:
+def _item_call(node: ast.Subscript, reader: FunctionReader) -> ir.Call | None:
     is_slot = isinstance(node.value, ast.Name) and node.value.id in reader.names.tables
     if is_slot or reader.names.weight(node) is not None:
         return None
     return _operator("getitem", reader.value(node.value), reader.value(node.slice))
 
 
-def _attribute_call(node: ast.Attribute, reader: CodeReader) -> ir.Call | None:
+def _attribute_call(node: ast.Attribute, reader: FunctionReader) -> ir.Call | None:
     if reader.names.path(node) or reader.names.weight(node) is not None:
         return None
     return ir.Call(language.GETATTR, (reader.value(node.value), node.attr))
 
 
-def _call_call(node: ast.Call, reader: CodeReader) -> ir.Call | None:
+def _call_call(node: ast.Call, reader: FunctionReader) -> ir.Call | None:
     func, names = node.func, reader.names
     if names.is_container(func):
         return None
@@ -593,7 +626,7 @@ def _call_call(node: ast.Call, reader: CodeReader) -> ir.Call | None:
     return ir.Call(_callee(func, reader), args, kwargs)
 
 
-def _function_call(node: ast.Call, name: str, reader: CodeReader) -> ir.Call:
+def _function_call(node: ast.Call, name: str, reader: FunctionReader) -> ir.Call:
     """The call of a generated function by its name, as structured code has it."""
     if not reader.names.is_handed(node, name):
         raise fault(node, f"{name} is given other tables than its own")
@@ -607,7 +640,7 @@ def _callee(node: ast.expr, reader: CodeReader) -> ir.Callee:
     return value
 
 
-_CALL_READERS: Mapping[type[ast.expr], Callable[[Any, CodeReader], ir.Call | None]] = {
+_CALL_READERS: Mapping[type[ast.expr], Callable[[Any, FunctionReader], ir.Call | None]] = {
     ast.BinOp: _binary_call,
     ast.Compare: _compare_call,
     ast.UnaryOp: _unary_call,
@@ -628,7 +661,7 @@ def read_functions(nodes: Sequence[ast.FunctionDef], names: ReadNames) -> tuple[
     for node in nodes:
         if node.name != ir.COMPUTE_ONCE or ir.COMPUTE_ONCE in names.functions:
             names.refuse_hiding(node, node.name)
-        function = _function(node, CodeReader(names))
+        function = _function(node, FunctionReader(names))
         if names.tree is not None and any(each.name == ir.WEIGHTS for each in function.parameters):
             names.of_modules.add(function.name)
         names.functions[function.name] = (*function.tables, *_taken(names))
@@ -652,27 +685,22 @@ def _taken(names: ReadNames) -> tuple[str, ...]:
     return tuple([name for name in order if name in names.taken])
 
 
-def _function(node: ast.FunctionDef, reader: CodeReader) -> ir.Function:
+def _function(node: ast.FunctionDef, reader: FunctionReader) -> ir.Function:
     names = reader.names
-    parameters = _parameters(node.args, reader)
+    parameters = _parameters(node.args, CodeReader(names))
     takes = _takes(node, parameters, names)
     own = tuple(p for p in parameters if p.name not in takes)
-    tables = tuple(table for table in ir.TABLE_NAMES if table in takes)
-    names.local = {parameter.name for parameter in own}
-    names.tables = tables
-    names.taken, names.used = frozenset(takes) - frozenset(tables), set()
-    is_given = ir.WEIGHTS in tables or any(parameter.name == ir.WEIGHTS for parameter in own)
-    names.records = {ir.WEIGHTS} if names.tree is not None and is_given else set()
+    names.enter((parameter.name for parameter in own), takes)
     body: list[ir.Statement] = []
     for statement in node.body[:-1]:
-        _read_into(body, statement, reader)
+        _read_statement(statement, body, reader)
     last = node.body[-1]
     if not isinstance(last, ast.Return) or last.value is None:
         raise fault(last, f"{node.name} does not end in a return")
-    result = reader.whole(last.value)
-    if unused := names.taken - names.used:
-        raise fault(node, f"{node.name} takes {min(unused)}, which it does not use")
-    names.local, names.tables = set(), ()
+    result = reader.value(last.value)
+    _take_before(last, body, reader)
+    tables = names.tables
+    names.enter((), ())
     head = max(
         [node.lineno, *[each.end_lineno or 0 for each in ast.walk(node.args) if isinstance(each, ast.arg)]]
     )
@@ -701,22 +729,21 @@ def _located(statement: ir.Statement, node: ast.stmt) -> ir.Statement:
     return statement if isinstance(statement, ir.Delete) else replace(statement, lines=_lines(node))
 
 
-def _read_into(body: list[ir.Statement], node: ast.stmt, reader: CodeReader) -> None:
+def _read_statement(node: ast.stmt, body: list[ir.Statement], reader: FunctionReader) -> None:
     """Read a statement, after the calls inside it; the results of those end where they are taken."""
-    statement = _statement(node, reader)
-    ends = _let_go(statement.call) if isinstance(statement, ir.Assign | ir.Unpack) else []
-    for each in (*reader.inside, statement, *ends):
+    found = None if reader.looks(node) else _statement(node, reader)
+    _take_before(node, body, reader)
+    if found is not None:
+        _append(body, _located(found, node))
+    if isinstance(found, ir.Assign | ir.Unpack):
+        for end in let_go(found.call):
+            _append(body, end)
+
+
+def _take_before(node: ast.stmt, body: list[ir.Statement], reader: FunctionReader) -> None:
+    for each in reader.before:
         _append(body, _located(each, node))
-    if reader.inside and not ends:
-        raise fault(node, "a call stands where only a value is written")
-    reader.inside.clear()
-
-
-def _let_go(call: ir.Call) -> list[ir.Statement]:
-    """The end of the expressions that a call takes."""
-    read = ir.names_in(*call.args, *[value for _, value in call.kwargs])
-    names = tuple([name for name in read if ir.is_expression(name)])
-    return [ir.Delete(names)] if names else []
+    reader.before.clear()
 
 
 def _append(body: list[ir.Statement], statement: ir.Statement) -> None:
@@ -749,59 +776,64 @@ def _parameter(
 ) -> ir.Parameter:
     if argument.annotation is not None:
         raise fault(argument, f"the parameter {argument.arg!r} has an annotation")
-    value = ir.REQUIRED if default is None else reader.whole(default)
+    value = ir.REQUIRED if default is None else reader.value(default)
     return ir.Parameter(argument.arg, argument.arg, kind, value)
 
 
-def _statement(node: ast.stmt, reader: CodeReader) -> ir.Statement:
+def _statement(node: ast.stmt, reader: FunctionReader) -> ir.Statement:
     match node:
         case ast.Assign(targets=[ast.Name(id=target)], value=value):
             return _assignment(target, value, reader)
         case ast.Assign(targets=[ast.Subscript(value=base, slice=index)], value=value):
-            return ir.Assign(None, ir.Call(language.SETITEM, tuple(map(reader.whole, (base, index, value)))))
-        case ast.Assign(targets=[ast.Tuple(elts=parts)], value=value) if reader.names.tree is not None:
+            item = reader.value(value)  # Python evaluates it before the place
+            return ir.Assign(None, ir.Call(language.SETITEM, (*reader.values([base, index]), item)))
+        case ast.Assign(targets=[ast.Tuple(elts=parts)], value=value):
             return _unpacking(parts, value, reader)
+        case ast.AugAssign(target=ast.Name(id=target) as old, op=op, value=value):
+            changed = _operator(f"i{BINARY[type(op)].rstrip('_')}", reader.name(old), reader.value(value))
+            return ir.Assign(reader.names.assign(node, target), changed)
         case ast.For() if reader.names.tree is not None:
             return _loop(node, reader)
         case ast.Delete():
             return _delete(node, reader.names)
-        case ast.Expr(value=value) if (call := read_call(value, reader)) is not None:
+        case ast.Expr(value=value) if (call := reader.last_call(value)) is not None:
             return ir.Assign(None, call)
     raise fault(node, f"{type(node).__name__} is not a statement of generated code")
 
 
-def _assignment(target: str, node: ast.expr, reader: CodeReader) -> ir.Statement:
-    call = read_call(node, reader)
+def _assignment(target: str, node: ast.expr, reader: FunctionReader) -> ir.Statement:
+    call = reader.last_call(node)
     value = reader.value(node) if call is None else None
-    _assign(target, node, reader.names)
+    variable = reader.names.assign(node, target)
     if call is not None:
-        return ir.Assign(target, call)
-    return ir.Load(target, value) if isinstance(value, ir.Slot) else ir.Bind(target, value)
+        return ir.Assign(variable, call)
+    return ir.Load(variable, value) if isinstance(value, ir.Slot) else ir.Bind(variable, value)
 
 
-def _assign(target: str, node: ast.AST, names: ReadNames) -> None:
-    """Note that a variable is assigned; structured code gives a name to several values in turn."""
-    is_again = names.tree is not None and target in names.local and target not in names.records
-    if names.is_variable(target) and not is_again:
-        raise fault(node, f"{target!r} is assigned twice")
-    names.local.add(target)
-
-
-def _unpacking(parts: Sequence[ast.expr], value: ast.expr, reader: CodeReader) -> ir.Unpack:
-    call = read_call(value, reader)
+def _unpacking(parts: Sequence[ast.expr], value: ast.expr, reader: FunctionReader) -> ir.Statement:
+    """``first, second = call``; in flat code the items are taken one by one."""
+    call = reader.last_call(value)
     targets = [part.id for part in parts if isinstance(part, ast.Name)]
     if call is None or len(set(targets)) != len(parts) or len(parts) < 2:
         raise fault(value, "the items of a tuple are taken otherwise than fx2py writes it")
-    for target in targets:
-        _assign(target, value, reader.names)
-    return ir.Unpack(tuple(targets), call)
+    if reader.names.tree is not None:
+        return ir.Unpack(tuple([reader.names.assign(value, target) for target in targets]), call)
+    whole = reader.result(call)
+    items = [
+        ir.Assign(reader.names.assign(value, target), _operator("getitem", whole, index))
+        for index, target in enumerate(targets)
+    ]
+    reader.before += items[:-1]
+    return items[-1]
 
 
-def _loop(node: ast.For, reader: CodeReader) -> ir.Loop:
+def _loop(node: ast.For, reader: FunctionReader) -> ir.Loop:
     """``for layer in weights.layers:`` or ``for _ in range(3):``."""
     names = reader.names
     match node:
-        case ast.For(target=ast.Name(id=item), orelse=[]) if not names.is_variable(item):
+        case ast.For(target=ast.Name(id=item), orelse=[]) if not (
+            names.is_variable(item) or item in names.reserved
+        ):
             pass
         case _:
             raise fault(node, "a loop is not written as fx2py writes it")
@@ -827,12 +859,12 @@ def _loop(node: ast.For, reader: CodeReader) -> ir.Loop:
     return ir.Loop(item, over, start, stop, ir.WHOLE, body)
 
 
-def _loop_body(node: ast.For, reader: CodeReader) -> tuple[ir.Statement, ...]:
+def _loop_body(node: ast.For, reader: FunctionReader) -> tuple[ir.Statement, ...]:
     body: list[ir.Statement] = []
     for statement in node.body:
         if isinstance(statement, ast.For):
             raise fault(statement, "a loop stands in a loop")
-        _read_into(body, statement, reader)
+        _read_statement(statement, body, reader)
     return tuple(body)
 
 
@@ -842,10 +874,12 @@ def _delete(node: ast.Delete, names: ReadNames) -> ir.Delete:
         part for each in node.targets for part in (each.elts if isinstance(each, ast.Tuple) else [each])
     )
     for target in targets:
-        if not isinstance(target, ast.Name) or target.id not in names.local:
-            raise fault(node, "something other than a variable that holds a value is deleted")
+        if not isinstance(target, ast.Name):
+            raise fault(node, "something other than a variable is deleted")
+        if target.id not in names.local:
+            raise names.unbound(target)
         names.local.remove(target.id)
-        deleted.append(target.id)
+        deleted.append(names.variable(target.id))
     return ir.Delete(tuple(deleted))
 
 

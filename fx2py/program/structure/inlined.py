@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fx2py.errors import InternalError
-from fx2py.graph.values import CONTAINERS, GETITEM, List, Ref, map_leaves, references, walk
+from fx2py.graph.values import CONTAINERS, GETATTR, GETITEM, List, Ref, map_leaves, references, walk
 from fx2py.program.exact_text import exact_key, key_of
 from fx2py.program.ir import (
     WEIGHTS,
@@ -255,6 +255,8 @@ class _Inlining:
 
     def _flat(self, call: Call, source: Assign | Unpack, is_used: bool) -> Any:
         if _has_records((call.callee, *call.args, *[value for _, value in call.kwargs])):
+            if call.callee == GETATTR:
+                raise Unsound(f"{call.args[1]} names no weight")
             raise Unsound("a record of weights is given to a call as a value")
         self.count += 1
         target = f"{self.count}" if is_used else None

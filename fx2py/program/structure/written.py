@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from fx2py.graph.values import GETATTR, GETITEM, List, Ref, walk
 from fx2py.program.ir import (
+    COMPUTE_ONCE,
     REQUIRED,
     WEIGHTS,
     WHOLE,
@@ -33,6 +34,27 @@ from fx2py.program.structure.naming import MOVED
 from fx2py.runtime.weight_tree import WeightTree
 
 
+def reached(functions: Sequence[Function], bound: Collection[str]) -> tuple[Function, ...]:
+    """The functions that running the entry can come to: an edit may have left others behind, which never run.
+
+    ``bound`` are those that a table holds. Raises Unsound for one of the others with a default, which Python evaluates
+    all the same.
+    """
+    by_name = {function.name: function for function in functions}
+    found: set[str] = set()
+    wanted = {functions[-1].name, COMPUTE_ONCE, *bound} & by_name.keys()
+    while wanted:
+        found |= wanted
+        named = {
+            part.name for each in wanted for part in walk(*by_name[each].operands) if isinstance(part, Local)
+        }
+        wanted = (named & by_name.keys()) - found
+    for function in functions:
+        if function.name not in found and any(each.default is not REQUIRED for each in function.parameters):
+            raise Unsound(f"{function.name} is called by nothing and has a default")
+    return tuple([function for function in functions if function.name in found])
+
+
 def require_structured(functions: Sequence[Function], bound: Collection[str], tree: WeightTree) -> None:
     """Raise Unsound unless functions have the forms of structured code; ``bound`` are those that a table holds."""
     *others, entry = functions
@@ -50,15 +72,14 @@ def require_structured(functions: Sequence[Function], bound: Collection[str], tr
 
 
 def _require_flat(function: Function, modules: Collection[str], tree: WeightTree) -> None:
-    """A branch or a kept submodule: straight-line code that binds each name once, and reads whole weights alone."""
-    bound = [each.name for each in function.parameters]
+    """A branch or a kept submodule: straight-line code that reads whole weights alone."""
+    bound = {each.name for each in function.parameters}
     for statement in function.body:
         if isinstance(statement, Loop | Unpack):
             raise Unsound(f"{function.name} has a form of structured code")
-        if isinstance(statement, Assign | Bind | Load) and statement.target is not None:
-            bound.append(statement.target)
-    if len(set(bound)) != len(bound) or WEIGHTS in bound:
-        raise Unsound(f"{function.name} gives a name to two values")
+        bound.update(_bound(statement))
+    if WEIGHTS in bound:
+        raise Unsound(f"{function.name} gives another value the name of the weights")
     for part in walk(*function.operands):
         if isinstance(part, Local) and part.name in modules:
             raise Unsound(f"{function.name} uses the function of a module")
@@ -95,14 +116,12 @@ class _Structured:
                 raise Unsound(f"{self.function.name} takes {each.name} otherwise than fx2py writes it")
 
     def _loop(self, loop: Loop) -> set[str]:
-        groups = list(_groups(loop.body))
-        called = set() if len(groups) != 1 else self._group(groups[0])
         rounds = (
             loop.over if isinstance(loop.over, int) else 1 if loop.stop == WHOLE else loop.stop - loop.start
         )
-        if len(called) != 1 or rounds < 1 or loop.start < 0:
-            raise Unsound("a loop does not call the function of a module in every round")
-        return called
+        if rounds < 1 or loop.start < 0:
+            raise Unsound("a loop has no round")
+        return {name for group in _groups(loop.body) for name in self._group(group)}
 
     def _group(self, group: Sequence[Statement]) -> set[str]:
         """A statement, with those that move its arguments before it."""

@@ -325,26 +325,6 @@ def folder(tmp_path: Path) -> Path:
 EDITS = {
     "a loop over something else": ("for layer in weights.layers:", "for layer in print(weights):"),
     "a weight that is called": ("weights.qkv.weight", "weights.qkv.weight()"),
-    "a loop in a branch": (
-        "def execution_fn(",
-        "def branch(x, *, weights):\n    for layer in weights.layers[0:1]:\n        y = layer.norm.weight.__class__\n    return x\n\n\ndef execution_fn(",
-    ),
-    "a function that nothing calls": (
-        "def execution_fn(",
-        "def other(x, weights):\n    y = weights.weight.register_hook\n    return y\n\n\ndef execution_fn(",
-    ),
-    "a method of the weights in a branch": (
-        "def execution_fn(",
-        "def branch(x, *, weights):\n    y = weights.norm.weight.register_hook\n    return y\n\n\ndef execution_fn(",
-    ),
-    "a record in a branch": (
-        "def execution_fn(",
-        "def branch(x, *, weights):\n    y = weights.layers.clear()\n    return x\n\n\ndef execution_fn(",
-    ),
-    "weights as many arguments": (
-        "def execution_fn(",
-        "def other(*weights):\n    y = weights.count\n    return y\n\n\ndef execution_fn(",
-    ),
     "no round of a loop": ("weights.layers:", "weights.layers[1:1]:"),
     "rounds without end": (
         "check_inputs(x)\n",
@@ -389,6 +369,50 @@ def test_an_edit_that_reaches_further_is_refused(folder: Path, old: str, new: st
     source.write_text(text.replace(old, new, 1))
     with pytest.raises((ArtifactError, UntrustedTargetError)):
         fx2py.open_artifact(folder).bind(policy=fx2py.Policy())
+
+
+_PARAMETERS = [
+    "x",
+    *(f"p_layers_0_{name}" for name in ("up_bias", "up_weight", "down_bias", "down_weight")),
+]
+_BRANCH = f"def true_graph_0(\n    {', '.join(_PARAMETERS)},\n):\n".replace(", ", ",\n    ")
+BRANCHES = {
+    "a loop": "    for layer in weights.layers[0:1]:\n        y = layer.up.weight.__class__\n",
+    "a method of a weight": "    y = weights.norm.weight.register_hook\n",
+    "a record": "    y = weights.layers.clear()\n",
+    "many arguments": "    y = weights.count\n",
+    "the weights by another name": "    y = weights\n",
+    "another value by the name of the weights": "    weights = x\n",
+}
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_an_edit_of_a_branch_that_reaches_further_is_refused(tmp_path: Path, name: str) -> None:
+    fx2py.generate(exported(Branches())).write(tmp_path / "out")
+    source = tmp_path / "out" / "execution_fn.py"
+    own = "*weights" if name == "many arguments" else ", ".join([*_PARAMETERS, "*", "weights"])
+    text = source.read_text()
+    assert _BRANCH in text
+    source.write_text(text.replace(_BRANCH, f"def true_graph_0({own}):\n{BRANCHES[name]}"))
+    with pytest.raises((ArtifactError, UntrustedTargetError)):
+        fx2py.open_artifact(tmp_path / "out").bind(policy=fx2py.Policy())
+
+
+LEFT_BEHIND = (
+    "def other(x, weights):\n    y = weights.weight.register_hook\n    return torch.os.system(x)\n\n\n"
+)
+
+
+def test_a_function_that_nothing_calls_stays_as_it_is_unless_defining_it_does_something(folder: Path) -> None:
+    source = folder / "execution_fn.py"
+    text = source.read_text()
+    source.write_text(text.replace("def execution_fn(", f"{LEFT_BEHIND}def execution_fn("))
+    assert fx2py.diff(exported(Stack(3)), fx2py.open_artifact(folder), policy=fx2py.Policy()).equal
+    for parameters in ("(x=torch.os, weights=1)", "(x, *, weights=1)"):
+        changed = LEFT_BEHIND.replace("(x, weights)", parameters)
+        source.write_text(text.replace("def execution_fn(", f"{changed}def execution_fn("))
+        with pytest.raises((ArtifactError, UntrustedTargetError)):
+            fx2py.open_artifact(folder).bind(policy=fx2py.Policy())
 
 
 def test_an_edit_of_a_layer_counts_for_all_and_is_found(folder: Path) -> None:

@@ -1,0 +1,169 @@
+"""Edited code read as generated code is, one call a statement: what nests in an expression becomes statements before it.
+
+Python evaluates what a call takes before the call, from left to right, and so does the straight-line code that is read here.
+``print``, ``assert``, ``breakpoint`` and an ``if`` around them look at values and bind none, so they are read as the calls
+that they make; of two values, one of which they look at, both are read.
+"""
+
+from __future__ import annotations
+
+import ast
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fx2py.graph.values import Name, Ref, Value
+from fx2py.program.ir import Assign, Call, Delete, Statement, expression, is_expression, names_in
+from fx2py.syntax import ValueReader
+
+_FORMAT, _ADD = Name("builtins", "format"), Name("operator", "add")
+_CONVERSIONS = {
+    ord("s"): Name("builtins", "str"),
+    ord("r"): Name("builtins", "repr"),
+    ord("a"): Name("builtins", "ascii"),
+}
+
+
+def let_go(call: Call) -> list[Statement]:
+    """The end of the results without a name that a call takes."""
+    read = names_in(*call.args, *[value for _, value in call.kwargs])
+    names = tuple([name for name in read if is_expression(name)])
+    return [Delete(names)] if names else []
+
+
+class Nesting(ValueReader):
+    """Reads statements and expressions; ``before`` has what is executed before the statement that is being read."""
+
+    def __init__(self) -> None:
+        self.before: list[Statement] = []
+        self._count = 0
+        self._only_looks = False
+
+    @abstractmethod
+    def last_call(self, node: ast.expr) -> Call | None:
+        """The call that an expression makes last; None when it only builds a value."""
+
+    @abstractmethod
+    def path(self, node: ast.expr) -> str:
+        """The dotted path that an expression names from an imported module or a builtin; '' if it is none."""
+
+    @abstractmethod
+    def is_number(self, node: ast.expr) -> bool:
+        """Whether an expression is a number with its signs."""
+
+    def value(self, node: ast.expr) -> Value:
+        handler = _HANDLERS.get(type(node))
+        found = handler(self, node) if handler is not None else None
+        return super().value(node) if found is None else found
+
+    def nested(self, node: ast.expr, reason: str) -> Value:
+        """The result of a call inside an expression."""
+        call = self.last_call(node)
+        if call is None:
+            raise self.fault(node, reason)
+        return self.result(call)
+
+    def result(self, call: Call) -> Value:
+        """The result of a call that is made before, as a variable without a name in the text."""
+        target = expression(self._count)
+        self._count += 1
+        self._make(target, call)
+        return Ref(target)
+
+    def _make(self, target: str | None, call: Call) -> None:
+        self.before += [Assign(target, call), *let_go(call)]
+
+    def looks(self, node: ast.stmt) -> bool:
+        """Read a statement that looks at values and binds none; False for any other."""
+        self._only_looks = True
+        try:
+            return self._looks(node)
+        finally:
+            self._only_looks = False
+
+    def _looks(self, node: ast.stmt) -> bool:
+        match node:
+            case ast.Assert(test=test, msg=message):
+                self._passed_to("bool", test)
+                if message is not None:
+                    self._passed_to("str", message)
+            case ast.If(test=test, body=body, orelse=other):
+                self._passed_to("bool", test)
+                for part in (*body, *other):
+                    if not self._looks(part):
+                        raise self.fault(
+                            part, "a condition stands before something other than a look at values"
+                        )
+            case ast.Expr(value=ast.Call(func=func) as call) if self.path(func) in _LOOKING:
+                self._make(None, Call(_LOOKING[self.path(func)], *self.arguments(call)))
+            case ast.Pass():
+                pass
+            case _:
+                return False
+        return True
+
+    def _passed_to(self, function: str, node: ast.expr) -> None:
+        self._make(None, Call(Name("builtins", function), (self.value(node),)))
+
+    def one_of(self, nodes: list[ast.expr]) -> Value | None:
+        """Values of which a statement looks at one or more; None where a statement does more than look."""
+        return self.values(nodes) if self._only_looks else None
+
+
+_LOOKING = {
+    path: Name("builtins", path.removeprefix("builtins."))
+    for path in ("builtins.print", "builtins.breakpoint")
+}
+
+
+# -- handlers ----------------------------------------------------------------------------------------------------
+
+
+def _nested(reader: Nesting, node: ast.expr) -> Value:
+    return reader.nested(node, "this operation is not written")
+
+
+def _unary(reader: Nesting, node: ast.UnaryOp) -> Value | None:
+    return None if reader.is_number(node) else _nested(reader, node)
+
+
+def _compare(reader: Nesting, node: ast.Compare) -> Value | None:
+    return reader.one_of([node.left, *node.comparators]) if len(node.ops) > 1 else _nested(reader, node)
+
+
+def _text(reader: Nesting, node: ast.JoinedStr) -> Value:
+    """A formatted string: its parts, added up."""
+    whole: Value = ""
+    for part in node.values:
+        text = part.value if isinstance(part, ast.Constant) else _formatted(reader, part)
+        whole = text if whole == "" else reader.result(Call(_ADD, (whole, text)))
+    return whole
+
+
+def _formatted(reader: Nesting, node: ast.expr) -> Value:
+    if not isinstance(node, ast.FormattedValue):
+        raise reader.unknown(node)
+    value = reader.value(node.value)
+    if node.conversion in _CONVERSIONS:
+        value = reader.result(Call(_CONVERSIONS[node.conversion], (value,)))
+    return reader.result(Call(_FORMAT, (value, _specification(reader, node.format_spec))))
+
+
+def _specification(reader: Nesting, node: ast.expr | None) -> str:
+    """How a value is formatted: a literal, since a computed one could be of any width."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else []
+    texts = [part.value for part in parts if isinstance(part, ast.Constant) and type(part.value) is str]
+    if len(texts) != len(parts):
+        raise reader.fault(parts[0], "the format of a value is computed")
+    return "".join(texts)
+
+
+_HANDLERS: Mapping[type[ast.expr], Callable[[Any, Any], Value | None]] = {
+    ast.BinOp: _nested,
+    ast.UnaryOp: _unary,
+    ast.Compare: _compare,
+    ast.BoolOp: lambda reader, node: reader.one_of(node.values),
+    ast.IfExp: lambda reader, node: reader.one_of([node.test, node.body, node.orelse]),
+    ast.JoinedStr: _text,
+}
+"""None of a handler leaves an expression to the reader of values."""
