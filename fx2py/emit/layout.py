@@ -28,11 +28,15 @@ _OPENING = ("(", "[", "{")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A statement, each of its lines unbroken, with the comments above it and behind it."""
+    """A statement, each of its lines unbroken, with the comments above it and behind it.
+
+    ``keeps_note``: whether the one behind it stands above it where there is no room.
+    """
 
     text: str
     above: tuple[str, ...] = ()
     after: str = ""
+    keeps_note: bool = True
 
 
 def is_settled(statement: str) -> bool:
@@ -51,9 +55,11 @@ def lay_out(lines: Sequence[Line]) -> list[str]:
             written = [f"{INDENT}{part}" for part in line.text.split("\n")]
         if line.after:
             note = f"# {line.after}"
-            if len(written) == 1 and fits(f"{written[0]}  {note}"):
-                written = [f"{written[0]}  {note}"]
-            elif fits(note, _ROOM):
+            place = 0 if line.text.startswith("for ") else -1
+            if fits(f"{written[place]}  {note}"):
+                written = list(written)
+                written[place] = f"{written[place]}  {note}"
+            elif line.keeps_note and fits(note, _ROOM):
                 body.append(f"{INDENT}{note}")
         body.extend(written)
     return body

@@ -6,12 +6,13 @@ import pathlib
 import posixpath
 import re
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fx2py.emit import text
+from fx2py.emit.comments import Headings, LineNotes
 from fx2py.emit.expressions import TextScope, call_text, setitem_text, value_text, write_inside
-from fx2py.emit.layout import WIDTH, Line, fits, format_with_black, is_settled, lay_out, module_level, split
+from fx2py.emit.layout import Line, fits, format_with_black, is_settled, lay_out, module_level, split
 from fx2py.emit.outline import function_lines, outline_text
 from fx2py.emit.tables import bind_source
 from fx2py.errors import InternalError
@@ -20,6 +21,7 @@ from fx2py.graph.listing import value_note
 from fx2py.program import ir
 from fx2py.program.identifiers import FROM_RUNTIME, MODULE_ALIASES
 from fx2py.program.options import DEFAULT, GenerateOptions
+from fx2py.program.structure.naming import MOVED
 
 LOADED_WITH_TORCH = frozenset(
     {
@@ -76,9 +78,8 @@ def emit_functions(
 
 def _functions_text(program: ir.Program, scope: TextScope, options: GenerateOptions, header: str) -> str:
     order = taken_order([alias for alias, _ in program.containers])
-    functions = [
-        _function(function, order, scope, options, program.is_structured) for function in program.functions
-    ]
+    headings = Headings(program) if program.is_structured and options.comments else None
+    functions = [_function(function, order, scope, options, headings) for function in program.functions]
     return _joined(["\n\n".join(filter(None, (header, _head(program, scope)))), *functions])
 
 
@@ -163,16 +164,16 @@ def _function(
     order: Sequence[str],
     scope: TextScope,
     options: GenerateOptions,
-    is_structured: bool = False,
+    headings: Headings | None = None,
 ) -> str:
     """The text of a function; ``scope`` notes what it takes beside its inputs, for functions that pass it as a value."""
     scope.taken.clear()
     scope.inside.clear()
     scope.operations.clear()
-    lines = list(_lines(function, scope, options, is_structured))
+    lines = list(_structured_lines(function, scope) if headings else _lines(function, scope, options))
     needed = {*function.tables, *scope.taken}
     scope.takes[function.name] = tuple([name for name in order if name in needed])
-    heading = _heading(function) if options.comments else []
+    heading = [f"# {text.comment(line)}" for line in headings.of(function)] if headings else []
     return "\n".join([*heading, _signature(function, scope), *lay_out(lines)]) + "\n"
 
 
@@ -207,9 +208,7 @@ def _parameter(parameter: ir.Parameter, scope: TextScope) -> str:
     return name if parameter.default is ir.REQUIRED else f"{name}={value_text(parameter.default, scope)}"
 
 
-def _lines(
-    function: ir.Function, scope: TextScope, options: GenerateOptions, is_structured: bool
-) -> Iterator[Line]:
+def _lines(function: ir.Function, scope: TextScope, options: GenerateOptions) -> Iterator[Line]:
     """The lines of a body; consecutive statements of one origin share a comment, above the first of them."""
     if not options.comments:
         for statement in function.body:
@@ -217,31 +216,51 @@ def _lines(
         yield Line(_return(function.result, scope))
         return
     above = tuple(_input_notes(function))
-    group = shape = ""
-    note = _line_note if is_structured else _origin_note
-    for statement, origin in zip(function.body, _origins(function.body, note), strict=True):
+    group = ""
+    for statement, node in zip(function.body, _origins(function.body), strict=True):
+        origin = text.comment(_origin_note(node)) if node is not None else ""
         if origin and origin != group:
             group = origin
             above = (*above, origin)
-        after = _after(statement)
-        written = statement_text(statement, scope)
-        if is_structured and written and not isinstance(statement, ir.Delete):
-            after, shape = ("" if after == shape else after), after
-        for line in written:
-            yield Line(line, above, after)
+        for line in statement_text(statement, scope):
+            yield Line(line, above, _after(statement))
             above = ()
     yield Line(_return(function.result, scope), above)
 
 
-def _origins(body: tuple[ir.Statement, ...], note: Callable[[Node], str]) -> list[str]:
-    """Where each statement comes from; a load has the origin of the statement that it stands before."""
-    origins: list[str] = []
-    following = ""
+def _structured_lines(function: ir.Function, scope: TextScope) -> Iterator[Line]:
+    """The lines of a body of structured code: each line of the model once, and shapes where they change."""
+    above = () if function.is_module else tuple(_input_notes(function))
+    notes, shape = LineNotes(function), ""
+    for statement, node in zip(function.body, _origins(function.body), strict=True):
+        if node is not None and (origin := notes.of(node)):
+            above = (*above, text.comment(origin))
+        after = _after(statement)
+        written = statement_text(statement, scope)
+        if written and not isinstance(statement, ir.Delete):
+            after, shape = ("" if after == shape else after), after
+        if isinstance(statement, ir.Loop):
+            after = _rounds(statement)
+        elif isinstance(statement, ir.Bind) and statement.target == MOVED:
+            after = "given away here, so that the call can free it"
+        for line in written:
+            yield Line(line, above, after, keeps_note=False)
+            above = ()
+    yield Line(_return(function.result, scope), above)
+
+
+def _rounds(loop: ir.Loop) -> str:
+    return f"{loop.stop - loop.start} {'times' if isinstance(loop.over, int) else f'{loop.item}s'}"
+
+
+def _origins(body: tuple[ir.Statement, ...]) -> list[Node | None]:
+    """The node that each statement comes from; a load has the node of the statement that it stands before."""
+    origins: list[Node | None] = []
+    following: Node | None = None
     for statement in reversed(body):
         own = statement.origin if isinstance(statement, ir.Assign | ir.Bind | ir.Unpack) else None
-        if own is not None:
-            following = text.comment(note(own))
-        origins.append(following if isinstance(statement, ir.Load) or own is not None else "")
+        following = own or following
+        origins.append(following if isinstance(statement, ir.Load) else own)
     return origins[::-1]
 
 
@@ -253,7 +272,7 @@ def _origin_note(node: Node) -> str:
     return f"{place}  {source.code}" if source and source.code else place
 
 
-_WHERE = re.compile(r"\S+:\d+(  |$)")
+_WHERE = re.compile(r"(?:\S+:)?\d+(  |$)")
 
 
 def module_of_note(line: str, paths: Container[str]) -> str | None:
@@ -265,37 +284,18 @@ def module_of_note(line: str, paths: Container[str]) -> str | None:
     return note if note in paths else "" if _WHERE.match(note) else None
 
 
-def _line_note(node: Node) -> str:
-    """The line of the model that a node comes from, whole where it fits, else up to a word."""
-    source = node.meta.source
-    if source is None:
-        return ""
-    where = f"{posixpath.basename(source.file)}:{source.line}"
-    room = WIDTH - len(f"    # {where}  ")
-    code = source.code
-    if len(code) > room:
-        code = f"{code[: room - 4].rpartition(' ')[0]} ..."
-    return f"{where}  {code}".rstrip()
-
-
-def _heading(function: ir.Function) -> list[str]:
-    """What a module's function stands for: the class, how often it is called, the first of its modules, its inputs."""
-    module = function.module
-    if module is None:
-        return []
-    calls = f"{module.calls} call{'s' if module.calls > 1 else ''}"
-    name = module.cls.rpartition(".")[2] or "a module"
-    first = f", first {function.path}" if function.path else ""
-    lines = [text.comment(f"{name} · {calls}{first}")]
-    return [f"# {line}" for line in lines]
-
-
 def _after(statement: ir.Statement) -> str:
     """The comment behind a statement: dtype and shape of its result when the graph was recorded."""
     node = None if isinstance(statement, ir.Delete | ir.Loop) else statement.origin
     if node is None:
         return ""
     note = value_note(node.meta.value)
+    if (
+        isinstance(statement, ir.Unpack)
+        and isinstance(node.meta.value, tuple)
+        and len(set(node.meta.value)) == 1
+    ):
+        note = f"{len(node.meta.value)} x {value_note(node.meta.value[0])}"
     return text.comment(
         "  ".join(filter(None, (note, str(node.target)))) if isinstance(statement, ir.Load) else note
     )

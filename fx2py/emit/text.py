@@ -62,11 +62,11 @@ def _requoted(literal: str) -> str:
 
 def comment(text: str) -> str:
     """One printable line that no tool takes for a directive; at most 82 characters, so that it fits where code fits."""
-    line = _one_line(text).strip()
+    line = one_line(text).strip()
     return line if len(line) <= _LONGEST_COMMENT else f"{line[:_LONGEST_COMMENT - 3]}..."
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Printable text that no tool takes for a directive."""
     line = "".join(char if char.isprintable() else " " for char in text)
     return _ENCODING.sub("coding ", _PRAGMA.sub(r"\1 ;", line)).rstrip()
@@ -74,7 +74,7 @@ def _one_line(text: str) -> str:
 
 def docstring(lines: Sequence[str]) -> str:
     """A string literal that stands for itself as a statement; its lines hold nothing that could end it or escape."""
-    inner = [_one_line(line).replace("\\", "/").replace('"', "'") for line in lines]
+    inner = [one_line(line).replace("\\", "/").replace('"', "'") for line in lines]
     return "\n".join(['"""' + inner[0], *inner[1:], '"""'])
 
 

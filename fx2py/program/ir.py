@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 
@@ -269,10 +269,15 @@ class Parameter:
 
 
 class CalledModule(NamedTuple):
-    """The path of a module's class, and how many calls of such modules one function serves."""
+    """The path of a module's class, and how many calls of such modules one function serves.
+
+    ``depth`` counts the modules around them, and ``differs`` says in what the function differs from another of the class.
+    """
 
     cls: str
     calls: int
+    depth: int = 0
+    differs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

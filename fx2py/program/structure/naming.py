@@ -13,7 +13,7 @@ from dataclasses import replace
 from fx2py.graph.values import List, Ref, map_leaves
 from fx2py.program import ir
 from fx2py.program.identifiers import RESERVED, identifier_for
-from fx2py.program.structure.nesting import written_inside
+from fx2py.program.structure.nesting import Kept, written_inside
 from fx2py.program.structure.wishes import Wishes
 
 MOVED = "moved"
@@ -52,14 +52,14 @@ class Naming:
         loads: Mapping[str, ir.Load],
         moves: Mapping[str, frozenset[int]],
         taken: Container[str],
-        may_keep: bool,
+        kept: Kept,
     ) -> None:
         self.function = function
         self.taken = taken
         self.moves = moves
         self.wishes = wishes
         held = {*loads, *[each.name for each in function.parameters if self._is_borrowed(each.name)]}
-        self.inside = written_inside(function, self._wish, held, may_keep=may_keep)
+        self.inside = written_inside(function, self._wish, held, kept)
         self.body = list(_with_loads(function, loads, self.inside))
         self.last = {
             name: index

@@ -10,16 +10,19 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Literal, TypeAlias
 
-from fx2py.graph.data import Node
-from fx2py.graph.values import SETITEM, Name, OpName, Ref, Set, children, references, walk
+from fx2py.graph.data import Node, TensorMeta
+from fx2py.graph.values import SETITEM, Name, OpName, Ref, Set, Slice, children, references, walk
 from fx2py.operators.schema import may_return_view
 from fx2py.program import ir
+from fx2py.program.identifiers import MODULE_ALIASES
 from fx2py.program.structure.source_text import line_at
 
 MOST_CALLS = 4
 """The most calls in one statement; more are hard to follow."""
-MOST_COLUMNS = 84
+MOST_COLUMNS = 86
 """About how wide a statement may become, its indent included."""
 
 
@@ -34,22 +37,31 @@ class _Expression:
     width: int
 
 
-def written_inside(
-    function: ir.Function, name_of: Callable[[str], str], held: Collection[str], *, may_keep: bool
-) -> frozenset[str]:
-    """The variables that the only statement to read them takes as expressions.
+Kept: TypeAlias = Literal["all", "small", "viewed"]
+"""What may die in an inner call, which keeps it to the end of the statement: anything, what is small beside the largest
+value of the function, or only what the inner result is a view of."""
+_SMALL, _LARGE = 8, 2**63
 
-    What dies in an inner call is kept to the end of the statement. Unless ``may_keep``, that is done only where the inner
-    result is a view of it. ``held`` are the variables that do not die here.
-    """
-    return _Nesting(function, name_of, held, may_keep).run()
+
+def written_inside(
+    function: ir.Function, name_of: Callable[[str], str], held: Collection[str], kept: Kept
+) -> frozenset[str]:
+    """The variables that the only statement to read them takes as expressions; ``held`` are those that do not die here."""
+    return _Nesting(function, name_of, held, kept).run()
 
 
 class _Nesting:
     def __init__(
-        self, function: ir.Function, name_of: Callable[[str], str], held: Collection[str], may_keep: bool
+        self, function: ir.Function, name_of: Callable[[str], str], held: Collection[str], kept: Kept
     ) -> None:
-        self.function, self.name_of, self.held, self.may_keep = function, name_of, held, may_keep
+        self.function, self.name_of, self.held, self.kept = function, name_of, held, kept
+        self.sizes = {
+            each.target: _bytes(each.origin)
+            for each in function.body
+            if isinstance(each, ir.Assign) and each.target is not None
+        }
+        largest = max((size for size in self.sizes.values() if size < _LARGE), default=0)
+        self.small = largest // _SMALL
         self.reads = Counter(
             name for value in function.operands for name in (*references(value), *_taken(value))
         )
@@ -90,9 +102,11 @@ class _Nesting:
             for name in dict.fromkeys(references(*statement.operands))
             if self.last[name] == index and name not in self.held and name not in within
         ]
-        return (
-            self.may_keep or not dying or (_is_view(statement) and dying == list(references(*call.args[:1])))
-        )
+        if self.kept == "all" or not dying:
+            return True
+        sizes = [self.sizes.get(name, _LARGE) for name in dying]
+        is_small = self.kept == "small" and max(sizes) <= self.small
+        return is_small or (_is_view(statement) and dying == list(references(*call.args[:1])))
 
     def _taken_by(self, index: int, statement: ir.Statement) -> list[_Expression]:
         """The expressions before a statement that it takes: all that follow each other, in the order of its arguments."""
@@ -125,13 +139,29 @@ class _Nesting:
     def _width(self, call: ir.Call, inner: Sequence[_Expression]) -> int:
         """About how many columns a call takes."""
         widths = {each.target: each.width for each in inner}
-        values = (*call.args, *[value for _, value in call.kwargs])
-        own = sum(len(name) + 1 for name, _ in call.kwargs) + _callee_width(call)
-        return own + sum(self._value_width(value, widths) + 2 for value in values)
+        parts = [self._value_width(value, widths) for value in call.args]
+        parts += [len(name) + 1 + self._value_width(value, widths) for name, value in call.kwargs]
+        between = 2 * max(len(parts) - 1, 0)
+        callee = call.callee
+        if isinstance(callee, Name) and callee.module == "operator":
+            return sum(parts) + 3
+        if isinstance(callee, Name):
+            return (
+                len(MODULE_ALIASES.get(callee.module, callee.module))
+                + len(callee.qualname)
+                + 3
+                + sum(parts)
+                + between
+            )
+        if isinstance(callee, ir.Method):
+            return len(callee.name) + 1 + sum(parts) + between
+        return len(str(callee)) + sum(parts) + between
 
     def _value_width(self, value: ir.Operand, widths: Mapping[str, int]) -> int:
         if isinstance(value, Ref):
             return widths.get(value.name) or len(self.name_of(value.name))
+        if isinstance(value, Slice):
+            return 1 + sum(len(str(bound)) for bound in children(value) if bound is not None)
         parts = children(value) if not isinstance(value, ir.Field | ir.Slot | ir.Local | ir.Take) else ()
         return sum(self._value_width(part, widths) + 2 for part in parts) if parts else len(str(value))
 
@@ -150,20 +180,17 @@ def _is_plain(call: ir.Call) -> bool:
     return is_named and not any(isinstance(part, Set | ir.Take) for part in walk(*values))
 
 
+def _bytes(node: Node | None) -> int:
+    """How large a recorded result is; a size that varies, and what is no tensor, is taken for large."""
+    meta = node.meta.value if node is not None else None
+    if not isinstance(meta, TensorMeta) or not all(type(size) is int for size in meta.shape):
+        return _LARGE
+    return prod(map(int, meta.shape)) * meta.dtype.itemsize
+
+
 def _is_view(statement: ir.Assign) -> bool:
     target = statement.origin.target if statement.origin is not None else None
     return isinstance(target, OpName) and may_return_view(target)
-
-
-def _callee_width(call: ir.Call) -> int:
-    callee = call.callee
-    if isinstance(callee, Name):
-        return 1 if callee.module == "operator" else len(callee.qualname) + 6
-    return (
-        len(callee.name) + (1 if isinstance(callee, ir.Method) else 10)
-        if isinstance(callee, ir.Method | OpName)
-        else 8
-    )
 
 
 def on_one_line(one: Node | None, other: Node | None) -> bool:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, get_args
 
 from fx2py.graph.values import GETITEM, List, Ref, map_leaves, walk
 from fx2py.program import ir
 from fx2py.program.analyses.peak_memory import planned_peak
 from fx2py.program.exact_text import exact_key
 from fx2py.program.identifiers import FreshNames
+from fx2py.program.structure.differences import differences
 from fx2py.program.structure.inlined import inlined
-from fx2py.program.structure.modules import Ends, module_tree
+from fx2py.program.structure.modules import Ends, module_tree, variable_origins
 from fx2py.program.structure.naming import (
     MOVED,
     Naming,
     unlike_any_node,
     wish_of,
 )
+from fx2py.program.structure.nesting import Kept
 from fx2py.program.structure.regions import Comparison, FlatBody, Interface, Place, Region, flat_body, regions
 from fx2py.program.structure.wishes import parameter_wish, wishes_of
 from fx2py.runtime.weight_tree import Steps, weight_tree
@@ -71,6 +74,7 @@ class Outline:
         self.program = program
         self.body = flat_body(program.entry)
         self.tree = weight_tree([weight.path for weight in program.weights])
+        self.origins = variable_origins(program, self.body)
         self.root = regions(self.body)
         self.comparison = Comparison(self.body, program)
         self._interfaces = {
@@ -114,25 +118,25 @@ class Outline:
 
         return module_tree(self.program, self.body, self.root, serves, ends)
 
-    def functions(self, moves: Mapping[str, frozenset[int]], may_keep: bool) -> list[ir.Function]:
+    def functions(self, moves: Mapping[str, frozenset[int]], kept: Kept) -> list[ir.Function]:
         """Callees before callers, the entry last; ``moves`` has the places of arguments to be moved into calls.
 
-        ``may_keep``: whether an expression may keep what dies in it to the end of its statement.
+        ``kept``: what expressions may keep to the end of their statement.
 
         Names are given from the entry inwards, so that arguments name parameters.
         """
         writer = _FunctionWriter(self, self.root)
-        found = [self._named(writer.entry(), self.root, {}, moves, may_keep)]
+        found = [self._named(writer.entry(), self.root, {}, moves, kept)]
         for group in self._callers_first():
             region, interface = group.instances[0]
             writer = _FunctionWriter(self, region, group.numbers)
-            function = writer.function(group.name, interface, len(group.instances))
+            function = writer.function(group.name, interface, len(group.instances), self._differs(group))
             arguments = next(args for name, args, _ in _calls(found) if name == group.name)
             wishes = {
                 parameter.name: self._parameter_wish(region, parameter.name, argument)
                 for parameter, argument in zip(function.parameters, arguments, strict=True)
             }
-            found.append(self._named(function, region, wishes, moves, may_keep))
+            found.append(self._named(function, region, wishes, moves, kept))
         return found[::-1]
 
     def freed_early(self) -> dict[str, frozenset[int]]:
@@ -165,6 +169,15 @@ class Outline:
         """A weight by its name, seen from the root."""
         return ir.Field(ir.WEIGHTS, self.tree.place(self.program.weights[slot.index].path))
 
+    def _differs(self, group: Group) -> str:
+        """In what a function differs from the first one of its class; '' for that one itself."""
+        cls = group.instances[0][0].frame.cls
+        first = next(each for each in self.groups if each.instances[0][0].frame.cls == cls)
+        if first is group:
+            return ""
+        found = "; ".join(differences(self.body, first.instances[0], group.instances[0]))
+        return f"unlike {first.name}, {found or 'it has other numbers'}"
+
     def _parameter_wish(self, region: Region, variable: str, argument: ir.Operand) -> str:
         name = _without_number(_name_of(argument, variable))
         return parameter_wish(region, self.body, variable, name)
@@ -190,11 +203,11 @@ class Outline:
         region: Region,
         parameters: Mapping[str, str],
         moves: Moves,
-        may_keep: bool,
+        kept: Kept,
     ) -> ir.Function:
         wishes = wishes_of(region, self.body, self.interface)
         wishes.names.update(parameters)
-        return Naming(function, wishes, self.body.loads, moves, self.module_names, may_keep).run()
+        return Naming(function, wishes, self.body.loads, moves, self.module_names, kept).run()
 
     def items(self, region: Region) -> Iterator[Item]:
         """What stands in a region: its own statements and those of inlined modules, and calls of functions."""
@@ -221,19 +234,19 @@ class _FunctionWriter:
         self.given: dict[ir.Slot, str] = {}
         self.loads = outline.body.loads
 
-    def function(self, name: str, interface: Interface, count: int) -> ir.Function:
+    def function(self, name: str, interface: Interface, count: int, differs: str = "") -> ir.Function:
         parameters = []
         for each in interface.inputs:
             if isinstance(each, ir.Slot):
                 self.given[each] = unlike_any_node(ir.WEIGHTS, each.index)
             variable = self.given[each] if isinstance(each, ir.Slot) else each
-            parameters.append(ir.Parameter(variable, variable))
+            parameters.append(ir.Parameter(variable, variable, origin=self.outline.origins.get(variable)))
         parameters += [ir.Parameter(name, name) for name in dict.fromkeys(self.numbers.values())]
         if interface.uses_weights:
             parameters.append(ir.Parameter(ir.WEIGHTS, ir.WEIGHTS))
         results = tuple([Ref(each) for each in interface.outputs])
         result: ir.Operand = results if len(results) > 1 else results[0] if results else None
-        calls = ir.CalledModule(self.region.frame.cls, count)
+        calls = ir.CalledModule(self.region.frame.cls, count, self.region.depth, differs)
         body = tuple(self._statements())
         return ir.Function(name, tuple(parameters), (), body, result, self.region.frame.path, calls)
 
@@ -529,26 +542,34 @@ def structured(program: ir.Program) -> ir.Program:
     if not outline.root.children:  # no statement says which module it comes from
         return program
 
-    def form(moves: Moves, may_keep: bool) -> ir.Program:
-        functions = (*map(outline.with_names, program.functions[:-1]), *outline.functions(moves, may_keep))
+    def form(moves: Moves, kept: Kept) -> ir.Program:
+        functions = (*map(outline.with_names, program.functions[:-1]), *outline.functions(moves, kept))
         return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)
 
     return replace(_within_the_peak(program, outline, form), modules=outline.modules())
 
 
-def _within_the_peak(
-    program: ir.Program, outline: Outline, form: Callable[[Moves, bool], ir.Program]
-) -> ir.Program:
+class Form(Protocol):
+    """Makes the structured Program, with arguments moved into calls, and what expressions may keep."""
+
+    def __call__(self, moves: Moves, kept: Kept) -> ir.Program: ...
+
+
+def _within_the_peak(program: ir.Program, outline: Outline, form: Form) -> ir.Program:
     """The form that keeps to the planned peak of the flat program, with as few moved arguments as that takes."""
     most = planned_peak(program).bytes
     if most is None:
-        return form({}, False)
-    for may_keep in (True, False):
-        plain = form({}, may_keep)
+        return form({}, "viewed")
+    ways: tuple[Kept, ...] = get_args(Kept)
+    for kept in ways:
+        plain = form({}, kept)
         if peak_of(plain) <= most:
             return plain
-    kept = _with_few_moves(outline, lambda moves: form(moves, True), most)
-    return kept if peak_of(kept) <= most else _with_few_moves(outline, lambda moves: form(moves, False), most)
+    for kept in ways:
+        moving = _with_few_moves(outline, functools.partial(form, kept=kept), most)
+        if peak_of(moving) <= most:
+            break
+    return moving
 
 
 def _with_few_moves(outline: Outline, form: Callable[[Moves], ir.Program], most: int) -> ir.Program:

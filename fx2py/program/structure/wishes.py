@@ -2,7 +2,7 @@
 
 The last result of a line has the name that the line assigns to. What a module gives on the way there has the name that
 the module has in the one around it (``gate_proj``). What is made of one value alone (a view of it, its square root) keeps
-its name, and the rest is on the way to the result of the line and has its name.
+its name, and the rest is on the way to the result of the line and has its name, as has what only the result is made of.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ class _Wanted:
     def __init__(self, body: FlatBody, interface: Callable[[Region], Interface]) -> None:
         self.body, self.interface = body, interface
         self.found = Wishes()
+        self.made = {each.target: index for index, each in enumerate(body.statements) if each.target}
 
     def region(self, region: Region) -> None:
         for line, parts in self._lines(region):
@@ -126,8 +127,8 @@ class _Wanted:
         end = parts[-1].end
         results = [name for part in parts for name in part.outputs if self.body.last_use.get(name, -1) >= end]
         names = targets_of(line.code) if line is not None else ()
-        if len(names) == 1 and any(self._gives_several(part) for part in parts):
-            names = ()
+        if any(self._gives_several(part) for part in parts):
+            names = self._in_order(results, names)
         kept = results[-len(names) :] if names else []
         given = dict(zip(kept, names, strict=False))
         ahead = ""
@@ -136,10 +137,31 @@ class _Wanted:
                 ahead = given.get(name, ahead)
                 if name in given:
                     self.found.names[name] = given[name]
-                else:
+                elif not (part.child is not None and name in results and self.found.of(name) != name):
                     self._on_the_way(region, part, name, ahead)
+        for part in reversed(parts):
+            self._lead(part, parts[0].start)
         if line is not None:
             self._operands(parts[-1], line)
+
+    def _lead(self, part: _Part, start: int) -> None:
+        """Let what a result is made of alone, in the same line, have its name: it dies there, so that none is freed twice."""
+        statement = self.body.statements[part.start]
+        name = self.found.names.get(statement.target or "")
+        operands = [] if part.child is not None else self._tensors(statement)
+        if not name or len(operands) != 1 or self.made.get(operands[0], -1) < start:
+            return
+        if self.body.last_use.get(operands[0]) == part.start:
+            self.found.names[operands[0]] = name
+
+    def _in_order(self, results: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+        """The names that a line gives to what a module returns, in the order in which the module made it; () if unsure."""
+        own = [self.found.of(name) for name in results]
+        places = [next((name for name in names if name.endswith(each)), "") for each in own]
+        left = [name for name in names if name not in places]
+        if len(names) != len(results) or places.count("") != len(left) or len(left) > 1:
+            return ()
+        return tuple([place or left[0] for place in places])
 
     def _gives_several(self, part: _Part) -> bool:
         """Whether a module gives several values, which its own lines tell apart."""
@@ -161,8 +183,17 @@ class _Wanted:
             self.found.like[name] = operands[0]
         elif ahead:
             self.found.names[name] = ahead
+        elif len(operands) == 1:
+            self.found.names[name] = next(each.target for each in self._loads(statement))
         elif first := next(filter(None, operands), ""):
             self.found.like[name] = first
+
+    def _loads(self, statement: Assign | Bind) -> Iterator[Load]:
+        """The weights that a statement reads."""
+        for part in walk(*statement.operands):
+            load = self.body.loads.get(part.name) if type(part) is Ref else None
+            if load is not None and not _is_constant(load):
+                yield load
 
     def _tensors(self, statement: Assign | Bind) -> list[str]:
         """The variables that a statement reads, '' for a weight."""
