@@ -35,14 +35,15 @@ class Headings:
         entries = self.entries.get(function.name)
         if not entries:
             return
-        name = entries[0].cls.rpartition(".")[2] or "A model"
+        name = entries[0].cls.rpartition(".")[2]
         line = _first_line(function)
         where = f", {posixpath.basename(line.file)}:{line.line}" if line is not None else ""
         calls = sum(entry.calls for entry in entries)
         parameters = sum(entry.parameters for entry in entries)
         counts = [f"{calls} call{'s' if calls > 1 else ''}"] if function.is_module else []
         counts += [f"{parameters:,} parameters"] if parameters else []
-        yield " · ".join([f"{name}{where}", *counts])
+        if name:
+            yield " · ".join([f"{name}{where}", *counts])
         yield from _wrapped(self._flow(function, entries[0]))
         weights = ", ".join([_together(f"{name} {note}") for name, note in self._weights(function).items()])
         yield from _wrapped(f"weights: {weights}" if weights else "")
@@ -56,7 +57,7 @@ class Headings:
         ]
         given = ", ".join([_together(f"{name} {note}") for name, note in known if note])
         made = ", ".join([_together(note) for note in map(value_note, entry.outputs) if note])
-        return f"{given} -> {made}" if given and made else ""
+        return f"{given} -> {made}" if given and made else given
 
     def _weights(self, function: ir.Function) -> Mapping[str, str]:
         """The weights that a function reads itself, in the order of their first use, with dtype and shape."""

@@ -230,7 +230,7 @@ def _lines(function: ir.Function, scope: TextScope, options: GenerateOptions) ->
 
 def _structured_lines(function: ir.Function, scope: TextScope) -> Iterator[Line]:
     """The lines of a body of structured code: each line of the model once, and shapes where they change."""
-    above = () if function.is_module else tuple(_input_notes(function))
+    above: tuple[str, ...] = ()
     notes, shape = LineNotes(function), ""
     for statement, node in zip(function.body, _origins(function.body), strict=True):
         if node is not None and (origin := notes.of(node)):

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 import fx2py
-from fx2py import GenerateOptions
 from fx2py.emit.comments import whole_words
 from tests.program.structure.test_structured import Stack
 
@@ -41,7 +40,7 @@ class Gated(nn.Module):
 
 def source_of(model: nn.Module, *shape: int) -> str:
     program = torch.export.export(model.eval(), (torch.rand(shape),))
-    return fx2py.generate(program, options=GenerateOptions(structured=True)).source
+    return fx2py.generate(program).source
 
 
 @pytest.fixture(scope="module")

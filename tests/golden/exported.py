@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 
 
+# Perceptron, golden_cases.py:35 · 76 parameters
+# x f32[2, 4] -> f32[2, 4]
+# weights: up.weight f32[8, 4], up.bias f32[8], down.weight f32[4, 8],
+# down.bias f32[4], scale f32[4]
 def execution_fn(x, *, weights, check_inputs):
-    # x: f32[2, 4]
     check_inputs(x)
-    # golden_cases.py:35  return self.down(torch.relu(self.up(x))) * self.scale + x
+    # 35  return self.down(torch.relu(self.up(x))) * self.scale + x
     up = torch.relu(F.linear(x, weights.up.weight, weights.up.bias))  # f32[2, 8]
-    down = F.linear(up, weights.down.weight, weights.down.bias)  # f32[2, 4]
-    del up
-    down = down * weights.scale + x
+    down = F.linear(up, weights.down.weight, weights.down.bias) * weights.scale + x
     return down

@@ -7,6 +7,7 @@ down  Linear  inline, 2 calls
 import torch
 
 
+# weights: block.scale f32[4]
 def execution_fn(x, *, submods, weights):
     x = submods[0](x)
     up = submods[1](x)

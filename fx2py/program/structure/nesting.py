@@ -155,7 +155,10 @@ class _Nesting:
             )
         if isinstance(callee, ir.Method):
             return len(callee.name) + 1 + sum(parts) + between
-        return len(str(callee)) + sum(parts) + between
+        if isinstance(callee, OpName):
+            overload = (callee.overload or "").removeprefix("default")
+            return len(f"{callee.namespace}_{callee.name}_{overload}") + 2 + sum(parts) + between
+        return MOST_COLUMNS
 
     def _value_width(self, value: ir.Operand, widths: Mapping[str, int]) -> int:
         if isinstance(value, Ref):

@@ -137,7 +137,7 @@ class _Wanted:
                 ahead = given.get(name, ahead)
                 if name in given:
                     self.found.names[name] = given[name]
-                elif not (part.child is not None and name in results and self.found.of(name) != name):
+                elif not (part.child is not None and name in results and name in self.found.names):
                     self._on_the_way(region, part, name, ahead)
         for part in reversed(parts):
             self._lead(part, parts[0].start)
