@@ -33,22 +33,7 @@ from fx2py.errors import (
     refusals_name,
 )
 from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, Value, children, walk
-from fx2py.program.ir import (
-    FIELDS_OF,
-    REQUIRED,
-    Arguments,
-    Assign,
-    Bind,
-    Call,
-    Delete,
-    Function,
-    Load,
-    Local,
-    Method,
-    Operand,
-    Slot,
-    Statement,
-)
+from fx2py.program import ir
 from fx2py.program.structure.inlined import inlined
 from fx2py.program.structure.written import reached, require_structured
 from fx2py.runtime.weight_tree import weight_tree
@@ -56,7 +41,7 @@ from fx2py.trust import Policy, classes
 from fx2py.trust.admitted import ValueKind
 from fx2py.trust.calls import Calls, FileModule, KindOrModule, file_module
 
-_FIELDS_OF = Local(FIELDS_OF)
+_FIELDS_OF = ir.Local(ir.FIELDS_OF)
 _MOST_STEPS, _MOST_REPEATED = 100_000, 1_000
 """What structured code may amount to: so many statements and calls, and more in proportion to its text."""
 
@@ -156,7 +141,7 @@ def _check_attribute(tables: Calls, policy: Policy, value: Value, where: str) ->
 class _Body:
     """Checks one function of a generated file; learns the kind of each variable on the way."""
 
-    def __init__(self, parsed: Parsed, function: Function, policy: Policy) -> None:
+    def __init__(self, parsed: Parsed, function: ir.Function, policy: Policy) -> None:
         self._parsed = parsed
         self._function = function
         self._calls = Calls(policy, self._leaf, _members(policy))
@@ -167,7 +152,7 @@ class _Body:
         where = f"{function.name}'s parameters"
         for parameter in function.parameters:
             calls.kinds[parameter.name] = ValueKind.DATA
-            if parameter.default is not REQUIRED:
+            if parameter.default is not ir.REQUIRED:
                 calls.data([parameter.default], where)
         self._statements(function.body)
         if function is self._parsed.functions[-1]:
@@ -175,31 +160,31 @@ class _Body:
         else:
             calls.data([function.result], f"{function.name}'s result")
 
-    def _statements(self, body: Iterable[Statement]) -> None:
+    def _statements(self, body: Iterable[ir.Statement]) -> None:
         calls = self._calls
         for statement in body:
-            if isinstance(statement, Assign):
+            if isinstance(statement, ir.Assign):
                 found = self._call(statement.call, statement.target or "a statement")
                 if statement.target is not None:
                     calls.kinds[statement.target] = found
-            elif isinstance(statement, Load):
+            elif isinstance(statement, ir.Load):
                 calls.kinds[statement.target] = self._slot(statement.slot)
-            elif isinstance(statement, Bind):
+            elif isinstance(statement, ir.Bind):
                 calls.kinds[statement.target] = calls.what(statement.value, statement.target)
-            elif not isinstance(statement, Delete):
+            elif not isinstance(statement, ir.Delete):
                 raise InternalError(f"{type(statement).__name__} is no statement of flat code")
 
-    def _call(self, call: Call, where: str) -> KindOrModule:
+    def _call(self, call: ir.Call, where: str) -> KindOrModule:
         """What a call gives; its callee must be named in the text, or the text would not say what runs."""
         calls = self._calls
         if isinstance(call.callee, Name) and call.callee.path in _LOOKING:
             return _look(call, calls, where)
         if isinstance(call.callee, Name | OpName):
             return calls.function(call.callee, call.args, call.kwargs, where)
-        if isinstance(call.callee, Method):
+        if isinstance(call.callee, ir.Method):
             return calls.method(call.callee.name, call.args, call.kwargs, where)
-        is_submodule = isinstance(call.callee, Slot) and call.callee.table == "submods"
-        if not isinstance(call.callee, Local) and not is_submodule:
+        is_submodule = isinstance(call.callee, ir.Slot) and call.callee.table == "submods"
+        if not isinstance(call.callee, ir.Local) and not is_submodule:
             raise UntrustedTargetError(
                 "the call of a variable", "trust_all", reason="is decided only when the code runs"
             )
@@ -207,12 +192,12 @@ class _Body:
             _check_fields(call.args)
         return calls.code(call.args, call.kwargs, where)
 
-    def _leaf(self, value: Operand) -> KindOrModule:
-        if isinstance(value, Slot):
+    def _leaf(self, value: ir.Operand) -> KindOrModule:
+        if isinstance(value, ir.Slot):
             return self._slot(value)
-        return ValueKind.GRAPH if isinstance(value, Local) else ValueKind.DATA
+        return ValueKind.GRAPH if isinstance(value, ir.Local) else ValueKind.DATA
 
-    def _slot(self, slot: Slot) -> KindOrModule:
+    def _slot(self, slot: ir.Slot) -> KindOrModule:
         """What a slot holds. A submodule is a graph if a function of the file stands for it, or if the caller must give it."""
         if slot.table != "submods":
             consts = self._parsed.tables.consts if slot.table == "consts" else ()
@@ -220,7 +205,7 @@ class _Body:
             return ValueKind.DEVICE if is_device else ValueKind.DATA
         modules = self._parsed.tables.modules
         held = modules[slot.index][1] if slot.index < len(modules) else None
-        return ValueKind.GRAPH if isinstance(held, Local | Absent) else _module(held)
+        return ValueKind.GRAPH if isinstance(held, ir.Local | Absent) else _module(held)
 
 
 _Item: TypeAlias = "StoredTensor | BoundModule"
@@ -241,7 +226,7 @@ def _item(value: _Item) -> KindOrModule | None:
     return None if value is None else _module(value)
 
 
-def _check_fields(values: Arguments) -> None:
+def _check_fields(values: ir.Arguments) -> None:
     if not (
         isinstance(values[0], Ref)
         and all(_is_field(part) for part in walk(*values[1:]) if not children(part))
@@ -262,7 +247,7 @@ _LOOKING: Mapping[str, frozenset[str]] = {
 calls nothing of a file; ``breakpoint`` is the one that binding puts in the place of Python's own."""
 
 
-def _look(call: Call, calls: Calls, where: str) -> ValueKind:
+def _look(call: ir.Call, calls: Calls, where: str) -> ValueKind:
     """A look at values: they are data, and how they are printed is written as literals."""
     path = call.callee.path if isinstance(call.callee, Name) else ""
     for name, value in call.kwargs:
@@ -276,13 +261,13 @@ def _look(call: Call, calls: Calls, where: str) -> ValueKind:
     return ValueKind.DATA
 
 
-def _values_in_code(function: Function) -> Iterator[Operand]:
+def _values_in_code(function: ir.Function) -> Iterator[ir.Operand]:
     """The callees and arguments of a function, its result, and the defaults of its parameters."""
     yield from function.operands
     yield from (parameter.default for parameter in function.parameters)
 
 
-def _values_in_tables(tables: BoundTables) -> Iterator[Operand]:
+def _values_in_tables(tables: BoundTables) -> Iterator[ir.Operand]:
     """The constants, the attributes of modules and what is demanded of the inputs."""
     yield from tables.consts
     for module in _built(tables):
@@ -306,7 +291,7 @@ def _built(tables: BoundTables) -> Iterator[BuiltModule]:
             stack.extend(child for _, child in module.children)
 
 
-def _is_field(name: Operand) -> bool:
+def _is_field(name: ir.Operand) -> bool:
     return name is None or (type(name) is str and not name.startswith("__"))
 
 
@@ -317,7 +302,7 @@ def _argument(name: Name, enums: Collection[str] = ()) -> Name | EnumMember:
     return name
 
 
-def _check_imports(imports: Iterable[str], values: Iterable[Operand]) -> None:
+def _check_imports(imports: Iterable[str], values: Iterable[ir.Operand]) -> None:
     """An import executes a package, so it must be one that the policy admitted a name of, which the file uses."""
     parts = [part.factory if isinstance(part, Dict) else part for part in walk(*values)]
     admitted = {part.path for part in parts if isinstance(part, Name)}

@@ -9,26 +9,8 @@ from typing import Any
 
 from fx2py.errors import InternalError
 from fx2py.graph.values import CONTAINERS, GETATTR, GETITEM, List, Ref, map_leaves, references, walk
+from fx2py.program import ir
 from fx2py.program.exact_text import exact_key, key_of
-from fx2py.program.ir import (
-    WEIGHTS,
-    WHOLE,
-    Assign,
-    Bind,
-    Call,
-    Delete,
-    Field,
-    Function,
-    Load,
-    Local,
-    Loop,
-    Operand,
-    Program,
-    Slot,
-    Statement,
-    Take,
-    Unpack,
-)
 from fx2py.program.structure.naming import MOVED
 from fx2py.program.structure.regions import FlatBody, flat_body
 from fx2py.runtime.weight_tree import WeightTree, weight_tree
@@ -45,18 +27,18 @@ class Inlined:
     ``sources`` has, for each statement but the deletions, the one of the structured code that it comes from.
     """
 
-    statements: tuple[Assign | Bind | Delete, ...]
-    result: Operand
-    sources: tuple[Assign | Bind | Unpack, ...] = ()
+    statements: tuple[ir.Assign | ir.Bind | ir.Delete, ...]
+    result: ir.Operand
+    sources: tuple[ir.Assign | ir.Bind | ir.Unpack, ...] = ()
 
     @property
     def body(self) -> FlatBody:
         return FlatBody(
-            tuple([each for each in self.statements if not isinstance(each, Delete)]), {}, self.result
+            tuple([each for each in self.statements if not isinstance(each, ir.Delete)]), {}, self.result
         )
 
 
-def inlined(functions: Sequence[Function], paths: Sequence[str], most: int | None = None) -> Inlined:
+def inlined(functions: Sequence[ir.Function], paths: Sequence[str], most: int | None = None) -> Inlined:
     """The body of the entry with every call of a module's function replaced by what it does, and loops unrolled.
 
     ``paths`` are those of the weights; ``most`` limits the statements and calls that are run, for a text that may have been
@@ -71,7 +53,7 @@ def inlined(functions: Sequence[Function], paths: Sequence[str], most: int | Non
     return Inlined(tuple(run.statements), result, tuple(run.sources))
 
 
-def require_same(flat: Program, structured: Program) -> None:
+def require_same(flat: ir.Program, structured: ir.Program) -> None:
     """Raise InternalError unless the structured Program does what the flat one does, call by call, in its order."""
     paths = [weight.path for weight in flat.weights]
     by_name = {function.name: function for function in structured.functions}
@@ -80,7 +62,7 @@ def require_same(flat: Program, structured: Program) -> None:
     _require_same(flat.entry, inlined(structured.functions, paths).body)
 
 
-def _require_same(flat: Function, body: FlatBody) -> None:
+def _require_same(flat: ir.Function, body: FlatBody) -> None:
     one, other = _numbered(flat_body(flat)), _numbered(body)
     for index, (meant, found) in enumerate(zip(one, other, strict=False)):
         if meant != found:
@@ -114,12 +96,12 @@ class _Variables:
 class _Inlining:
     """The functions run on names: ``statements`` has what they did, and where each value died."""
 
-    def __init__(self, functions: Mapping[str, Function], tree: WeightTree, most: int | None) -> None:
+    def __init__(self, functions: Mapping[str, ir.Function], tree: WeightTree, most: int | None) -> None:
         self.functions = functions
         self.most = most
         self.tree = tree
-        self.statements: list[Assign | Bind | Delete] = []
-        self.sources: list[Assign | Bind | Unpack] = []
+        self.statements: list[ir.Assign | ir.Bind | ir.Delete] = []
+        self.sources: list[ir.Assign | ir.Bind | ir.Unpack] = []
         self.holders: Counter[str] = Counter()
         self.count = self.steps = 0
 
@@ -140,13 +122,13 @@ class _Inlining:
             if not self.holders[name]:
                 gone.append(name)
         if gone:
-            self.statements.append(Delete(tuple(gone)))
+            self.statements.append(ir.Delete(tuple(gone)))
 
-    def function(self, function: Function, arguments: Mapping[str, Any], moved: Sequence[str] = ()) -> Any:
+    def function(self, function: ir.Function, arguments: Mapping[str, Any], moved: Sequence[str] = ()) -> Any:
         """Run a body. The value of its result, which is held once more than it was; ``moved`` arguments were held before."""
         self.step()
         frame = _Variables(self)
-        frame.bind(WEIGHTS, self.tree)
+        frame.bind(ir.WEIGHTS, self.tree)
         for name, value in arguments.items():
             frame.bind(name, value)
         for name in moved:
@@ -157,28 +139,28 @@ class _Inlining:
         frame.close()
         return result
 
-    def _body(self, body: Sequence[Statement], frame: _Variables) -> None:
+    def _body(self, body: Sequence[ir.Statement], frame: _Variables) -> None:
         for statement in body:
             self.step()
-            if isinstance(statement, Loop):
+            if isinstance(statement, ir.Loop):
                 self._loop(statement, frame)
-            elif isinstance(statement, Unpack):
+            elif isinstance(statement, ir.Unpack):
                 self._unpack(statement, frame)
-            elif isinstance(statement, Assign):
+            elif isinstance(statement, ir.Assign):
                 self._assign(statement, frame)
-            elif isinstance(statement, Load):
+            elif isinstance(statement, ir.Load):
                 frame.bind(statement.target, statement.slot)
-            elif isinstance(statement, Bind):
+            elif isinstance(statement, ir.Bind):
                 self._bind(statement, frame)
             else:
                 for name in statement.names:
                     frame.drop(name)
 
-    def _loop(self, loop: Loop, frame: _Variables) -> None:
-        records = self._field(loop.over, frame) if isinstance(loop.over, Field) else None
+    def _loop(self, loop: ir.Loop, frame: _Variables) -> None:
+        records = self._field(loop.over, frame) if isinstance(loop.over, ir.Field) else None
         if records is not None and not (isinstance(records, WeightTree) and records.is_list):
             raise Unsound(f"{loop.over} is no list of records")
-        stop = records.length if records is not None and loop.stop == WHOLE else loop.stop
+        stop = records.length if records is not None and loop.stop == ir.WHOLE else loop.stop
         for place in range(loop.start, stop):
             if records is not None:
                 frame.bind(loop.item, self._item(records, place))
@@ -190,17 +172,17 @@ class _Inlining:
             raise Unsound(f"there is no record {place} in a list of them")
         return below
 
-    def _assign(self, statement: Assign, frame: _Variables) -> None:
+    def _assign(self, statement: ir.Assign, frame: _Variables) -> None:
         result = self._call(statement, frame, statement.target is not None)
         if statement.target is not None:
             frame.bind(statement.target, result)
         self.release(result)
 
-    def _unpack(self, statement: Unpack, frame: _Variables) -> None:
+    def _unpack(self, statement: ir.Unpack, frame: _Variables) -> None:
         whole = self._call(statement, frame, True)
         results = whole
         if type(whole) is Ref:
-            gets = [Call(GETITEM, (whole, index)) for index in range(len(statement.targets))]
+            gets = [ir.Call(GETITEM, (whole, index)) for index in range(len(statement.targets))]
             results = tuple([self._flat(get, statement, True) for get in gets])
         if type(results) is not tuple or len(results) != len(statement.targets):
             raise Unsound(f"{', '.join(statement.targets)} are given other than one value each")
@@ -210,7 +192,7 @@ class _Inlining:
             self.release(results)
         self.release(whole)
 
-    def _bind(self, statement: Bind, frame: _Variables) -> None:
+    def _bind(self, statement: ir.Bind, frame: _Variables) -> None:
         value = self._value(statement.value, frame)
         if _has_records(value):
             raise Unsound("a record of weights is given another name")
@@ -218,34 +200,34 @@ class _Inlining:
             isinstance(value, List) and statement.target == MOVED and self.functions
         ):
             self.count += 1
-            self.statements.append(Bind(f"{self.count}", value, statement.origin))
+            self.statements.append(ir.Bind(f"{self.count}", value, statement.origin))
             self.sources.append(statement)
             value = Ref(f"{self.count}")
             self.holders[value.name] = 0
         frame.bind(statement.target, value)
 
-    def _call(self, statement: Assign | Unpack, frame: _Variables, is_used: bool) -> Any:
+    def _call(self, statement: ir.Assign | ir.Unpack, frame: _Variables, is_used: bool) -> Any:
         """What the call of a statement gives, held once."""
         call = statement.call
-        function = self.functions.get(call.callee.name) if isinstance(call.callee, Local) else None
+        function = self.functions.get(call.callee.name) if isinstance(call.callee, ir.Local) else None
         if function is None:
             args = tuple([self._value(value, frame) for value in call.args])
             kwargs = tuple([(name, self._value(value, frame)) for name, value in call.kwargs])
-            return self._flat(Call(self._value(call.callee, frame), args, kwargs), statement, is_used)
+            return self._flat(ir.Call(self._value(call.callee, frame), args, kwargs), statement, is_used)
         names = [parameter.name for parameter in function.parameters]
         if len(names) != len(call.args):
             raise Unsound(f"{function.name} is given {len(call.args)} arguments")
         given: dict[str, Any] = {}
         moved: list[str] = []
         for name, value in zip(names, call.args, strict=True):
-            if isinstance(value, Take):
+            if isinstance(value, ir.Take):
                 given[name] = self._take(value, frame)
                 moved.append(name)
             else:
                 given[name] = self._value(value, frame)
         return self.function(function, given, moved)
 
-    def _take(self, value: Take, frame: _Variables) -> Any:
+    def _take(self, value: ir.Take, frame: _Variables) -> Any:
         """The first item of a list, which the list no longer holds but the argument does."""
         held = frame.variables.get(value.name)
         if not isinstance(held, List) or not held.items:
@@ -253,14 +235,14 @@ class _Inlining:
         frame.variables[value.name] = List(held.items[1:])
         return held.items[0]
 
-    def _flat(self, call: Call, source: Assign | Unpack, is_used: bool) -> Any:
+    def _flat(self, call: ir.Call, source: ir.Assign | ir.Unpack, is_used: bool) -> Any:
         if _has_records((call.callee, *call.args, *[value for _, value in call.kwargs])):
             if call.callee == GETATTR:
                 raise Unsound(f"{call.args[1]} names no weight")
             raise Unsound("a record of weights is given to a call as a value")
         self.count += 1
         target = f"{self.count}" if is_used else None
-        self.statements.append(Assign(target, call, source.origin))
+        self.statements.append(ir.Assign(target, call, source.origin))
         self.sources.append(source)
         if target is None:
             return None
@@ -273,16 +255,16 @@ class _Inlining:
                 if part.name not in frame.variables:
                     raise Unsound(f"{part.name} is used before it is bound")
                 return frame.variables[part.name]
-            if isinstance(part, Take):
+            if isinstance(part, ir.Take):
                 held = frame.variables.get(part.name)
                 if not isinstance(held, Ref):
                     raise Unsound(f"{part.name} holds nothing to be taken")
-                return Take(held.name)
-            return self._field(part, frame) if isinstance(part, Field) else part
+                return ir.Take(held.name)
+            return self._field(part, frame) if isinstance(part, ir.Field) else part
 
         return map_leaves(value, leaf)
 
-    def _field(self, part: Field, frame: _Variables) -> Any:
+    def _field(self, part: ir.Field, frame: _Variables) -> Any:
         found = frame.variables.get(part.base)
         for step in part.path:
             below = found.below(step) if isinstance(found, WeightTree) else None
@@ -291,7 +273,7 @@ class _Inlining:
             found = below
         if not isinstance(found, WeightTree):
             raise Unsound(f"{part.base} is no record of weights")
-        return found if found.index is None else Slot(WEIGHTS, found.index)
+        return found if found.index is None else ir.Slot(ir.WEIGHTS, found.index)
 
 
 def _has_records(value: Any) -> bool:
@@ -308,18 +290,18 @@ def _numbered(body: FlatBody) -> list[Hashable]:
     numbers: dict[str, Hashable] = {}
     lines: list[Hashable] = []
 
-    def leaf(part: Operand) -> Hashable:
+    def leaf(part: ir.Operand) -> Hashable:
         if isinstance(part, Ref):
             load = body.loads.get(part.name)
             return exact_key(load.slot) if load is not None else numbers.get(part.name, part)
-        return (Take, numbers.get(part.name, part)) if isinstance(part, Take) else exact_key(part)
+        return (ir.Take, numbers.get(part.name, part)) if isinstance(part, ir.Take) else exact_key(part)
 
     for statement in body.statements:
-        if isinstance(statement, Bind) and isinstance(statement.value, Ref):
+        if isinstance(statement, ir.Bind) and isinstance(statement.value, Ref):
             numbers[statement.target] = leaf(statement.value)
             continue
         values = tuple([key_of(value, leaf) for value in statement.operands])
-        names = tuple([name for name, _ in statement.call.kwargs]) if isinstance(statement, Assign) else ()
+        names = tuple([name for name, _ in statement.call.kwargs]) if isinstance(statement, ir.Assign) else ()
         lines.append((type(statement).__name__, values, names))
         if statement.target is not None and statement.target in body.last_use:
             numbers[statement.target] = len(lines)
