@@ -6,6 +6,7 @@ may not: each must find what it reads as the same step left it.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from fx2py.program.ir import (
     FIELDS_OF,
     Assign,
     Bind,
+    Callee,
     Function,
     Local,
     Loop,
@@ -34,6 +36,12 @@ _FUNCTIONS_OF_VALUES = frozenset(
 )
 """Modules whose functions change at most their arguments and random generators; others may switch a mode of torch."""
 _PYTHON = frozenset({"operator", "builtins", "math"})
+_IN_PLACE = {"setitem", "delitem", "call"} | {
+    name for name in dir(operator) if name[:1] == "i" and name[1:] in dir(operator)
+}
+_LOOKING = frozenset(
+    {"print", "breakpoint", "bool", "str", "repr", "ascii", "format", "len", "int", "float", "type"}
+)
 Class = Hashable
 
 
@@ -58,11 +66,20 @@ def has_no_effect(step: Step) -> bool:
         return True
     if not isinstance(statement, Assign):
         return False
-    if statement.call.callee in (GETITEM, GETATTR):
+    if statement.call.callee in (GETITEM, GETATTR) or _looks(statement.call.callee):
         return True
     known = facts_about(step)
     only_reads = bool(known) and all(each.memory in ("fresh", "view") for each in known)
     return only_reads and not any(map(draws_random_numbers, operators_of(step)))
+
+
+def _looks(callee: Callee) -> bool:
+    """Whether a function of Python gives a value, or shows one, and changes nothing."""
+    if not isinstance(callee, Name):
+        return False
+    if callee.module == "operator":
+        return callee.qualname not in _IN_PLACE
+    return callee.module == "builtins" and callee.qualname in _LOOKING
 
 
 def idle(steps: Sequence[Step], among: Sequence[int], result: Sequence[Use]) -> set[int]:

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fx2py.compare.repair import UNBOUND
 from fx2py.emit.validate import kind_of_container, path_normal
 from fx2py.graph.values import CONTAINERS, List, Name, Ref, Set, children, walk
 from fx2py.program.exact_text import exact_key
@@ -156,6 +157,9 @@ class _Reading:
                 self.variables[statement.target] = Use(source, statement.target, statement)
             elif isinstance(statement, Loop):
                 self._loop(statement)
+            elif isinstance(statement, Assign) and statement.call.callee == UNBOUND:
+                (name,) = map(str, statement.call.args)
+                self.variables[statement.target or ""] = Use(("unbound", name), name)
             elif not isinstance(statement, Delete):
                 self._step(statement)
         return tuple(self.made)

@@ -18,6 +18,7 @@ from fx2py.artifact.manifest import VERSION
 from fx2py.collector import collector_paused
 from fx2py.compare.differences import Difference, Place, differences
 from fx2py.compare.meaning import Body, Tables, body_of
+from fx2py.compare.repair import read_repaired
 from fx2py.compare.report import Divergence, Kind
 from fx2py.compare.tables import table_divergences
 from fx2py.emit.audit import flattened
@@ -35,7 +36,10 @@ from fx2py.program.structure.outline import structured
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """What differs, in the order of the files; None where the code is not in a form that can be read: see ``unreadable``."""
+    """What differs, in the order of the files; None where nothing of the code can be read.
+
+    ``unreadable`` says what cannot be read: a statement of another form counts as one that says something else.
+    """
 
     differing: tuple[Divergence, ...] | None
     unreadable: str = ""
@@ -47,12 +51,17 @@ def compare_statements(data: GraphData, artifact: Artifact) -> Statements:
 
     Raises UnsupportedGraphError for a graph that has no Program.
     """
+    unreadable = ""
     try:
         parsed = parse_any(artifact.texts)
-        program = program_of(data, _options(artifact))
-        return Statements(tuple(_differing(program, parsed, artifact)))
     except GrammarError as error:
-        return Statements(None, f"{error.file or SOURCE}, line {error.line}: {error}")
+        unreadable = f"{error.file or SOURCE}, line {error.line}: {error}"
+        try:
+            parsed = read_repaired(artifact.texts, error)
+        except GrammarError:
+            return Statements(None, unreadable)
+    program = program_of(data, _options(artifact))
+    return Statements(tuple(_differing(program, parsed, artifact)), unreadable)
 
 
 def _options(artifact: Artifact) -> GenerateOptions:

@@ -328,3 +328,40 @@ def test_code_that_cannot_be_read_is_left_to_the_runs(data: GraphData) -> None:
 def test_code_of_another_graph_is_named_by_what_differs(data: GraphData) -> None:
     other = exported(Encoder(1), torch.ones(2, 4, 8))
     assert differing(other, flat_code(data))
+
+
+# -- code that Python or its reader would refuse
+
+
+def test_names_without_a_value_are_named_where_they_should_get_it(data: GraphData) -> None:
+    code = edited(flat_code(data), ("    softmax = torch.softmax", "    weights_of = torch.softmax"))
+    found = compare_statements(data, code)
+    assert found.unreadable
+    assert found.differing is not None
+    assert [each.line for each in found.differing] == [line_of(code, "weights_of = torch.softmax")]
+
+
+def test_statements_in_the_wrong_order_are_named(data: GraphData) -> None:
+    artifact = flat_code(data)
+    code = moved(artifact, line_of(artifact, "matmul = "), line_of(artifact, "mul = matmul"))
+    (found,) = compare_statements(data, code).differing or ()
+    assert found.line == line_of(code, "mul = matmul")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "relu = [each for each in [matmul_1]][0]",
+        "relu = lambda: matmul_1",
+        "with torch.no_grad(): relu = torch.relu(matmul_1)",
+    ],
+)
+def test_statement_of_another_form_is_named_and_the_rest_is_compared(data: GraphData, written: str) -> None:
+    code = edited(
+        flat_code(data), ("relu = torch.relu(matmul_1)", written), ("matmul * 0.5", "matmul * 0.25")
+    )
+    found = compare_statements(data, code)
+    assert found.unreadable.startswith(f"execution_fn.py, line {line_of(code, written)}: ")
+    lines = [line_of(code, "matmul * 0.25"), line_of(code, written)]
+    assert found.differing is not None
+    assert [each.line for each in found.differing] == lines

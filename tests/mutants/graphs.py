@@ -16,6 +16,8 @@ from fx2py.graph.data import GraphData
 from fx2py.program.options import DEFAULT
 from fx2py.read import open_graph
 
+FLAT = GenerateOptions(flat=True)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
@@ -173,26 +175,26 @@ class Functions(nn.Module):
 def _traced() -> Subject:
     torch.manual_seed(0)
     data = open_graph(fx.symbolic_trace(Functions().eval()))
-    return Subject("traced", data, fx2py.generate(data), floats((2, 5), (2, 5)))
+    return Subject("traced", data, fx2py.generate(data, options=FLAT), floats((2, 5), (2, 5)))
 
 
 def _sizes() -> Subject:
     rows = torch.export.Dim("rows", min=2, max=12)
-    optimized = GenerateOptions(optimize=True)
+    optimized = GenerateOptions(optimize=True, flat=True)
     return _exported("sizes", Positions(), floats((3, 4, 6)), optimized, dynamic_shapes=({1: rows},))
 
 
 _SUBJECTS: dict[str, Callable[[], Subject]] = {
     "branches": lambda: _exported("branches", Branches(), floats((3, 4))),
-    "buffers": lambda: _exported("buffers", Buffers().train(), floats((5, 6))),
+    "buffers": lambda: _exported("buffers", Buffers().train(), floats((5, 6)), FLAT),
     "dropout": lambda: _exported("dropout", Dropout().train(), floats((4, 8))),
     "loops": lambda: _exported("loops", Encoder(3).eval(), floats((2, 4, 8))),
-    "long": lambda: _exported("long", Encoder(24).eval(), floats((2, 4, 8))),
+    "long": lambda: _exported("long", Encoder(24).eval(), floats((2, 4, 8)), FLAT),
     "convolutions": lambda: _exported("convolutions", Convolutions().eval(), floats((2, 3, 8, 8))),
-    "in_place": lambda: _exported("in_place", InPlace(), floats((4, 3), (4, 3))),
+    "in_place": lambda: _exported("in_place", InPlace(), floats((4, 3), (4, 3)), FLAT),
     "sizes": _sizes,
     "exact": lambda: _exported(
-        "exact", Encoder(1).eval(), floats((2, 4, 8)), GenerateOptions(exact_ops=True)
+        "exact", Encoder(1).eval(), floats((2, 4, 8)), GenerateOptions(exact_ops=True, flat=True)
     ),
     "traced": _traced,
 }

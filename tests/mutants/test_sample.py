@@ -31,6 +31,6 @@ def test_damaged_statements_are_named_by_reading_alone(name: str) -> None:
         if found:
             lines = [range(each.line, each.end_line + 1) for each in found]
             named.append(any(line in part for part in lines for line in mutant.lines))
-            assert len(found) <= 3, mutant
+            assert len(found) <= 5, mutant
     assert len(named) > 8
     assert sum(named) >= 0.98 * len(named)
