@@ -9,9 +9,8 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from fx2py.graph.data import Node, TensorMeta
 from fx2py.graph.values import SETITEM, Name, OpName, Ref, Set, Slice, children, references, walk
@@ -26,8 +25,7 @@ MOST_COLUMNS = 86
 """About how wide a statement may become, its indent included."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Expression:
+class _Expression(NamedTuple):
     """What would be written inside a later statement: the variable, where it begins, its calls and its width."""
 
     target: str
