@@ -84,6 +84,8 @@ def diff(
         if html is not None and not terminal.is_silent():
             write_page(html, page, descriptor)
         diff_results.print_diff(done, as_json)
+        if html is not None and not as_json:
+            terminal.print_facts(terminal.stdout(), {"page": str(html)})
         missed = strict and any(each.report.not_run for each in done)
         raise typer.Exit(EXIT_CODES[diff_results.verdict_of(done)] or (1 if missed else 0))
 

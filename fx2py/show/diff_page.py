@@ -11,7 +11,7 @@ from fx2py.emit.module import SOURCE
 from fx2py.show.definitions import Span
 from fx2py.show.highlighted import code_block, highlighted
 from fx2py.show.markup import Markup, document, element, joined
-from fx2py.show.outline import Outline
+from fx2py.show.outline import Outline, paths_around
 from fx2py.show.parts import code_sections, table_section
 from fx2py.show.plot import error_plot, said
 
@@ -169,7 +169,35 @@ def _plot(done: Compared) -> Iterator[Markup]:
         else f"{first.path or 'The model'} is the first that differs: {said(first)}."
     )
     yield element("p", text)
-    yield error_plot(done.errors, _lines(done.outline))
+    yield error_plot(plotted(done.errors), _lines(done.outline))
+
+
+_MOST_ROWS = 300
+
+
+def plotted(errors: Sequence[ModuleError]) -> list[ModuleError]:
+    """The modules that a plot shows: those with others inside, the outermost ones, and all beside the first that differs.
+
+    Of very many, those that are deepest inside are left out.
+    """
+    outer = {path for each in errors for path in paths_around(each.path)}
+    first = next((each for each in errors if not each.is_equal), None)
+    beside = {each.path for each in errors if first is not None and _outer(each) == _outer(first)}
+    depths = {
+        each.path: 0 if each.path in beside else each.path.count(".")
+        for each in errors
+        if each.path in outer | beside or each.path.count(".") < 2
+    }
+    deepest = max(depths.values(), default=0)
+    while len(depths) > _MOST_ROWS and deepest:
+        deepest -= 1
+        depths = {path: depth for path, depth in depths.items() if depth <= deepest}
+    return [each for each in errors if each.path in depths]
+
+
+def _outer(error: ModuleError) -> str:
+    """The path of the module around one."""
+    return error.path.rpartition(".")[0]
 
 
 def _lines(outline: Outline) -> Mapping[str, int]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from fx2py.show.definitions import Definition, Span
 from fx2py.show.markup import Markup, element, escape, joined
 
+_CHUNK = 200
+"""Lines that a browser lays out together: it need not lay out those that are out of view."""
 _PLAIN_NAMES = frozenset(dir(builtins))
 
 
@@ -69,7 +71,11 @@ def code_block(
         )
         for number in range(span.first, span.last + 1)
     ]
-    return element("pre", element("code", *rows))
+    chunks = [
+        element("span", *rows[start : start + _CHUNK], class_="chunk")
+        for start in range(0, len(rows), _CHUNK)
+    ]
+    return element("pre", element("code", *chunks))
 
 
 def _pieces(source: str, lines: Sequence[str], functions: Mapping[str, Definition]) -> Iterator[_Piece]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fx2py.artifact.manifest import Manifest, ModuleRow, TensorEntry
+from fx2py.collector import collector_paused
 from fx2py.emit.module import module_of_note
 from fx2py.errors import ArtifactError, Fx2pyError, printable
 from fx2py.program.ir import ENTRY
@@ -85,6 +86,7 @@ class Outline:
         )
 
 
+@collector_paused()
 def outline(source: str, manifest: Manifest, place: str) -> Outline:
     """The outline of a text; raises ArtifactError, naming the ``place``, where it was edited so that it is no Python."""
     try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
 from fx2py.artifact.manifest import Manifest
+from fx2py.collector import collector_paused
 from fx2py.show.markup import Markup, document, element, joined
 from fx2py.show.outline import Module, Outline, abbreviated, paths_around
 from fx2py.show.parts import code_sections, table_section
@@ -15,6 +16,7 @@ _DEEPEST = 12
 """Rows below this depth are indented no further."""
 
 
+@collector_paused()
 def model_page(manifest: Manifest, outline: Outline) -> str:
     """One self-contained HTML page of the generated code."""
     title = title_of(manifest)

@@ -9,7 +9,7 @@ import pytest
 
 from fx2py.compare.module_errors import ModuleError
 from fx2py.compare.report import Deviation, Divergence, EquivalenceReport, LeafOutcome, RunOutcome
-from fx2py.show.diff_page import Compared, diff_page
+from fx2py.show.diff_page import Compared, diff_page, plotted
 from fx2py.show.outline import Outline
 from fx2py.show.plot import error_plot
 from tests.show.browser import CHROMIUM, chromium
@@ -104,6 +104,25 @@ def test_the_plot_says_where_the_error_enters() -> None:
 )
 def test_a_plot_of_one_module_is_drawn(errors: list[ModuleError]) -> None:
     assert Elements(error_plot(errors, {})).of("circle")
+
+
+def test_the_plot_has_the_layers_and_what_is_beside_the_first_error() -> None:
+    inner = ("norm", "attention.qkv", "attention.out", "attention", "mlp.fc", "mlp")
+    paths = [f"layers.{layer}{each and '.'}{each}" for layer in range(4) for each in (*inner, "")]
+    first = paths.index("layers.2.attention.out")
+    errors = [ModuleError(path, differing=int(place >= first)) for place, path in enumerate(paths)]
+    shown = [each.path for each in plotted([*errors, ModuleError("norm")])]
+    assert [path for path in shown if path.count(".") == 1] == [f"layers.{layer}" for layer in range(4)]
+    assert shown[-1] == "norm"
+    assert "layers.1.attention" in shown
+    assert "layers.1.attention.out" not in shown
+    assert {"layers.2.attention.qkv", "layers.2.attention.out"} <= set(shown)
+
+
+def test_the_plot_of_very_many_modules_is_of_the_outer_ones() -> None:
+    paths = [path for n in range(400) for path in (f"layers.{n}.a.b", f"layers.{n}.a", f"layers.{n}")]
+    shown = plotted([*map(ModuleError, paths), ModuleError("norm")])
+    assert [each.path for each in shown] == ["norm"]
 
 
 def test_what_was_not_settled_is_said() -> None:
