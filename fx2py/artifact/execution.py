@@ -24,7 +24,6 @@ from fx2py.artifact.manifest import Manifest
 from fx2py.artifact.observed import OBSERVER, CodeObserver, Place, observed
 from fx2py.emit.embedded import RUNTIME, fixed_files
 from fx2py.emit.module import SOURCE, TABLES, Texts
-from fx2py.emit.older_schemas import LOADING
 from fx2py.errors import Admit, Argument, Hint, ReplayError, UntrustedTargetError
 from fx2py.graph.names import dotted_name
 from fx2py.graph.values import Name
@@ -117,7 +116,8 @@ def _executed(
     text: str | ast.Module = source
     if observing is not None:
         text = ast.parse(source)
-        module.__dict__[OBSERVER] = observing(observed(text, _last_line(source)))
+        module.__dict__[OBSERVER] = observing(observed(text))
+        ast.fix_missing_locations(text)
     try:
         exec(compile(text, filename, "exec"), module.__dict__)
     except (ImportError, AttributeError, NameError) as error:
@@ -125,12 +125,6 @@ def _executed(
         hint = Hint("Import the library that provides it first; for operators, ", admitted, " does.")
         raise ReplayError(f"{place} needs something that is not here: {error}.", hint) from None
     return module
-
-
-def _last_line(source: str) -> int | None:
-    """Where the generated functions end in a file of an older schema, which holds its runtime below them."""
-    own, separator, _ = source.partition(LOADING)
-    return own.count("\n") + 1 if separator else None
 
 
 class _Namespaces(Loader, MetaPathFinder):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-from fx2py.program.ir import WEIGHTS
+from fx2py.program.ir import ENTRY, WEIGHTS
 
 PlaceKind: TypeAlias = Literal["entered", "assigned", "called", "header", "returned"]
 OBSERVER = "<observer>"
@@ -42,16 +42,17 @@ class CodeObserver(Protocol):
         """The place has given ``value``, None where it assigns nothing; the code goes on with what this returns."""
 
 
-def observed(tree: ast.Module, last_line: int | None = None) -> tuple[Place, ...]:
+def observed(tree: ast.Module) -> tuple[Place, ...]:
     """Make the functions of a file call the object that the module has as ``OBSERVER``; their places, in order.
 
-    ``last_line`` is where the generated functions end in a file that holds its runtime too.
+    The entry is the last of them, also in a file of an older schema, which has more functions below it.
     """
     found: list[Place] = []
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and (last_line is None or node.lineno < last_line):
+        if isinstance(node, ast.FunctionDef):
             _Observed(node, found).change()
-    ast.fix_missing_locations(tree)
+            if node.name == ENTRY:
+                break
     return tuple(found)
 
 
@@ -168,8 +169,17 @@ class _Observed:
 
     def _call(self, method: str, index: int, *values: ast.expr) -> ast.expr:
         function = ast.Attribute(ast.Name(OBSERVER, ast.Load()), method, ast.Load())
-        operands = [ast.parse(text, mode="eval").body for text in self.found[index].reads]
+        operands = [_expression(text) for text in self.found[index].reads]
         return ast.Call(function, [ast.Constant(index), *values, ast.Tuple(operands, ast.Load())], [])
+
+
+def _expression(text: str) -> ast.expr:
+    """The tree of an operand, without places of its own: it is read where its statement stands."""
+    tree = ast.parse(text, mode="eval").body
+    for node in ast.walk(tree):
+        for place in ("lineno", "end_lineno", "col_offset", "end_col_offset"):
+            vars(node).pop(place, None)
+    return tree
 
 
 def _names_of(target: ast.expr) -> tuple[str, ...]:

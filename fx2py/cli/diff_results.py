@@ -170,7 +170,8 @@ def _facts_of_place(place: Divergence) -> dict[str, str]:
     facts["within"] = ", ".join(place.chain)
     facts["also for"] = ", ".join(place.serves)
     facts["entered"] = "; ".join(place.entered)
-    facts["result"] = "; ".join(map(_deviation, place.deviations))
+    for deviation in place.deviations[:1]:
+        facts |= _deviation(deviation)
     if place.explains_rest is not None:
         facts["later"] = "all that differs later follows" if place.explains_rest else "more differs by itself"
     width = _WIDTH - max(map(len, facts)) - 2
@@ -181,18 +182,16 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
-def _deviation(found: Deviation) -> str:
-    """How far apart two results are, in a line."""
+def _deviation(found: Deviation) -> dict[str, str]:
+    """How far apart two results are."""
     parts = [f"{found.dtype}{list(found.shape)}, {found.differing:,} elements differ"]
-    parts += [] if found.largest is None else [f"at most by {found.largest:.3g}"]
-    parts += [] if found.worst is None else [f"at {list(found.worst)}"]
-    parts += [] if found.relative is None else [f"relative {found.relative:.3g}"]
-    parts += [] if found.ulps is None else [f"{found.ulps:,} ulps"]
     parts += [f"NaN {found.nans[0]:,} and {found.nans[1]:,}"] if any(found.nans) else []
-    return ", ".join(
-        parts
-        + ([f"inf {found.infinities[0]:,} and {found.infinities[1]:,}"] if any(found.infinities) else [])
-    )
+    parts += [f"inf {found.infinities[0]:,} and {found.infinities[1]:,}"] if any(found.infinities) else []
+    off = [] if found.largest is None else [f"at most {found.largest:.3g}"]
+    off += [f"at {list(found.worst)}"] if found.worst else []
+    off += [] if found.relative is None else [f"relative {found.relative:.3g}"]
+    off += [] if found.ulps is None else [f"{found.ulps:,} ulps"]
+    return {"result": ", ".join(parts), "off by": ", ".join(off)}
 
 
 _STYLES: dict[Verdict, str] = {

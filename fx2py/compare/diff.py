@@ -14,6 +14,7 @@ from fx2py.compare.determinism import noise_of, uninitialised, without_noise
 from fx2py.compare.report import EquivalenceReport, RunOutcome
 from fx2py.compare.sides import CALLS, Side, compare_case
 from fx2py.compare.statements import Statements, compare_statements
+from fx2py.compare.stepping import first_divergence
 from fx2py.compare.tensors import compare_values
 from fx2py.compare.tolerance import BIT_FOR_BIT, Manner
 from fx2py.errors import ReplayError, UnsupportedGraphError
@@ -74,17 +75,19 @@ def diff_pair(
 ) -> EquivalenceReport:
     """Compare a graph and its code, first by reading both, then on the cases of ``cases_of`` up to the first that differs.
 
-    More cases are tried where a statement says something else. Where several processes run the graph together, all of
+    On that one both run again, statement by statement, if they are compared bit for bit. More cases are tried where a statement says something else. Where several processes run the graph together, all of
     them run one case: they must make the same calls. Raises ReplayError where given inputs do not fit.
     """
     said = _statements(pair)
     is_alone = not _is_one_of_several()
     limit = (cases or (_SEARCHED if said.differing else None)) if is_alone else 1
     tries = _Tries(pair, is_alone, manner)
-    obstacle = ""
+    obstacle, first = "", None
     try:
         for case in cases_of(pair.data, given, limit=limit, seed=seed, device=device, policy=policy):
             if tries.differ_on(case):
+                if is_alone and manner == BIT_FOR_BIT:
+                    first = first_divergence(pair.data, pair.artifact, case, device=device, policy=policy)
                 break
     except NoInputsError as fault:
         obstacle = fault.message
@@ -92,6 +95,7 @@ def diff_pair(
         tuple(tries.runs),
         said.differing,
         said.unreadable,
+        first,
         not_run=tries.coverage.not_run(),
         nondeterministic=tries.unknown if tries.is_noisy else (),
         obstacle=obstacle,

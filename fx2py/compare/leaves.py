@@ -37,12 +37,12 @@ def compare_leaves(
     """One outcome for each leaf of ``expected``, or for the first container that ``actual`` does not share."""
     if not _same_class(expected, actual):
         aspect = "structure" if _parts(expected) is not None or _parts(actual) is not None else "type"
-        return (LeafOutcome(path, _describe(expected), _describe(actual), (aspect,)),)
+        return (LeafOutcome(path, describe(expected), describe(actual), (aspect,)),)
     ours, theirs = _parts(expected), _parts(actual)
     if ours is None or theirs is None:
         return (_compare_leaf(path, expected, actual, aliases, have_equal_bits, manner),)
     if [key for key, _ in ours] != [key for key, _ in theirs]:
-        return (LeafOutcome(path, _describe(expected), _describe(actual), ("structure",)),)
+        return (LeafOutcome(path, describe(expected), describe(actual), ("structure",)),)
     found: list[LeafOutcome] = []
     for (key, one), (_, other) in zip(ours, theirs, strict=True):
         found += compare_leaves(f"{path}{key}", one, other, aliases, have_equal_bits, manner)
@@ -71,18 +71,18 @@ def _compare_leaf(
         differs = () if _same_leaf(expected, actual, manner.close) else ("values",)
         is_telling = expected is not None and not (isinstance(expected, float) and math.isnan(expected))
         return LeafOutcome(
-            path, _describe(expected), _describe(actual), differs, len(differs), is_telling=is_telling
+            path, describe(expected), describe(actual), differs, len(differs), is_telling=is_telling
         )
     found = tensors.differences(expected, actual)
     if aliases[0].get(path) != aliases[1].get(path):
         found = (*found, "aliasing")
     found = tuple(aspect for aspect in found if aspect not in manner.ignored)
     if {"type", "dtype", "shape", "layout", "device", "is_quantized", "is_nested"}.intersection(found):
-        return LeafOutcome(path, _describe(expected), _describe(actual), found)
+        return LeafOutcome(path, describe(expected), describe(actual), found)
     count, largest = tensors.compare_values(expected, actual, have_equal_bits, manner.close)
     found = (*found, "values") if count else found
     is_telling = bool(found) or not tensors.is_all_nan(expected)
-    return LeafOutcome(path, _describe(expected), _describe(actual), found, count, largest, is_telling)
+    return LeafOutcome(path, describe(expected), describe(actual), found, count, largest, is_telling)
 
 
 def _same_class(expected: object, actual: object) -> bool:
@@ -128,7 +128,8 @@ def _same_float(expected: float, actual: float) -> bool:
     return both_nan or struct.pack("<d", expected) == struct.pack("<d", actual)
 
 
-def _describe(value: object) -> str:
+def describe(value: object) -> str:
+    """A value in a few words: a tensor by dtype, shape and device, a container by its length, else its text."""
     if isinstance(value, torch.Tensor):
         return tensors.describe(value)
     parts = _parts(value)

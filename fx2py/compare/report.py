@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["equivalent", "different", "not compared"]
@@ -208,14 +208,23 @@ class EquivalenceReport:
     def divergence(self) -> Divergence | None:
         """The place to look at first.
 
-        It is the first statement whose results differ, if what it says differs too or if the code could not be read; else
-        the statement before it that says something else: that one is the cause.
+        It is the first statement whose results differ: what it says, if that differs too, with what it gave. Else it is
+        the statement before that one that says something else: it is the cause.
         """
         ran, found = self.first_divergent, self.statements or ()
         if ran is None:
             return (*self.unsettled, *found, None)[0]
-        if not found or any((each.file, each.line) == (ran.file, ran.line) for each in found):
+        if not found:
             return ran
+        for each in found:
+            if (each.file, each.line) == (ran.file, ran.line):
+                return replace(
+                    each,
+                    chain=ran.chain or each.chain,
+                    entered=ran.entered,
+                    deviations=ran.deviations,
+                    explains_rest=ran.explains_rest,
+                )
         before = [each for each in found if (each.file, each.function) == (ran.file, ran.function)]
         before = [each for each in before if each.line <= ran.line]
         return (*before[-1:], *found)[0]

@@ -55,10 +55,10 @@ def record_run(
     ``may_refuse`` they are recorded too. What the run holds is on the device ``home``, or where it was made.
     """
     args, kwargs = TensorCopies().of((tuple(args), dict(kwargs)))
-    watched = {**_named_inputs(args, kwargs), **state}
+    watched = {**named_inputs(args, kwargs), **state}
     before = _copied(watched)
     result, raised = None, _Raised(may_refuse)
-    with torch.random.fork_rng(), _restored_modes():
+    with torch.random.fork_rng(), restored_modes():
         torch.manual_seed(seed)
         with raised:
             result = call(*args, **kwargs)
@@ -76,7 +76,7 @@ def compare_runs(expected: Run, actual: Run, manner: Manner = BIT_FOR_BIT) -> Ru
     return RunOutcome(
         outputs=outputs,
         mutations=tuple(_compare_changes(expected, actual, manner)),
-        raised=(_message(expected.raised), _message(actual.raised)),
+        raised=(message_of(expected.raised), message_of(actual.raised)),
         same_random_state="random state" in manner.ignored or _same_random_state(expected, actual),
     )
 
@@ -105,7 +105,8 @@ def _is_changed(before: torch.Tensor, after: torch.Tensor, have_equal_bits: Equa
     return bool(differences(before, after)) or compare_values(before, after, have_equal_bits)[0] > 0
 
 
-def _named_inputs(args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, torch.Tensor]:
+def named_inputs(args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, torch.Tensor]:
+    """Every tensor in a call's arguments by its place: ``args[0]``, ``kwargs['x'][1]``."""
     found: dict[str, torch.Tensor] = {}
     for name, value in (("args", args), ("kwargs", kwargs)):
         for path, leaf in pytree.tree_leaves_with_path(value):
@@ -127,7 +128,7 @@ def _random_state() -> tuple[torch.Tensor, ...]:
 REFUSED = "InputError: the inputs do not fit"
 
 
-def _message(error: Exception | None) -> str | None:
+def message_of(error: Exception | None) -> str | None:
     """Class and text of an exception, without the addresses of objects; each side words a refusal of inputs on its own."""
     if error is None:
         return None
@@ -156,7 +157,7 @@ class _Raised:
 
 
 @contextlib.contextmanager
-def _restored_modes() -> Iterator[None]:
+def restored_modes() -> Iterator[None]:
     """Grad mode and autocast as they were before the block: a graph that fails half-way does not leave what it entered.
 
     A captured graph enters autocast by calling ``torch.amp.autocast_mode._enter_autocast``, without a ``with``.

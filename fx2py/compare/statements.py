@@ -60,14 +60,15 @@ def compare_statements(data: GraphData, artifact: Artifact) -> Statements:
             parsed = read_repaired(artifact.texts, error)
         except GrammarError:
             return Statements(None, unreadable)
-    program = program_of(data, _options(artifact))
+    program = program_of(data, options_of(artifact))
     return Statements(tuple(_differing(program, parsed, artifact)), unreadable)
 
 
-def _options(artifact: Artifact) -> GenerateOptions:
-    """The options that an artifact was generated with; other releases have others."""
+def options_of(artifact: Artifact) -> GenerateOptions:
+    """The options that an artifact was generated with; other releases had others, and wrote flat code unless asked."""
     known = {each.name for each in fields(GenerateOptions)}
     recorded: dict[str, Any] = {k: v for k, v in artifact.manifest.options.items() if k in known}
+    recorded.setdefault("flat", not artifact.manifest.options.get("structured", False))
     return GenerateOptions(**recorded)
 
 
@@ -206,7 +207,7 @@ class _Place:
             actual,
             node="" if node is None else node.name,
             module_path="" if meta is None else meta.module,
-            source_line="" if node is None else _source_line(node),
+            source_line="" if node is None else source_line(node),
             function=self.theirs.name,
             serves=_served(self.ours),
         )
@@ -266,7 +267,8 @@ def _origin(statement: Statement | None) -> Node | None:
     return None if statement is None or isinstance(statement, Delete) else statement.origin
 
 
-def _source_line(node: Node) -> str:
+def source_line(node: Node) -> str:
+    """The line of the model that a node comes from, after the name of its file and its number; '' where none is recorded."""
     source = node.meta.source
     return "" if source is None else f"{basename(source.file)}:{source.line}  {source.code}".rstrip()
 

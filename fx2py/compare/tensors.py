@@ -48,7 +48,7 @@ def differences(expected: torch.Tensor, actual: torch.Tensor) -> tuple[str, ...]
         found += [] if expected.is_neg() == actual.is_neg() else ["negation"]
     if not found and is_wrapper(expected) and _context(expected) != _context(actual):
         found.append("context")
-    if not found and expected.is_quantized and _quantizer(expected) != _quantizer(actual):
+    if not found and expected.is_quantized and quantizer(expected) != quantizer(actual):
         found.append("quantizer")
     return tuple(found)
 
@@ -67,7 +67,7 @@ def compare_values(
     if have_equal_bits is not None and have_equal_bits(expected, actual):
         return 0, None
     count, largest = 0, None
-    parts, others = list(_parts(expected)), list(_parts(actual))
+    parts, others = list(dense_parts(expected)), list(dense_parts(actual))
     if [(part.dtype, part.shape) for part in parts] != [(part.dtype, part.shape) for part in others]:
         return max(*[part.numel() for part in (*parts, *others)], 1), None
     for one, other in zip(parts, others, strict=True):
@@ -105,7 +105,7 @@ def same_bits(expected: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:
 
 def is_all_nan(tensor: torch.Tensor) -> bool:
     """Whether a tensor of one of the common dtypes has elements, and all of them are nan."""
-    parts = [part for part in _parts(tensor) if part.numel()]
+    parts = [part for part in dense_parts(tensor) if part.numel()]
     if not parts or not all(part.dtype in _WITH_NAN for part in parts):
         return False
     firsts = [
@@ -122,7 +122,7 @@ def _distance(expected: torch.Tensor, actual: torch.Tensor, where: torch.Tensor)
     return float(distance.nan_to_num(nan=float("inf")).max())
 
 
-def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+def dense_parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     """The dense tensors that together hold the values; none on the device meta, where there are no values."""
     if is_wrapper(tensor):
         yield from _parts_of_wrapper(tensor)
@@ -132,7 +132,7 @@ def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         return
     if tensor.is_nested:
         for part in tensor.unbind():
-            yield from _parts(part)
+            yield from dense_parts(part)
     elif tensor.is_quantized:
         yield tensor.int_repr()
     elif tensor.layout in _SPARSE:
@@ -151,7 +151,7 @@ def _parts_of_wrapper(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
             "Its class must implement __tensor_flatten__.",
         )
     for part in inner.values():
-        yield from _parts(part)
+        yield from dense_parts(part)
 
 
 def _context(tensor: torch.Tensor) -> object:
@@ -166,7 +166,8 @@ def _has_strides(tensor: torch.Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_nested
 
 
-def _quantizer(tensor: torch.Tensor) -> tuple[object, ...]:
+def quantizer(tensor: torch.Tensor) -> tuple[object, ...]:
+    """How the integers of a quantized tensor stand for numbers."""
     if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
         return (tensor.qscheme(), tensor.q_scale(), tensor.q_zero_point())
     scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
