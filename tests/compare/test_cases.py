@@ -16,10 +16,15 @@ from torch.export import Dim, export
 import fx2py
 from fx2py.artifact import Artifact
 from fx2py.compare.cases import NoInputsError, cases_of
+from fx2py.compare.diff import bind_pair
+from fx2py.compare.precision import in_double, precision
+from fx2py.compare.sides import Side, diff_callables
+from fx2py.compare.tolerance import BIT_FOR_BIT, manner_of
 from fx2py.errors import ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.read import open_graph
 from fx2py.replay.inputs import Inputs
+from fx2py.replay.interpreter import Reference
 from tests.replay.graphs import data, output, placeholder
 
 X = torch.tensor([0.5, 1.5, 2.5])
@@ -242,3 +247,52 @@ def test_nothing_but_uninitialised_memory_compares_nothing() -> None:
 def test_a_real_difference_beside_uninitialised_memory_is_found(edited: Any) -> None:
     graph = graph_of(lambda m, x: (x + 1, torch.empty(4096)))
     assert fx2py.diff(graph, edited(graph, "args_0 + 1", "args_0 + 2")).verdict == "different"
+
+
+# -- sides on two devices
+
+
+def test_inputs_and_state_go_to_the_device_of_each_side_and_results_come_home() -> None:
+    seen: list[str] = []
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.device.type)
+        return torch.ones(2)
+
+    meta = torch.device("meta")
+    sides = Side(call), Side(call, {"count": torch.zeros(3, device="meta")}, device=meta)
+    report = diff_callables(*sides, (torch.zeros(2),), manner=BIT_FOR_BIT.across_devices())
+    assert report.equal
+    assert seen == ["cpu", "meta"]
+
+
+def test_a_random_state_and_strides_of_another_device_do_not_count() -> None:
+    one, other = Side(lambda x: x.t().contiguous()), Side(lambda x: (torch.rand(1), x.t())[1])
+    x = torch.arange(6.0).view(2, 3)
+    assert diff_callables(one, other, (x,)).verdict == "different"
+    manner = manner_of(None).of_another_program().across_devices()
+    assert diff_callables(one, other, (x,), manner=manner).equal
+
+
+# -- double precision
+
+
+def test_the_graph_in_double_precision_has_only_wide_numbers() -> None:
+    def mixed(m: Any, x: torch.Tensor) -> torch.Tensor:
+        return (x.half().float() + m.count).to(torch.bfloat16) * torch.ones(3, dtype=torch.float32)
+
+    wide = Reference(in_double(graph_of(mixed)))
+    result = wide(X.double() / 3)
+    assert isinstance(result, torch.Tensor)
+    assert torch.equal(result, X.double() / 3)
+
+
+def test_the_side_with_the_smaller_error_is_closer() -> None:
+    graph = graph_of(lambda m, x: (x / 3).to(torch.float64))
+    pair = bind_pair(graph, fx2py.generate(graph))
+    case = next(cases_of(graph))
+    rough = replace(pair, candidate=Side(lambda x: (x.half() / 3).double()))
+    (found,) = precision(rough, case)
+    assert found.closer == "graph"
+    assert 0 < found.graph < found.code
+    assert precision(pair, case)[0].closer == "neither"
