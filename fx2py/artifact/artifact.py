@@ -21,7 +21,7 @@ import torch
 from fx2py.arguments import FLAG, NAMED, PATH, instance_of, require
 from fx2py.artifact.compiled import Compiled, GeneratedCode, listed
 from fx2py.artifact.debugging import audited_breakpoint
-from fx2py.artifact.edits import edited_files
+from fx2py.artifact.edits import EditedText, edited_files, edited_text, packed
 from fx2py.artifact.execution import Bound, Observing, binding_hint, execute
 from fx2py.artifact.folder import mode_of_new_folders, put_in_place, unchanging
 from fx2py.artifact.manifest import (
@@ -103,6 +103,19 @@ class Artifact:
     def texts(self) -> Texts:
         """The generated files."""
         return Texts(self.source, self.tables)
+
+    @property
+    def code_files(self) -> dict[str, str]:
+        """The generated files by name."""
+        return {SOURCE: self.source} if self.tables is None else {SOURCE: self.source, TABLES: self.tables}
+
+    @property
+    def edits(self) -> tuple[EditedText, ...]:
+        """What was edited in the code since the folder was generated; empty for an artifact of no folder."""
+        files, original = self.manifest.files, self.manifest.original
+        code = {} if self.folder is None else self.code_files
+        found = [edited_text(name, text, files.get(name), original) for name, text in code.items()]
+        return tuple([each for each in found if each is not None])
 
     @property
     def collectives(self) -> tuple[Collective, ...]:
@@ -303,7 +316,13 @@ class Artifact:
         files = {name: sha256_of(staging / name) for name in (*texts, WEIGHTS)}
         schema = SCHEMA if self.tables is not None else IN_ONE_FILE
         manifest = with_own_digest(
-            dataclasses.replace(self.manifest, schema=schema, graph=origin, files=files)
+            dataclasses.replace(
+                self.manifest,
+                schema=schema,
+                graph=origin,
+                files=files,
+                original={name: packed(text) for name, text in self.code_files.items()},
+            )
         )
         (staging / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
         return manifest
@@ -477,10 +496,10 @@ def _as_it_stands(function: Bound, weights: list[torch.Tensor]) -> Bound:
 
 def is_edited(artifact: Artifact) -> bool:
     """Whether the code of an opened folder, or what it is bound to, differs from what was generated."""
-    texts = {SOURCE: artifact.source, TABLES: artifact.tables}
+    files = artifact.manifest.files
     return artifact.folder is not None and any(
-        text is not None and artifact.manifest.files.get(name) != hashlib.sha256(text.encode()).hexdigest()
-        for name, text in texts.items()
+        files.get(name) != hashlib.sha256(text.encode()).hexdigest()
+        for name, text in artifact.code_files.items()
     )
 
 

@@ -123,7 +123,8 @@ class MemoryEntry:
 class Manifest:
     """Everything about a generated folder but its code and tensors; ``files`` maps file names to sha256.
 
-    ``own_sha256`` is that of the manifest's text without it; folders of earlier releases have none.
+    ``original`` has the generated texts, packed, to show what was edited since; ``own_sha256`` is that of the manifest's
+    text without it. Folders of earlier releases have neither.
     """
 
     graph: GraphOrigin
@@ -140,6 +141,7 @@ class Manifest:
     memory: MemoryEntry = MemoryEntry()
     compiled: Compiled | None = None
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+    original: dict[str, str] = dataclasses.field(default_factory=dict)
     own_sha256: str = ""
     fx2py: str = VERSION
     torch: str = torch.__version__

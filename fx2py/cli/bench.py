@@ -34,6 +34,7 @@ def bench(
     ] = 15,
     model: options.ModelName = None,
     trust: options.TrustOptions,
+    verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Time a graph in every way it can be run. With --trust torch loads the file too, and takes part."""
@@ -45,7 +46,7 @@ def bench(
 
     with working(f"timing {target}"), checked_kernels(trusted=trust.trust):
         done = _bench(target, model, inputs, rounds, policy)
-    results.print_bench(done, as_json)
+    results.print_bench(done, verbose, as_json)
 
 
 def _bench(
@@ -70,7 +71,7 @@ def _bench(
         if not place_in_code(error):
             raise
         raise raised(error, f"the graph raised {type(error).__name__}: {error}", inputs) from error
-    return Benched(str(target), report)
+    return Benched(str(target), report, () if folder is None else folder.edits)
 
 
 def _as_torch_loads_it(data: GraphData) -> LiveSource | None:

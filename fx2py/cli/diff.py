@@ -59,6 +59,7 @@ def diff(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write one page: the verdict, where to look, the code."),
     ] = None,
+    verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Compare generated code with its graph, bit for bit. Exits 0 when equivalent, 1 when not, 3 when no result could be compared."""
@@ -83,7 +84,7 @@ def diff(
                 page = "" if html is None else _page(ready, done[0])
         if html is not None and not terminal.is_silent():
             write_page(html, page, descriptor)
-        diff_results.print_diff(done, as_json)
+        diff_results.print_diff(done, verbose, as_json)
         if html is not None and not as_json:
             terminal.print_facts(terminal.stdout(), {"page": str(html)})
         missed = strict and any(each.report.not_run for each in done)
@@ -190,7 +191,10 @@ def _compare(
         report = replace(report, precision=found)
     said = diff_results.named(close)
     texts = {"execution_fn.py": pair.artifact.source, "_tables.py": pair.artifact.tables or ""}
-    return Diffed(ready.graph, ready.code, said, report, texts, pair.artifact.manifest.notes)
+    return Diffed(
+        *(ready.graph, ready.code, said, report, texts, pair.artifact.manifest.notes),
+        edits=pair.artifact.edits,
+    )
 
 
 def _page(ready: Ready, done: Diffed) -> str:

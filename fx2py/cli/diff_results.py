@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from fx2py.cli.results import joined, print_ranks, with_ranks
+from fx2py.cli.results import edited_facts, joined, print_edited_lines, print_ranks, with_ranks
 from fx2py.cli.terminal import (
     Column,
     print_facts,
@@ -27,6 +27,7 @@ from fx2py.cli.version_results import print_versions, versions_data
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fx2py.artifact.edits import EditedText
     from fx2py.compare import Deviation, Divergence, EquivalenceReport, LeafOutcome
     from fx2py.compare.report import NotRun, Precision, RunOutcome, Verdict
     from fx2py.compare.tolerance import Tolerance
@@ -45,6 +46,7 @@ class Diffed:
     notes: tuple[str, ...] = ()
     kinds: tuple[str, str] = ("graph", "code")
     versions: VersionDiff | None = None
+    edits: tuple[EditedText, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -97,7 +99,7 @@ def verdict_of(ranks: Sequence[Diffed]) -> Verdict:
     return next(each for each in ordered if each in verdicts)
 
 
-def print_diff(ranks: Sequence[Diffed], as_json: bool) -> None:
+def print_diff(ranks: Sequence[Diffed], verbose: bool, as_json: bool) -> None:
     """The verdict, each output of the call that decided it on each rank, then all calls."""
     verdict = verdict_of(ranks)
     if as_json:
@@ -121,7 +123,9 @@ def print_diff(ranks: Sequence[Diffed], as_json: bool) -> None:
     print_table(console, CASES, _by_case(reports[0].runs))
     kinds = ranks[0].kinds
     facts = {kinds[0]: joined(done.graph for done in ranks), kinds[1]: joined(done.code for done in ranks)}
-    print_facts(console, facts | _facts(reports[0]))
+    if verbose:
+        print_edited_lines(ranks[0].edits)
+    print_facts(console, facts | _facts(reports[0]) | edited_facts(ranks[0].edits))
     print_notes(console, ranks[0].notes)
 
 
@@ -301,6 +305,7 @@ def _data(done: Diffed) -> dict[str, object]:
         "nondeterministic": report.nondeterministic,
         "versions": None if done.versions is None else versions_data(done.versions),
         "notes": done.notes,
+        "edited": [asdict(each) for each in done.edits],
     }
     return {name: _finite(value) for name, value in data.items()}
 

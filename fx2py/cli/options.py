@@ -38,6 +38,12 @@ AsJson: TypeAlias = Annotated[
     bool,
     typer.Option("--json", help="Print the result, or the error, as one JSON document and nothing else."),
 ]
+Verbose: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", help="Show the lines of the code that were edited; in run, how submodules are bound."
+    ),
+]
 ModelName: TypeAlias = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Which graph of a file that holds several.")
 ]

@@ -21,6 +21,7 @@ from fx2py.cli.messages import fault_data, print_fault
 from fx2py.errors import Fx2pyError
 
 if TYPE_CHECKING:
+    from fx2py.artifact.edits import EditedText
     from fx2py.artifact.manifest import Manifest, SubmoduleEntry, TensorEntry
     from fx2py.bench import BenchReport, BenchRow
     from fx2py.program.translate import Stage
@@ -56,6 +57,22 @@ def joined(texts: Iterable[str]) -> str:
 def _finite(number: float | None) -> float | str | None:
     """JSON has no infinity: it is given as text."""
     return number if number is None or isfinite(number) else str(number)
+
+
+def edited_facts(edits: Sequence[EditedText]) -> dict[str, str]:
+    """What is said of code that was edited since it was generated."""
+    return {"edited": ", ".join(map(str, edits))} if edits else {}
+
+
+def print_edited_lines(edits: Sequence[EditedText]) -> None:
+    """The lines that are gone and those that are there, with their numbers."""
+    console = terminal.stdout()
+    for edit in edits:
+        for line in edit.changes:
+            style = "green" if line.sign == "+" else "red"
+            terminal.print_line(console, f"{line.sign} {edit.file}:{line.number}  {line.text}", style)
+    if any(edit.changes for edit in edits):
+        console.print()
 
 
 # -- gen -----------------------------------------------------------------------------------------------------------
@@ -424,6 +441,7 @@ class Ran:
     bindings: tuple[tuple[str, str], ...] = ()
     memory: Memory | None = None
     notes: tuple[str, ...] = ()
+    edits: tuple[EditedText, ...] = ()
 
 
 OUTPUTS: tuple[terminal.Column[Summary], ...] = (
@@ -454,6 +472,7 @@ def print_run(ranks: Sequence[Ran], verbose: bool, as_json: bool) -> None:
     print_ranks(OUTPUTS, [each.outputs for each in ranks])
     if verbose:
         terminal.print_table(console, BINDINGS, ran.bindings)
+        print_edited_lines(ran.edits)
     calls = "one call" if len(ran.seconds) == 1 else f"median of {len(ran.seconds)} calls"
     facts = {
         "ran": joined(each.label for each in ranks),
@@ -465,7 +484,7 @@ def print_run(ranks: Sequence[Ran], verbose: bool, as_json: bool) -> None:
         plan = ran.memory.planned
         facts["planned peak"] = f"unknown: {ran.memory.unknown}" if plan is None else f"{plan:,} bytes"
         facts["measured peak"] = f"{ran.memory.measured:,} bytes"
-    terminal.print_facts(console, facts)
+    terminal.print_facts(console, facts | edited_facts(ran.edits))
     terminal.print_line(console, ran.inputs)
     terminal.print_notes(console, ran.notes)
 
@@ -484,6 +503,7 @@ def _run_data(ran: Ran) -> dict[str, object]:
         "saved": ran.saved,
         "memory": None if ran.memory is None else asdict(ran.memory),
         "notes": ran.notes,
+        "edited": [asdict(each) for each in ran.edits],
     }
 
 
@@ -496,6 +516,7 @@ class Benched:
 
     label: str
     report: BenchReport
+    edits: tuple[EditedText, ...] = ()
 
 
 WAYS: tuple[terminal.Column[BenchRow], ...] = (
@@ -517,11 +538,13 @@ WAYS: tuple[terminal.Column[BenchRow], ...] = (
 """The table of ``bench``."""
 
 
-def print_bench(done: Benched, as_json: bool) -> None:
+def print_bench(done: Benched, verbose: bool, as_json: bool) -> None:
     """A row for each way to run the graph, the first of fx2py being one."""
     report = done.report
     if as_json:
-        terminal.print_json({"ran": done.label, **asdict(report)})
+        terminal.print_json(
+            {"ran": done.label, **asdict(report), "edited": [asdict(each) for each in done.edits]}
+        )
         return
     console = terminal.stdout()
     columns = [each for each in WAYS if each.name != "per submodule" or report.submodule_calls]
@@ -532,7 +555,9 @@ def print_bench(done: Benched, as_json: bool) -> None:
         "submodules": f"{report.submodule_calls} calls",
         "rounds": str(report.rounds),
     }
-    terminal.print_facts(console, facts)
+    if verbose:
+        print_edited_lines(done.edits)
+    terminal.print_facts(console, facts | edited_facts(done.edits))
     terminal.print_line(console, report.inputs)
     if report.noise:
         terminal.print_line(console, report.noise, "bold yellow")

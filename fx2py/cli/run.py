@@ -31,7 +31,7 @@ def run(
     repeat: Annotated[
         int, typer.Option("--repeat", min=1, metavar="N", help="Call N times; the time shown is the median.")
     ] = 1,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show how each submodule is bound.")] = False,
+    verbose: options.Verbose = False,
     memory: Annotated[
         bool, typer.Option("--memory", help="Measure the peak memory of the results in one more call.")
     ] = False,
@@ -128,6 +128,7 @@ def _call(ready: _BoundRun, seed: int, repeat: int, memory: bool, descriptor: in
         bindings(ready.artifact, execute),
         _memory(ready.artifact, execute, inputs) if memory else None,
         ready.artifact.manifest.notes,
+        ready.artifact.edits,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from posixpath import basename
 from typing import Any
 
-from fx2py.artifact.artifact import Artifact, program_of
+from fx2py.artifact.artifact import Artifact, is_edited, program_of
 from fx2py.artifact.manifest import VERSION
 from fx2py.collector import collector_paused
 from fx2py.compare.differences import Difference, Place, differences
@@ -24,6 +24,7 @@ from fx2py.compare.tables import table_divergences
 from fx2py.emit.audit import flattened
 from fx2py.emit.expressions import TextScope, value_text
 from fx2py.emit.module import SOURCE, statement_text
+from fx2py.emit.nesting import without_looks
 from fx2py.emit.older_schemas import parse_any
 from fx2py.emit.parse import GrammarError, Parsed
 from fx2py.emit.validate import path_normal
@@ -60,6 +61,8 @@ def compare_statements(data: GraphData, artifact: Artifact) -> Statements:
             parsed = read_repaired(artifact.texts, error)
         except GrammarError:
             return Statements(None, unreadable)
+    if is_edited(artifact):  # what fx2py wrote looks at nothing
+        parsed = replace(parsed, functions=without_looks(parsed.functions))
     program = program_of(data, options_of(artifact))
     return Statements(tuple(_differing(program, parsed, artifact)), unreadable)
 

@@ -9,12 +9,25 @@ from __future__ import annotations
 
 import ast
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fx2py.graph.values import Name, Ref, Value
-from fx2py.program.ir import Assign, Call, Delete, Statement, expression, is_expression, names_in
-from fx2py.syntax import ValueReader
+from fx2py.program.ir import (
+    Assign,
+    Call,
+    Delete,
+    Function,
+    Loop,
+    Method,
+    Statement,
+    expression,
+    is_expression,
+    names_in,
+    straight,
+)
+from fx2py.syntax import BINARY, COMPARISONS, UNARY, ValueReader
 
 _FORMAT, _ADD = Name("builtins", "format"), Name("operator", "add")
 _CONVERSIONS = {
@@ -114,6 +127,70 @@ _LOOKING = {
     path: Name("builtins", path.removeprefix("builtins."))
     for path in ("builtins.print", "builtins.breakpoint")
 }
+
+
+# -- looks, left out -----------------------------------------------------------------------------------------------
+
+
+def without_looks(functions: Iterable[Function]) -> tuple[Function, ...]:
+    """Functions that compute the same and look at nothing: without the looks, and without what only they read.
+
+    What changes a value in place stays, and so does what has a name.
+    """
+    return tuple([replace(each, body=_without_looks(each.body, names_in(each.result))) for each in functions])
+
+
+def _without_looks(body: Sequence[Statement], read: Iterable[str]) -> tuple[Statement, ...]:
+    kept: list[Statement] = []
+    wanted = set(read)
+    for statement in reversed(body):
+        if isinstance(statement, Loop):
+            statement = replace(statement, body=_without_looks(statement.body, ()))
+        elif isinstance(statement, Assign) and (_is_look(statement) or _is_only_looked_at(statement, wanted)):
+            continue
+        elif isinstance(statement, Delete):
+            kept.append(statement)
+            continue
+        wanted.update(names_in(*statement.operands))
+        kept.append(statement)
+    assigned = {each.target for each in straight(kept) if isinstance(each, Assign)}
+    return tuple([left for each in reversed(kept) if (left := _without_ends(each, assigned)) is not None])
+
+
+def _is_look(statement: Assign) -> bool:
+    return statement.target is None and statement.call.callee in _LOOKS
+
+
+def _is_only_looked_at(statement: Assign, wanted: Collection[str]) -> bool:
+    callee, target = statement.call.callee, statement.target
+    is_unread = target is not None and is_expression(target) and target not in wanted
+    return is_unread and isinstance(callee, Name | Method) and not _writes(callee)
+
+
+def _writes(callee: Name | Method) -> bool:
+    """Whether a call may change what it takes: torch's names say so by their last character."""
+    if isinstance(callee, Method):
+        return callee.name.endswith("_")
+    return callee.qualname not in _SIGNS if callee.module == "operator" else callee.qualname.endswith("_")
+
+
+_SIGNS = frozenset(
+    {
+        *(*BINARY.values(), *COMPARISONS.values(), *UNARY.values()),
+        *("contains", "getitem", "is_", "is_not", "not_"),
+    }
+)
+
+
+def _without_ends(statement: Statement, assigned: Collection[str | None]) -> Statement | None:
+    """A statement that deletes no expression which was left out."""
+    if not isinstance(statement, Delete):
+        return statement
+    names = tuple([name for name in statement.names if not is_expression(name) or name in assigned])
+    return Delete(names) if names else None
+
+
+_LOOKS = tuple([Name("builtins", name) for name in ("print", "breakpoint", "bool", "str")])
 
 
 # -- handlers ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import json
@@ -9,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ import torch
 
 import fx2py
 from fx2py.artifact.compiled import Compiled, CompiledPiece, Machine
-from fx2py.artifact.edits import edited_files
+from fx2py.artifact.edits import edited_files, edited_text, packed
 from fx2py.errors import ArtifactError, EditedFolderError
 from tests.artifact.test_write import scaled
 
@@ -121,3 +123,56 @@ def test_an_artifact_is_written_over_its_own_folder(folder: Path) -> None:
     artifact.write(folder)
     assert edited_files(folder) == ()
     assert fx2py.open_artifact(folder).bind()(torch.ones(3)).tolist() == [2.0, 2.0, 2.0]
+
+
+# -- lines ---------------------------------------------------------------------------------------------------------
+
+ORIGINAL = "".join(f"line {number}\n" for number in range(100))
+
+
+@pytest.mark.parametrize(
+    ("now", "lines", "changes"),
+    [
+        (ORIGINAL.replace("line 5\n", "LINE 5\n"), 1, ["-6 line 5", "+6 LINE 5"]),
+        (ORIGINAL.replace("line 5\n", ""), 1, ["-6 line 5"]),
+        (ORIGINAL.replace("line 5\n", "line 5\nnew\n"), 1, ["+7 new"]),
+        (ORIGINAL + "new", 1, ["+101 new"]),
+        (ORIGINAL.replace("line 5\n", "a\nb\n").replace("line 90\n", ""), 3, None),
+        ("", 100, None),
+        ("x\n" * 50_000, 50_000, None),
+        (ORIGINAL.replace("\n", "\r\n"), 100, None),
+    ],
+)
+def test_the_edited_lines_are_counted_and_numbered(now: str, lines: int, changes: list[str] | None) -> None:
+    digest = hashlib.sha256(ORIGINAL.encode()).hexdigest()
+    found = edited_text("f.py", now, digest, {"f.py": packed(ORIGINAL)})
+    assert found is not None
+    assert found.lines == lines
+    assert str(found) == f"{lines:,} line{'' if lines == 1 else 's'} of f.py"
+    if changes is not None:
+        assert [f"{each.sign}{each.number} {each.text}" for each in found.changes] == changes
+
+
+@pytest.mark.parametrize("kept", ["", "no base64!", "AAAA", packed("another text"), packed("x" * 10)[:-8]])
+def test_without_the_original_only_the_edit_is_known(kept: str) -> None:
+    digest = hashlib.sha256(ORIGINAL.encode()).hexdigest()
+    found = edited_text("f.py", "now", digest, {"f.py": kept})
+    assert (found.lines, found.changes) == (None, ())
+    assert str(found) == "f.py; the folder does not say which lines"
+
+
+def test_a_packed_text_that_is_huge_is_not_unpacked() -> None:
+    bomb = base64.b64encode(zlib.compress(b"x" * 2**27)).decode()
+    assert edited_text("f.py", "now", "0" * 64, {"f.py": bomb}).lines is None
+
+
+def test_the_lines_of_an_opened_folder(folder: Path) -> None:
+    assert fx2py.open_artifact(folder).edits == ()
+    code = folder / "execution_fn.py"
+    code.write_text(code.read_text().replace("    return", "    print(mul.shape)\n    return"))
+    (edit,) = fx2py.open_artifact(folder).edits
+    assert (edit.file, edit.lines, [each.text.strip() for each in edit.changes]) == (
+        *("execution_fn.py", 1),
+        ["print(mul.shape)"],
+    )
+    assert fx2py.generate(scaled(2.0)).edits == ()

@@ -6,14 +6,18 @@ import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import fx2py
+from fx2py.compare.statements import compare_statements
 from fx2py.errors import ArtifactError
+from fx2py.graph.data import GraphData
 from fx2py.program.options import GenerateOptions
+from fx2py.read import open_graph
 
 
 class Layer(nn.Module):
@@ -47,10 +51,19 @@ X = torch.linspace(-1, 1, 16).reshape(2, 8)
 Edit = Callable[[str], str]
 
 
-@pytest.fixture(scope="module", params=["flat", "structured"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def program() -> torch.export.ExportedProgram:
     torch.manual_seed(0)
-    program = torch.export.export(Model().eval(), (X,))
+    return torch.export.export(Model().eval(), (X,))
+
+
+@pytest.fixture(scope="module")
+def graph(program: torch.export.ExportedProgram) -> GraphData:
+    return open_graph(program)
+
+
+@pytest.fixture(scope="module", params=["flat", "structured"])
+def folder(request: pytest.FixtureRequest, program: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp(request.param) / "model_fx2py"
     options = GenerateOptions(flat=request.param == "flat", comments=False)
     fx2py.generate(program, options=options).write(path)
@@ -242,3 +255,19 @@ def test_an_edit_that_cannot_be_read_is_named_with_its_line(
     ) as refused:
         edited(edit).bind(policy=fx2py.Policy())
     assert reason in refused.value.message
+
+
+LOOKS = ("print", "assert", "look")
+
+
+@pytest.mark.parametrize("name", [name for name in SAME_RESULT if name.startswith(LOOKS)])
+def test_a_look_is_no_statement_that_says_something_else(
+    name: str, edited: Callable[[Edit], fx2py.Artifact], graph: GraphData
+) -> None:
+    assert compare_statements(graph, edited(SAME_RESULT[name])).differing == ()
+
+
+def test_what_a_look_changes_in_place_says_something_else(
+    edited: Callable[[Edit], fx2py.Artifact], graph: GraphData
+) -> None:
+    assert compare_statements(graph, edited(after("torch.tanh(", "print({x}.add_(1))"))).differing
