@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from fx2py.errors import OptionError
+from fx2py.errors import OptionError, with_article
 
 _LONGEST = 60
 
@@ -51,7 +51,7 @@ CALL = Kind(
 def instance_of(*classes: type) -> Kind:
     """The kind of the instances of some classes."""
     names = " or ".join(cls.__name__ for cls in classes)
-    return Kind(f"{'an' if names[0] in 'AEIOU' else 'a'} {names}", lambda value: isinstance(value, classes))
+    return Kind(with_article(names), lambda value: isinstance(value, classes))
 
 
 def require(name: str, value: object, kind: Kind, hint: str = "") -> None:
@@ -65,10 +65,10 @@ def shown(value: object) -> str:
     if value is None or type(value) in (bool, int, float, str):
         return _short(repr(value))
     if isinstance(value, dict | list | tuple | set | frozenset) and type(value).__module__ == "builtins":
-        return _short(f"a {type(value).__name__} of {', '.join(map(shown, value)) or 'nothing'}")
+        return _short(f"{with_article(type(value).__name__)} of {', '.join(map(shown, value)) or 'nothing'}")
     cls = type(value)
     name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+    return with_article(name)
 
 
 def _short(text: str) -> str:

@@ -204,6 +204,11 @@ class InternalError(Fx2pyError):
         )
 
 
+def with_article(name: str) -> str:
+    """A name of a class or kind with its article."""
+    return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"
+
+
 def printable(text: str) -> str:
     """Text from a file as part of one line of a message."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

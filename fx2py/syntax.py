@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
+from fx2py.errors import with_article
 from fx2py.graph.values import DEFAULTDICT, Dict, List, Name, Range, Set, Size, Slice, Value, sorted_set
 
 BINARY: Mapping[type[ast.operator], str] = {
@@ -77,7 +78,7 @@ def parsed(text: str) -> list[ast.stmt]:
 def text_of(node: ast.AST) -> str:
     """The text of a syntax node; of a large one only its kind, since ``ast.unparse`` is slower than the parser."""
     if any(True for _ in islice(ast.walk(node), _MOST_PARTS, None)):
-        return f"a {type(node).__name__} of many parts"
+        return f"{with_article(type(node).__name__)} of many parts"
     return ast.unparse(node)
 
 

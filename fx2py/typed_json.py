@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from fx2py.errors import with_article
+
 T = TypeVar("T")
 _TOO_LARGE = 2**1023
 _LONGEST_KEY, _LONGEST_PATH = 40, 200
@@ -100,7 +102,7 @@ def exact(data: object, *kinds: type[T]) -> T:
         if type(data) is kind:
             return data
     wanted = " or ".join(kind.__name__ for kind in kinds)
-    raise Damaged(f"has a {type(data).__name__} where a {wanted} belongs")
+    raise Damaged(f"has {with_article(type(data).__name__)} where {with_article(wanted)} belongs")
 
 
 def each(read: Callable[[object], T], data: object) -> tuple[T, ...]:
@@ -160,7 +162,7 @@ def _number(data: object) -> float:
         return float(data)
     if type(data) is str and data in ("Infinity", "-Infinity", "NaN"):
         return float(data)
-    raise Damaged(f"has a {type(data).__name__} where a number belongs")
+    raise Damaged(f"has {with_article(type(data).__name__)} where a number belongs")
 
 
 def _choice(data: object) -> Choice:
@@ -234,7 +236,7 @@ def _record(cls: type) -> Callable[[object], object]:
 
 def _object(data: object) -> dict[str, object]:
     if type(data) is not dict:
-        raise Damaged(f"has a {type(data).__name__}, not a JSON object")
+        raise Damaged(f"has {with_article(type(data).__name__)}, not a JSON object")
     return data
 
 

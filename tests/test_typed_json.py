@@ -38,7 +38,7 @@ def test_a_document_becomes_dataclasses_with_their_defaults():
         ("[]", "has a list, not a JSON object"),
         ('{"leaves": []}', r"not a JSON object \(at leaves\)"),
         ("{}", r"is missing \(at leaves\)"),
-        ('{"leaves": {"a": {"name": 1}}}', r"has a int where a str belongs \(at leaves\.a\.name\)"),
+        ('{"leaves": {"a": {"name": 1}}}', r"has an int where a str belongs \(at leaves\.a\.name\)"),
         ('{"leaves": {"a": {"name": null}}}', r"has a NoneType where a str belongs \(at leaves\.a\.name\)"),
         (
             '{"leaves": {"a": {"name": "x", "sizes": [1, true]}}}',
@@ -47,7 +47,7 @@ def test_a_document_becomes_dataclasses_with_their_defaults():
         ('{"leaves": {"a": {"name": "x", "kind": "up"}}}', r"has 'up' where one of 'in', 'out' belongs"),
         ('{"leaves": {"a": {"name": "x", "kind": []}}}', r"has \[\] where one of"),
         ('{"leaves": {}, "pair": [1]}', r"has 1 parts where 2 belong \(at pair\)"),
-        ('{"leaves": {}, "pair": [1, 2]}', r"has a int where a str belongs \(at pair\[1\]\)"),
+        ('{"leaves": {}, "pair": [1, 2]}', r"has an int where a str belongs \(at pair\[1\]\)"),
         ('{"leaves": {}, "children": [{"leaves": {}}, {"leaves": 3}]}', r"\(at children\[1\]\.leaves\)"),
         ('{"leaves": {}, "tags": "ab"}', r"has a str where a list belongs \(at tags\)"),
     ],
@@ -74,7 +74,7 @@ def test_a_long_key_does_not_make_a_long_message():
 def test_a_choice_is_read_as_the_type_that_its_tag_asks_for():
     given = typed(Choice, {"as_int": 3})
     assert (given.tag, given.read(int)) == ("as_int", 3)
-    with pytest.raises(Damaged, match=r"has a int where a str belongs \(at as_int\)"):
+    with pytest.raises(Damaged, match=r"has an int where a str belongs \(at as_int\)"):
         given.read(str)
     for other in ({}, {"a": 1, "b": 2}, [1], None):
         with pytest.raises(Damaged, match="one field"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import inspect
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from fx2py.arguments import FLAG, NAMED, PATH, instance_of, require
+from fx2py.arguments import FLAG, NAMED, PATH, Kind, instance_of, require
 from fx2py.artifact.compiled import Compiled, GeneratedCode, listed
 from fx2py.artifact.debugging import audited_breakpoint
 from fx2py.artifact.edits import EditedText, edited_files, edited_text, packed
@@ -51,6 +52,7 @@ from fx2py.errors import (
     Hint,
     ReplayError,
     UnsupportedGraphError,
+    with_article,
 )
 from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData
@@ -73,7 +75,10 @@ COMPILED = "compiled"
 """The folder, in the generated one, of compiled pieces."""
 
 
+_RESIZING = ("resize_", "resize_as_", "set_(", ".set_")
+"""What stands in code that gives a tensor another storage, or its storage another size."""
 _POLICY = instance_of(Policy).or_none()
+_OBSERVING = Kind("a function", callable).or_none()
 Binder = Callable[[Mapping[str, torch.Tensor], Mapping[str, Bound]], Bound]
 """Binds audited code to tensors and submodules, by name."""
 
@@ -212,6 +217,7 @@ class Artifact:
         Raises UntrustedTargetError as ``bind`` does, and so does its result with ReplayError.
         """
         require("policy", policy, _POLICY)
+        require("observing", observing, _OBSERVING)
         gate = policy or Policy(trust_all=self._is_live())
         audit(self.texts, gate, self._place())
         self._check_fixed(gate)
@@ -223,6 +229,8 @@ class Artifact:
         bind = execute(self.texts, self.fixed, self.folder, self._place(), instead, builtins, observing)
 
         def bind_to(tensors: Mapping[str, torch.Tensor], submods: Mapping[str, Bound]) -> Bound:
+            if any(word in self.source for word in _RESIZING):  # what is mapped from a file has a fixed size
+                tensors = copy.deepcopy(dict(tensors))
             try:
                 return bind(tensors, self.device, submods)
             except RuntimeError as error:
@@ -531,7 +539,10 @@ def _refuse_unreadable_weights(tensors: Mapping[str, torch.Tensor]) -> None:
         except Exception as error:  # a tensor subclass may raise anything
             reason = str(error).strip().partition("\n")[0]
             findings.append(
-                Finding(name, f"is a {type(tensor).__qualname__}, which torch cannot save and read: {reason}")
+                Finding(
+                    name,
+                    f"is {with_article(type(tensor).__qualname__)}, which torch cannot save and read: {reason}",
+                )
             )
     if findings:
         raise UnsupportedGraphError(tuple(findings), "the code")

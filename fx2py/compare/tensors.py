@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from fx2py.compare.tolerance import Tolerance
-from fx2py.errors import ReplayError
+from fx2py.errors import ReplayError, with_article
 from fx2py.graph.tensors import inner_tensors, is_wrapper, shape_of, sparse_parts, without_repetition
 from fx2py.graph.values import PRIMITIVES
 
@@ -147,7 +147,7 @@ def _parts_of_wrapper(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     inner = inner_tensors(tensor)
     if not inner:
         raise ReplayError(
-            f"the values of a {type(tensor).__qualname__} cannot be compared: it keeps no tensors as its attributes.",
+            f"the values of {with_article(type(tensor).__qualname__)} cannot be compared: it keeps no tensors as its attributes.",
             "Its class must implement __tensor_flatten__.",
         )
     for part in inner.values():

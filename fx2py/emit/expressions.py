@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fx2py.emit import text
-from fx2py.errors import InternalError
+from fx2py.errors import InternalError, with_article
 from fx2py.graph import values as language
 from fx2py.program import ir
 from fx2py.program.identifiers import MODULE_ALIASES, is_identifier
@@ -82,7 +82,7 @@ def value_text(value: ir.Operand, scope: TextScope) -> str:
         return text.primitive(value)
     writer = _VALUES.get(type(value))
     if writer is None:
-        raise InternalError(f"a {type(value).__name__} reached the text as a value")
+        raise InternalError(f"{with_article(type(value).__name__)} reached the text as a value")
     return writer(value, scope)
 
 

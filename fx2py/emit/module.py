@@ -15,7 +15,7 @@ from fx2py.emit.expressions import TextScope, call_text, setitem_text, value_tex
 from fx2py.emit.layout import Line, fits, format_with_black, is_settled, lay_out, module_level, split
 from fx2py.emit.outline import function_lines, outline_text
 from fx2py.emit.tables import bind_source
-from fx2py.errors import InternalError
+from fx2py.errors import InternalError, with_article
 from fx2py.graph.data import Node
 from fx2py.graph.listing import value_note
 from fx2py.program import ir
@@ -327,7 +327,7 @@ def statement_text(statement: ir.Statement, scope: TextScope) -> list[str]:
         return [f"{', '.join(map(text.identifier, statement.targets))} = {call_text(statement.call, scope)}"]
     if type(statement) is ir.Loop:
         return ["\n".join([_loop_head(statement, scope), *_loop_body(statement, scope)])]
-    raise InternalError(f"a {type(statement).__name__} reached the text as a statement")
+    raise InternalError(f"{with_article(type(statement).__name__)} reached the text as a statement")
 
 
 def _loop_head(loop: ir.Loop, scope: TextScope) -> str:

@@ -10,7 +10,7 @@ import torch
 from fx2py.emit import text
 from fx2py.emit.expressions import TextScope, value_text
 from fx2py.emit.layout import Line, lay_out
-from fx2py.errors import InternalError
+from fx2py.errors import InternalError, with_article
 from fx2py.graph import values as language
 from fx2py.graph.data import ModuleRecord
 from fx2py.program.exact_text import bits_of, fault_of, needs_slot
@@ -81,7 +81,7 @@ class _BoundText:
         if isinstance(value, float | complex):
             layout, digits = bits_of(value)
             return f'{RUNTIME}.from_bits("{layout}", "{digits}")'
-        raise InternalError(f"a {type(value).__name__} reached the tables as a constant")
+        raise InternalError(f"{with_article(type(value).__name__)} reached the tables as a constant")
 
     def mapping(self, items: Iterator[tuple[str, str]]) -> str:
         return f"{{{', '.join([f'{text.quoted(name)}: {written}' for name, written in items])}}}"
@@ -100,7 +100,7 @@ def why_unwritable(record: ModuleRecord) -> str:
             return f"has an attribute {name!r} that has no text: {fault_of(value)}"
         for part in language.walk(value):
             if isinstance(part, language.Live | language.Opaque | language.OpName):
-                return f"is a {record.cls} whose attribute {name!r} is no data"
+                return f"is {with_article(record.cls.path)} whose attribute {name!r} is no data"
             if root_of(part) in BIND_VARIABLES:
                 return f"has an attribute {name!r} of the package {root_of(part)!r}, whose name has another meaning"
     return ""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fx2py.errors import InternalError
+from fx2py.errors import InternalError, with_article
 from fx2py.graph.values import TORCH_NAMED
 from fx2py.program.identifiers import is_identifier
 
@@ -122,5 +122,5 @@ def primitive(value: object) -> str:
     """The text of a leaf that is Python's or torch's own data; raises InternalError for any other type."""
     writer = _WRITERS.get(type(value))
     if writer is None:
-        raise InternalError(f"a {type(value).__name__} reached the text as a literal")
+        raise InternalError(f"{with_article(type(value).__name__)} reached the text as a literal")
     return writer(value)

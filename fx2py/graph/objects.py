@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.fx as fx
 
+from fx2py.errors import with_article
 from fx2py.graph import values as language
 from fx2py.graph.names import callable_name
 from fx2py.graph.symbols import expression_text
@@ -40,7 +41,7 @@ def value_of(obj: Any) -> language.Value:
 def live(obj: object) -> language.Live:
     """The object itself, described by the name of its class or its own."""
     name = getattr(obj, "__qualname__", None)
-    description = name if type(name) is str else f"a {type(obj).__qualname__} object"
+    description = name if type(name) is str else f"{with_article(type(obj).__qualname__)} object"
     return language.Live(obj, description[:_LONGEST_DESCRIPTION])
 
 
@@ -160,7 +161,7 @@ def object_of(value: language.Value) -> object:
             return tensor
     if type(value) in language.PRIMITIVES:
         return value
-    raise ValueError(f"the example inputs hold a {type(value).__name__}, which is no plain data")
+    raise ValueError(f"the example inputs hold {with_article(type(value).__name__)}, which is no plain data")
 
 
 def _dict(value: language.Dict) -> dict[object, object]:

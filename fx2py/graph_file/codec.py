@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from fx2py.errors import Finding
+from fx2py.errors import Finding, with_article
 from fx2py.graph.data import ModuleRecord
 from fx2py.graph.tensors import is_strided_view
 from fx2py.typed_json import Damaged, each, exact
@@ -71,7 +71,7 @@ class Numbered:
 def _check_tensor(tensor: torch.Tensor) -> None:
     """Raise Unwritable for a tensor subclass, or for a layout that torch.save does not keep."""
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
-        raise Unwritable(f"is a {type(tensor).__name__}, which no file can hold")
+        raise Unwritable(f"is {with_article(type(tensor).__name__)}, which no file can hold")
     known = is_strided_view(tensor) or tensor.layout in _LAYOUTS
     if not known or tensor.is_nested:
         raise Unwritable(f"is a tensor of the layout {tensor.layout}, which no file can hold")
@@ -199,7 +199,7 @@ def tagged(cases: Mapping[str, tuple[type, Codec[Any]]], is_json: Callable[[obje
         if is_json(value):
             return value
         if type(value) not in by_type:
-            what = getattr(value, "description", "") or f"a {type(value).__name__}"
+            what = getattr(value, "description", "") or f"{with_article(type(value).__name__)}"
             raise Unwritable(f"holds {what}, which no file can hold")
         tag, codec = by_type[type(value)]
         return [tag, codec.encode(value, numbered)]
@@ -207,7 +207,7 @@ def tagged(cases: Mapping[str, tuple[type, Codec[Any]]], is_json: Callable[[obje
     def decode(data: object, numbered: Numbered) -> object:
         if type(data) is not list:
             if not is_json(data):
-                raise Damaged(f"has a {type(data).__name__} where a value belongs")
+                raise Damaged(f"has {with_article(type(data).__name__)} where a value belongs")
             return data
         if len(data) != 2 or type(data[0]) is not str or data[0] not in cases:
             raise Damaged("has a value of an unknown kind")

@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 import torch
 
-from fx2py.errors import UnknownFormatError, UnsupportedGraphError
+from fx2py.errors import UnknownFormatError, UnsupportedGraphError, with_article
 from fx2py.graph import values as language
 from fx2py.graph.data import (
     NO_META,
@@ -115,7 +115,7 @@ def _unpacked(layout: str, digits: str) -> tuple[float, ...]:
 
 def _torch_constant(kind: type) -> Codec[Any]:
     found = {str(value): value for value in language.TORCH_DATA.values() if type(value) is kind}
-    return one_of(found, f"a {kind.__name__} of torch")
+    return one_of(found, f"{with_article(kind.__name__)} of torch")
 
 
 VALUE: Codec[language.Value] = late(lambda: _VALUE)
@@ -218,7 +218,9 @@ def _decode_node(data: object, numbered: Numbered) -> Node:
     if not isinstance(
         node.target, language.Name | language.OpName | language.Opaque if node.op == "call_function" else str
     ):
-        raise Damaged(f"has a {node.op} node whose target is a {type(node.target).__name__}")
+        raise Damaged(
+            f"has {with_article(node.op)} node whose target is {with_article(type(node.target).__name__)}"
+        )
     return node
 
 

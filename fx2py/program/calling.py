@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from fx2py.errors import with_article
 from fx2py.graph import values as language
 from fx2py.graph.data import CallingConvention, Graph, Node, Tree
 from fx2py.program import ir
@@ -148,7 +149,7 @@ def _pack(tree: Tree, leaves: Iterator[ir.Operand]) -> ir.Operand:
         parts = (language.List(parts), *tree.keys)
     made = container_of(tree)
     if made is None:
-        raise ValueError(f"a {tree.kind} without a class")
+        raise ValueError(f"{with_article(tree.kind)} without a class")
     return language.Record(made.cls, tuple(zip(made.fields, parts, strict=True)))
 
 

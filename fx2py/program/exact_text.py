@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from fx2py.errors import with_article
 from fx2py.graph import values as language
 from fx2py.program.identifiers import MODULES, RESERVED, is_identifier
 from fx2py.program.ir import ENTRY, Operand
@@ -131,7 +132,9 @@ def _set(value: language.Set) -> str:
 
 def _record(value: language.Record) -> str:
     names = [name for name, _ in value.fields]
-    return "" if len(set(names)) == len(names) else f"two fields of a {value.cls} have one name"
+    return (
+        "" if len(set(names)) == len(names) else f"two fields of {with_article(value.cls.path)} have one name"
+    )
 
 
 def _differ(values: tuple[language.Value, ...], what: str) -> str:

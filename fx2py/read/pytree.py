@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from torch.utils import _pytree as pytree
 
+from fx2py.errors import with_article
 from fx2py.graph.data import CallingConvention, Tree, TreeKind
 from fx2py.graph.names import dotted_name
 from fx2py.graph.values import EnumMember, Name, Value
@@ -107,7 +108,9 @@ def container_tree(registered: str, cls: Name | None, context: object, children:
     if kind == "dict" or kind == "ordereddict" or kind == "defaultdict":
         keys = tuple(_key(key) for key in context) if isinstance(context, list) else ()
         if len(keys) != len(children):
-            raise ValueError(f"a {kind} of the inputs or outputs does not have as many keys as values")
+            raise ValueError(
+                f"{with_article(kind)} of the inputs or outputs does not have as many keys as values"
+            )
         return Tree(kind, children, keys, cls)
     return Tree("record", children, field_names(context, len(children)), class_name(registered))
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch.utils import _pytree as pytree
 
-from fx2py.errors import Argument, Hint, ReplayError
+from fx2py.errors import Argument, Hint, ReplayError, with_article
 from fx2py.graph.data import GraphData, Node, NumberKind, SymMeta, TensorMeta
 from fx2py.graph.tensors import TensorCopies, is_strided_view, is_wrapper
 from fx2py.replay.domains import ANY, Domain, input_domains
@@ -130,7 +130,7 @@ def admitted(found: Inputs, policy: Policy) -> Inputs:
 
 def _described(code: object) -> str:
     name = getattr(code, "__qualname__", None)
-    return f"a {type(code).__qualname__}" + (f" {name!r}" if isinstance(name, str) else "")
+    return f"{with_article(type(code).__qualname__)}" + (f" {name!r}" if isinstance(name, str) else "")
 
 
 # -- from a file

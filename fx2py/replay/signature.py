@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch.utils import _pytree as pytree
 
-from fx2py.errors import ReplayError
+from fx2py.errors import ReplayError, with_article
 from fx2py.graph.data import CallingConvention, Node, Tree
 from fx2py.graph.parameters import Unbound, bind_arguments
 from fx2py.graph.values import Value
@@ -191,7 +191,7 @@ def _deque(tree: Tree, parts: list[object], constant: Constant) -> object:
 
 def _record(tree: Tree, parts: list[object], constant: Constant) -> object:
     if tree.cls is None:
-        raise ReplayError(f"a {tree.kind} of the output has no class.")
+        raise ReplayError(f"{with_article(tree.kind)} of the output has no class.")
     return make_record(tree.cls, dict(zip([str(key) for key in tree.keys], parts, strict=True)))
 
 

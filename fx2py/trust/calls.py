@@ -22,7 +22,7 @@ from typing import TypeAlias, TypeVar
 
 import torch
 
-from fx2py.errors import UntrustedTargetError
+from fx2py.errors import UntrustedTargetError, with_article
 from fx2py.graph.values import (
     CONTAINERS,
     GETATTR,
@@ -135,7 +135,9 @@ class Calls:
         found = getattr(sys.modules.get(cls.module), cls.qualname, None)
         allowed = not isinstance(found, type) or is_plain(found) or cls.path in self._policy.classes
         if not allowed and not (is_last and isinstance(found, type) and not is_called(found)):
-            raise UntrustedTargetError(f"{where}: a {cls.path}", "classes", cls.path, "has code of its own")
+            raise UntrustedTargetError(
+                f"{where}: {with_article(cls.path)}", "classes", cls.path, "has code of its own"
+            )
 
     def code(self, args: Sequence[Value], kwargs: Keywords, where: str) -> ValueKind:
         """The call of a module, or of a function of the file."""
@@ -214,7 +216,7 @@ class Calls:
                 # ``x.device.index`` is admitted, and ``x`` may be any record.
                 if name == "device" and part is not None and self.what(part, where) is not ValueKind.DEVICE:
                     raise UntrustedTargetError(
-                        f"{where}: a {value.cls.path}",
+                        f"{where}: {with_article(value.cls.path)}",
                         "trust_all",
                         reason="holds another value as its device",
                     )

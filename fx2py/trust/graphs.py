@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import torch
 
+from fx2py.errors import with_article
 from fx2py.graph.data import Graph, ModuleRecord, Node, Tree
 from fx2py.graph.values import Attribute, Name, OpName, Value
 from fx2py.trust.admitted import ValueKind
@@ -39,7 +40,7 @@ def check_graph(
 
 def _check_tree(calls: Calls, tree: Tree) -> None:
     """Refuse containers of a nested graph's result that are not data: they are values of the graph that calls it."""
-    where = f"a {tree.kind} that a nested graph gives"
+    where = f"{with_article(tree.kind)} that a nested graph gives"
     calls.data(tree.keys, where)
     if tree.kind in ("namedtuple", "record") and tree.cls is not None:
         calls.record(tree.cls, where)

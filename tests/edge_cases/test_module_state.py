@@ -1,6 +1,8 @@
 """Modules that put new objects in the place of their buffers while the graph runs, and modules used as objects."""
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch.nn.utils import parametrizations
 import fx2py
 from fx2py import Policy
 from fx2py.errors import Fx2pyError, UnsupportedGraphError, UntrustedTargetError
+from fx2py.program.options import GenerateOptions
 from fx2py.read import open_graph
 from fx2py.replay.interpreter import Reference
 from tests.checking import assert_same_behaviour, reference
@@ -235,3 +238,47 @@ def test_nested_graph_that_is_called_as_a_function_first_and_then_handed_on_is_r
     with pytest.raises(UnsupportedGraphError, match="handed on as an object"):
         fx2py.generate(gm, options=fx2py.GenerateOptions(keep_submodules=True))
     assert_same_behaviour(fx2py.generate(gm).bind(), reference(gm), (torch.ones(2),))
+
+
+@pytest.mark.parametrize("how", [{}, {"flat": True}, {"keep_submodules": True}], ids=str)
+def test_a_weight_that_is_mapped_from_a_file_can_be_resized(how: dict[str, bool], tmp_path: Path) -> None:
+    inner = nn.Module()
+    inner.weight = nn.Parameter(torch.ones(3), requires_grad=False)
+    graph = fx.Graph()
+    graph.placeholder("x")
+    weight = graph.get_attr("weight")
+    graph.call_function(torch.ops.aten.resize_.default, (weight, [5]))
+    graph.output(graph.call_method("__getitem__", (weight, slice(0, 3))))
+    root = nn.Module()
+    root.inner = fx.GraphModule(inner, graph)
+    outer = fx.Graph()
+    outer.output(outer.call_module("inner", (outer.placeholder("x"),)))
+    fx2py.generate(fx.GraphModule(root, outer), options=GenerateOptions(**how)).write(tmp_path / "out")
+    opened = fx2py.open_artifact(tmp_path / "out")
+    policy = fx2py.Policy(trust_all=True)
+    assert opened.bind(policy=policy)(torch.ones(1)).tolist() == [1.0, 1.0, 1.0]
+
+
+RESULTS: dict[str, Any] = {
+    "a dict in a tuple": lambda a: ({"k": a},),
+    "a list in a tuple": lambda a: ([a], a),
+    "deep": lambda a: (({"k": [a]},), {"z": (a,)}),
+    "a list": lambda a: [a],
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("how", [{}, {"flat": True}, {"optimize": True}, {"keep_submodules": True}], ids=str)
+def test_a_mutable_container_that_a_nested_graph_returns_may_be_ignored(
+    name: str, how: dict[str, bool]
+) -> None:
+    graph = fx.Graph()
+    graph.output(RESULTS[name](graph.placeholder("a")))
+    root = nn.Module()
+    root.inner = fx.GraphModule(nn.Module(), graph)
+    outer = fx.Graph()
+    x = outer.placeholder("x")
+    outer.call_module("inner", (x,))
+    outer.output(outer.call_method("sin", (x,)))
+    call = fx2py.generate(fx.GraphModule(root, outer), options=GenerateOptions(**how)).bind()
+    assert torch.equal(call(torch.ones(2)), torch.ones(2).sin())

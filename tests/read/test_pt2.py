@@ -216,7 +216,7 @@ def deep_tree(document: Any) -> None:
         ),
         (
             lambda d: graph_of(d)["nodes"][0]["inputs"][0].update(name=7),
-            r"has a int where a str belongs \(at inputs\[0\].name\)",
+            r"has an int where a str belongs \(at inputs\[0\].name\)",
         ),
         (
             lambda d: d["graph_module"]["signature"]["input_specs"].pop(),

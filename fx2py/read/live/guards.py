@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
+from fx2py.errors import with_article
 from fx2py.graph.data import Graph, Node, Opcode
 from fx2py.graph.values import GETITEM, Name, Ref, Value
 from fx2py.read.node_names import NodeNames
@@ -197,7 +198,7 @@ class _Nodes:
             return self._operator(node.ops[0], node.left, node.comparators[0])
         if isinstance(node, ast.Compare | ast.BoolOp):
             return self._logical(node)
-        raise _OtherFormError(f"a {type(node).__name__} is not part of a guard")
+        raise _OtherFormError(f"{with_article(type(node).__name__)} is not part of a guard")
 
     def _item(self, node: ast.Subscript) -> Ref:
         source = Ref(_ARGUMENTS) if isinstance(node.value, ast.Name) else self._value(node.value)

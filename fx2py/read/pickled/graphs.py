@@ -10,6 +10,7 @@ from typing import get_args
 
 import torch
 
+from fx2py.errors import with_article
 from fx2py.graph.data import (
     NO_META,
     CallingConvention,
@@ -72,7 +73,7 @@ def graph_of(obj: object, values: PickledValues) -> tuple[Graph, CallingConventi
 def state_of(obj: object, cls: str) -> dict[str, object]:
     """The attributes of one of GraphPickler's own records."""
     if type(obj) is not Built or obj.path != f"{PICKLER}.{cls}" or type(obj.state) is not Pairs:
-        raise PickleFault(f"a graph holds something other than a {cls}")
+        raise PickleFault(f"a graph holds something other than {with_article(cls)}")
     return obj.state.by_name()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from fx2py.errors import with_article
 from fx2py.graph import values as language
 from fx2py.graph.names import dotted_name, imported_name
 from fx2py.graph.symbols import expression_text
@@ -77,7 +78,7 @@ class PickledValues:
         if known is None:
             handler = _KINDS.get(type(obj))
             if handler is None:
-                raise PickleFault(f"an attribute holds a {type(obj).__name__}")
+                raise PickleFault(f"an attribute holds {with_article(type(obj).__name__)}")
             before = self._count
             made = handler(self, obj)
             known = self._made[id(obj)] = (obj, made, self._count - before)
