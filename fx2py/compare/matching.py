@@ -147,12 +147,19 @@ class _Matcher:
     def _paired(self, ours: list[int], theirs: list[int]) -> dict[int, int]:
         """For each of their steps the one of ours that it probably stands for.
 
-        First by what they say of known values, then by what they say of tables, then by what they have in common.
+        First by what they say of known values, then by what they say of tables, then by what they have in common, in
+        order; what is left then by what it says, in any order.
         """
         pairs: dict[int, int] = {}
         for own, other in self._gaps(ours, theirs, pairs, only_tables=False):
             for rest, other_rest in self._gaps(own, other, pairs, only_tables=True):
                 pairs |= self._similar(rest, other_rest)
+        alone: dict[Hashable, list[int]] = defaultdict(list)
+        for index in sorted(set(ours) - set(pairs.values()), reverse=True):
+            alone[self.ours[index].shape].append(index)
+        for index in theirs:
+            if index not in pairs and (waiting := alone.get(self.theirs[index].shape)):
+                pairs[index] = waiting.pop()
         return pairs
 
     def _gaps(

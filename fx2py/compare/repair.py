@@ -44,7 +44,7 @@ class _NoStatementError(Exception):
 
 
 def _with_unbound_names(source: str) -> str:
-    """The text without deletes, in which each name that is read before it has a value is unbound there."""
+    """The text without deletes, in which each name that is read where it has no value is unbound."""
     tree = parsed(source)
     outer = {name for node in tree for name in _bound(node)} | set(dir(builtins))
     edits: list[tuple[ast.stmt, str]] = []
@@ -53,6 +53,7 @@ def _with_unbound_names(source: str) -> str:
         for node in _statements(function.body):
             if isinstance(node, ast.Delete):
                 edits.append((node, ""))
+                known -= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
                 continue
             names = [name for name in dict.fromkeys(_read(node)) if name not in known]
             if names:

@@ -344,8 +344,8 @@ def test_names_without_a_value_are_named_where_they_should_get_it(data: GraphDat
 def test_statements_in_the_wrong_order_are_named(data: GraphData) -> None:
     artifact = flat_code(data)
     code = moved(artifact, line_of(artifact, "matmul = "), line_of(artifact, "mul = matmul"))
-    (found,) = compare_statements(data, code).differing or ()
-    assert found.line == line_of(code, "mul = matmul")
+    found = compare_statements(data, code).differing or ()
+    assert [each.line for each in found] == [line_of(code, "mul = matmul"), line_of(code, "matmul = linear")]
 
 
 @pytest.mark.parametrize(
@@ -365,3 +365,9 @@ def test_statement_of_another_form_is_named_and_the_rest_is_compared(data: Graph
     lines = [line_of(code, "matmul * 0.25"), line_of(code, written)]
     assert found.differing is not None
     assert [each.line for each in found.differing] == lines
+
+
+def test_use_of_a_deleted_variable_is_named(data: GraphData) -> None:
+    code = edited(flat_code(data), ("    mul = matmul * 0.5", "    del linear\n    mul = matmul * 0.5"))
+    (found,) = compare_statements(data, code).differing or ()
+    assert found.line == line_of(code, "matmul_1 = softmax @ linear")
