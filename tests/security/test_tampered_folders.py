@@ -50,10 +50,10 @@ EDITS = {
     "from_import": ("import torch\n", "import torch\nfrom os import system\n"),
     "import_in_the_function": ("    check_inputs(x)\n", "    import os\n    check_inputs(x)\n"),
     "statement": ("import torch\n", "import torch\nopen('{mark}', 'w')\n"),
-    "call": ("torch.relu(hidden", "torch.os.system('touch {mark}') or torch.relu(hidden"),
-    "call_of_a_function": ("torch.relu(hidden", "torch.os.system(hidden"),
-    "getattr_walk": ("torch.relu(hidden", "getattr(torch, 'os').system(hidden"),
-    "evaluation": ("torch.relu(hidden", "eval(hidden"),
+    "call": ("torch.relu(F", "torch.os.system('touch {mark}') or torch.relu(F"),
+    "call_of_a_function": ("torch.relu(F", "torch.os.system(F"),
+    "getattr_walk": ("torch.relu(F", "getattr(torch, 'os').system(F"),
+    "evaluation": ("torch.relu(F", "eval(F"),
     "default": ("def execution_fn(x", "def execution_fn(x=open('{mark}', 'w')"),
     "annotation": ("def execution_fn(x", "def execution_fn(x: open('{mark}', 'w')"),
     "decorator": ("def execution_fn(x", "@torch.os.system\ndef execution_fn(x"),
@@ -86,7 +86,7 @@ EDITS = {
     "loop": ("    return runtime.assemble", "    while True:\n        pass\n    return runtime.assemble"),
     "second_definition": ("END", "\ndef execution_fn(x, *, weights):\n    return x\n"),
     "no_python": ("def execution_fn", "def def execution_fn"),
-    "deep": ("torch.relu(hidden", "torch.relu(" + "(" * 100_000),
+    "deep": ("torch.relu(F", "torch.relu(" + "(" * 100_000),
 }
 
 
@@ -119,7 +119,7 @@ def test_the_refusal_names_the_file_and_the_line(folder, run):
 
 
 def test_an_edit_within_the_grammar_runs(folder, run):
-    change(folder, "torch.relu(hidden", "torch.sigmoid(hidden")
+    change(folder, "torch.relu(F", "torch.sigmoid(F")
     assert run(folder)[0] == 0
 
 
