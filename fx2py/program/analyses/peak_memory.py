@@ -29,14 +29,27 @@ def planned_peak(program: ir.Program) -> PlannedPeak:
     Inputs, weights and what is computed once are not counted, because they outlive the call; nor is what an operator or
     a called module allocates inside. A result that may be a view counts as one.
     """
+    peaks, unknown = planned_peaks(program)
+    return PlannedPeak(None, unknown) if unknown else PlannedPeak(max(peaks, default=0))
+
+
+def planned_peaks(program: ir.Program) -> tuple[tuple[int, ...], str]:
+    """The most bytes alive during each statement of the entry but its deletions; and why they are unknown, or ''."""
     peaks: dict[str, int] = {}
-    for function in program.functions:
+    for function in program.functions[:-1]:
         plan = _Plan(program, peaks)
         plan.run(function)
         if plan.unknown:
-            return PlannedPeak(None, plan.unknown)
+            return (), plan.unknown
         peaks[function.name] = plan.peak
-    return PlannedPeak(peaks[program.entry.name])
+    plan = _Plan(program, peaks)
+    found: list[int] = []
+    for statement in program.entry.body:
+        plan.peak = 0
+        plan.step(statement)
+        if type(statement) is not ir.Delete:
+            found.append(plan.peak)
+    return tuple(found), plan.unknown
 
 
 @dataclass(slots=True)
@@ -54,11 +67,14 @@ class _Plan:
 
     def run(self, function: ir.Function) -> None:
         for statement in function.body:
-            if type(statement) is ir.Delete:
-                for name in statement.names:
-                    self._release(self.variables.pop(name, ()))
-            elif type(statement) is not ir.Load:
-                self._make(statement)
+            self.step(statement)
+
+    def step(self, statement: ir.Statement) -> None:
+        if type(statement) is ir.Delete:
+            for name in statement.names:
+                self._release(self.variables.pop(name, ()))
+        elif type(statement) is not ir.Load:
+            self._make(statement)
 
     def _make(self, statement: ir.Statement) -> None:
         read = list(walk(*statement.operands))

@@ -21,15 +21,27 @@ class Unsound(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class CallSpan:
+    """One call of a module's function: its part of the flat body, and the variables that each argument holds."""
+
+    function: str
+    start: int
+    end: int
+    arguments: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Inlined:
     """The straight-line body that structured code amounts to, with the deletions where values die, and its result.
 
-    ``sources`` has, for each statement but the deletions, the one of the structured code that it comes from.
+    ``sources`` has, for each statement but the deletions, the one of the structured code that it comes from; ``calls``
+    has every call of a module's function, inner ones first.
     """
 
     statements: tuple[ir.Assign | ir.Bind | ir.Delete, ...]
     result: ir.Operand
     sources: tuple[ir.Assign | ir.Bind | ir.Unpack, ...] = ()
+    calls: tuple[CallSpan, ...] = ()
 
     @property
     def body(self) -> FlatBody:
@@ -50,7 +62,7 @@ def inlined(functions: Sequence[ir.Function], paths: Sequence[str], most: int | 
     result = run.function(entry, {each.name: Ref(each.name) for each in entry.parameters})
     if _has_records(result):
         raise Unsound("a record of weights is returned")
-    return Inlined(tuple(run.statements), result, tuple(run.sources))
+    return Inlined(tuple(run.statements), result, tuple(run.sources), tuple(run.calls))
 
 
 def require_same(flat: ir.Program, structured: ir.Program) -> None:
@@ -104,6 +116,7 @@ class _Inlining:
         self.sources: list[ir.Assign | ir.Bind | ir.Unpack] = []
         self.holders: Counter[str] = Counter()
         self.count = self.steps = 0
+        self.calls: list[CallSpan] = []
 
     def step(self) -> None:
         """Count a statement or a call that is run."""
@@ -225,7 +238,11 @@ class _Inlining:
                 moved.append(name)
             else:
                 given[name] = self._value(value, frame)
-        return self.function(function, given, moved)
+        start = len(self.sources)
+        result = self.function(function, given, moved)
+        held = tuple([tuple(_held(value)) for value in given.values()])
+        self.calls.append(CallSpan(function.name, start, len(self.sources), held))
+        return result
 
     def _take(self, value: ir.Take, frame: _Variables) -> Any:
         """The first item of a list, which the list no longer holds but the argument does."""
@@ -285,6 +302,11 @@ def _held(value: Any) -> list[str]:
     return [] if isinstance(value, WeightTree) else list(references(value))
 
 
+def is_other_name(statement: ir.Assign | ir.Bind) -> bool:
+    """Whether a statement only gives a variable another name, which inlined code leaves out."""
+    return isinstance(statement, ir.Bind) and isinstance(statement.value, Ref)
+
+
 def _numbered(body: FlatBody) -> list[Hashable]:
     """The statements with variables numbered in the order of their definition, results that nobody reads left out."""
     numbers: dict[str, Hashable] = {}
@@ -297,7 +319,7 @@ def _numbered(body: FlatBody) -> list[Hashable]:
         return (ir.Take, numbers.get(part.name, part)) if isinstance(part, ir.Take) else exact_key(part)
 
     for statement in body.statements:
-        if isinstance(statement, ir.Bind) and isinstance(statement.value, Ref):
+        if isinstance(statement, ir.Bind) and is_other_name(statement):
             numbers[statement.target] = leaf(statement.value)
             continue
         values = tuple([key_of(value, leaf) for value in statement.operands])

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias, get_args
+from typing import TypeAlias
 
 from fx2py.graph.values import GETITEM, List, Ref, map_leaves, walk
 from fx2py.program import ir
-from fx2py.program.analyses.peak_memory import planned_peak
 from fx2py.program.exact_text import exact_key
 from fx2py.program.identifiers import FreshNames
 from fx2py.program.structure.differences import differences
-from fx2py.program.structure.inlined import inlined
 from fx2py.program.structure.modules import Ends, module_tree, variable_origins
+from fx2py.program.structure.moves import Moves, within_the_peak
 from fx2py.program.structure.naming import (
     MOVED,
     Naming,
@@ -53,8 +51,6 @@ class Instance:
 
 
 Item: TypeAlias = Inline | Instance
-Moves: TypeAlias = Mapping[str, frozenset[int]]
-"""For each function, the places of the arguments that are moved into its calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +114,7 @@ class Outline:
 
         return module_tree(self.program, self.body, self.root, serves, ends)
 
-    def functions(self, moves: Mapping[str, frozenset[int]], kept: Kept) -> list[ir.Function]:
+    def functions(self, moves: Moves, kept: Kept) -> list[ir.Function]:
         """Callees before callers, the entry last; ``moves`` has the places of arguments to be moved into calls.
 
         ``kept``: what expressions may keep to the end of their statement.
@@ -138,17 +134,6 @@ class Outline:
             }
             found.append(self._named(function, region, wishes, moves, kept))
         return found[::-1]
-
-    def freed_early(self) -> dict[str, frozenset[int]]:
-        """For each function, the places of the parameters that nothing needs while something is still to be called."""
-        return {
-            group.name: _freed_early(
-                _FunctionWriter(self, region, group.numbers).function(group.name, interface, 1),
-                {ir.WEIGHTS, *group.numbers.values()},
-            )
-            for group in self.groups
-            for region, interface in group.instances[:1]
-        }
 
     def with_names(self, function: ir.Function) -> ir.Function:
         """A function that stands for no module, such as a branch of ``cond``, with its weights by their names."""
@@ -546,74 +531,7 @@ def structured(program: ir.Program) -> ir.Program:
         functions = (*map(outline.with_names, program.functions[:-1]), *outline.functions(moves, kept))
         return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)
 
-    return replace(_within_the_peak(program, outline, form), modules=outline.modules())
-
-
-class Form(Protocol):
-    """Makes the structured Program, with arguments moved into calls, and what expressions may keep."""
-
-    def __call__(self, moves: Moves, kept: Kept) -> ir.Program: ...
-
-
-def _within_the_peak(program: ir.Program, outline: Outline, form: Form) -> ir.Program:
-    """The form that keeps to the planned peak of the flat program, with as few moved arguments as that takes."""
-    most = planned_peak(program).bytes
-    if most is None:
-        return form({}, "viewed")
-    ways: tuple[Kept, ...] = get_args(Kept)
-    for kept in ways:
-        plain = form({}, kept)
-        if peak_of(plain) <= most:
-            return plain
-    for kept in ways:
-        moving = _with_few_moves(outline, functools.partial(form, kept=kept), most)
-        if peak_of(moving) <= most:
-            break
-    return moving
-
-
-def _with_few_moves(outline: Outline, form: Callable[[Moves], ir.Program], most: int) -> ir.Program:
-    moves = outline.freed_early()
-    best = form(moves)
-    moves = _done(moves, best)
-    best, least = form(moves), peak_of(best)
-    for name in list(moves):
-        fewer = {other: places for other, places in moves.items() if other != name}
-        candidate = form(fewer)
-        if (peak := peak_of(candidate)) <= max(least, most):
-            moves, best, least = fewer, candidate, max(least, peak)
-    return best
-
-
-def _done(moves: Mapping[str, frozenset[int]], program: ir.Program) -> dict[str, frozenset[int]]:
-    """The moves that some call makes."""
-    made: dict[str, set[int]] = {}
-    for name, _, call in _calls(program.functions):
-        made.setdefault(name, set()).update(
-            p for p, each in enumerate(call.args) if isinstance(each, ir.Take)
-        )
-    return {name: places & made[name] for name, places in moves.items() if places & made.get(name, set())}
-
-
-def peak_of(program: ir.Program) -> int:
-    """The planned peak of a structured Program whose sizes are known."""
-    done = inlined(program.functions, [weight.path for weight in program.weights])
-    entry = replace(program.entry, body=done.statements, result=done.result)
-    others = [each for each in program.functions[:-1] if not each.is_module]
-    return planned_peak(replace(program, functions=(*others, entry))).bytes or 0
-
-
-def _freed_early(function: ir.Function, no_values: Container[str]) -> frozenset[int]:
-    """The places of the parameters that nothing needs while something is still to be called, but for some."""
-    last = {name: index for index, each in enumerate(function.body) for name in ir.names_in(*each.operands)}
-    kept = set(ir.names_in(function.result))
-    return frozenset(
-        place
-        for place, parameter in enumerate(function.parameters)
-        if parameter.name not in no_values
-        and parameter.name not in kept
-        and last.get(parameter.name, -1) < len(function.body) - 1
-    )
+    return replace(within_the_peak(program, form), modules=outline.modules())
 
 
 def _with_tables(functions: Sequence[ir.Function]) -> Iterator[ir.Function]:

@@ -267,7 +267,7 @@ def test_a_layer_is_written_once_and_called_in_a_loop() -> None:
 
 def test_the_code_is_as_long_for_more_layers() -> None:
     few, many = (fx2py.generate(exported(Stack(depth))).source for depth in (2, 12))
-    assert len(few.splitlines()) == len(many.splitlines())
+    assert len(many.splitlines()) <= 1.05 * len(few.splitlines())
 
 
 def test_one_layer_that_is_called_again_is_a_loop_of_rounds() -> None:
@@ -283,10 +283,44 @@ def test_a_number_that_differs_is_an_argument() -> None:
 
 def test_the_planned_peak_is_that_of_the_flat_code(program) -> None:
     from fx2py.program.analyses.peak_memory import planned_peak
-    from fx2py.program.structure.outline import peak_of
+    from fx2py.program.structure.moves import peak_of
 
     flat = fx2py.generate(program).program
-    assert peak_of(structured(flat)) <= (planned_peak(flat).bytes or 0)
+    assert (peak_of(flat, structured(flat)) or 0) <= (planned_peak(flat).bytes or 0)
+
+
+class Shrinking(nn.Module):
+    """Layers of one class whose results differ in size."""
+
+    class Layer(nn.Module):
+        def forward(self, x, step: int):
+            x = x[:, ::step].exp()
+            x = x.sin()
+            return x.cos() + 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([self.Layer() for _ in range(3)])
+
+    def forward(self, x):
+        for step, layer in enumerate(self.layers, 1):
+            x = layer(x, step)
+        return x
+
+
+def test_sizes_of_each_call_count_where_one_function_serves_several() -> None:
+    from fx2py.program.analyses.peak_memory import planned_peak
+    from fx2py.program.structure.moves import peak_of
+
+    flat = fx2py.generate(exported(Shrinking())).program
+    assert peak_of(flat, structured(flat)) == planned_peak(flat).bytes
+
+
+def test_where_sizes_vary_a_value_is_moved_that_would_outlive_its_use() -> None:
+    batch = torch.export.Dim("batch", min=2)
+    source = fx2py.generate(exported(Stack(3), dynamic_shapes={"x": {0: batch}})).source
+    assert "moved = [x]" in source
+    assert "layer(moved.pop(0)" not in source.split("def execution_fn")[0]
 
 
 def test_a_graph_without_modules_stays_flat() -> None:
@@ -346,8 +380,8 @@ EDITS = {
     "a record as a value": ("weights.qkv.weight", "weights.qkv"),
     "a class of a record": ("weights.norm)", "weights.__class__)"),
     "code in a loop": (
-        "    for layer in weights.layers:\n",
-        "    for layer in weights.layers:\n        __import__('os').system('true')\n",
+        "        moved = [x]\n",
+        "        __import__('os').system('true')\n        moved = [x]\n",
     ),
     "a loop with an else": (
         "def block(",
