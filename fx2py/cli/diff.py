@@ -72,7 +72,8 @@ def diff(
             close = tolerance.tolerance()
             asked = sides.checked(trust.trust)
             page = ""
-            if asked.is_of_another or is_another_version(graph, folder):
+            own = launch.own_input(graph, rank), launch.own_input(folder, rank)
+            if asked.is_of_another or is_another_version(*own):
                 _require_one_process(rank, html)
                 done = _compare_others(graph, folder, cases, code, asked, policy, close)
             else:
