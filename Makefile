@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance check format-check lint types clean fuzz attack mutants survey-indices bench bench-reading
-.PHONY: golden released operators gpu versions versions-of
+.PHONY: golden released operators gpu versions versions-of kills
 
 help:
 	@echo "make demo    export a small BERT, generate its Python, run it, check it"
@@ -30,6 +30,7 @@ help:
 	@echo "make released   record the files that all folders have alike today as those of this release"
 	@echo "make operators   measure what torch's operators do, and write the table of fx2py/operators"
 	@echo "make fuzz    damage saved graphs and read them, for FUZZ_SECONDS (300)"
+	@echo "make kills   kill processes that write a folder, 50 times at random moments, and look for what they leave"
 	@echo "make mutants damage generated code in fifteen ways, and say what diff finds and names, some minutes"
 	@echo "make attack  compose graphs that try to get hold of code, for ATTACK_SECONDS (1800)"
 	@echo "make survey-indices   every admitted operator with indices that index nothing, half an hour"
@@ -88,6 +89,9 @@ types: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -W ignore -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+kills: $(INSTALLED)
+	$(BIN)/python -W ignore -m tests.artifact.kills
 
 # MUTANTS="--graph loops --verbose" damages one of the graphs and lists what was missed.
 mutants: $(INSTALLED)

@@ -8,7 +8,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ZIP_FAULTS = (
@@ -27,9 +27,39 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number, whoever owns it; where that cannot be asked, there is."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def left_by_the_dead(target: Path) -> Iterator[Path]:
+    """What processes that ended before they were done left beside ``target``: ``.NAME.PROCESS`` and ``.NAME.PROCESS-...``."""
+    prefix = f".{target.name}."
+    with suppress(OSError):
+        for entry in os.scandir(target.parent):
+            number, _, _ = entry.name.removeprefix(prefix).partition("-")
+            is_named_so = entry.name.startswith(prefix) and number.isascii() and number.isdigit()
+            if is_named_so and not is_running(int(number)):
+                yield Path(entry.path)
+
+
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """A path to write a file to, which becomes ``target`` in one step when nothing is raised. Raises OSError."""
+    """A path to write a file to, which becomes ``target`` in one step when nothing is raised. Raises OSError.
+
+    What a process that was killed meanwhile left of the same file is deleted first.
+    """
+    for left in list(left_by_the_dead(target)):
+        if left.is_file():
+            left.unlink(missing_ok=True)
     staging = target.with_name(f".{target.name}.{os.getpid()}")
     staging.touch(exist_ok=False)
     try:

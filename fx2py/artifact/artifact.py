@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import errno
 import hashlib
 import inspect
 import io
@@ -12,7 +13,6 @@ import logging
 import os
 import pickle
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from fx2py.artifact.compiled import Compiled, GeneratedCode, listed
 from fx2py.artifact.debugging import audited_breakpoint
 from fx2py.artifact.edits import EditedText, edited_files, edited_text, packed
 from fx2py.artifact.execution import Bound, Observing, binding_hint, execute
-from fx2py.artifact.folder import mode_of_new_folders, put_in_place, unchanging
+from fx2py.artifact.folder import mode_of_new_folders, put_in_place, staging_folder, unchanging
 from fx2py.artifact.manifest import (
     IN_ONE_FILE,
     MANIFEST,
@@ -293,18 +293,16 @@ class Artifact:
             _check_replaceable(target, force)
             manifest = self._write_folder(target.resolve())
         except (OSError, RuntimeError) as error:
-            raise ArtifactError(f"{target} cannot be written: {error}.", "Choose another folder.") from None
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            raise ArtifactError(f"{target} cannot be written: {reason}.", "Choose another folder.") from None
         return dataclasses.replace(self, manifest=manifest, folder=target)
 
     def _write_folder(self, target: Path) -> Manifest:
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
+        with staging_folder(target) as staging:
             manifest = self._write_files(staging, target)
             staging.chmod(mode_of_new_folders(staging))
             put_in_place(staging, target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         return manifest
 
     def _write_files(self, staging: Path, target: Path) -> Manifest:
@@ -313,7 +311,7 @@ class Artifact:
             texts |= {TABLES: self.tables, **(self.fixed or fixed_files())}
         for name, text in texts.items():
             (staging / name).write_text(text, encoding="utf-8")
-        torch.save(dict(self.tensors), staging / WEIGHTS)
+        _save_weights(dict(self.tensors), staging / WEIGHTS)
         origin = self.manifest.graph
         if origin.path is not None:
             base = Path(origin.path) if self.folder is None else self.folder / origin.path
@@ -500,6 +498,20 @@ def _tensors_of(path: Path) -> object:
 def _as_it_stands(function: Bound, weights: list[torch.Tensor]) -> Bound:
     """Replaces ``below_autograd`` in edited code, of which nothing is proven."""
     return function
+
+
+def _save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """``torch.save``, with the reason where a disk is full: torch says only that writing failed."""
+    try:
+        torch.save(tensors, path)
+    except RuntimeError:
+        if shutil.disk_usage(path.parent).free < _NO_SPACE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+        raise
+
+
+_NO_SPACE = 2**20
+"""Fewer free bytes than this are none: a file system keeps some for itself."""
 
 
 def is_edited(artifact: Artifact) -> bool:

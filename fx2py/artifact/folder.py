@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fx2py.files import left_by_the_dead
+
 try:
     import fcntl
 except ImportError:  # Windows has no locks on folders
@@ -55,6 +57,40 @@ def put_in_place(staging: Path, target: Path) -> None:
     else:
         _replaced(staging, target)
     shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def staging_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target`` to write to, which is deleted at the end of the block if it is still there.
+
+    A process that is killed leaves it; the next one that writes to ``target`` deletes it. Raises OSError.
+    """
+    for left in list(left_by_the_dead(target)):
+        if left.is_dir() and not _is_held(left):
+            shutil.rmtree(left, ignore_errors=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}-", dir=target.parent))
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether somebody reads a folder that has lost its name, or writes one from another container, as far as locks say."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass  # a file system without locks
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager

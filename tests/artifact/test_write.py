@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from fx2py.artifact import folder as placing
 from fx2py.artifact import is_edited
 from fx2py.artifact.compiled import Compiled, CompiledPiece, Machine
 from fx2py.errors import ArtifactError, UnsupportedGraphError
+from tests.artifact.kills import killed_writers
 
 
 def scaled(factor: float) -> fx.GraphModule:
@@ -197,6 +199,41 @@ def test_a_killed_writer_and_a_reader_beside_it_meet_whole_folders_only(tmp_path
         writer.send_signal(signal.SIGKILL)
         writer.wait()
         assert fx2py.open_artifact(target).bind()(torch.ones(3)).tolist() in ([2.0] * 3, [3.0] * 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges folders in one step")
+def test_what_killed_writers_left_is_swept_by_the_next_one(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    killed_writers(target, delays=(0.01, 0.04))
+    (tmp_path / f".out.{os.getpid()}-beside").mkdir()  # of a process that is alive
+    (tmp_path / ".out.notes").mkdir()
+    fx2py.generate(scaled(4.0)).write(target)
+    assert {path.name for path in tmp_path.iterdir()} == {"out", f".out.{os.getpid()}-beside", ".out.notes"}
+    assert fx2py.open_artifact(target).bind()(torch.ones(3)).tolist() == [4.0] * 3
+
+
+def test_a_file_that_a_killed_process_left_is_swept_by_the_next_one(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, other = tmp_path / f".g.fx2py.{ended.pid}", tmp_path / f".g.fx2py.{os.getppid()}"
+    left.touch()
+    other.touch()
+    fx2py.save_graph(scaled(2.0), tmp_path / "g.fx2py")
+    assert not left.exists()
+    assert other.exists()
+
+
+def test_a_full_disk_is_named_as_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError(
+            "[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file data/0"
+        )
+
+    monkeypatch.setattr("torch.save", fail)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=0))
+    with pytest.raises(ArtifactError, match=r"out cannot be written: No space left on device\."):
+        fx2py.generate(scaled(2.0)).write(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def _write_often(target: str, factor: float) -> None:
