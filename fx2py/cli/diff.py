@@ -24,6 +24,7 @@ from fx2py.errors import OptionError
 
 if TYPE_CHECKING:
     from fx2py.compare.diff import Pair
+    from fx2py.compare.module_errors import ModuleError
     from fx2py.compare.report import Verdict
     from fx2py.compare.tolerance import Tolerance
     from fx2py.distributed.launcher import Rank
@@ -82,7 +83,10 @@ def diff(
                 done = ranks.gather(
                     ranks.agree(lambda: _compare(ready, cases, policy, close, is_alone=ranks.is_alone))
                 )
-                page = "" if html is None else _page(ready, done[0])
+                if html is not None:
+                    page = _page(
+                        ready, done[0], _errors(ready, done[0], cases, policy, is_alone=ranks.is_alone)
+                    )
         if html is not None and not terminal.is_silent():
             write_page(html, page, descriptor)
         diff_results.print_diff(done, verbose, as_json)
@@ -198,13 +202,34 @@ def _compare(
     )
 
 
-def _page(ready: Ready, done: Diffed) -> str:
+_MOST_CASES = 16
+"""Among so many cases the one that decided is looked for."""
+
+
+def _errors(
+    ready: Ready, done: Diffed, asked: options.CaseOptions, policy: Policy, *, is_alone: bool
+) -> tuple[ModuleError, ...]:
+    """The error of each module in the case that decided; none where nothing differs, and of one of several ranks."""
+    from fx2py.compare.cases import cases_of
+    from fx2py.compare.module_errors import module_errors
+
+    if not is_alone or done.report.verdict != "different":
+        return ()
+    data, device, limit = ready.pair.data, ready.device, asked.count or _MOST_CASES
+    cases = cases_of(data, ready.given, limit=limit, seed=asked.seed, device=device, policy=policy)
+    case = next((each for each in cases if each.inputs.name == done.report.shown.case), None)
+    if case is None:
+        return ()
+    return module_errors(data, ready.pair.artifact, case, device=device, policy=policy)
+
+
+def _page(ready: Ready, done: Diffed, errors: tuple[ModuleError, ...]) -> str:
     from fx2py.show.diff_page import Compared, diff_page
     from fx2py.show.outline import outline
 
     artifact = ready.pair.artifact
     found = outline(artifact.source, artifact.manifest, done.code)
-    return diff_page(Compared(done.graph, done.code, done.manner, done.report, found, notes=done.notes))
+    return diff_page(Compared(done.graph, done.code, done.manner, done.report, found, errors, done.notes))
 
 
 def _require_one_process(rank: Rank | None, html: Path | None) -> None:

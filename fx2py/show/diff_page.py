@@ -117,20 +117,22 @@ def _facts(found: Divergence) -> Iterator[tuple[str, str, str]]:
     yield "place", (
         element("a", where, href=f"#L{found.line}") if found.file == SOURCE and found.line else where
     ), ""
-    yield from _given("way there", " › ".join(found.chain))
+    yield from _given("within", " › ".join(found.chain))
     yield from _given("function", found.function)
     yield from _given("module", found.module_path)
     yield from _given("node", found.node)
-    yield from _given("in the model", found.source_line)
-    yield "graph", found.expected or "nothing", "expected"
-    yield "code", found.actual or "nothing", "actual"
-    yield from _given("serves", ", ".join(found.serves))
-    yield from _given("reads", ", ".join(found.entered))
+    yield from _given("model", found.source_line)
+    yield "graph says", found.expected or "nothing", "expected"
+    yield "code says", found.actual or "nothing", "actual"
+    yield from _given("also for", ", ".join(found.serves))
+    yield from _given("entered", ", ".join(found.entered))
     for each in found.deviations:
-        yield "apart", _deviation(each), ""
+        yield "off by", _deviation(each), ""
     if found.explains_rest is not None:
-        yield "later on", (
-            "all differences follow from it" if found.explains_rest else "more differs than follows from it"
+        yield "later", (
+            "all that differs later follows from it"
+            if found.explains_rest
+            else "more differs later than follows from it"
         ), ""
 
 

@@ -66,7 +66,7 @@ def test_the_facts_of_a_place_are_in_words() -> None:
     assert "most at [1, 2]" in text
     assert "0 and 1 NaN" in text
     assert "layer 3 of 12 › attention" in text
-    assert "all differences follow from it" in text
+    assert "all that differs later follows from it" in text
 
 
 def test_a_place_in_another_file_or_at_no_line_has_no_excerpt() -> None:
