@@ -48,15 +48,18 @@ def record_run(
     *,
     may_refuse: bool = False,
     home: torch.device | None = None,
+    known: Mapping[str, torch.Tensor] | None = None,
 ) -> Run:
     """Call ``call`` on copies of the arguments, from a fixed state of the random generators.
 
     What the call raises is recorded, except errors of fx2py itself: they say that the run could not be made. With
     ``may_refuse`` they are recorded too. What the run holds is on the device ``home``, or where it was made.
+    ``known`` holds the values of the state before the call, which are copied without it.
     """
     args, kwargs = TensorCopies().of((tuple(args), dict(kwargs)))
-    watched = {**named_inputs(args, kwargs), **state}
-    before = _copied(watched)
+    inputs = named_inputs(args, kwargs)
+    watched = {**inputs, **state}
+    before = _copied(watched) if known is None else {**_copied(inputs), **known}
     result, raised = None, _Raised(may_refuse)
     with torch.random.fork_rng(), restored_modes():
         torch.manual_seed(seed)
@@ -64,8 +67,10 @@ def record_run(
             result = call(*args, **kwargs)
         random_state = _random_state()
     aliases = alias_labels(watched, result)
-    after, have_equal_bits = _copied(watched), EqualStorages()
-    changed = {name: copy for name, copy in after.items() if _is_changed(before[name], copy, have_equal_bits)}
+    have_equal_bits = EqualStorages()
+    changed = _copied(
+        {name: each for name, each in watched.items() if _is_changed(before[name], each, have_equal_bits)}
+    )
     return Run(TensorCopies().of(result), raised.error, changed, random_state, aliases)
 
 

@@ -12,7 +12,7 @@ from fx2py.compare.cases import Case
 from fx2py.compare.report import EquivalenceReport, RunOutcome
 from fx2py.compare.runs import Run, compare_runs, record_run
 from fx2py.compare.tolerance import BIT_FOR_BIT, Manner
-from fx2py.graph.tensors import TensorCopies, write_back
+from fx2py.graph.tensors import EqualStorages, TensorCopies, write_back
 from fx2py.replay.inputs import Inputs
 
 
@@ -66,10 +66,11 @@ def compare_case(
 
     With ``own_state`` the candidate starts from its own state, not from the reference's.
     """
-    copies, moved = TensorCopies(), TensorCopies(candidate.device)
+    copies = TensorCopies()
+    moved = TensorCopies(candidate.device) if candidate.device is not None else None
     start = {name: copies(tensor) for name, tensor in reference.state.items()}
     names = () if own_state else [name for name in candidate.state if name in start]
-    shared = {name: moved(start[name]) for name in names}
+    shared = {name: start[name] if moved is None else moved(start[name]) for name in names}
     expected = run_in_a_row(reference, start, case, calls, manner.home)
     actual = run_in_a_row(candidate, shared, case, calls, manner.home)
     pairs = zip(expected, actual, strict=False)
@@ -86,9 +87,11 @@ def run_in_a_row(
 
     What the runs hold is on the device ``home``; None is where it was made.
     """
-    copies = TensorCopies()
-    old = {name: copies(tensor) for name, tensor in side.state.items()}
+    copies, have_equal_bits = TensorCopies(), EqualStorages()
+    starts_so = all(name in start and have_equal_bits(each, start[name]) for name, each in side.state.items())
+    old = start if starts_so else {name: copies(tensor) for name, tensor in side.state.items()}
     write_back({name: side.state[name] for name in start}, start)
+    known = {name: start.get(name, old[name]) for name in side.state}
     inputs = case.inputs.on(side.device)
     found: list[Run] = []
     try:
@@ -102,8 +105,10 @@ def run_in_a_row(
                     case.seed,
                     may_refuse=case.is_made,
                     home=home,
+                    known=known,
                 )
                 found.append(run)
+                known |= {name: run.changed[name] for name in known if name in run.changed}
                 if run.raised is not None:
                     break
     finally:

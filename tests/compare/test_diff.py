@@ -139,9 +139,9 @@ def test_statement_that_no_run_settled_makes_the_code_different() -> None:
 
 
 def test_divergence_is_the_statement_that_causes_the_first_other_result() -> None:
-    ran = replace(statement(8), found="dynamic")
+    ran = replace(statement(8), found="dynamic", expected="2", entered=("x: 1",), explains_rest=True)
     report = EquivalenceReport((DIFFERENT,), (statement(3), statement(8)), first_divergent=ran)
-    assert report.divergence is ran
+    assert report.divergence == replace(statement(8), entered=("x: 1",), explains_rest=True)
     assert replace(report, statements=(statement(3), statement(6), statement(9))).divergence == statement(6)
     assert replace(report, statements=None).divergence is ran
     assert EquivalenceReport((EQUAL,)).divergence is None

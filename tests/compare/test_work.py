@@ -114,3 +114,26 @@ def test_results_that_stand_in_many_places_are_compared_once() -> None:
     alone = Side(lambda x: [x.view(-1)])
     many, one = (work(lambda s=s: diff_callables(s, s, (torch.ones(1000),))) for s in (side, alone))
     assert many < 2 * one
+
+
+class Copying(TorchDispatchMode):
+    """Counts the copies of a whole storage of ``size`` bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.count = size, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        is_copy = func in (torch.ops.aten.clone.default, torch.ops.aten._to_copy.default)
+        if is_copy and result.untyped_storage().nbytes() == self.size:
+            self.count += 1
+        return result
+
+
+def test_weights_that_no_call_writes_into_are_copied_once() -> None:
+    weight = torch.randn(1000)
+    sides = [Side(lambda x: x + weight.sum(), {"weight": weight}) for _ in range(2)]
+    with Copying(weight.untyped_storage().nbytes()) as copying:
+        assert diff_callables(*sides, (torch.ones(2),), calls=2).equal
+    assert copying.count == 1
