@@ -16,6 +16,7 @@ from fx2py.cli.targets import (
     default_folder,
     is_another_version,
     is_generated,
+    newest_folder,
     open_pair,
     open_subject,
 )
@@ -23,6 +24,8 @@ from fx2py.distributed.launcher import own_path
 from fx2py.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fx2py.compare.diff import Pair
     from fx2py.compare.module_errors import ModuleError
     from fx2py.compare.report import Verdict
@@ -60,6 +63,9 @@ def diff(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write one page: the verdict, where to look, the code."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Compare again whenever a file changes, until Ctrl-C.")
+    ] = False,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -96,9 +102,29 @@ def diff(
         raise typer.Exit(EXIT_CODES[diff_results.verdict_of(done)] or (1 if missed else 0))
 
     reads = [graph, folder, sides.results, *files]
-    sandbox.perform(
-        work, sandboxed, rank=rank, device=cases.device, reads=reads, writes=html, as_json=as_json
-    )
+
+    def compare() -> None:
+        sandbox.perform(
+            work, sandboxed, rank=rank, device=cases.device, reads=reads, writes=html, as_json=as_json
+        )
+
+    if not watch:
+        compare()
+        return
+    if as_json or rank is not None:
+        raise typer.BadParameter("--watch prints one result after the other, for one process; drop --json.")
+    from fx2py.cli.watch import until_interrupted
+
+    raise typer.Exit(until_interrupted(compare, _watched(graph, reads, code.model)))
+
+
+def _watched(graph: Path | None, named: Sequence[Path | None], model: str | None) -> list[Path]:
+    """What is named, and the folder that stands for what is not."""
+    found = [path for path in named if path is not None]
+    if graph is None:
+        return [*found, newest_folder(Path())]
+    beside = _beside(graph, model)
+    return [*found, beside] if len(found) == 1 and not is_generated(graph) and is_generated(beside) else found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
