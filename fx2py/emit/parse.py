@@ -484,11 +484,12 @@ class CodeReader(ValueReader):
         if isinstance(func, ast.Name) and func.id == GRAPH_MODULE and names.takes(GRAPH_MODULE):
             return self._graph_module(node)
         match node:
+            # The pattern 0 would match 0.0 and False too.
             case ast.Call(
                 func=ast.Attribute(value=ast.Name() as taken, attr="pop"),
-                args=[ast.Constant(value=0)],
+                args=[ast.Constant(value=place)],
                 keywords=[],
-            ):
+            ) if (type(place), place) == (int, 0):
                 return self._take(taken)
         path = names.path(func)
         if path == "functools.partial":
