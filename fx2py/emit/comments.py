@@ -16,7 +16,7 @@ from fx2py.program.structure.source_text import line_at
 from fx2py.runtime.weight_tree import weight_tree
 
 _ROOM = WIDTH - len("    # ")
-_MOST_LINES = 3
+_MOST_LINES = 2
 """The most lines that a heading has for the weights, or for what goes in and comes out."""
 
 
@@ -45,7 +45,10 @@ class Headings:
         if name:
             yield " · ".join([f"{name}{where}", *counts])
         yield from _wrapped(self._flow(function, entries[0]))
-        weights = ", ".join([_together(f"{name} {note}") for name, note in self._weights(function).items()])
+        alike: dict[str, list[str]] = {}
+        for name, note in self._weights(function).items():
+            alike.setdefault(note, []).append(name)
+        weights = ", ".join([f"{', '.join(names)}{_KEPT_TOGETHER}{note}" for note, names in alike.items()])
         yield from _wrapped(f"weights: {weights}" if weights else "")
         if function.module is not None:
             yield from _wrapped(function.module.differs)

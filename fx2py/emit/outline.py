@@ -116,7 +116,10 @@ def _once(rows: Iterable[OutlineRow]) -> Iterator[OutlineRow]:
     for row in rows:
         if hidden is not None and row.depth > hidden:
             continue
-        hidden = row.depth if row.function in known else None
+        is_known = row.function in known
+        hidden = row.depth if is_known else None
+        if is_known and row.depth > LEVELS:
+            continue
         known.update(filter(None, [row.function]))
         yield row
 

@@ -14,8 +14,8 @@ aten_add_Tensor = torch.ops.aten.add.Tensor
 
 # Perceptron, golden_cases.py:35 · 76 parameters
 # x f32[2, 4] -> f32[2, 4]
-# weights: up.weight f32[8, 4], up.bias f32[8], down.weight f32[4, 8],
-# down.bias f32[4], scale f32[4]
+# weights: up.weight f32[8, 4], up.bias f32[8], down.weight f32[4, 8], down.bias,
+# scale f32[4]
 def execution_fn(x, *, weights, check_inputs):
     check_inputs(x)
     # 35  return self.down(torch.relu(self.up(x))) * self.scale + x

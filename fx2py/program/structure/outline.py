@@ -29,7 +29,7 @@ from fx2py.runtime.weight_tree import Steps, weight_tree
 SHORT = 2
 """A module of so many calls stays inline, however often it is called."""
 SHORT_ONCE = 12
-"""A module that is called once and has so many calls stays inline."""
+"""A module that is called once and is so many calls long stays inline; the call of a function counts as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,35 @@ class Outline:
             interface = self.interface(region)
             found.setdefault(interface.key, []).append((region, interface))
         names = FreshNames(self.program.module_names)
+        alike = [pair for each in found.values() for pair in _with_few_numbers(each)]
+        kept = self._worth_a_function([[region for region, _ in each] for each, _ in alike])
         return [
             Group(names.fresh(_snake(each[0][0].frame.cls)), tuple(each), numbers)
-            for alike in found.values()
-            for each, numbers in _with_few_numbers(alike)
-            if each[0][0].size > (SHORT if len(each) > 1 else SHORT_ONCE)
+            for place, (each, numbers) in enumerate(alike)
+            if place in kept
         ]
+
+    def _worth_a_function(self, alike: Sequence[Sequence[Region]]) -> set[int]:
+        """Which of the regions that are alike become a function, by their places."""
+        place_of = {id(region): place for place, each in enumerate(alike) for region in each}
+        kept: set[int] = set()
+        lengths: dict[int, int] = {}
+        for region in reversed(list(self.root.walk())):  # inner ones first
+            length = region.size
+            before = -1
+            for child in region.children:
+                place = place_of[id(child)]
+                length -= child.size
+                if place not in kept:
+                    length += lengths[id(child)]
+                elif place != before:  # equal ones in a row may be a loop
+                    length += 1
+                before = place
+            lengths[id(region)] = length
+            place = place_of[id(region)]
+            if (region.size > SHORT) if len(alike[place]) > 1 else (length > SHORT_ONCE):
+                kept.add(place)
+        return kept
 
     def interface(self, region: Region) -> Interface:
         return self._interfaces[id(region)]

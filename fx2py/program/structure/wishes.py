@@ -61,7 +61,7 @@ def wishes_of(
     interface: Callable[[Region], Interface],
 ) -> Wishes:
     """What the lines of the model say of the variables of a region, those of the modules inside it included."""
-    wanted = _Wanted(body, interface)
+    wanted = _Wanted(body, interface, region)
     wanted.region(region)
     return wanted.found
 
@@ -85,8 +85,8 @@ def parameter_wish(region: Region, body: FlatBody, variable: str, argument: str)
 
 
 class _Wanted:
-    def __init__(self, body: FlatBody, interface: Callable[[Region], Interface]) -> None:
-        self.body, self.interface = body, interface
+    def __init__(self, body: FlatBody, interface: Callable[[Region], Interface], outer: Region) -> None:
+        self.body, self.interface, self.outer = body, interface, outer
         self.found = Wishes()
         self.made = {each.target: index for index, each in enumerate(body.statements) if each.target}
 
@@ -141,15 +141,17 @@ class _Wanted:
                     self._on_the_way(region, part, name, ahead)
         for part in reversed(parts):
             self._lead(part, parts[0].start)
-        if line is not None:
+        if line is not None and region is self.outer:
             self._operands(parts[-1], line)
 
     def _lead(self, part: _Part, start: int) -> None:
         """Let what a result is made of alone, in the same line, have its name: it dies there, so that none is freed twice."""
         statement = self.body.statements[part.start]
         name = self.found.names.get(statement.target or "")
-        operands = [] if part.child is not None else self._tensors(statement)
-        if not name or len(operands) != 1 or self.made.get(operands[0], -1) < start:
+        is_item = _kind(statement) == "getitem"
+        operands = [] if part.child is not None or is_item else self._tensors(statement)
+        made = self.made.get(operands[0], -1) if len(operands) == 1 else -1
+        if not name or made < start or _kind(self.body.statements[made]) in KINDS:
             return
         if self.body.last_use.get(operands[0]) == part.start:
             self.found.names[operands[0]] = name
@@ -170,15 +172,17 @@ class _Wanted:
 
     def _on_the_way(self, region: Region, part: _Part, name: str, ahead: str) -> None:
         """A value that a line makes and does not assign."""
-        if part.child is not None:
+        statement = self.body.statements[part.end - 1]
+        kind = _kind(statement)
+        operands = self._tensors(statement)
+        if part.child is not None and not (kind == "dropout" and part.end == part.start + 1):
             if name == part.outputs[-1] and not self._gives_several(part):
                 self.found.names[name] = _module_name(part.child, region)
             return
-        statement = self.body.statements[part.start]
-        kind = _kind(statement)
-        operands = self._tensors(statement)
         if kind in KINDS:
             self.found.names[name] = KINDS[kind]
+        elif kind.endswith("_") and not kind.startswith("_") and operands and operands[0]:
+            self.found.like[name] = operands[0]  # an operator that writes to its operand returns it
         elif len(operands) == 1 and operands[0]:
             self.found.like[name] = operands[0]
         elif ahead:
