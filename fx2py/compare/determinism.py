@@ -5,16 +5,20 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
 
 from fx2py.compare.cases import Case
+from fx2py.compare.digests import Digests
 from fx2py.compare.report import LeafOutcome, RunOutcome
-from fx2py.compare.sides import Side, compare_case
+from fx2py.compare.sides import Side, compare_case, run_in_a_row
 from fx2py.graph.data import GraphData, Node
+from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Name, OpName
+from fx2py.replay.interpreter import Reference
+from fx2py.trust import Policy
 
 _UNINITIALISED = frozenset(
     {"empty", "empty_like", "empty_strided", "empty_permuted", "empty_quantized"}
@@ -44,6 +48,57 @@ def noise_of(reference: Side, case: Case, data: GraphData) -> Noise:
     if uninitialised(data):
         noise.update(_noise(reference, replace(reference, call=_filled(reference.call)), case))
     return noise
+
+
+def unstable(
+    data: GraphData, case: Case, device: torch.device | str | None, policy: Policy | None
+) -> tuple[str, ...]:
+    """The nodes that give two runs of the graph different results of equal operands, with what they call."""
+    one, other = (_results(data, case, device, policy) for _ in range(2))
+    return tuple(
+        dict.fromkeys(
+            f"{ours.path} ({_called(ours.node)})"
+            for ours, theirs in zip(one, other, strict=False)
+            if ours.entered == theirs.entered and ours.given != theirs.given
+        )
+    )
+
+
+def _results(
+    data: GraphData, case: Case, device: torch.device | str | None, policy: Policy | None
+) -> list[_Result]:
+    observer = _Results()
+    reference = Reference(data, policy, device=device, observe=observer)
+    live = tuple(record.original for _, record in data.root.walk() if record.original is not None)
+    copies = TensorCopies()
+    start = {name: copies(tensor) for name, tensor in reference.tensors.items()}
+    run_in_a_row(Side(reference, reference.tensors, live), start, case, 1)
+    return observer.found
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """A node that ran, with digests of its operands and of what it gave."""
+
+    path: str
+    node: Node
+    entered: tuple[bytes, ...]
+    given: bytes | None
+
+
+class _Results:
+    """Observes the reference run."""
+
+    def __init__(self) -> None:
+        self.found: list[_Result] = []
+        self._digests = Digests({})
+        self._entered: list[tuple[bytes, ...]] = []
+
+    def before(self, path: str, node: Node, operands: tuple[object, ...]) -> None:
+        self._entered.append(self._digests.tensors_in(operands))
+
+    def after(self, path: str, node: Node, value: object, operands: tuple[object, ...]) -> None:
+        self.found.append(_Result(path, node, self._entered.pop(), self._digests(value)))
 
 
 def _noise(one: Side, other: Side, case: Case) -> Iterator[tuple[tuple[int, str], frozenset[str]]]:

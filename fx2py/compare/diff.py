@@ -10,7 +10,7 @@ import torch
 from fx2py.artifact import Artifact
 from fx2py.compare.cases import Case, NoInputsError, cases_of
 from fx2py.compare.coverage import Coverage
-from fx2py.compare.determinism import noise_of, uninitialised, without_noise
+from fx2py.compare.determinism import noise_of, uninitialised, unstable, without_noise
 from fx2py.compare.report import EquivalenceReport, RunOutcome
 from fx2py.compare.sides import CALLS, Side, compare_case
 from fx2py.compare.statements import Statements, compare_statements
@@ -75,17 +75,21 @@ def diff_pair(
 ) -> EquivalenceReport:
     """Compare a graph and its code, first by reading both, then on the cases of ``cases_of`` up to the first that differs.
 
-    On that one both run again, statement by statement, if they are compared bit for bit. More cases are tried where a statement says something else. Where several processes run the graph together, all of
-    them run one case: they must make the same calls. Raises ReplayError where given inputs do not fit.
+    On that one both run again, statement by statement, if they are compared bit for bit. More cases are tried where a
+    statement says something else. Where several processes run the graph together, all of them run one case: they must
+    make the same calls. Raises ReplayError where given inputs do not fit.
     """
     said = _statements(pair)
     is_alone = not _is_one_of_several()
     limit = (cases or (_SEARCHED if said.differing else None)) if is_alone else 1
     tries = _Tries(pair, is_alone, manner)
-    obstacle, first = "", None
+    obstacle, first, unknown = "", None, tries.unknown
     try:
         for case in cases_of(pair.data, given, limit=limit, seed=seed, device=device, policy=policy):
-            if tries.differ_on(case):
+            differs = tries.differ_on(case)
+            if tries.is_noisy and not unknown:
+                unknown = unstable(pair.data, case, device, policy)
+            if differs:
                 if is_alone and manner == BIT_FOR_BIT:
                     first = first_divergence(pair.data, pair.artifact, case, device=device, policy=policy)
                 break
@@ -97,7 +101,7 @@ def diff_pair(
         said.unreadable,
         first,
         not_run=tries.coverage.not_run(),
-        nondeterministic=tries.unknown if tries.is_noisy else (),
+        nondeterministic=unknown if tries.is_noisy else (),
         obstacle=obstacle,
     )
 

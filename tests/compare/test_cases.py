@@ -244,6 +244,30 @@ def test_nothing_but_uninitialised_memory_compares_nothing() -> None:
     assert report.runs[0].reason == "two runs of the graph itself differ"
 
 
+_calls = itertools.count()
+
+
+def drifting(x: torch.Tensor) -> torch.Tensor:
+    """What no two calls give alike."""
+    return x + next(_calls)
+
+
+torch.fx.wrap("drifting")
+
+
+class Drifting(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x * 2, drifting(x * 3) + 1
+
+
+def test_an_operator_that_gives_two_runs_different_results_is_named() -> None:
+    report = fx2py.diff(torch.fx.symbolic_trace(Drifting()), args=(X,), cases=2)
+    assert report.verdict == "equivalent"
+    assert [leaf.is_deterministic for leaf in report.outputs] == [True, False]
+    (name,) = report.nondeterministic
+    assert name.startswith("drifting (")
+
+
 def test_a_real_difference_beside_uninitialised_memory_is_found(edited: Any) -> None:
     graph = graph_of(lambda m, x: (x + 1, torch.empty(4096)))
     assert fx2py.diff(graph, edited(graph, "args_0 + 1", "args_0 + 2")).verdict == "different"
