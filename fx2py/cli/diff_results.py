@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -169,7 +170,8 @@ def _around(source: str, place: Divergence) -> Iterator[tuple[int, str]]:
 
 def _facts_of_place(place: Divergence) -> dict[str, str]:
     verb = "says" if place.found == "static" else "gives"
-    facts = {f"graph {verb}": place.expected, f"code {verb}": place.actual}
+    expected, actual = _where_they_part(place.expected, place.actual)
+    facts = {f"graph {verb}": expected, f"code {verb}": actual}
     facts |= {"module": place.module_path, "model": place.source_line, "node": place.node}
     facts["within"] = ", ".join(place.chain)
     facts["also for"] = ", ".join(place.serves)
@@ -180,6 +182,18 @@ def _facts_of_place(place: Divergence) -> dict[str, str]:
         facts["later"] = "all that differs later follows" if place.explains_rest else "more differs by itself"
     width = _WIDTH - max(map(len, facts)) - 2
     return {name: _cut(fact, width) for name, fact in facts.items() if fact}
+
+
+def _where_they_part(expected: str, actual: str) -> tuple[str, str]:
+    """Two statements from a little before the first place where they differ, so that it is on the screen."""
+    texts = [re.sub(r"(?<=[(\[{]) | (?=[)\]}])", "", text) for text in (expected, actual)]
+    if max(map(len, texts)) <= _WIDTH // 2:
+        return texts[0], texts[1]
+    pairs = enumerate(zip(*texts, strict=False))
+    parted = next((place for place, (one, other) in pairs if one != other), min(map(len, texts)))
+    start = parted - _WIDTH // 4
+    ours, theirs = (text if start <= 3 else f"...{text[start:]}" for text in texts)
+    return ours, theirs
 
 
 def _cut(text: str, width: int) -> str:

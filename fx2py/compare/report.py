@@ -217,7 +217,7 @@ class EquivalenceReport:
         if not found:
             return ran
         for each in found:
-            if (each.file, each.line) == (ran.file, ran.line):
+            if each.file == ran.file and each.line <= ran.line <= each.end_line:
                 return replace(
                     each,
                     chain=ran.chain or each.chain,

@@ -147,6 +147,13 @@ def test_divergence_is_the_statement_that_causes_the_first_other_result() -> Non
     assert EquivalenceReport((EQUAL,)).divergence is None
 
 
+def test_a_cause_of_several_lines_has_the_numbers_of_its_own_result() -> None:
+    cause = replace(statement(3), end_line=5, node="norm")
+    ran = replace(statement(5), found="dynamic", node="norm", entered=("x: 1",), explains_rest=True)
+    found = EquivalenceReport((DIFFERENT,), (cause,), first_divergent=ran).divergence
+    assert found == replace(cause, entered=("x: 1",), explains_rest=True)
+
+
 def test_run_that_cannot_be_made_is_not_a_result() -> None:
     def refuse(x: torch.Tensor) -> None:
         raise ReplayError("the inputs do not fit")
