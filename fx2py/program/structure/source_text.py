@@ -50,6 +50,14 @@ def names_read(code: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
+def name_given_to(module: str, code: str) -> str:
+    """The variable that a line gives first to a module at this path, as in ``self.query(hidden_states)``, or ''."""
+    own = module.rpartition(".")[2]
+    match = re.search(rf"\.{re.escape(own)}\(\s*([A-Za-z_]\w*)\s*[,)]", code) if own else None
+    return match[1] if match else ""
+
+
+@lru_cache(maxsize=4096)
 def operands_of(code: str) -> tuple[str, str]:
     """The names of the two operands of a line that ends in one operation on two values, '' for one without a name."""
     value = _value(code)

@@ -15,7 +15,7 @@ from fx2py.graph.values import Name, OpName, Ref, walk
 from fx2py.program.ir import Assign, Bind, Load, Method
 from fx2py.program.native import operator_of
 from fx2py.program.structure.regions import FlatBody, Interface, Region
-from fx2py.program.structure.source_text import line_at, names_read, operands_of, targets_of
+from fx2py.program.structure.source_text import line_at, name_given_to, names_read, operands_of, targets_of
 
 KINDS = {
     **dict.fromkeys(("arange", "range"), "positions"),
@@ -75,6 +75,10 @@ def parameter_wish(region: Region, body: FlatBody, variable: str, argument: str)
             continue
         if any(part == Ref(variable) for part in walk(*statement.operands)):
             read = names_read(line.code)
+            stack = statement.origin.meta.stack if statement.origin is not None else ()
+            called = next((name_given_to(frame.path, line.code) for frame in stack[-1:]), "")
+            if called and called in read:
+                return called
             if argument in read:
                 return argument
             own = [name for name in read if name not in assigned and name not in targets_of(line.code)]
