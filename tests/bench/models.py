@@ -56,7 +56,7 @@ def resnet() -> Model:
 
 MODELS: tuple[Callable[[], Model], ...] = (bert, gpt2, t5, vit, resnet)
 LIMIT = "without Python"
-WAYS = ("FX GraphModule", "ep.module()", "bound overloads", "fx2py", "fx2py -O", LIMIT)
+WAYS = ("FX GraphModule", "ep.module()", "bound overloads", "fx2py", "fx2py --flat", "fx2py -O", LIMIT)
 
 
 class Tensors(torch.nn.Module):
@@ -97,6 +97,7 @@ def ways_of(program: ExportedProgram, args: tuple[Any, ...]) -> dict[str, Callab
         partial(program.module(), *args),
         generated(exact_ops=True),
         generated(),
+        generated(flat=True),
         generated(optimize=True),
         without_python(graph, flat),
     )
@@ -107,6 +108,7 @@ BETTER = "best of FX and overloads"
 BARS = (
     (BETTER, "fx2py", 1.4),
     ("ep.module()", "fx2py", 2.2),
+    ("fx2py --flat", "fx2py", 0.97),
     (BETTER, "fx2py -O", 1.7),
     ("ep.module()", "fx2py -O", 2.8),
     (BETTER, LIMIT, None),
