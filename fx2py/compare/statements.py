@@ -7,6 +7,7 @@ a call is written do not. Nothing runs, so branches that no input takes are comp
 
 from __future__ import annotations
 
+import re
 import tokenize
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -179,7 +180,11 @@ class _Comparison:
             return " ".join(line.strip() for line in part)
         comments = {each.start[0]: each.start[1] for each in tokens if each.type == tokenize.COMMENT}
         parts = [line[: comments.get(number, len(line))].strip() for number, line in enumerate(part, 1)]
-        return " ".join(filter(None, parts))
+        return _BREAKS.sub(r"\1\2", " ".join(filter(None, parts)))
+
+
+_BREAKS = re.compile(r"([(\[{]) |,? ([)\]}])")
+"""What black adds where it breaks a line inside brackets."""
 
 
 def _paired_names(ours: Sequence[Function], theirs: Sequence[Function]) -> dict[str, str]:

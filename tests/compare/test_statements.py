@@ -96,6 +96,7 @@ def test_statement_of_several_lines_is_named_whole_with_its_module(data: GraphDa
     code = edited(flat_code(data), ("0.001", "0.002"))
     (found,) = differing(data, code)
     assert found.line <= line_of(code, "0.002") <= found.end_line
+    assert found.actual == found.expected.replace("0.001", "0.002")
     assert found.module_path == "norm"
 
 

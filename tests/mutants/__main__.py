@@ -10,7 +10,7 @@ from tests.mutants.measure import Outcome, measured
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--each", type=int, default=6, help="damages of each kind and graph")
+    parser.add_argument("--each", type=int, default=5, help="damages of each kind and graph")
     parser.add_argument("--graph", action="append", choices=SUBJECTS, help="one of the graphs alone")
     parser.add_argument("--verbose", action="store_true", help="list what was missed")
     asked = parser.parse_args()
