@@ -38,11 +38,11 @@ from fx2py.artifact.manifest import (
     with_own_digest,
 )
 from fx2py.collector import collector_paused
-from fx2py.emit.audit import admitted_classes, audit
+from fx2py.emit.audit import admitted_classes, audit, flattened
 from fx2py.emit.embedded import fixed_files, is_fx2pys
 from fx2py.emit.module import SOURCE, TABLES, Texts, emit
 from fx2py.emit.older_schemas import parse_any
-from fx2py.emit.parse import GrammarError, Parsed
+from fx2py.emit.parse import GrammarError
 from fx2py.emit.validate import validate
 from fx2py.errors import (
     Admit,
@@ -60,9 +60,9 @@ from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
 from fx2py.operators.devices import present_device
 from fx2py.program.analyses.collectives import NAMESPACES, Collective, collectives_of
-from fx2py.program.ir import Function, Program, bound_tensors
+from fx2py.program.ir import Program, bound_tensors
 from fx2py.program.options import DEFAULT, GenerateOptions
-from fx2py.program.structure.inlined import Unsound, inlined, require_same
+from fx2py.program.structure.inlined import Unsound, require_same
 from fx2py.program.structure.outline import structured
 from fx2py.program.translate import Stage, stages, translate
 from fx2py.runtime.once import PLAIN_CLASSES
@@ -131,8 +131,10 @@ class Artifact:
         if not any(namespace in self.source for namespace in NAMESPACES):
             return ()
         try:
-            return collectives_of(self.program.functions if self.program else _flat(parse_any(self.texts)))
-        except Unsound as error:
+            return collectives_of(
+                self.program.functions if self.program else flattened(parse_any(self.texts)).functions
+            )
+        except (Unsound, RecursionError) as error:
             raise ArtifactError(
                 f"{self._place()}: {error}, so its collectives cannot be read.", "Generate the folder again."
             ) from None
@@ -352,16 +354,6 @@ class Artifact:
             for path, record in records
             if record is not None and record.original is not None
         }
-
-
-def _flat(parsed: Parsed) -> tuple[Function, ...]:
-    """The functions of a file, those of modules as part of the entry that calls them."""
-    paths = parsed.tables.weight_paths
-    if paths is None:
-        return parsed.functions
-    body = inlined(parsed.functions, paths)
-    kept = [each for each in parsed.functions[:-1] if not each.is_module]
-    return (*kept, dataclasses.replace(parsed.functions[-1], body=body.statements, result=body.result))
 
 
 @collector_paused()
