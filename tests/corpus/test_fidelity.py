@@ -26,7 +26,7 @@ def without_comments(source: str) -> str:
 
 def _without_outline(source: str) -> ast.Module:
     tree = ast.parse(source)
-    if ast.get_docstring(tree) is not None:  # which names the file
+    if ast.get_docstring(tree) is not None:  # a pickle does not record all that it says
         del tree.body[0]
     return tree
 
