@@ -44,7 +44,7 @@ def precision(
     if wide.raised is not None:
         raise ReplayError(
             f"the graph cannot be run in float64: {type(wide.raised).__name__}: {wide.raised}.",
-            "Leave out --reference.",
+            "Compare without double precision as the reference.",
         )
     state = {
         name: pair.reference.state[name] for name in pair.candidate.state if name in pair.reference.state

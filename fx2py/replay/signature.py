@@ -114,6 +114,8 @@ def _is_of_kind(tree: Tree, value: object, constant: Constant) -> bool:
     if tree.kind in ("tuple", "list", "dict"):
         return type(value).__name__ == tree.kind or (tree.kind == "tuple" and type(value) is torch.Size)
     cls_here = None if tree.cls is None else loaded_class(tree.cls.path)
+    if tree.kind == "namedtuple" and cls_here is None:
+        return getattr(value, "_fields", None) == tuple(map(str, tree.keys))
     is_registered = tree.kind == "namedtuple" or cls_here in pytree.SUPPORTED_NODES
     return cls_here is None or not is_registered or type(value) is cls_here
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,15 @@ def test_watch_compares_again_when_the_code_changes_and_ends_with_the_last_verdi
     fx2py("gen", saved / "net.pt2")
     code = here / "net_fx2py" / "execution_fn.py"
     command = [sys.executable, "-m", "fx2py", "diff", "--watch", "--cases", "1"]
-    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watching = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(
+            signal.signal, signal.SIGINT, signal.SIG_DFL
+        ),  # a job in the background ignores it
+    )
     try:
         assert watching.stdout is not None
         assert "equivalent" in next(watching.stdout)

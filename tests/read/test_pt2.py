@@ -178,7 +178,7 @@ def set_meta(key: str, value: Any) -> Callable[[Any], None]:
         (set_meta("storage_offset", {"as_int": 3}), "reaches to"),
         (set_meta("dtype", 99), "dtype code 99"),
         (set_meta("layout", 1), "layout"),
-        (set_meta("sizes", [{"as_expr": {"expr_str": "Symbol('s0')"}}]), "str where a int"),
+        (set_meta("sizes", [{"as_expr": {"expr_str": "Symbol('s0')"}}]), "str where an int"),
         (lambda document: first_weight(document).update(path_name="../../model"), "missing"),
         (lambda document: document.pop("config"), "config"),
     ],

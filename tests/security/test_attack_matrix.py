@@ -13,7 +13,7 @@ from tests.security.attack_files import TARGETS, TRAP, attacks
 
 ATTACKS = attacks()
 COMMANDS = ("gen", "run", "diff")
-REFUSED, DIFFERENT = 2, 1
+REFUSED, DIFFERENT, NOT_COMPARED = 2, 1, 3
 SECONDS = 20
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -69,7 +69,7 @@ def _audited(calls, root, here):
 def test_an_attack_is_refused_or_inert(name, command, matrix):
     done = matrix[name, command]
     assert done["events"] == []
-    assert done["code"] in (0, DIFFERENT, REFUSED), done["err"]
+    assert done["code"] in (0, DIFFERENT, REFUSED, NOT_COMPARED), done["err"]
     assert done["seconds"] < SECONDS
     assert "Traceback" not in done["err"]
     if done["code"] == REFUSED:

@@ -245,7 +245,9 @@ def test_a_link_inside_a_folder_is_removed_and_not_followed(folder, tmp_path, ru
     outside.mkdir()
     (outside / "precious").write_text("kept")
     (folder / "link").symlink_to(outside)
-    assert run("gen", tmp_path / "graph.pt", "-o", folder)[0] == 0
+    assert run("gen", tmp_path / "graph.pt", "-o", folder)[0] == 2  # somebody added it
+    assert run("gen", tmp_path / "graph.pt", "-o", folder, "--force")[0] == 0
+    assert not (folder / "link").exists()
     assert (outside / "precious").read_text() == "kept"
 
 
