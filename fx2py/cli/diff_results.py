@@ -284,6 +284,8 @@ def _facts(report: EquivalenceReport) -> dict[str, str]:
     """What either side raised, what did not run, and what is not deterministic."""
     sides = zip(("graph raised", "code raised"), report.raised, strict=True)
     facts = {side: text for side, text in sides if text is not None}
+    if report.unreadable:
+        facts["not read"] = f"{report.unreadable}; only the runs compare all of the code"
     if report.not_run:
         facts["not run"] = ", ".join(map(_of_function, report.not_run))
     if report.nondeterministic:

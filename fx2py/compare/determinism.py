@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
+from torch._ops import OpOverload
 
 from fx2py.compare.cases import Case
 from fx2py.compare.digests import Digests
@@ -17,6 +18,7 @@ from fx2py.compare.sides import Side, compare_case, run_in_a_row
 from fx2py.graph.data import GraphData, Node
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Name, OpName
+from fx2py.operators.interception import Operator, intercepted
 from fx2py.replay.interpreter import Reference
 from fx2py.trust import Policy
 
@@ -46,7 +48,9 @@ def noise_of(reference: Side, case: Case, data: GraphData) -> Noise:
     """What two runs of the graph itself do not share."""
     noise = dict(_noise(reference, reference, case))
     if uninitialised(data):
-        noise.update(_noise(reference, replace(reference, call=_filled(reference.call)), case))
+        filled, zeroed = (replace(reference, call=fill(reference.call)) for fill in (_filled, _zeroed))
+        noise.update(_noise(reference, filled, case))
+        noise.update(_noise(zeroed, filled, case))  # what was in memory may have been NaN too
     return noise
 
 
@@ -139,6 +143,25 @@ def _filled(call: Callable[..., object]) -> Callable[..., object]:
             torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
     return filled
+
+
+def _zeros(func: Operator, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
+    """What an operator gives, with zeros in new memory; what resize_ adds stays as it is, since the rest counts."""
+    result = func(*args, **kwargs)
+    name = func.overloadpacket.__name__ if isinstance(func, OpOverload) else ""
+    is_new = name in _UNINITIALISED and not name.endswith("_")
+    return result.zero_() if is_new and isinstance(result, torch.Tensor) else result
+
+
+def _zeroed(call: Callable[..., object]) -> Callable[..., object]:
+    """``call`` with zeros in uninitialised memory."""
+
+    @functools.wraps(call, updated=())
+    def zeroed(*args: object, **kwargs: object) -> object:
+        with intercepted(_zeros, higher_order=True):
+            return call(*args, **kwargs)
+
+    return zeroed
 
 
 def _called(node: Node) -> str:

@@ -74,6 +74,8 @@ class Nesting(ValueReader):
         call = self.last_call(node)
         if call is None:
             raise self.fault(node, reason)
+        if self._only_looks and _may_write(call):
+            raise self.fault(node, "a look at values may change one, where an if or -O can leave it out")
         return self.result(call)
 
     def result(self, call: Call) -> Value:
@@ -165,6 +167,18 @@ def _is_only_looked_at(statement: Assign, wanted: Collection[str]) -> bool:
     callee, target = statement.call.callee, statement.target
     is_unread = target is not None and is_expression(target) and target not in wanted
     return is_unread and isinstance(callee, Name | Method) and not _writes(callee)
+
+
+def _may_write(call: Call) -> bool:
+    """Whether a call may change what it takes: by its name, or asked to by an argument (``out=``, ``inplace``, ``training``)."""
+    if not isinstance(call.callee, Name | Method) or _writes(call.callee):
+        return True
+    asked = any(name in _WRITING_ARGUMENTS and value is not False for name, value in call.kwargs)
+    is_torchs = isinstance(call.callee, Name) and call.callee.module not in ("builtins", "operator")
+    return asked or (is_torchs and any(value is True for value in call.args))
+
+
+_WRITING_ARGUMENTS = frozenset({"out", "inplace", "training", "train", "use_input_stats"})
 
 
 def _writes(callee: Name | Method) -> bool:

@@ -237,7 +237,10 @@ def test_memory_that_is_written_before_it_is_read_is_none() -> None:
     assert report.nondeterministic == ()
 
 
-def test_nothing_but_uninitialised_memory_compares_nothing() -> None:
+@pytest.mark.parametrize("left", [0.0, float("nan")])
+def test_nothing_but_uninitialised_memory_compares_nothing(left: float) -> None:
+    freed = [torch.full((4096,), left) for _ in range(64)]
+    del freed  # so that memory that is given again holds this
     graph = graph_of(lambda m, x: torch.empty(4096) + x.sum())
     report = fx2py.diff(graph)
     assert report.verdict == "not compared"

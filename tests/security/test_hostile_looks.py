@@ -83,6 +83,11 @@ LOOKS = {
     "numpy by way of a tensor": "print(x.numpy().tofile('mark'))",
     "a dispatch mode": "print(x.__torch_function__)",
     "a hook on an input": "x.register_hook(print)",
+    "a write in an assertion, which -O leaves out": "assert x.add_(1) is not None",
+    "a write after or": "assert x.sum() > 1e6 or x.add_(1) is not None",
+    "a write by out=": "print(torch.add(x, 1, out=x))",
+    "a write by inplace=": "if x.sum() > 1e6:\n    print(F.relu(x, inplace=True))",
+    "a write asked for by place": "print(F.hardtanh(x, -1.0, 1.0, True))",
     "memory beyond a tensor": "print(x.data_ptr(), x.storage())",
 }
 
