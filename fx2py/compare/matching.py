@@ -49,11 +49,6 @@ class Matching:
         """The source on our side that one on theirs stands for."""
         return _meant(theirs.source, self.partners)
 
-    def same_result(self) -> bool:
-        """Whether both return the same."""
-        ours, theirs = self.ours.result, self.theirs.result
-        return ours.shapes == theirs.shapes and all(map(self.is_same, ours.all_uses, theirs.all_uses))
-
 
 def _meant(source: Source, partners: Sequence[int | None]) -> Source:
     if source[0] != "made":

@@ -18,7 +18,7 @@ import torch
 
 import fx2py
 
-_WRITER = """
+WRITER = """
 import sys
 import fx2py
 from tests.artifact.test_write import scaled
@@ -34,7 +34,7 @@ while True:
 def killed_writers(target: Path, delays: Iterable[float]) -> None:
     """Start a process that writes a folder again and again, and kill it after each of these times; the folder is whole."""
     for delay in delays:
-        command = [sys.executable, "-c", _WRITER, str(target)]
+        command = [sys.executable, "-c", WRITER, str(target)]
         writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"

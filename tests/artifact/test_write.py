@@ -11,7 +11,6 @@ import signal
 import stat
 import subprocess
 import sys
-import textwrap
 import time
 import types
 from pathlib import Path
@@ -25,7 +24,7 @@ from fx2py.artifact import folder as placing
 from fx2py.artifact import is_edited
 from fx2py.artifact.compiled import Compiled, CompiledPiece, Machine
 from fx2py.errors import ArtifactError, UnsupportedGraphError
-from tests.artifact.kills import killed_writers
+from tests.artifact.kills import WRITER, killed_writers
 
 
 def scaled(factor: float) -> fx.GraphModule:
@@ -168,18 +167,6 @@ def test_where_folders_cannot_be_exchanged_the_older_one_comes_back(
 
 
 FILES = ("__init__.py", "_runtime.py", "_tables.py", "execution_fn.py", "manifest.json", "weights.pt")
-KILLED = """
-import sys
-import torch
-import fx2py
-from tests.artifact.test_write import scaled
-
-artifacts = [fx2py.generate(scaled(float(factor))) for factor in (2, 3)]
-print("ready", flush=True)
-while True:
-    for artifact in artifacts:
-        artifact.write(sys.argv[1])
-"""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges folders in one step")
@@ -187,7 +174,7 @@ def test_a_killed_writer_and_a_reader_beside_it_meet_whole_folders_only(tmp_path
     target = tmp_path / "out"
     for delay in (0.05, 0.11):
         writer = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(KILLED), str(target)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, str(target)], stdout=subprocess.PIPE, text=True
         )
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"

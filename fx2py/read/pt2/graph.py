@@ -87,11 +87,16 @@ def _results(outputs: tuple[Choice, ...]) -> Iterator[tuple[str, str]]:
     """The name of each result, and what follows the node's name in it if nothing uses the result."""
     for index, result in enumerate(outputs):
         if result.tag in _RESULT_LISTS:
-            place = "" if _is_only_list(outputs) else f"{index}_"
+            place = () if _is_only_list(outputs) else (index,)
             for position, name in enumerate(each(result_name, result.value)):
-                yield name, f"_unused_{place}{position}"
+                yield name, _unused("", *place, position)
         elif result.tag != "as_none":
-            yield result_name(result.value), f"_unused_{index}"
+            yield result_name(result.value), _unused("", index)
+
+
+def _unused(node: str, *place: int) -> str:
+    """What torch calls the result of a node at ``place`` if nothing uses it."""
+    return "_".join([node, "unused", *map(str, place)])
 
 
 def result_name(value: object) -> str:
@@ -203,14 +208,14 @@ class _GraphReader:
 
     def _add_result(self, node: Node, index: int, name: str) -> None:
         """A getitem node unless the graph did not use it, which torch marks by the name (``serialize_tensor_output``)."""
-        if name != f"{node.name}_unused_{index}":
+        if name != _unused(node.name, index):
             self._add_getitem(node, index, name)
 
     def _add_list_result(self, node: Node, index: int, names: tuple[str, ...]) -> None:
         used = [
             (position, name)
             for position, name in enumerate(names)
-            if name != f"{node.name}_unused_{index}_{position}"
+            if name != _unused(node.name, index, position)
         ]
         if used:
             element = Node(self._new_name("getitem"), "call_function", GETITEM, (Ref(node.name), index))
