@@ -165,7 +165,7 @@ def diff(
     gate = policy or Policy(trust_all=graph.provenance.path is None)
     pair = bind_pair(graph, artifact or _artifact.generate(graph), device=device, policy=gate)
     given = (Inputs(tuple(args), kwargs or {}, name="given inputs"),) if args or kwargs is not None else ()
-    return diff_pair(pair, given, cases=cases, seed=seed, device=device, policy=gate, manner=manner_of(close))
+    return diff_pair(pair, given, cases=cases, seed=seed, manner=manner_of(close))
 
 
 def _graph(source: Source, model: str | None) -> GraphData:

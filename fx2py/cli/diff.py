@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fx2py.cli import diff_results, launch, options, sandbox, terminal
+from fx2py.cli import diff_results, launch, messages, options, sandbox, terminal
 from fx2py.cli.diff_results import Diffed
-from fx2py.cli.show import write_page
 from fx2py.cli.targets import (
     FoldersOfGraphs,
     default_folder,
@@ -90,14 +89,13 @@ def diff(
                 ready = ranks.agree(lambda: _prepare(graph, folder, cases, code, asked, policy, rank))
                 ranks.form_groups(ready.pair.artifact)
                 done = ranks.gather(
-                    ranks.agree(lambda: _compare(ready, cases, policy, close, is_alone=ranks.is_alone))
+                    ranks.agree(lambda: _compare(ready, cases, close, is_alone=ranks.is_alone))
                 )
                 if html is not None:
-                    page = _page(
-                        ready, done[0], _errors(ready, done[0], cases, policy, is_alone=ranks.is_alone)
-                    )
+                    page = _page(ready, done[0], _errors(ready, done[0], cases, is_alone=ranks.is_alone))
         if html is not None and not terminal.is_silent():
-            write_page(html, page, descriptor)
+            with messages.written(html, descriptor) as file:
+                file.write(page.encode())
         diff_results.print_diff(done, verbose, as_json)
         if html is not None and not as_json:
             terminal.print_facts(terminal.stdout(), {"page": str(html)})
@@ -138,7 +136,6 @@ class Ready:
     code: str
     pair: Pair
     given: tuple[Inputs, ...]
-    device: str | None
     sides: options.SideOptions
 
 
@@ -185,12 +182,10 @@ def _prepare(
     device_b = launch.own_device(sides.device_b, rank)
     pair = bind_pair(data, subject.artifact, device=device, device_b=device_b, policy=policy)
     where = str(target) if is_generated(target) else "generated in memory"
-    return Ready(str(data.provenance.path), where, pair, given, device, sides)
+    return Ready(str(data.provenance.path), where, pair, given, sides)
 
 
-def _compare(
-    ready: Ready, cases: options.CaseOptions, policy: Policy, close: Tolerance | None, *, is_alone: bool
-) -> Diffed:
+def _compare(ready: Ready, cases: options.CaseOptions, close: Tolerance | None, *, is_alone: bool) -> Diffed:
     """Compare the sides. When one of several ranks raises, the others wait in a collective: then the run fails instead."""
     from fx2py.cli.call import refusing
     from fx2py.compare.diff import diff_pair
@@ -207,22 +202,12 @@ def _compare(
         )
         pair = replace(pair, reference=graph, candidate=code)
     manner = manner_of(close) if ready.sides.device_b is None else manner_of(close).across_devices()
-    report = diff_pair(
-        pair,
-        ready.given,
-        cases=cases.count,
-        seed=cases.seed,
-        device=ready.device,
-        policy=policy,
-        manner=manner,
-    )
+    report = diff_pair(pair, ready.given, cases=cases.count, seed=cases.seed, manner=manner)
     if ready.sides.reference is not None:
-        from fx2py.compare.cases import cases_of
         from fx2py.compare.precision import precision
 
-        case = next(cases_of(pair.data, ready.given, seed=cases.seed, device=ready.device, policy=policy))
-        found = precision(pair, case, device=ready.device, policy=policy)
-        report = replace(report, precision=found)
+        case = next(pair.cases(ready.given, 1, cases.seed))
+        report = replace(report, precision=precision(pair, case))
     said = diff_results.named(close)
     texts = {"execution_fn.py": pair.artifact.source, "_tables.py": pair.artifact.tables or ""}
     return Diffed(
@@ -236,20 +221,16 @@ _MOST_CASES = 16
 
 
 def _errors(
-    ready: Ready, done: Diffed, asked: options.CaseOptions, policy: Policy, *, is_alone: bool
+    ready: Ready, done: Diffed, asked: options.CaseOptions, *, is_alone: bool
 ) -> tuple[ModuleError, ...]:
     """The error of each module in the case that decided; none where nothing differs, and of one of several ranks."""
-    from fx2py.compare.cases import cases_of
     from fx2py.compare.module_errors import module_errors
 
     if not is_alone or done.report.verdict != "different":
         return ()
-    data, device, limit = ready.pair.data, ready.device, asked.count or _MOST_CASES
-    cases = cases_of(data, ready.given, limit=limit, seed=asked.seed, device=device, policy=policy)
+    cases = ready.pair.cases(ready.given, asked.count or _MOST_CASES, asked.seed)
     case = next((each for each in cases if each.inputs.name == done.report.shown.case), None)
-    if case is None:
-        return ()
-    return module_errors(data, ready.pair.artifact, case, device=device, policy=policy)
+    return () if case is None else module_errors(ready.pair, case)
 
 
 def _page(ready: Ready, done: Diffed, errors: tuple[ModuleError, ...]) -> str:

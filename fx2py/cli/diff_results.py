@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from math import isfinite
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -304,7 +303,7 @@ def _data(done: Diffed) -> dict[str, object]:
     report = done.report
     places = None if report.statements is None else [asdict(each) for each in report.statements]
     divergence = report.divergence
-    data = {
+    return {
         done.kinds[0]: done.graph,
         done.kinds[1]: done.code,
         "compared": done.manner,
@@ -323,7 +322,6 @@ def _data(done: Diffed) -> dict[str, object]:
         "notes": done.notes,
         "edited": [asdict(each) for each in done.edits],
     }
-    return {name: _finite(value) for name, value in data.items()}
 
 
 def _run_data(run: RunOutcome) -> dict[str, object]:
@@ -339,12 +337,3 @@ def _run_data(run: RunOutcome) -> dict[str, object]:
 
 def _leaves(leaves: Iterable[LeafOutcome]) -> list[dict[str, object]]:
     return [{**asdict(leaf), "equal": leaf.equal} for leaf in leaves]
-
-
-def _finite(value: object) -> object:
-    """JSON has no infinity and no NaN: they are given as text."""
-    if isinstance(value, float):
-        return value if isfinite(value) else str(value)
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value

@@ -37,8 +37,8 @@ def code_compared(
 ) -> Diffed:
     """The comparison of code with the module or the results that were asked for instead of its graph."""
     own, manner = in_plain_containers(ready.pair.candidate), manner_of(close).of_another_program()
-    if ready.device is not None:  # the other side stays where it is
-        own, manner = replace(own, device=torch.device(ready.device)), manner.across_devices()
+    if ready.pair.device is not None:  # the other side stays where it is
+        own, manner = replace(own, device=torch.device(ready.pair.device)), manner.across_devices()
     if asked.against is not None:
         other = module_side(asked.against)
         report = diff_sides(

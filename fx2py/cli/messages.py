@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import typer
 
 from fx2py.cli import terminal
 from fx2py.errors import (
@@ -23,6 +28,7 @@ from fx2py.errors import (
     InternalError,
     OtherRankError,
     Remedy,
+    ReplayError,
     Supply,
 )
 
@@ -117,6 +123,30 @@ def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
         yield advance
 
 
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def written(path: Path, descriptor: int | None) -> Iterator[IO[bytes]]:
+    """A file that is written whole or not at all, or what is open as ``descriptor``; ReplayError where that fails."""
+    from fx2py.files import whole_file
+
+    try:
+        if descriptor is not None:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+            return
+        with whole_file(path) as staging, staging.open("wb") as file:
+            yield file
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError, too
+        raise unwritten(path, error) from None
+
+
+def unwritten(path: Path, error: Exception) -> ReplayError:
+    reason = getattr(error, "strerror", None) or error
+    return ReplayError(f"{path} cannot be written: {reason}.", "Choose another file.")
+
+
 # -- faults --------------------------------------------------------------------------------------------------------
 
 JSON = "--json"
@@ -150,6 +180,17 @@ def tell(fault: Exception) -> int:
         print_fault(known)
     print_fault_document({**fault_data(known), "exit_code": known.exit_code})
     return known.exit_code
+
+
+def exit_code_of(work: Callable[[], None]) -> int:
+    """The exit code with which the work of a command ends; the user is told of a fault."""
+    try:
+        work()
+    except typer.Exit as ended:
+        return ended.exit_code
+    except Exception as fault:  # the boundary of a process, or of one run of several
+        return tell(fault)
+    return 0
 
 
 def print_fault(fault: Fx2pyError, name: str = "") -> None:

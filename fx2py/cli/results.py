@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
@@ -52,11 +52,6 @@ def _of_second(column: terminal.Column[T]) -> terminal.Column[tuple[int, T]]:
 def joined(texts: Iterable[str]) -> str:
     """What the ranks have, once where it is the same."""
     return ", ".join(dict.fromkeys(texts))
-
-
-def _finite(number: float | None) -> float | str | None:
-    """JSON has no infinity: it is given as text."""
-    return number if number is None or isfinite(number) else str(number)
 
 
 def edited_facts(edits: Sequence[EditedText]) -> dict[str, str]:
@@ -490,13 +485,10 @@ def print_run(ranks: Sequence[Ran], verbose: bool, as_json: bool) -> None:
 
 
 def _run_data(ran: Ran) -> dict[str, object]:
-    ranges = [
-        {"min": _finite(row.min), "mean": _finite(row.mean), "max": _finite(row.max)} for row in ran.outputs
-    ]
     return {
         "ran": ran.label,
         "inputs": ran.inputs,
-        "outputs": [{**asdict(row), **numbers} for row, numbers in zip(ran.outputs, ranges, strict=True)],
+        "outputs": [asdict(row) for row in ran.outputs],
         "submodules": dict(ran.bindings),
         "seconds": ran.seconds,
         "median_seconds": median(ran.seconds),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fx2py.cli import launch, options, results, sandbox
+from fx2py.cli.messages import written
 from fx2py.cli.results import Memory, Ran
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def _call(ready: _BoundRun, seed: int, repeat: int, memory: bool, descriptor: in
     returned = as_builtin_containers(result)
     outputs = tuple(summarize(returned))
     if ready.output is not None:
-        _save(returned, ready.output, descriptor)
+        with written(ready.output, descriptor) as file:
+            torch.save(returned, file)
     more = [timed(execute, inputs)[1] for _ in range(repeat - 1)]
     return Ran(
         str(ready.target),
@@ -137,20 +138,3 @@ def _memory(artifact: Artifact, execute: Callable[..., object], inputs: Inputs) 
 
     plan = artifact.manifest.memory
     return Memory(plan.planned_peak, plan.unknown, measured_peak(execute, inputs.args, inputs.kwargs))
-
-
-def _save(result: object, path: Path, descriptor: int | None) -> None:
-    """``torch.save`` to ``path``, whole or not at all, or to what is open as ``descriptor``."""
-    import torch
-
-    from fx2py.files import whole_file
-
-    try:
-        if descriptor is not None:
-            with os.fdopen(descriptor, "wb") as file:
-                torch.save(result, file)
-            return
-        with whole_file(path) as staging:
-            torch.save(result, staging)
-    except (OSError, RuntimeError) as error:
-        raise sandbox.unsaved(path, error) from None

@@ -98,11 +98,7 @@ def _descriptor_of(output: Path | None) -> Iterator[int | None]:
             finally:
                 os.close(descriptor)
     except OSError as error:
-        raise unsaved(output, error) from None
-
-
-def unsaved(path: Path, error: Exception) -> ReplayError:
-    return ReplayError(f"the result cannot be saved to {path}: {error}.", "Choose another --output.")
+        raise messages.unwritten(output, error) from None
 
 
 def _perform_apart(
@@ -207,7 +203,7 @@ def _child(work: Callable[[], None], out_write: int, err_write: int, writable: i
         out = os.fdopen(out_write, "w", encoding="utf-8", errors="backslashreplace")
         err = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
         with terminal.writing_to(out, err):
-            code = _exit_code(work)
+            code = messages.exit_code_of(work)
         out.flush()
         err.flush()
     finally:
@@ -225,13 +221,3 @@ def _close_others(out_write: int, err_write: int, writable: int | None) -> None:
         if int(name) not in held:
             with suppress(OSError):  # the listing's own is closed already
                 os.close(int(name))
-
-
-def _exit_code(work: Callable[[], None]) -> int:
-    try:
-        work()
-    except typer.Exit as ended:
-        return ended.exit_code
-    except Exception as fault:
-        return messages.tell(fault)
-    return 0

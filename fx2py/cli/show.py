@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fx2py.cli import launch, options, results
-from fx2py.cli.messages import working
+from fx2py.cli.messages import working, written
 from fx2py.cli.results import Shown, ShownModule
 from fx2py.cli.targets import open_subject
-from fx2py.errors import Fx2pyError, UnknownFormatError
+from fx2py.errors import UnknownFormatError
 
 if TYPE_CHECKING:
     from fx2py.program.options import GenerateOptions
@@ -72,22 +71,6 @@ def _outline(target: Path, model: str | None, generating: GenerateOptions, html:
     place = artifact.folder / SOURCE if artifact.folder else f"the code of {target}"
     found = outline(artifact.source, artifact.manifest, str(place))
     if html is not None:
-        write_page(html, model_page(artifact.manifest, found))
+        with written(html, None) as file:
+            file.write(model_page(artifact.manifest, found).encode())
     return found
-
-
-def write_page(path: Path, page: str, descriptor: int | None = None) -> None:
-    """Write a page whole or not at all, or to what is open as ``descriptor``; Fx2pyError where it cannot be written."""
-    from fx2py.files import whole_file
-
-    try:
-        if descriptor is not None:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(page)
-            return
-        with whole_file(path) as staging:
-            staging.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise Fx2pyError(
-            f"{path} cannot be written: {error.strerror or error}.", "Choose another file."
-        ) from None

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Generic, TextIO, TypeVar
 
 from rich import box
@@ -152,7 +153,16 @@ def print_notes(console: Console, notes: Iterable[str]) -> None:
 
 def print_json(data: object) -> None:
     """One JSON document; paths in it are text."""
-    write(json.dumps(data, indent=2, allow_nan=False, default=str) + "\n")
+    write(json.dumps(_finite(data), indent=2, allow_nan=False, default=str) + "\n")
+
+
+def _finite(value: object) -> object:
+    """JSON has no infinity and no NaN: they are given as text."""
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def print_code(console: Console, source: str) -> None:

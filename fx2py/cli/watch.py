@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import typer
-
 from fx2py.cli import messages, terminal
 
 _PAUSE = 0.3
@@ -18,13 +16,14 @@ _PAUSE = 0.3
 def until_interrupted(run: Callable[[], None], watched: Iterable[Path]) -> int:
     """Run again and again, each time that a file changes; the exit code of the last run that ended, once Ctrl-C ends this.
 
-    ``watched`` are files, and folders of which every file counts. A fault is told, and the next change waited for.
+    ``watched`` are files, and folders of which every file counts. A fault is told, and the next change
+    waited for, which may mend it: the file may be half-written.
     """
     paths, code = list(watched), 0
     try:
         while True:
             before = _stamps(paths)
-            code = _exit_code(run)
+            code = messages.exit_code_of(run)
             terminal.out().flush()
             messages.print_note(f"Watching {', '.join(map(str, paths))}; Ctrl-C ends.")
             while _stamps(paths) == before:
@@ -32,18 +31,6 @@ def until_interrupted(run: Callable[[], None], watched: Iterable[Path]) -> int:
             time.sleep(_PAUSE)
     except KeyboardInterrupt:
         return code
-
-
-def _exit_code(run: Callable[[], None]) -> int:
-    try:
-        run()
-    except typer.Exit as ended:
-        return ended.exit_code
-    except (
-        Exception
-    ) as fault:  # a file may be half-written, and the next change may mend what is wrong with it
-        return messages.tell(fault)
-    return 0
 
 
 def _stamps(paths: Iterable[Path]) -> list[tuple[str, int, int, int]]:

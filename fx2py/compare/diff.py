@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,12 +27,18 @@ from fx2py.trust import Policy
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """A graph in the reference interpreter and the code of an artifact, bound."""
+    """A graph in the reference interpreter and the code of an artifact, both bound, with what they were bound for."""
 
     data: GraphData
     artifact: Artifact
     reference: Side
     candidate: Side
+    device: torch.device | str | None
+    policy: Policy | None
+
+    def cases(self, given: Sequence[Inputs], limit: int | None, seed: int) -> Iterator[Case]:
+        """Those of ``cases_of``, on the device."""
+        return cases_of(self.data, given, limit=limit, seed=seed, device=self.device, policy=self.policy)
 
 
 def bind_pair(
@@ -56,7 +62,8 @@ def bind_pair(
     _require_same_weights(state, placed.tensors)
     apart = None if device_b is None else torch.device(device_b)
     live = tuple(record.original for _, record in data.root.walk() if record.original is not None)
-    return Pair(data, artifact, Side(reference, state, live), Side(candidate, placed.tensors, live, apart))
+    sides = Side(reference, state, live), Side(candidate, placed.tensors, live, apart)
+    return Pair(data, artifact, *sides, device, policy)
 
 
 _SEARCHED = 16
@@ -69,8 +76,6 @@ def diff_pair(
     *,
     cases: int | None = None,
     seed: int = 0,
-    device: torch.device | str | None = None,
-    policy: Policy | None = None,
     manner: Manner = BIT_FOR_BIT,
 ) -> EquivalenceReport:
     """Compare a graph and its code, first by reading both, then on the cases of ``cases_of`` up to the first that differs.
@@ -82,10 +87,10 @@ def diff_pair(
     said = _statements(pair)
     is_alone = not _is_one_of_several()
     limit = (cases or (_SEARCHED if said.differing else None)) if is_alone else 1
-    tries = _Tries(pair, is_alone, manner)
+    tries, device, policy = _Tries(pair, is_alone, manner), pair.device, pair.policy
     obstacle, first, unknown = "", None, tries.unknown
     try:
-        for case in cases_of(pair.data, given, limit=limit, seed=seed, device=device, policy=policy):
+        for case in pair.cases(given, limit, seed):
             differs = tries.differ_on(case)
             if tries.is_noisy and not unknown:
                 unknown = unstable(pair.data, case, device, policy)

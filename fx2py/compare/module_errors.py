@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from fx2py.artifact import Artifact
 from fx2py.artifact.observed import Place
 from fx2py.compare.cases import Case
 from fx2py.compare.correspondence import Correspondence, correspondence
+from fx2py.compare.diff import Pair
 from fx2py.compare.runs import restored_modes
 from fx2py.compare.sides import restored_attributes
 from fx2py.compare.tensors import compare_values, dense_parts
@@ -28,7 +28,6 @@ from fx2py.program.ir import Program
 from fx2py.program.structure.regions import Region, flat_body, regions
 from fx2py.program.translate import translate
 from fx2py.replay.interpreter import Reference
-from fx2py.trust import Policy
 
 MOST_BYTES = 2**30
 """What modules give is kept up to so many bytes; later modules are left out."""
@@ -56,18 +55,9 @@ class ModuleError:
         return self.is_comparable and not self.differing
 
 
-def module_errors(
-    data: GraphData,
-    artifact: Artifact,
-    case: Case,
-    *,
-    device: torch.device | str | None = None,
-    policy: Policy | None = None,
-) -> tuple[ModuleError, ...]:
-    """The error of each module whose result both sides have, in the order in which they end; none where none are recorded.
-
-    Raises as ``bind_pair`` does.
-    """
+def module_errors(pair: Pair, case: Case) -> tuple[ModuleError, ...]:
+    """The error of each module whose result both sides have, in the order in which they end; none where none are recorded."""
+    data, artifact, device, policy = pair.data, pair.artifact, pair.device, pair.policy
     try:
         ends = dict(_ends(translate(data)))
     except UnsupportedGraphError:  # other releases of fx2py generate what this one does not

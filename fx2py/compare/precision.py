@@ -22,7 +22,6 @@ from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import TensorValue, Value
 from fx2py.replay.inputs import Inputs
 from fx2py.replay.interpreter import Reference
-from fx2py.trust import Policy
 
 _WIDE = {
     **dict.fromkeys((torch.float16, torch.bfloat16, torch.float32), torch.float64),
@@ -32,14 +31,12 @@ _NARROWING = frozenset({"half", "bfloat16", "float"})
 """Methods that give a narrower tensor than ``double``."""
 
 
-def precision(
-    pair: Pair, case: Case, *, device: torch.device | str | None = None, policy: Policy | None = None
-) -> tuple[Precision, ...]:
+def precision(pair: Pair, case: Case) -> tuple[Precision, ...]:
     """The distances of both sides from the graph in double precision, for each output of floating point.
 
     Raises ReplayError when the graph cannot be run so.
     """
-    reference = Reference(in_double(pair.data), policy, device=device)
+    reference = Reference(in_double(pair.data), pair.policy, device=pair.device)
     wide = _only_run(Side(reference, reference.tensors, device=pair.reference.device), _widened(case))
     if wide.raised is not None:
         raise ReplayError(

@@ -10,6 +10,7 @@ import torch
 import fx2py
 from fx2py import Artifact, GenerateOptions
 from fx2py.compare.cases import Case
+from fx2py.compare.diff import bind_pair
 from fx2py.compare.module_errors import ModuleError, module_errors
 from fx2py.graph.data import GraphData
 from fx2py.read import open_graph
@@ -26,7 +27,7 @@ def data() -> GraphData:
 def errors(data: GraphData, artifact: Artifact) -> dict[str, ModuleError]:
     inputs = recorded_inputs(data)
     assert inputs is not None
-    return {each.path: each for each in module_errors(data, artifact, Case(inputs))}
+    return {each.path: each for each in module_errors(bind_pair(data, artifact), Case(inputs))}
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -71,4 +72,4 @@ def test_code_that_raises_has_the_modules_before_it(data: GraphData) -> None:
 
 def test_a_graph_without_modules_has_none() -> None:
     data = open_graph(torch.fx.symbolic_trace(lambda x: x.relu()))
-    assert module_errors(data, fx2py.generate(data), Case(Inputs((torch.ones(2),)))) == ()
+    assert module_errors(bind_pair(data, fx2py.generate(data)), Case(Inputs((torch.ones(2),)))) == ()
