@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +51,15 @@ def planned_peaks(program: ir.Program) -> tuple[tuple[int, ...], str]:
         if type(statement) is not ir.Delete:
             found.append(plan.peak)
     return tuple(found), plan.unknown
+
+
+def planned_storages(program: ir.Program) -> Mapping[str, Storages]:
+    """The storages that each variable of the entry holds, numbered; those of inputs and weights are left out."""
+    plan = _Plan(program, {})
+    for statement in program.entry.body:
+        if type(statement) is not ir.Delete:
+            plan.step(statement)
+    return {name: tuple(itertools.chain(*parts)) for name, parts in plan.variables.items()}
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from fx2py.errors import InternalError
 from fx2py.graph.values import CONTAINERS, GETATTR, GETITEM, List, Ref, map_leaves, references, walk
 from fx2py.program import ir
 from fx2py.program.exact_text import exact_key, key_of
-from fx2py.program.structure.naming import MOVED
+from fx2py.program.structure.naming import MOVED, targets
 from fx2py.program.structure.regions import FlatBody, flat_body
 from fx2py.runtime.weight_tree import WeightTree, weight_tree
 
@@ -22,12 +22,16 @@ class Unsound(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CallSpan:
-    """One call of a module's function: its part of the flat body, and the variables that each argument holds."""
+    """One call of a module's function: its part of the flat body, and the variables that each argument holds.
+
+    ``shared``: the places of the arguments that a loop gives to each of its rounds.
+    """
 
     function: str
     start: int
     end: int
     arguments: tuple[tuple[str, ...], ...]
+    shared: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class _Variables:
     def __init__(self, run: _Inlining) -> None:
         self.run = run
         self.variables: dict[str, Any] = {}
+        self.changing: frozenset[str] | None = None
+        """In a loop, the variables that a round gives to the next."""
 
     def bind(self, name: str, value: Any) -> None:
         """Give a variable a value; the one before is let go only then, as Python does."""
@@ -174,10 +180,12 @@ class _Inlining:
         if records is not None and not (isinstance(records, WeightTree) and records.is_list):
             raise Unsound(f"{loop.over} is no list of records")
         stop = records.length if records is not None and loop.stop == ir.WHOLE else loop.stop
+        frame.changing = frozenset(targets(loop))
         for place in range(loop.start, stop):
             if records is not None:
                 frame.bind(loop.item, self._item(records, place))
             self._body(loop.body, frame)
+        frame.changing = None
 
     def _item(self, records: WeightTree, place: int) -> WeightTree:
         below = records.below(place)
@@ -241,7 +249,8 @@ class _Inlining:
         start = len(self.sources)
         result = self.function(function, given, moved)
         held = tuple([tuple(_held(value)) for value in given.values()])
-        self.calls.append(CallSpan(function.name, start, len(self.sources), held))
+        shared = _shared(call.args, frame.changing) if frame.changing is not None else frozenset()
+        self.calls.append(CallSpan(function.name, start, len(self.sources), held, shared))
         return result
 
     def _take(self, value: ir.Take, frame: _Variables) -> Any:
@@ -291,6 +300,13 @@ class _Inlining:
         if not isinstance(found, WeightTree):
             raise Unsound(f"{part.base} is no record of weights")
         return found if found.index is None else ir.Slot(ir.WEIGHTS, found.index)
+
+
+def _shared(args: ir.Arguments, changing: frozenset[str]) -> frozenset[int]:
+    """The places of the arguments that a call in a loop is given in each round."""
+    return frozenset(
+        place for place, each in enumerate(args) if isinstance(each, Ref) and each.name not in changing
+    )
 
 
 def _has_records(value: Any) -> bool:

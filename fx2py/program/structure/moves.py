@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol, TypeAlias, get_args
 
-from fx2py.graph.data import TensorMeta, ValueMeta
-from fx2py.program.analyses.peak_memory import planned_peak, planned_peaks
-from fx2py.program.ir import Assign, Bind, Delete, Program
-from fx2py.program.structure.inlined import Inlined, inlined, is_other_name
+from fx2py.program.analyses.peak_memory import planned_peak, planned_peaks, planned_storages
+from fx2py.program.ir import Delete, Program
+from fx2py.program.structure.inlined import CallSpan, Inlined, inlined, is_other_name
 from fx2py.program.structure.nesting import Kept
 from fx2py.program.structure.regions import flat_body
 
@@ -78,39 +77,44 @@ def _as_flat(flat: Program, done: Inlined) -> Program:
 
 
 def _needed(flat: Program, made: Program, most: int | None) -> Moves:
-    """The arguments that outlive their last use, where that takes more than ``most`` bytes."""
+    """The arguments that outlive their last use, where that takes more than ``most`` bytes.
+
+    An argument that a loop gives to each of its rounds is left out, and what is passed on of it.
+    """
     done = _inlined(made)
+    program = _as_flat(flat, done)
     is_above = [True] * len(done.sources)
     if most is not None:
-        is_above = [peak > most for peak in planned_peaks(_as_flat(flat, done))[0]]
+        is_above = [peak > most for peak in planned_peaks(program)[0]]
     above = [0, *itertools.accumulate(is_above)]
-    overdue = {name: start for name, start, end in _overdue(done) if above[end] > above[start]}
+    storages = planned_storages(program)
+    overdue = {each: start for each, start, end in _overdue(done, storages) if above[end] > above[start]}
     found: dict[str, set[int]] = {}
-    for call in done.calls:
+    shared: dict[int, CallSpan] = {}
+    for call in reversed(done.calls):  # outer ones before those inside them
         for place, names in enumerate(call.arguments):
-            if any(call.start < overdue.get(name, 0) <= call.end for name in names):
-                found.setdefault(call.function, set()).add(place)
+            for each in {each for name in names for each in storages.get(name, ())} & overdue.keys():
+                if each in shared and call.end <= shared[each].end and call.start >= shared[each].start:
+                    continue
+                if place in call.shared:
+                    shared[each] = call
+                elif call.start < overdue[each] <= call.end:
+                    found.setdefault(call.function, set()).add(place)
     return {name: frozenset(places) for name, places in found.items()}
 
 
-def _overdue(done: Inlined) -> Iterator[tuple[str, int, int]]:
-    """Each tensor that outlives its last use, with the first statement after that and the end of its life."""
-    last_use, made = done.body.last_use, {each.target: each for each in done.body.statements}
-    index = 0
+def _overdue(done: Inlined, storages: Mapping[str, Collection[int]]) -> Iterator[tuple[int, int, int]]:
+    """Each storage that outlives its last use, with the first statement after that and the end of its life."""
+    starts: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    last_use, index = done.body.last_use, 0
     for statement in done.statements:
         if not isinstance(statement, Delete):
             index += 1
             continue
         for name in statement.names:
-            start = last_use.get(name, index) + 1
-            if start < index and name in made and _may_hold_a_tensor(made[name]):
-                yield name, start, index
-
-
-def _may_hold_a_tensor(statement: Assign | Bind) -> bool:
-    origin = statement.origin
-    return origin is None or not origin.meta.value or _has_tensor(origin.meta.value)
-
-
-def _has_tensor(meta: ValueMeta) -> bool:
-    return isinstance(meta, TensorMeta) or (isinstance(meta, tuple) and any(map(_has_tensor, meta)))
+            last = last_use.get(name, index)
+            for each in storages.get(name, ()):
+                starts[each] = max(starts.get(each, 0), last + 1)
+                ends[each] = index
+    return ((each, start, ends[each]) for each, start in starts.items() if start < ends[each])

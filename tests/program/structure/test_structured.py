@@ -323,6 +323,33 @@ def test_where_sizes_vary_a_value_is_moved_that_would_outlive_its_use() -> None:
     assert "layer(moved.pop(0)" not in source.split("def execution_fn")[0]
 
 
+class Masked(nn.Module):
+    """Layers that all read one value of the caller's."""
+
+    class Layer(nn.Module):
+        def forward(self, x, mask):
+            x = x.masked_fill(mask, 0.0)
+            x = x.exp().sin()
+            return x + x.cos()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([self.Layer() for _ in range(3)])
+
+    def forward(self, x):
+        mask = x.exp() > 1
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x
+
+
+def test_what_every_round_of_a_loop_reads_is_not_moved() -> None:
+    batch = torch.export.Dim("batch", min=2)
+    source = fx2py.generate(exported(Masked(), dynamic_shapes={"x": {0: batch}})).source
+    assert "layer(moved.pop(0), mask)" in source
+    assert "del mask" not in source.split("def execution_fn")[0]
+
+
 def test_a_graph_without_modules_stays_flat() -> None:
     class Plain(nn.Module):
         def forward(self, x):
