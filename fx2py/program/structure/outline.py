@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 from fx2py.graph.values import GETITEM, List, Ref, map_leaves, walk
@@ -23,7 +24,7 @@ from fx2py.program.structure.naming import (
 )
 from fx2py.program.structure.nesting import Kept
 from fx2py.program.structure.regions import Comparison, FlatBody, Interface, Place, Region, flat_body, regions
-from fx2py.program.structure.wishes import parameter_wish, wishes_of
+from fx2py.program.structure.wishes import Wishes, parameter_wish, wishes_of
 from fx2py.runtime.weight_tree import Steps, weight_tree
 
 SHORT = 2
@@ -63,6 +64,15 @@ class Group:
     """The parameters that stand for the numbers in which the instances differ."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A function whose variables are those of the first region that it serves, and the names that they should have."""
+
+    function: ir.Function
+    region: Region
+    wishes: Wishes
+
+
 class Outline:
     """The functions of one Program's entry."""
 
@@ -82,6 +92,7 @@ class Outline:
         self._function_of = {
             id(region): (group, interface) for group in self.groups for region, interface in group.instances
         }
+        self._wishes: dict[str, Wishes] = {}
 
     def _groups(self) -> list[Group]:
         found: dict[Hashable, list[tuple[Region, Interface]]] = {}
@@ -144,19 +155,43 @@ class Outline:
 
         Names are given from the entry inwards, so that arguments name parameters.
         """
-        writer = _FunctionWriter(self, self.root)
-        found = [self._named(writer.entry(), self.root, {}, moves, kept)]
+        entry, *others = self.drafts
+        found = [self._named(entry, {}, moves, kept)]
+        arguments: dict[str, tuple[ir.Operand, ...]] = {}
+        for draft in others:
+            for name, args in _calls(found[-1]):
+                arguments.setdefault(name, args)
+            wishes = {
+                parameter.name: self._parameter_wish(draft.region, parameter.name, argument)
+                for parameter, argument in zip(
+                    draft.function.parameters, arguments[draft.function.name], strict=True
+                )
+            }
+            found.append(self._named(draft, wishes, moves, kept))
+        return found[::-1]
+
+    @cached_property
+    def drafts(self) -> tuple[_Draft, ...]:
+        """The functions before variables have their names, the entry first and callers before callees."""
+        found = [_Draft(_FunctionWriter(self, self.root).entry(), self.root, self._wishes_of(self.root))]
         for group in self._callers_first():
             region, interface = group.instances[0]
             writer = _FunctionWriter(self, region, group.numbers)
             function = writer.function(group.name, interface, len(group.instances), self._differs(group))
-            arguments = next(args for name, args, _ in _calls(found) if name == group.name)
-            wishes = {
-                parameter.name: self._parameter_wish(region, parameter.name, argument)
-                for parameter, argument in zip(function.parameters, arguments, strict=True)
-            }
-            found.append(self._named(function, region, wishes, moves, kept))
-        return found[::-1]
+            found.append(_Draft(function, region, self._wishes_in(group)))
+        return tuple(found)
+
+    def _wishes_of(self, region: Region) -> Wishes:
+        return wishes_of(region, self.body, self.interface, self._known_wishes)
+
+    def _known_wishes(self, region: Region) -> tuple[Region, Wishes] | None:
+        known = self._function_of.get(id(region))
+        return None if known is None else (known[0].instances[0][0], self._wishes_in(known[0]))
+
+    def _wishes_in(self, group: Group) -> Wishes:
+        if group.name not in self._wishes:
+            self._wishes[group.name] = self._wishes_of(group.instances[0][0])
+        return self._wishes[group.name]
 
     def with_names(self, function: ir.Function) -> ir.Function:
         """A function that stands for no module, such as a branch of ``cond``, with its weights by their names."""
@@ -205,17 +240,9 @@ class Outline:
         visit(self.root)
         return list(order.values())[::-1]
 
-    def _named(
-        self,
-        function: ir.Function,
-        region: Region,
-        parameters: Mapping[str, str],
-        moves: Moves,
-        kept: Kept,
-    ) -> ir.Function:
-        wishes = wishes_of(region, self.body, self.interface)
-        wishes.names.update(parameters)
-        return Naming(function, wishes, self.body.loads, moves, self.module_names, kept).run()
+    def _named(self, draft: _Draft, parameters: Mapping[str, str], moves: Moves, kept: Kept) -> ir.Function:
+        wishes = replace(draft.wishes, names={**draft.wishes.names, **parameters})
+        return Naming(draft.function, wishes, self.body.loads, moves, self.module_names, kept).run()
 
     def items(self, region: Region) -> Iterator[Item]:
         """What stands in a region: its own statements and those of inlined modules, and calls of functions."""
@@ -473,22 +500,15 @@ def _records(writer: _FunctionWriter, instances: Sequence[Instance]) -> tuple[ir
     return ir.Field(ir.WEIGHTS, tuple(outer)), start
 
 
-def _calls(functions: Iterable[ir.Function]) -> Iterator[tuple[str, tuple[ir.Operand, ...], ir.Call]]:
-    """Every call of a module's function: its name, the arguments before they were moved, and the call as it is."""
-    for function in functions:
-        box: list[ir.Operand] = []
-        for statement in ir.straight(function.body):
-            if (
-                isinstance(statement, ir.Bind)
-                and statement.target == MOVED
-                and isinstance(statement.value, List)
-            ):
-                box = list(statement.value.items)
-            elif isinstance(statement, ir.Assign | ir.Unpack) and isinstance(statement.call.callee, ir.Local):
-                args = tuple(
-                    [box.pop(0) if isinstance(each, ir.Take) else each for each in statement.call.args]
-                )
-                yield statement.call.callee.name, args, statement.call
+def _calls(function: ir.Function) -> Iterator[tuple[str, tuple[ir.Operand, ...]]]:
+    """Every call of a module's function in a function: its name, and the arguments before they were moved."""
+    box: list[ir.Operand] = []
+    for statement in ir.straight(function.body):
+        if isinstance(statement, ir.Bind) and statement.target == MOVED and isinstance(statement.value, List):
+            box = list(statement.value.items)
+        elif isinstance(statement, ir.Assign | ir.Unpack) and isinstance(statement.call.callee, ir.Local):
+            args = [box.pop(0) if isinstance(each, ir.Take) else each for each in statement.call.args]
+            yield statement.call.callee.name, tuple(args)
 
 
 def _name_of(argument: ir.Operand, own: str) -> str:

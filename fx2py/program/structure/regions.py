@@ -35,6 +35,11 @@ class FlatBody:
         return found | dict.fromkeys(names_in(self.result), len(self.statements))
 
     @cached_property
+    def made(self) -> Mapping[str, int]:
+        """The index of the statement that makes a variable."""
+        return {each.target: index for index, each in enumerate(self.statements) if each.target}
+
+    @cached_property
     def stacks(self) -> tuple[Stack, ...]:
         """The module stack of each statement; one that recorded none stands in what its neighbours share."""
         own = [each.origin.meta.stack if each.origin is not None else () for each in self.statements]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from fx2py.graph.data import SourceLine
 from fx2py.graph.values import Name, OpName, Ref, walk
@@ -55,13 +56,18 @@ class Wishes:
         return self.names.get(variable, variable)
 
 
+Known: TypeAlias = Callable[[Region], "tuple[Region, Wishes] | None"]
+"""For a call of a module's function: the first call of it, and the wishes of that one."""
+
+
 def wishes_of(
-    region: Region,
-    body: FlatBody,
-    interface: Callable[[Region], Interface],
+    region: Region, body: FlatBody, interface: Callable[[Region], Interface], known: Known
 ) -> Wishes:
-    """What the lines of the model say of the variables of a region, those of the modules inside it included."""
-    wanted = _Wanted(body, interface, region)
+    """What the lines of the model say of the variables that a function made of a region has.
+
+    Those of the modules that stand inline in it are among them; of the functions that it calls, only what they give.
+    """
+    wanted = _Wanted(body, interface, known, region)
     wanted.region(region)
     return wanted.found
 
@@ -89,17 +95,43 @@ def parameter_wish(region: Region, body: FlatBody, variable: str, argument: str)
 
 
 class _Wanted:
-    def __init__(self, body: FlatBody, interface: Callable[[Region], Interface], outer: Region) -> None:
-        self.body, self.interface, self.outer = body, interface, outer
+    def __init__(
+        self, body: FlatBody, interface: Callable[[Region], Interface], known: Known, outer: Region
+    ) -> None:
+        self.body, self.interface, self.known, self.outer = body, interface, known, outer
         self.found = Wishes()
-        self.made = {each.target: index for index, each in enumerate(body.statements) if each.target}
+        self.made = body.made
 
     def region(self, region: Region) -> None:
         for line, parts in self._lines(region):
             for part in parts:
                 if part.child is not None:
-                    self.region(part.child)
+                    self._child(part.child)
             self._line(region, line, parts)
+
+    def _child(self, child: Region) -> None:
+        known = self.known(child)
+        if known is None:
+            self.region(child)
+        else:
+            self._as_in_first(child, *known)
+
+    def _as_in_first(self, child: Region, first: Region, wishes: Wishes) -> None:
+        """Let what a call of a function gives have the names that the first call gives to the same results."""
+        inputs = dict(zip(self.interface(first).inputs, self.interface(child).inputs, strict=True))
+        outputs = zip(self.interface(first).outputs, self.interface(child).outputs, strict=True)
+        for there, here in outputs:
+            end = there
+            while end not in wishes.names and end in wishes.like:
+                end = wishes.like[end]
+            own = here
+            if end != there:
+                made = self.made.get(end, -1) - first.start + child.start
+                given = self.body.statements[made].target if end not in inputs else inputs[end]
+                assert isinstance(given, str)
+                own = self.found.like[here] = given
+            if end in wishes.names:
+                self.found.names[own] = wishes.names[end]
 
     def _lines(self, region: Region) -> Iterator[tuple[SourceLine | None, list[_Part]]]:
         """The parts of a region that stand in one line of its module."""
