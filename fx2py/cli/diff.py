@@ -79,12 +79,14 @@ def diff(
         doing = f"comparing {graph or 'the newest folder'}"
         with sandbox.at_work(lock_in, doing, trust, rank) as (ranks, policy):
             close = tolerance.tolerance()
-            asked = sides.checked(trust.trust)
+            asked = sides.checked(trust.trust, cases.count)
             page = ""
             own = launch.own_input(graph, rank), launch.own_input(folder, rank)
             if asked.is_of_another or is_another_version(*own):
-                _require_one_process(rank, html)
-                done = _compare_others(graph, folder, cases, code, asked, policy, close)
+                _require_one_process(rank)
+                done, shown = _compare_others(graph, folder, cases, code, asked, policy, close)
+                if html is not None:
+                    page = _page(done[0], shown)
             else:
                 ready = ranks.agree(lambda: _prepare(graph, folder, cases, code, asked, policy, rank))
                 ranks.form_groups(ready.pair.artifact)
@@ -92,7 +94,8 @@ def diff(
                     ranks.agree(lambda: _compare(ready, cases, close, is_alone=ranks.is_alone))
                 )
                 if html is not None:
-                    page = _page(ready, done[0], _errors(ready, done[0], cases, is_alone=ranks.is_alone))
+                    errors = _errors(ready, done[0], cases, is_alone=ranks.is_alone)
+                    page = _page(done[0], ready, errors)
         if html is not None and not terminal.is_silent():
             with messages.written(html, descriptor) as file:
                 file.write(page.encode())
@@ -137,6 +140,12 @@ class Ready:
     pair: Pair
     given: tuple[Inputs, ...]
     sides: options.SideOptions
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The files of the code by their names."""
+        artifact = self.pair.artifact
+        return {"execution_fn.py": artifact.source, "_tables.py": artifact.tables or ""}
 
 
 def _pair(
@@ -209,9 +218,8 @@ def _compare(ready: Ready, cases: options.CaseOptions, close: Tolerance | None, 
         case = next(pair.cases(ready.given, 1, cases.seed))
         report = replace(report, precision=precision(pair, case))
     said = diff_results.named(close)
-    texts = {"execution_fn.py": pair.artifact.source, "_tables.py": pair.artifact.tables or ""}
     return Diffed(
-        *(ready.graph, ready.code, said, report, texts, pair.artifact.manifest.notes),
+        *(ready.graph, ready.code, said, report, ready.texts, pair.artifact.manifest.notes),
         edits=pair.artifact.edits,
     )
 
@@ -233,22 +241,36 @@ def _errors(
     return () if case is None else module_errors(ready.pair, case)
 
 
-def _page(ready: Ready, done: Diffed, errors: tuple[ModuleError, ...]) -> str:
+def _page(done: Diffed, ready: Ready | None, errors: tuple[ModuleError, ...] = ()) -> str:
+    """The page of a comparison, with the code of ``ready``; of two models there is no one code to show."""
     from fx2py.show.diff_page import Compared, diff_page
     from fx2py.show.outline import outline
 
-    artifact = ready.pair.artifact
-    found = outline(artifact.source, artifact.manifest, done.code)
-    return diff_page(Compared(done.graph, done.code, done.manner, done.report, found, errors, done.notes))
+    found = None
+    if ready is not None:
+        artifact = ready.pair.artifact
+        found = outline(artifact.source, artifact.manifest, ready.code)
+    return diff_page(
+        Compared(
+            done.graph,
+            done.code,
+            done.manner,
+            done.verdict,
+            done.report,
+            found,
+            errors,
+            done.notes,
+            done.kinds,
+            done.versions,
+        )
+    )
 
 
-def _require_one_process(rank: Rank | None, html: Path | None) -> None:
+def _require_one_process(rank: Rank | None) -> None:
     if rank is not None:
         raise OptionError(
             "several ranks compare a graph with its code, and nothing else.", "Run one of them."
         )
-    if html is not None:
-        raise OptionError("--html shows a graph and its code.", "Leave it out.")
 
 
 def _compare_others(
@@ -259,13 +281,15 @@ def _compare_others(
     asked: options.SideOptions,
     policy: Policy,
     close: Tolerance | None,
-) -> tuple[Diffed, ...]:
-    """The comparison of two models, or of code with something else than its graph."""
+) -> tuple[tuple[Diffed, ...], Ready | None]:
+    """The comparison of two models, or of code with something else than its graph; the code, where there is one."""
     from fx2py.cli.diff_sides import code_compared, models_compared
 
     if asked.is_of_another:
         ready = _prepare(graph, other, cases, code, asked, policy, None)
-        return (code_compared(ready, cases, asked, policy, close),)
+        return (code_compared(ready, cases, asked, policy, close),), ready
     assert graph is not None
     assert other is not None
-    return (models_compared((graph, other), cases, code.model, policy, close),)
+    asked.require_two_models()
+    code.require_none_generated()
+    return (models_compared((graph, other), cases, code.model, policy, close),), None

@@ -75,12 +75,14 @@ LEAVES: tuple[Column[LeafOutcome], ...] = (
 )
 """The table of outputs: how many elements differ, and by how much at most."""
 
-CASES: tuple[Column[tuple[RunOutcome, ...]], ...] = (
-    Column("case", lambda row: row[0].case),
-    Column("calls", lambda row: str(len(row)), is_number=True),
-    Column("outcome", lambda row: _of_case(row)),
-)
-"""The table of cases, each with its calls."""
+
+def _cases(kinds: tuple[str, str]) -> tuple[Column[tuple[RunOutcome, ...]], ...]:
+    """The table of cases, each with its calls; ``kinds`` are words for the two sides."""
+    return (
+        Column("case", lambda row: row[0].case),
+        Column("calls", lambda row: str(len(row)), is_number=True),
+        Column("outcome", lambda row: _of_case(row, kinds)),
+    )
 
 
 PRECISION: tuple[Column[Precision], ...] = (
@@ -120,12 +122,12 @@ def print_diff(ranks: Sequence[Diffed], verbose: bool, as_json: bool) -> None:
         console.print()
     if reports[0].precision:
         print_table(console, PRECISION, reports[0].precision)
-    print_table(console, CASES, _by_case(reports[0].runs))
     kinds = ranks[0].kinds
+    print_table(console, _cases(kinds), _by_case(reports[0].runs))
     facts = {kinds[0]: joined(done.graph for done in ranks), kinds[1]: joined(done.code for done in ranks)}
     if verbose:
         print_edited_lines(ranks[0].edits)
-    print_facts(console, facts | _facts(reports[0]) | edited_facts(ranks[0].edits))
+    print_facts(console, facts | _facts(reports[0], kinds) | edited_facts(ranks[0].edits))
     print_notes(console, ranks[0].notes)
 
 
@@ -255,22 +257,22 @@ def _by_case(runs: Iterable[RunOutcome]) -> list[tuple[RunOutcome, ...]]:
     return [tuple(calls) for _, calls in groupby(runs, key=lambda run: run.case)]
 
 
-def _of_case(calls: Sequence[RunOutcome]) -> Text:
+def _of_case(calls: Sequence[RunOutcome], kinds: tuple[str, str]) -> Text:
     """The outcome of the first call that differs, or that compared nothing, else of all."""
     telling = next((run for run in calls if run.verdict == "different"), None)
     telling = telling or next((run for run in calls if run.verdict == "not compared"), calls[0])
     is_later = telling.verdict == "different" and telling.call > 1
-    return _of_run(telling) + shown(f" in call {telling.call}" if is_later else "", "red")
+    return _of_run(telling, kinds) + shown(f" in call {telling.call}" if is_later else "", "red")
 
 
-def _of_run(run: RunOutcome) -> Text:
+def _of_run(run: RunOutcome, kinds: tuple[str, str]) -> Text:
     if run.verdict == "equivalent":
         return shown("equal", "green")
     one, other = (text and text.partition(":")[0] for text in run.raised)
     if run.verdict == "not compared":
         return shown(f"not compared: {f'both raise {one}' if one else run.reason}", "yellow")
     if run.raised[0] != run.raised[1]:
-        return shown(f"differs: graph {_does(one)}, code {_does(other)}", "red")
+        return shown(f"differs: {kinds[0]} {_does(one)}, {kinds[1]} {_does(other)}", "red")
     leaves = [leaf.path for leaf in run.leaves if not leaf.equal]
     return shown("differs" if leaves else "differs in the random state afterwards", "red")
 
@@ -279,10 +281,10 @@ def _does(raised: str | None) -> str:
     return "returns" if raised is None else f"raises {raised}"
 
 
-def _facts(report: EquivalenceReport) -> dict[str, str]:
+def _facts(report: EquivalenceReport, kinds: tuple[str, str]) -> dict[str, str]:
     """What either side raised, what did not run, and what is not deterministic."""
-    sides = zip(("graph raised", "code raised"), report.raised, strict=True)
-    facts = {side: text for side, text in sides if text is not None}
+    sides = zip(kinds, report.raised, strict=True)
+    facts = {f"{side} raised": text for side, text in sides if text is not None}
     if report.unreadable:
         facts["not read"] = f"{report.unreadable}; only the runs compare all of the code"
     if report.not_run:

@@ -15,10 +15,10 @@ from fx2py.artifact import Artifact, open_artifact
 from fx2py.cli.diff_results import Diffed, named
 from fx2py.cli.options import CaseOptions, SideOptions
 from fx2py.cli.targets import is_generated, recorded_graph
-from fx2py.compare.diff import diff_sides
+from fx2py.compare.diff import diff_sides, statements_of
 from fx2py.compare.leaves import as_builtin_containers
 from fx2py.compare.report import EquivalenceReport
-from fx2py.compare.sides import Side
+from fx2py.compare.sides import CALLS, Side
 from fx2py.compare.tolerance import Tolerance, manner_of
 from fx2py.compare.versions import compare_versions
 from fx2py.errors import ArtifactError, Fx2pyError, ReplayError
@@ -39,40 +39,40 @@ def code_compared(
     own, manner = in_plain_containers(ready.pair.candidate), manner_of(close).of_another_program()
     if ready.pair.device is not None:  # the other side stays where it is
         own, manner = replace(own, device=torch.device(ready.pair.device)), manner.across_devices()
-    if asked.against is not None:
-        other = module_side(asked.against)
-        report = diff_sides(
-            ready.pair.data,
-            own,
-            other,
-            ready.given,
-            cases=cases.count,
-            seed=cases.seed,
-            policy=policy,
-            manner=manner,
-        )
-        return Diffed(ready.code, asked.against, named(close), report, {}, kinds=("code", "against"))
-    assert asked.results is not None
-    other, manner = results_side(asked.results), manner.across_devices()
+    count, calls = cases.count, CALLS
+    if asked.results is not None:
+        kind, named_so, other = "results", str(asked.results), results_side(asked.results)
+        manner, count, calls = manner.across_devices(), 1, 1
+    else:
+        assert asked.against is not None
+        kind, named_so, other = "against", asked.against, module_side(asked.against)
     report = diff_sides(
         ready.pair.data,
         own,
         other,
         ready.given,
-        cases=1,
+        cases=count,
         seed=cases.seed,
         policy=policy,
         manner=manner,
-        calls=1,
+        calls=calls,
     )
-    return Diffed(ready.code, str(asked.results), named(close), report, {}, kinds=("code", "results"))
+    said = statements_of(ready.pair)
+    return Diffed(
+        *(ready.code, named_so, named(close)),
+        replace(report, statements=said.differing, unreadable=said.unreadable),
+        ready.texts,
+        ready.pair.artifact.manifest.notes,
+        kinds=("code", kind),
+        edits=ready.pair.artifact.edits,
+    )
 
 
 def models_compared(
     paths: tuple[Path, Path], cases: CaseOptions, model: str | None, policy: Policy, close: Tolerance | None
 ) -> Diffed:
     """Two models: their statements, then their results where both take the same inputs."""
-    opened = (_opened(paths[0], model), _opened(paths[1], model))
+    opened = (_opened(paths[0], model, cases.device), _opened(paths[1], model, cases.device))
     versions = compare_versions(*opened)
     report = EquivalenceReport(obstacle="the two take other inputs")
     if versions.signatures is None:
@@ -83,11 +83,12 @@ def models_compared(
             raise ReplayError(f"the graphs of {paths[0]} and {paths[1]} are not there any more.", hint)
         report = diff_sides(
             data,
-            _side_of(opened[0], policy),
-            _side_of(opened[1], policy),
+            _side_of(opened[0], policy, cases.device),
+            _side_of(opened[1], policy, cases.device),
             tuple(map(load_inputs, cases.files or ())),
             cases=cases.count,
             seed=cases.seed,
+            device=cases.device,
             policy=policy,
             manner=manner_of(close).of_another_program(),
             own_state=True,
@@ -96,8 +97,11 @@ def models_compared(
     return Diffed(*labels, named(close), report, {}, kinds=("old", "new"), versions=versions)
 
 
-def _opened(path: Path, model: str | None) -> GraphData | Artifact:
-    return open_artifact(path).without_compiled() if is_generated(path) else open_graph(path, model=model)
+def _opened(path: Path, model: str | None, device: str | None) -> GraphData | Artifact:
+    if not is_generated(path):
+        return open_graph(path, model=model)
+    code = open_artifact(path).without_compiled()
+    return code if device is None else code.to(device)
 
 
 def _graph_of(version: GraphData | Artifact, path: Path) -> GraphData | None:
@@ -110,10 +114,10 @@ def _graph_of(version: GraphData | Artifact, path: Path) -> GraphData | None:
         return None
 
 
-def _side_of(version: GraphData | Artifact, policy: Policy) -> Side:
+def _side_of(version: GraphData | Artifact, policy: Policy, device: str | None) -> Side:
     """The interpreter of a graph or the code of a folder, on its own weights."""
     if isinstance(version, GraphData):
-        reference = Reference(version, policy)
+        reference = Reference(version, policy, device=device)
         return in_plain_containers(Side(reference, reference.tensors))
     return in_plain_containers(Side(version.bind(policy=policy), version.tensors))
 
@@ -136,9 +140,7 @@ def module_side(place: str) -> Side:
     Raises ReplayError that says what is missing or what the user's code raised.
     """
     file, _, name = place.rpartition(":")
-    hint = "Name a Python file and a function of it without parameters: --against eager.py:build."
-    if not file or not Path(file).is_file():
-        raise ReplayError(f"--against {place} names no function of a Python file.", hint)
+    hint = "Name a function without parameters that returns the module: --against eager.py:build."
     build = getattr(_imported(Path(file)), name, None)
     if not callable(build):
         raise ReplayError(f"{file} has no function {name}.", hint)

@@ -143,8 +143,17 @@ class SideOptions:
         """Whether the other side is no code of the graph."""
         return self.against is not None or self.results is not None
 
-    def checked(self, trusted: bool) -> SideOptions:
-        """These options; raises OptionError for what does not go together."""
+    def require_two_models(self) -> None:
+        """Raise OptionError for what two models cannot be compared by."""
+        for option, value in (("--reference", self.reference), ("--device-b", self.device_b)):
+            if value is not None:
+                raise OptionError(
+                    f"{option} is for a graph and its code, and two models are named.",
+                    f"Leave out {option}, or name the graph and its own folder.",
+                )
+
+    def checked(self, trusted: bool, count: int | None) -> SideOptions:
+        """These options; raises OptionError for what does not go together, and where there is no file of ``against``."""
         if self.reference not in (None, "float64"):
             raise OptionError(
                 f"--reference takes float64, not {self.reference}.", "Pass --reference float64."
@@ -153,14 +162,31 @@ class SideOptions:
             raise OptionError(
                 "--against, --results and --device-b each name the other side.", "Pass one of them."
             )
+        if self.results is not None and count is not None:
+            raise OptionError("--results are those of one call.", "Leave out --cases.")
         if self.reference is not None and self.is_of_another:
             raise OptionError(
                 "--reference judges a graph and its code.", "Leave out --against and --results."
             )
-        if self.against is not None and not trusted:
-            hint = "Read the file; if you trust it, pass --trust."
-            raise OptionError(f"--against runs {self.against.rpartition(':')[0] or self.against}.", hint)
+        if self.against is not None:
+            _require_function_of_file(self.against, trusted)
         return self
+
+
+def _require_function_of_file(place: str, trusted: bool) -> None:
+    file, _, name = place.rpartition(":")
+    if not file or not name:
+        raise OptionError(
+            f"--against {place} names no function.",
+            "Name a function without parameters too: --against eager.py:build.",
+        )
+    if not Path(file).is_file():
+        raise OptionError(
+            f"{file} of --against {'is no file' if Path(file).exists() else 'is not there'}.",
+            "Name the Python file of the function: --against eager.py:build.",
+        )
+    if not trusted:
+        raise OptionError(f"--against runs {file}.", "Read the file; if you trust it, pass --trust.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +213,14 @@ class ToleranceOptions:
     def tolerance(self) -> Tolerance | None:
         from fx2py.compare.tolerance import Tolerance
 
-        is_given = self.close or (self.rtol, self.atol, self.ulps) != (None, None, None)
-        return Tolerance(self.rtol, self.atol, self.ulps) if is_given else None
+        has_limits = (self.rtol, self.atol) != (None, None)
+        measures = [self.close, has_limits, self.ulps is not None]
+        if sum(measures) > 1:
+            raise OptionError(
+                "--close, --rtol with --atol, and --ulp each say how far apart numbers may be.",
+                "Pass one of them.",
+            )
+        return Tolerance(self.rtol, self.atol, self.ulps) if any(measures) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +241,15 @@ class CodeOptions:
             "--flat", help="Write straight-line code: no functions for modules, no loops over layers."
         ),
     ] = False
+
+    def require_none_generated(self) -> None:
+        """Raise OptionError for what says how code is generated, where none is."""
+        given = {"--exact-ops": self.exact_ops, "-O": self.optimize, "--flat": self.flat}
+        for option in (name for name, value in given.items() if value):
+            raise OptionError(
+                f"{option} says how code is generated, and two models are compared as they are.",
+                f"Leave out {option}.",
+            )
 
     def generating(self) -> GenerateOptions:
         from fx2py.program.options import GenerateOptions

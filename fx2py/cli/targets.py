@@ -134,7 +134,8 @@ def open_pair(graph: Path, folder: Path, model: str | None, options: GenerateOpt
         raise ArtifactError(
             f"{folder} was generated from {origin.path} (sha256 {origin.sha256:.12}), not from {graph} as it is now "
             f"(sha256 {sha256:.12}).",
-            f"Generate the code of this graph: fx2py gen {graph}.",
+            f"Generate the code of this graph: fx2py gen {graph}. To see what changed from that code to this graph: "
+            f"fx2py diff {folder} {graph}.",
         )
     chosen = data.provenance.model
     if origin.model is not None and chosen is not None and origin.model != chosen:

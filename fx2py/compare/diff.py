@@ -80,11 +80,12 @@ def diff_pair(
 ) -> EquivalenceReport:
     """Compare a graph and its code, first by reading both, then on the cases of ``cases_of`` up to the first that differs.
 
-    On that one both run again, statement by statement, if they are compared bit for bit. More cases are tried where a
+    On that one both run again, statement by statement, if they are on one device: also within tolerances the first
+    statement whose bits differ is the one that a difference comes from. More cases are tried where a
     statement says something else. Where several processes run the graph together, all of them run one case: they must
     make the same calls. Raises ReplayError where given inputs do not fit.
     """
-    said = _statements(pair)
+    said = statements_of(pair)
     is_alone = not _is_one_of_several()
     limit = (cases or (_SEARCHED if said.differing else None)) if is_alone else 1
     tries, device, policy = _Tries(pair, is_alone, manner), pair.device, pair.policy
@@ -95,7 +96,7 @@ def diff_pair(
             if tries.is_noisy and not unknown:
                 unknown = unstable(pair.data, case, device, policy)
             if differs:
-                if is_alone and manner == BIT_FOR_BIT:
+                if is_alone and manner.home is None:  # kernels of two devices differ everywhere
                     first = first_divergence(pair.data, pair.artifact, case, device=device, policy=policy)
                 break
     except NoInputsError as fault:
@@ -119,6 +120,7 @@ def diff_sides(
     *,
     cases: int | None = None,
     seed: int = 0,
+    device: torch.device | str | None = None,
     policy: Policy | None = None,
     manner: Manner = BIT_FOR_BIT,
     calls: int = CALLS,
@@ -127,7 +129,7 @@ def diff_sides(
     """Compare any two sides that take the inputs of a graph, on the cases of ``cases_of`` up to the first that differs."""
     runs: list[RunOutcome] = []
     try:
-        for case in cases_of(data, given, limit=cases, seed=seed, policy=policy):
+        for case in cases_of(data, given, limit=cases, seed=seed, device=device, policy=policy):
             found = compare_case(one, other, case, calls=calls, manner=manner, own_state=own_state)
             runs += found
             if _differs(found):
@@ -137,7 +139,8 @@ def diff_sides(
     return EquivalenceReport(tuple(runs))
 
 
-def _statements(pair: Pair) -> Statements:
+def statements_of(pair: Pair) -> Statements:
+    """What the code of a pair says otherwise than its graph; nothing is known of it where the graph has no Program now."""
     try:
         return compare_statements(pair.data, pair.artifact)
     except UnsupportedGraphError as fault:  # other releases of fx2py generate what this one does not

@@ -1,7 +1,7 @@
 """How far apart the modules of both sides are: where an error enters a model, and how it grows from there.
 
 The graph runs once more and keeps what each module gives; then the code runs, and each statement that stands for such a
-node is compared with it.
+node is compared with it. The result of the model comes last: also what no module gives, or an edited statement, shows there.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fx2py.artifact.observed import Place
 from fx2py.compare.cases import Case
 from fx2py.compare.correspondence import Correspondence, correspondence
 from fx2py.compare.diff import Pair
+from fx2py.compare.leaves import leaves_with_paths
 from fx2py.compare.runs import restored_modes
 from fx2py.compare.sides import restored_attributes
 from fx2py.compare.tensors import compare_values, dense_parts
@@ -56,7 +57,8 @@ class ModuleError:
 
 
 def module_errors(pair: Pair, case: Case) -> tuple[ModuleError, ...]:
-    """The error of each module whose result both sides have, in the order in which they end; none where none are recorded."""
+    """The error of each module whose result both sides have, in the order in which they end, and that of the model, whose
+    path is ''; none where no modules are recorded."""
     data, artifact, device, policy = pair.data, pair.artifact, pair.device, pair.policy
     try:
         ends = dict(_ends(translate(data)))
@@ -65,12 +67,13 @@ def module_errors(pair: Pair, case: Case) -> tuple[ModuleError, ...]:
     placed = artifact if device is None else artifact.to(device)
     kept = _Kept(frozenset(name for names, _ in ends.values() for name in names))
     reference = Reference(data, policy, device=device, observe=kept)
-    _run(reference, reference.tensors_by(placed.tensors), data, case)
+    result = _run(reference, reference.tensors_by(placed.tensors), data, case)
     seen = _Seen(kept.values)
     bind = placed.binder(policy, seen.of)
     seen.known = correspondence(data, placed, seen.places)
-    _run(bind(placed.tensors, placed.live_modules()), placed.tensors, data, case)
-    return tuple(_errors(ends, seen.found))
+    own = _run(bind(placed.tensors, placed.live_modules()), placed.tensors, data, case)
+    found = tuple(_errors(ends, seen.found))
+    return (*found, *_of_model(result, own)) if found else ()
 
 
 def _ends(program: Program) -> Iterator[tuple[str, tuple[tuple[str, ...], str]]]:
@@ -135,16 +138,21 @@ class _Seen:
         return value
 
 
-def _run(call: Any, state: Mapping[str, torch.Tensor], data: GraphData, case: Case) -> None:
-    """One call from the state as it is, which is put back; what it raises ends it, and what was seen until then counts."""
+def _run(call: Any, state: Mapping[str, torch.Tensor], data: GraphData, case: Case) -> object:
+    """One call from the state as it is, which is put back; what it raises ends it, and what was seen until then counts.
+
+    A copy of its result, None where it raised.
+    """
+    result = None
     live = tuple(record.original for _, record in data.root.walk() if record.original is not None)
     old = {name: TensorCopies()(tensor) for name, tensor in state.items()}
     with restored_attributes(live), torch.random.fork_rng(), restored_modes():
         torch.manual_seed(case.seed)
         args, kwargs = TensorCopies().of((case.inputs.args, dict(case.inputs.kwargs)))
         with contextlib.suppress(Exception):  # whatever a graph raises; the comparison itself has told of it
-            call(*args, **kwargs)
+            result = TensorCopies().of(call(*args, **kwargs))
     write_back(state, old)
+    return result
 
 
 def _between(one: torch.Tensor, other: torch.Tensor) -> ModuleError:
@@ -169,6 +177,20 @@ def _errors(
     """The worst error among the results of each module."""
     for path, (names, cls) in ends.items():
         own = [found[name] for name in names if name in found]
-        if own:
-            worst = max(own, key=lambda each: (not each.is_comparable, each.relative or 0.0, each.differing))
-            yield replace(worst, path=path, cls=cls.rpartition(".")[2])
+        if path and own:
+            yield replace(_worst(own), path=path, cls=cls.rpartition(".")[2])
+
+
+def _of_model(one: object, other: object) -> Iterator[ModuleError]:
+    """The worst error among the results of both sides; none where one of them raised, or they have no tensors alike."""
+    leaves, others = (dict(leaves_with_paths("", each)) for each in (one, other))
+    found = [
+        _between(leaf, its)
+        for path, leaf in leaves.items()
+        if isinstance(leaf, torch.Tensor) and isinstance(its := others.get(path), torch.Tensor)
+    ]
+    yield from [_worst(found)] if found else []
+
+
+def _worst(errors: Sequence[ModuleError]) -> ModuleError:
+    return max(errors, key=lambda each: (not each.is_comparable, each.relative or 0.0, each.differing))

@@ -15,7 +15,6 @@ from posixpath import basename
 from typing import Any
 
 from fx2py.artifact.artifact import Artifact, is_edited, program_of
-from fx2py.artifact.manifest import VERSION
 from fx2py.collector import collector_paused
 from fx2py.compare.differences import Difference, Place, differences
 from fx2py.compare.meaning import Body, Tables, body_of
@@ -84,8 +83,7 @@ def _differing(program: Program, parsed: Parsed, artifact: Artifact) -> Iterator
         form = structured(program) if is_structured else program
         found = list(_Comparison(form, parsed, artifact).functions(parsed.functions))
     yield from merged(found)
-    if artifact.manifest.fx2py == VERSION:  # another release may demand other inputs and build other tables
-        yield from table_divergences(form, parsed, artifact.tables)
+    yield from table_divergences(form, parsed, artifact.tables)
 
 
 def _says_the_same_inlined(program: Program, parsed: Parsed, artifact: Artifact) -> bool:

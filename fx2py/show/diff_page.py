@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fx2py.compare.module_errors import ModuleError
-from fx2py.compare.report import Deviation, Divergence, EquivalenceReport, LeafOutcome, RunOutcome
+from fx2py.compare.report import (
+    Deviation,
+    Divergence,
+    EquivalenceReport,
+    LeafOutcome,
+    RunOutcome,
+    Verdict,
+)
+from fx2py.compare.versions import VersionDiff
 from fx2py.emit.module import SOURCE
 from fx2py.show.definitions import Span
 from fx2py.show.highlighted import code_block, highlighted
@@ -21,44 +29,56 @@ _AROUND = 3
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What was compared and how closely, what came out, and the outline of the code; ``errors`` of its modules, in order."""
+    """What was compared and how closely, what came out, and the outline of the code; ``errors`` of its modules, in order.
 
-    graph: str
-    code: str
+    ``verdict`` is that of the whole, ``kinds`` are words for the two sides. Of two ``versions`` of a model there is no code
+    to show.
+    """
+
+    one: str
+    other: str
     manner: str
+    verdict: Verdict
     report: EquivalenceReport
-    outline: Outline
+    outline: Outline | None = None
     errors: tuple[ModuleError, ...] = ()
     notes: tuple[str, ...] = ()
+    kinds: tuple[str, str] = ("graph", "code")
+    versions: VersionDiff | None = None
 
 
 def diff_page(done: Compared) -> str:
     """One self-contained HTML page of a comparison."""
     report = done.report
-    title = f"{report.verdict}: {done.graph}"
-    marked = _marked(report, done.outline)
+    title = f"{done.verdict}: {done.one}"
     body = joined(
         [
             element(
                 "header",
-                element("h1", done.graph, " ", element("small", f"and {done.code}")),
+                element("h1", done.one, " ", element("small", f"and {done.other}")),
                 element("p", f"compared {done.manner}", class_="facts"),
             ),
             element(
                 "main",
-                _verdict(report),
-                *_place(done),
+                _verdict(done),
+                *_place(report, done.outline),
+                *_versions(done.versions),
                 *_plot(done),
                 _leaves((*report.outputs, *report.mutations)),
                 _cases(report.runs),
                 *_statements(report),
                 *_rest(done),
-                element("h2", "The code"),
-                element("div", *code_sections(done.outline, marked), class_="source"),
+                *_code(report, done.outline),
             ),
         ]
     )
     return document(title, body, ("base.css", "diff.css"))
+
+
+def _code(report: EquivalenceReport, outline: Outline | None) -> Iterator[Markup]:
+    if outline is not None:
+        yield element("h2", "The code")
+        yield element("div", *code_sections(outline, _marked(report, outline)), class_="source")
 
 
 def _marked(report: EquivalenceReport, outline: Outline) -> frozenset[int]:
@@ -74,24 +94,30 @@ def _marked(report: EquivalenceReport, outline: Outline) -> frozenset[int]:
 
 # -- the verdict and the place ---------------------------------------------------------------------------------------
 
-_SAID = {
-    "equivalent": "The code gives what the graph gives, in every case.",
-    "different": "The code does something else than the graph.",
-}
+
+def _verdict(done: Compared) -> Markup:
+    kind = "uncompared" if done.verdict == "not compared" else done.verdict
+    return element("p", element("b", done.verdict), element("span", _said_of(done)), class_=f"verdict {kind}")
 
 
-def _verdict(report: EquivalenceReport) -> Markup:
-    said_ = _SAID.get(report.verdict) or f"{report.reason.removesuffix('.')}."
-    kind = "uncompared" if report.verdict == "not compared" else report.verdict
-    return element("p", element("b", report.verdict), element("span", said_), class_=f"verdict {kind}")
+def _said_of(done: Compared) -> str:
+    report = done.report
+    if done.verdict == "equivalent":
+        return "Both give the same, in every case."
+    if done.verdict == "not compared":
+        return f"{report.reason.removesuffix('.')}."
+    run = report.shown
+    if run.verdict == "different":
+        return f"The two differ in call {run.call} of the case {run.case!r}."
+    return "The code says something else than its graph; the results of no case show it."
 
 
-def _place(done: Compared) -> Iterator[Markup]:
-    found = done.report.divergence
+def _place(report: EquivalenceReport, outline: Outline | None) -> Iterator[Markup]:
+    found = report.divergence
     if found is None:
         return
     yield element("h2", "Where to look first")
-    excerpt = _excerpt(done.outline, found)
+    excerpt = [] if outline is None else _excerpt(outline, found)
     facts = [
         part
         for name, value, kind in _facts(found)
@@ -166,12 +192,12 @@ def _plot(done: Compared) -> Iterator[Markup]:
     yield element("h2", "Error down the model")
     first = next((each for each in done.errors if not each.is_equal), None)
     text = (
-        "Every module gives the same bits."
+        "Every module gives the same numbers in the first call; what differs is something else, or in a later one."
         if first is None
-        else f"{first.path or 'The model'} is the first that differs: {said(first)}."
+        else f"{first.path or 'The result of the model'} is the first that differs: {said(first)}."
     )
     yield element("p", text)
-    yield error_plot(plotted(done.errors), _lines(done.outline))
+    yield error_plot(plotted(done.errors), {} if done.outline is None else _lines(done.outline))
 
 
 _MOST_ROWS = 300
@@ -204,6 +230,41 @@ def _outer(error: ModuleError) -> str:
 
 def _lines(outline: Outline) -> Mapping[str, int]:
     return {path: each.spans[0].first for path, each in outline.modules.items() if each.spans}
+
+
+def _versions(diff: VersionDiff | None) -> Iterator[Markup]:
+    """What changed from one version of a model to another: modules, statements and weights."""
+    if diff is None:
+        return
+    yield element("p", f"{diff.kept:,} statements mean the same in both.", class_="facts")
+    tables: list[tuple[str, str, tuple[str, ...], list[tuple[str | int, ...]]]] = [
+        (
+            "modules",
+            "Modules that changed",
+            ("module", "class", "added", "dropped", "changed", "kept"),
+            [
+                (each.path or "(model)", each.cls, each.added, each.dropped, each.changed, each.kept)
+                for each in diff.modules
+            ],
+        ),
+        (
+            "changes",
+            "Statements that changed",
+            ("module", "what", "old", "new", "model"),
+            [(each.module, each.kind, each.old, each.new, each.source_line) for each in diff.changes],
+        ),
+        (
+            "weights",
+            "Weights that changed",
+            ("what", "old", "new"),
+            [(each.kind, each.old, each.new) for each in diff.weights],
+        ),
+    ]
+    if diff.signatures is not None:
+        tables.append(("inputs", "Inputs", ("old", "new"), [diff.signatures]))
+    for name, title, columns, rows in tables:
+        if rows:
+            yield table_section(name, title, columns, [[(str(cell), cell) for cell in row] for row in rows])
 
 
 def _leaves(leaves: Sequence[LeafOutcome]) -> Markup:
@@ -262,7 +323,7 @@ def _rest(done: Compared) -> Iterator[Markup]:
     notes = [
         *(
             f"{side} raised {text}"
-            for side, text in zip(("The graph", "The code"), report.raised, strict=True)
+            for side, text in zip((f"The {kind}" for kind in done.kinds), report.raised, strict=True)
             if text
         ),
         *([] if report.same_random_state else ["The state of the random generators differs afterwards."]),

@@ -69,8 +69,9 @@ def test_the_users_code_runs_only_when_it_is_trusted(fx2py, graph, here):
         ("eager.py:number", "eager.py:number returns int, which cannot be called"),
         ("eager.py:nothing", "eager.py has no function nothing"),
         ("eager.py:absent", "eager.py has no function absent"),
-        ("absent.py:build", "names no function of a Python file"),
-        ("eager.py", "names no function of a Python file"),
+        ("absent.py:build", "absent.py of --against is not there"),
+        ("eager.py", "--against eager.py names no function"),
+        ("eager.py:", "--against eager.py: names no function"),
         ("broken.py:build", "broken.py raised SyntaxError"),
     ],
 )
@@ -188,10 +189,58 @@ def test_double_precision_says_which_side_is_closer(fx2py, graph, here):
         ("--reference", "float16"),
         ("--results", "a.pt", "--device-b", "cpu"),
         ("--results", "a.pt", "--reference", "float64"),
-        ("--results", "a.pt", "--html", "page.html"),
+        ("--results", "a.pt", "--cases", "2"),
+        ("--close", "--ulp", "1"),
+        ("--close", "--rtol", "0.1", "--atol", "0"),
+        ("same.pt2", "--reference", "float64"),
+        ("same.pt2", "--device-b", "cpu"),
+        ("same.pt2", "-O"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(fx2py, graph, flags):
+def test_options_that_do_not_go_together_are_refused(fx2py, graph, here, flags):
+    shutil.copy(graph, here / "same.pt2")
     result = fx2py("diff", "net.pt2", *flags)
     assert result.code == 2
     assert "Traceback" not in result.err
+
+
+def test_an_edited_folder_is_named_as_such_whatever_it_is_compared_with(fx2py, graph, here):
+    fx2py("run", "net.pt2", "--output", "results.pt")
+    library.generate("net.pt2").write("net_fx2py")
+    code = here / "net_fx2py" / "execution_fn.py"
+    code.write_text(code.read_text().replace(" = torch.relu(", " = torch.sigmoid("))
+    for flags in (("--results", "results.pt"), ("--against", "eager.py:build", "--trust")):
+        result = fx2py("diff", "net.pt2", *flags)
+        assert result.code == 1
+        assert "graph says" in result.out
+        assert "torch.sigmoid(" in result.out
+        assert "edited" in result.out
+        assert "torch.relu(" in fx2py("diff", "net.pt2", *flags, "--verbose").out
+        document = json.loads(fx2py("diff", "net.pt2", *flags, "--json").out)
+        assert (len(document["statements"]), len(document["edited"])) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (("act.pt2",), "Statements that changed"),
+        (("same.pt2",), "Both give the same, in every case."),
+        (("--against", "eager.py:build", "--trust"), "The code"),
+    ],
+)
+def test_a_page_shows_two_models_and_the_users_code_too(fx2py, versions, here, others, said):
+    (here / "eager.py").write_text(EAGER)
+    result = fx2py("diff", "old.pt2", *others, "--html", "page.html")
+    assert "Traceback" not in result.err
+    page = (here / "page.html").read_text()
+    assert said in page
+    assert result.out.split()[0].rstrip(":;") in page
+
+
+def test_within_a_tolerance_the_statement_is_found_by_running_too(fx2py, graph, here):
+    library.generate("net.pt2").write("net_fx2py")
+    code = here / "net_fx2py" / "execution_fn.py"
+    code.write_text(code.read_text().replace(" = torch.relu(", " = torch.sigmoid("))
+    found = json.loads(fx2py("diff", "--close", "--json").out)["divergence"]
+    assert found["deviations"]
+    assert found["explains_rest"]

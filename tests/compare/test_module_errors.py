@@ -41,7 +41,15 @@ def test_equal_code_has_no_error_in_any_module(data: GraphData, flat: bool) -> N
 def test_modules_stand_in_the_order_in_which_they_end(data: GraphData) -> None:
     paths = list(errors(data, fx2py.generate(data)))
     assert paths.index("layers.0.attention") < paths.index("layers.0") < paths.index("layers.1.attention")
-    assert paths[-1] == "norm"
+    assert paths[-2:] == ["norm", ""]
+
+
+def test_an_edited_statement_behind_all_modules_shows_in_the_result_of_the_model(data: GraphData) -> None:
+    made = fx2py.generate(data)
+    (last,) = [line for line in made.source.splitlines() if line.startswith("    return ")][-1:]
+    source = made.source.replace(last, f"{last} * 2", 1) if made.source.count(last) == 1 else ""
+    found = errors(data, replace(made, source=source, program=None))
+    assert [path for path, each in found.items() if not each.is_equal] == [""]
 
 
 def edited(data: GraphData, call: str) -> Artifact:

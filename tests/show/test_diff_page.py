@@ -33,7 +33,8 @@ def different(outline: Outline, **facts: object) -> EquivalenceReport:
 
 
 def compared(report: EquivalenceReport, *errors: ModuleError) -> Compared:
-    return Compared("net.pt2", "net_fx2py", "bit for bit", report, outline_of(stack()), errors)
+    found = outline_of(stack())
+    return Compared("net.pt2", "net_fx2py", "bit for bit", report.verdict, report, found, errors)
 
 
 def test_equal_code_has_the_verdict_and_no_place() -> None:
@@ -139,7 +140,7 @@ def test_markup_in_a_report_stays_text() -> None:
     report = different(
         found, expected=HOSTILE, actual=IMAGE, module_path=HOSTILE, node=IMAGE, entered=(HOSTILE,)
     )
-    done = replace(compared(report, ModuleError(IMAGE, HOSTILE)), graph=HOSTILE, code=IMAGE, notes=(HOSTILE,))
+    done = replace(compared(report, ModuleError(IMAGE, HOSTILE)), one=HOSTILE, other=IMAGE, notes=(HOSTILE,))
     page = Elements(diff_page(done))
     assert not page.of("script")
     assert not page.of("img")
