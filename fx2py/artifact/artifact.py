@@ -37,9 +37,10 @@ from fx2py.artifact.manifest import (
     read_manifest,
     with_own_digest,
 )
+from fx2py.artifact.samples import packed_samples, unpacked_samples
 from fx2py.collector import collector_paused
 from fx2py.emit.audit import admitted_classes, audit, flattened
-from fx2py.emit.embedded import fixed_files, is_fx2pys
+from fx2py.emit.embedded import MAIN, fixed_files, is_fx2pys
 from fx2py.emit.module import SOURCE, TABLES, Texts, emit
 from fx2py.emit.older_schemas import parse_any
 from fx2py.emit.parse import GrammarError
@@ -55,7 +56,7 @@ from fx2py.errors import (
     with_article,
 )
 from fx2py.files import sha256_of
-from fx2py.graph.data import GraphData
+from fx2py.graph.data import GraphData, SampleInputs
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
 from fx2py.operators.devices import present_device
@@ -66,6 +67,7 @@ from fx2py.program.structure.inlined import Unsound, require_same
 from fx2py.program.structure.outline import structured
 from fx2py.program.translate import Stage, stages, translate
 from fx2py.runtime.once import PLAIN_CLASSES
+from fx2py.runtime.sample_run import SAMPLES
 from fx2py.splitting.data import calls_graphs, split_data
 from fx2py.trust import Policy
 
@@ -90,7 +92,7 @@ class Artifact:
     ``tables`` is the text of ``_tables.py``; ``fixed`` holds the files that are the same in every folder of a release,
     when it was opened; a folder of schema 1 or 2 has neither. ``program`` is set when it was generated in this process,
     ``folder`` when it was opened or written, ``device`` and ``modules`` when its tensors and live modules were moved,
-    ``compiled_files`` (by the names in the manifest) when pieces were compiled.
+    ``compiled_files`` (by the names in the manifest) when pieces were compiled; ``samples`` is what ``sample_inputs.pt`` holds.
     """
 
     source: str = field(repr=False)
@@ -103,6 +105,12 @@ class Artifact:
     modules: Mapping[str, torch.nn.Module] = field(default_factory=dict, repr=False)
     compiled_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     fixed: Mapping[str, str] = field(default_factory=dict, repr=False)
+    samples: bytes = field(default=b"", repr=False)
+
+    @property
+    def sample_inputs(self) -> SampleInputs | None:
+        """The inputs that were saved with the graph, new tensors each time; None where there are none, or too many bytes."""
+        return unpacked_samples(self.samples)
 
     @property
     def texts(self) -> Texts:
@@ -321,7 +329,10 @@ class Artifact:
         for name, content in self.compiled_files.items():
             (staging / name).parent.mkdir(exist_ok=True)
             (staging / name).write_bytes(content)
-        files = {name: sha256_of(staging / name) for name in (*texts, WEIGHTS)}
+        if self.samples:
+            (staging / SAMPLES).write_bytes(self.samples)
+        data_files = (WEIGHTS, SAMPLES) if self.samples else (WEIGHTS,)
+        files = {name: sha256_of(staging / name) for name in (*texts, *data_files)}
         schema = SCHEMA if self.tables is not None else IN_ONE_FILE
         manifest = with_own_digest(
             dataclasses.replace(
@@ -376,8 +387,10 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     except RecursionError:
         too_deep = Finding("the graph", "its values are nested deeper than Python's own stack")
         raise UnsupportedGraphError((too_deep,), data.provenance.path or "the graph") from None
+    samples, notes = packed_samples(data.sample_inputs)
     manifest = describe(program, form, options)
-    return Artifact(texts.source, manifest, bound_tensors(program), texts.tables, program)
+    manifest = dataclasses.replace(manifest, notes=(*manifest.notes, *notes))
+    return Artifact(texts.source, manifest, bound_tensors(program), texts.tables, program, samples=samples)
 
 
 def program_of(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
@@ -430,7 +443,7 @@ def _read(files: Path, place: Path) -> Artifact:
     source = _text_of(files / SOURCE)
     is_older = manifest.schema <= IN_ONE_FILE
     tables = None if is_older else _text_of(files / TABLES)
-    fixed = {} if is_older else {name: _text_of(files / name) for name in fixed_files()}
+    fixed = {} if is_older else {name: _text_of(files / name) for name in _fixed_names(manifest)}
     tensors = _tensors_of(files / WEIGHTS)
     if sha256_of(files / WEIGHTS) != manifest.files.get(WEIGHTS):
         raise ArtifactError(
@@ -440,8 +453,32 @@ def _read(files: Path, place: Path) -> Artifact:
         raise ArtifactError(
             f"{place / WEIGHTS} holds something else than tensors by name.", "Generate it again."
         )
-    compiled = _compiled_files(files, manifest)
-    return Artifact(source, manifest, tensors, tables, None, place, compiled_files=compiled, fixed=fixed)
+    compiled, samples = _compiled_files(files, manifest), _samples_of(files, place, manifest)
+    return Artifact(
+        source, manifest, tensors, tables, None, place, compiled_files=compiled, fixed=fixed, samples=samples
+    )
+
+
+def _fixed_names(manifest: Manifest) -> Iterator[str]:
+    """The files that all folders have alike; folders that were written before there was one do not name it."""
+    for name in fixed_files():
+        if name != MAIN or name in manifest.files:
+            yield name
+
+
+def _samples_of(files: Path, place: Path, manifest: Manifest) -> bytes:
+    """What ``sample_inputs.pt`` holds; nothing where the manifest names no such file."""
+    if SAMPLES not in manifest.files:
+        return b""
+    if (files / SAMPLES).stat().st_size > MAX_TEXT:
+        raise ValueError(f"{SAMPLES} is too long")
+    content = (files / SAMPLES).read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest.files[SAMPLES]:
+        raise ArtifactError(
+            f"{place / SAMPLES} is not the file that the manifest names.", "Generate the folder again."
+        )
+    unpacked_samples(content)
+    return content
 
 
 def _compiled_files(files: Path, manifest: Manifest) -> dict[str, bytes]:

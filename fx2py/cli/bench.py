@@ -59,7 +59,7 @@ def _bench(
 
     folder = open_artifact(target) if is_generated(target) else None
     data = open_graph(target, model=model) if folder is None else recorded_graph(folder, target)
-    inputs = choose_inputs(lambda: data, asked.file, asked.seed, asked.device, policy)
+    inputs = choose_inputs(lambda: data, folder, asked.file, asked.seed, asked.device, policy)
     live = _as_torch_loads_it(data) if policy.trust_all and asked.device is None else None
     try:
         report = bench_graph(

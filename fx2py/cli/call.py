@@ -18,18 +18,29 @@ from fx2py.emit.module import SOURCE
 from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
 from fx2py.graph.tensors import is_wrapper, shape_of, without_repetition
-from fx2py.replay.inputs import Inputs, admitted, find_inputs, load_inputs
+from fx2py.replay.inputs import Inputs, admitted, find_inputs, load_inputs, recorded_inputs
 from fx2py.runtime.checks import InputError
 from fx2py.trust import Policy
 
 
 def choose_inputs(
-    graph: Callable[[], GraphData], file: Path | None, seed: int, device: str | None, policy: Policy
+    graph: Callable[[], GraphData],
+    artifact: Artifact | None,
+    file: Path | None,
+    seed: int,
+    device: str | None,
+    policy: Policy,
 ) -> Inputs:
-    """The inputs in ``file``, else the graph's own, else made ones; the graph is read only when it is needed."""
-    if file is None:
-        return find_inputs(graph(), seed=seed, device=device, policy=policy)
-    return admitted(load_inputs(file), policy).on(device)
+    """The inputs in ``file``, else those that lie in the folder, else the graph's own, else made ones.
+
+    The graph is read only when it is needed.
+    """
+    if file is not None:
+        return admitted(load_inputs(file), policy).on(device)
+    stored = recorded_inputs(artifact and artifact.sample_inputs)
+    if stored is not None:
+        return admitted(stored, policy).on(device)
+    return find_inputs(graph(), seed=seed, device=device, policy=policy)
 
 
 # -- the call ------------------------------------------------------------------------------------------------------

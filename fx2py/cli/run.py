@@ -90,7 +90,8 @@ def _prepare(
     target = launch.own_graph(source, rank)
     own_output = launch.own_output(output, rank)
     subject = open_subject(target, code.model, code.generating())
-    inputs = choose_inputs(subject.graph, launch.own_input(asked.file, rank), asked.seed, device, policy)
+    file = launch.own_input(asked.file, rank)
+    inputs = choose_inputs(subject.graph, subject.artifact, file, asked.seed, device, policy)
     execute = subject.artifact.bind(device, policy=policy)
     if not _may_ask_for_gradients(subject.artifact.manifest):
         execute = torch.no_grad()(execute)

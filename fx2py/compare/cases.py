@@ -48,7 +48,7 @@ def cases_of(
     by default two seeded ones and the ends of sizes. Raises NoInputsError when there is nothing to take inputs from.
     """
     gate = policy or Policy()
-    recorded = recorded_inputs(data)
+    recorded = recorded_inputs(data.sample_inputs)
     own = tuple(given) or ((recorded,) if recorded is not None else ())
     made = _made(data, own, seed, gate, is_endless=limit is not None)
     wanted = None if limit is None else max(limit - len(own), 0)

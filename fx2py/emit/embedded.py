@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from fx2py import runtime
 
 RELEASED = pathlib.Path(__file__).with_name("released.txt")
-PACKAGE, RUNTIME = "__init__.py", "_runtime.py"
+PACKAGE, RUNTIME, MAIN = "__init__.py", "_runtime.py", "__main__.py"
 _PACKAGE_TEXT = '''"""A graph that fx2py turned into Python: execution_fn.py is its code, and `load` gives it as a callable."""
 
 from . import _runtime, _tables, execution_fn
@@ -29,6 +29,28 @@ def load(device="cpu", submods=None):
     tensors = _runtime.read_weights(__file__, device)
     return _tables.bind(_runtime, execution_fn, tensors, device, submods)
 '''
+_MAIN_TEXT = '''"""The graph on the sample inputs that were saved with it: `python -m` with the name of this folder, or `python` with its path."""
+
+import argparse
+import importlib.util
+import pathlib
+import sys
+
+folder = pathlib.Path(__file__).resolve().parent
+if __package__:
+    package = sys.modules[__package__]
+else:  # run by its path, a folder is no package yet
+    spec = importlib.util.spec_from_file_location("graph_of_this_folder", folder / "__init__.py")
+    package = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(package)
+
+parser = argparse.ArgumentParser(prog=f"python -m {folder.name}", description=__doc__)
+parser.add_argument("--device", default="cpu", help="where to run it; default: cpu")
+try:
+    print(package._runtime.run_samples(__file__, package.load, parser.parse_args().device))
+except package._runtime.CannotRun as error:
+    sys.exit(str(error))
+'''
 _RUNTIME_DOC = '''"""Loading, binding and checking: the same in every folder of a release of fx2py, and all that its code needs but torch."""
 
 from __future__ import annotations
@@ -38,7 +60,7 @@ from __future__ import annotations
 @functools.cache
 def fixed_files() -> Mapping[str, str]:
     """The files that are the same in every folder, by name."""
-    return {PACKAGE: _PACKAGE_TEXT, RUNTIME: _runtime_text()}
+    return {PACKAGE: _PACKAGE_TEXT, MAIN: _MAIN_TEXT, RUNTIME: _runtime_text()}
 
 
 def is_fx2pys(name: str, text: str) -> bool:

@@ -15,7 +15,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from fx2py.errors import Argument, Hint, ReplayError, with_article
-from fx2py.graph.data import GraphData, Node, NumberKind, SymMeta, TensorMeta
+from fx2py.graph.data import GraphData, Node, NumberKind, SampleInputs, SymMeta, TensorMeta
 from fx2py.graph.tensors import TensorCopies, is_strided_view, is_wrapper
 from fx2py.replay.domains import ANY, Domain, input_domains
 from fx2py.replay.objects import ObjectBuilder
@@ -60,13 +60,12 @@ def find_inputs(
     Raises ReplayError when they hold code, or when nothing is recorded to make them from.
     """
     gate = policy or Policy()
-    found = recorded_inputs(data) or made_inputs(data, seed=seed, policy=gate)
+    found = recorded_inputs(data.sample_inputs) or made_inputs(data, seed=seed, policy=gate)
     return admitted(found, gate).on(device)
 
 
-def recorded_inputs(data: GraphData) -> Inputs | None:
+def recorded_inputs(stored: SampleInputs | None) -> Inputs | None:
     """Those stored beside the graph, if any."""
-    stored = data.sample_inputs
     if stored is None:
         return None
     return Inputs(

@@ -9,9 +9,11 @@ from fx2py.runtime.binding import assemble, from_bits, live, read_weights, retar
 from fx2py.runtime.checks import Fields, InputError, Integer, Shape, input_checks
 from fx2py.runtime.modules import Missing, ModuleCalls, build, graph_module
 from fx2py.runtime.records import container, field_names, fields_of
+from fx2py.runtime.sample_run import CannotRun, run_samples
 from fx2py.runtime.weight_tree import weight_records
 
 __all__ = [
+    "CannotRun",
     "Fields",
     "InputError",
     "Integer",
@@ -30,5 +32,6 @@ __all__ = [
     "live",
     "read_weights",
     "retarget",
+    "run_samples",
     "weight_records",
 ]

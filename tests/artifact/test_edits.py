@@ -38,7 +38,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 WRITTEN = (
-    *("__init__.py", "_runtime.py", "_tables.py", "compiled/piece.pt2", "execution_fn.py", "manifest.json"),
+    *(
+        "__init__.py",
+        "__main__.py",
+        "_runtime.py",
+        "_tables.py",
+        "compiled/piece.pt2",
+        "execution_fn.py",
+        "manifest.json",
+    ),
     "weights.pt",
 )
 

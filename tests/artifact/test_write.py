@@ -61,7 +61,7 @@ def test_who_may_read_what_is_written_is_what_the_user_set(
     finally:
         os.umask(before)
     written = [tmp_path / "new", *(tmp_path / "new").rglob("*")]
-    assert len(written) == 11
+    assert len(written) == 12
     for path in written:
         assert stat.S_IMODE(path.stat().st_mode) == (of_folders if path.is_dir() else of_files), path
 

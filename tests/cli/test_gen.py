@@ -15,7 +15,10 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-GENERATED = ["__init__.py", "_runtime.py", "_tables.py", "execution_fn.py", "manifest.json", "weights.pt"]
+GENERATED = [
+    *("__init__.py", "__main__.py", "_runtime.py", "_tables.py", "execution_fn.py", "manifest.json"),
+    *("sample_inputs.pt", "weights.pt"),
+]
 
 
 def test_writes_a_folder_named_after_the_graph_here(fx2py, here, saved):

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+import shutil
 import time
 
 import pytest
@@ -282,3 +283,11 @@ def test_code_that_asks_for_gradients_gets_them(fx2py, here, tmp_path):
     result = fx2py("run", tmp_path / "slope.pt", "--inputs", tmp_path / "x.pt", "--json")
     assert result.code == 0, result.err
     assert json.loads(result.out)["outputs"][0]["mean"] == 2
+
+
+def test_a_folder_runs_on_its_own_sample_inputs_without_the_graph(fx2py, here, saved, tmp_path):
+    copy = tmp_path / "net.pt2"
+    shutil.copy(saved / "net.pt2", copy)
+    fx2py("gen", copy)
+    copy.unlink()
+    assert "The inputs are those stored beside the graph." in fx2py("run", "net_fx2py").out

@@ -25,7 +25,7 @@ def data() -> GraphData:
 
 
 def errors(data: GraphData, artifact: Artifact) -> dict[str, ModuleError]:
-    inputs = recorded_inputs(data)
+    inputs = recorded_inputs(data.sample_inputs)
     assert inputs is not None
     return {each.path: each for each in module_errors(bind_pair(data, artifact), Case(inputs))}
 
