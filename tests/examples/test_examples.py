@@ -55,7 +55,8 @@ def test_generate_from_python(capsys):
     out = capsys.readouterr().out
     assert "def execution_fn(" in out
     assert "bit for bit equal: True" in out
-    assert "written: __init__.py, _runtime.py, _tables.py, execution_fn.py, manifest.json, weights.pt" in out
+    files = "__init__.py, __main__.py, _runtime.py, _tables.py, execution_fn.py, manifest.json, weights.pt"
+    assert f"written: {files}" in out
 
 
 def test_bind_submodules(capsys):
