@@ -37,7 +37,7 @@ def choose_inputs(
     """
     if file is not None:
         return admitted(load_inputs(file), policy).on(device)
-    stored = recorded_inputs(artifact and artifact.sample_inputs)
+    stored = None if artifact is None else recorded_inputs(artifact.sample_inputs)
     if stored is not None:
         return admitted(stored, policy).on(device)
     return find_inputs(graph(), seed=seed, device=device, policy=policy)
