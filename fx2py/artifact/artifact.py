@@ -381,6 +381,7 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
         form = program
         if not options.flat:
             form = structured(program)
+        if form is not program:
             require_same(program, form)
         texts = emit(form, options)
         validate(form, texts)

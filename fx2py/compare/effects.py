@@ -27,7 +27,6 @@ from fx2py.program.ir import (
     Loop,
     Program,
     Unpack,
-    names_in,
 )
 
 _READING = (GETITEM, GETATTR, Local(CHECK_INPUTS), Local(FIELDS_OF))
@@ -158,12 +157,12 @@ def _effects_of(step: Step, classes: AliasClasses | None) -> Effects:
     """The effects of a step; without alias analysis all memory is one class."""
     statement = step.statement
     if isinstance(statement, Bind) or has_no_effect(step):
-        return Effects(_classes(names_in(*statement.operands), classes))
+        return Effects(_classes(statement.parts.variables, classes))
     if not isinstance(statement, Assign):
         return Effects(frozenset({0}), frozenset({0}), is_ordered=True)
     if statement.call.callee in _READING:
-        return Effects(_classes(names_in(*statement.operands), classes))
-    touched = _classes(names_in(*statement.operands), classes)
+        return Effects(_classes(statement.parts.variables, classes))
+    touched = _classes(statement.parts.variables, classes)
     written = _classes(written_names(statement), classes)
     is_known = memory_of(statement) is not None or _is_of_python(statement)
     is_random = any(map(draws_random_numbers, operators_of(step)))

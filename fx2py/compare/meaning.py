@@ -28,7 +28,6 @@ from fx2py.program.ir import (
     Take,
     Unpack,
     is_expression,
-    names_in,
 )
 
 Source: TypeAlias = tuple[Hashable, ...]
@@ -240,7 +239,7 @@ def _variables_of(loop: Loop) -> tuple[tuple[str, ...], tuple[str, ...]]:
     assigned: dict[str, None] = {}
     for statement in loop.body:
         bases = [part.base for part in walk(*statement.operands) if isinstance(part, Field)]
-        for name in (*names_in(*statement.operands), *bases):
+        for name in (*statement.parts.variables, *bases):
             if name != loop.item and name not in assigned:
                 entering[name] = None
         if isinstance(statement, Unpack):

@@ -153,7 +153,7 @@ def _without_looks(body: Sequence[Statement], read: Iterable[str]) -> tuple[Stat
         elif isinstance(statement, Delete):
             kept.append(statement)
             continue
-        wanted.update(names_in(*statement.operands))
+        wanted.update(statement.parts.variables)
         kept.append(statement)
     assigned = {each.target for each in straight(kept) if isinstance(each, Assign)}
     return tuple([left for each in reversed(kept) if (left := _without_ends(each, assigned)) is not None])

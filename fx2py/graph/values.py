@@ -212,23 +212,21 @@ PRIMITIVES = frozenset[type](
 """The exact types of the leaves that are plain Python or torch data."""
 
 
-CONTAINERS: frozenset[type] = frozenset({tuple, List, Set, Size, Dict, Record, Slice, Range})
-"""The exact types of the values that hold other values."""
-
-
 def children(value: Value) -> tuple[Value, ...]:
     """The values directly inside a container value, in evaluation order; empty for a leaf."""
-    if type(value) is tuple:
-        return value
-    if isinstance(value, (List, Set, Size)):
-        return value.items
-    if isinstance(value, Dict):
-        return tuple(part for item in value.items for part in item)
-    if isinstance(value, Record):
-        return tuple(part for _, part in value.fields)
-    if isinstance(value, (Slice, Range)):
-        return (value.start, value.stop, value.step)
-    return ()
+    inside = _CHILDREN.get(type(value))
+    return () if inside is None else inside(value)
+
+
+_CHILDREN: Mapping[type, Callable[[Any], tuple[Value, ...]]] = {
+    tuple: lambda value: value,
+    **dict.fromkeys((List, Set, Size), lambda value: value.items),
+    Dict: lambda value: tuple([part for item in value.items for part in item]),
+    Record: lambda value: tuple([part for _, part in value.fields]),
+    **dict.fromkeys((Slice, Range), lambda value: (value.start, value.stop, value.step)),
+}
+CONTAINERS = frozenset[type](_CHILDREN)
+"""The exact types of the values that hold other values."""
 
 
 def walk(*values: Value) -> Iterator[Value]:
@@ -237,8 +235,9 @@ def walk(*values: Value) -> Iterator[Value]:
     while stack:
         current = stack.pop()
         yield current
-        if type(current) in CONTAINERS:
-            stack.extend(children(current)[::-1])
+        inside = _CHILDREN.get(type(current))
+        if inside is not None:
+            stack += inside(current)[::-1]
 
 
 def references(*values: Value) -> Iterator[str]:
@@ -250,26 +249,37 @@ def item_taken(
     target: object, args: tuple[Value, ...], kwargs: tuple[tuple[str, Value], ...] = ()
 ) -> tuple[str, int] | None:
     """The node or variable, and the index, of a call ``operator.getitem(x, 3)``; None for any other call."""
-    if target != GETITEM or len(args) != 2 or kwargs:
+    if len(args) != 2 or kwargs:
         return None
     source, index = args
-    return (source.name, index) if type(source) is Ref and type(index) is int else None
+    if type(source) is not Ref or type(index) is not int or target != GETITEM:
+        return None
+    return source.name, index
 
 
 def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:
     """``value`` with ``change`` applied to each leaf (anything that is not a container)."""
-    if type(value) not in CONTAINERS:
+    inside = _CHILDREN.get(type(value))
+    if inside is None:
         return change(value)
-    parts = tuple([map_leaves(part, change) for part in children(value)])
-    if isinstance(value, (List, Size)):
-        return type(value)(parts)
-    if isinstance(value, Set):
-        return Set(parts, value.frozen)
-    if isinstance(value, Dict):
-        return Dict(tuple(zip(parts[::2], parts[1::2], strict=True)), value.cls, value.factory)
-    if isinstance(value, Record):
-        return Record(value.cls, tuple(zip([name for name, _ in value.fields], parts, strict=True)))
-    return type(value)(*parts) if isinstance(value, (Slice, Range)) else parts
+    return _REBUILT[type(value)](value, tuple([map_leaves(part, change) for part in inside(value)]))
+
+
+_REBUILT: Mapping[type, Callable[[Any, tuple[Value, ...]], Value]] = {
+    tuple: lambda value, parts: parts,
+    List: lambda value, parts: List(parts),
+    Size: lambda value, parts: Size(parts),
+    Set: lambda value, parts: Set(parts, value.frozen),
+    Dict: lambda value, parts: Dict(
+        tuple(zip(parts[::2], parts[1::2], strict=True)), value.cls, value.factory
+    ),
+    Record: lambda value, parts: Record(
+        value.cls, tuple(zip([name for name, _ in value.fields], parts, strict=True))
+    ),
+    Slice: lambda value, parts: Slice(*parts),
+    Range: lambda value, parts: Range(*parts),
+}
+"""A container of each type with other values inside."""
 
 
 def sorted_set(items: tuple[Value, ...], frozen: bool) -> Set:

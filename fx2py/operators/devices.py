@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -67,11 +68,9 @@ def explicit_devices(node: Node) -> Node:
     if node.op == "call_method":
         return _method(node)
     target = node.target
-    if (
-        node.op != "call_function"
-        or not isinstance(target, (Name, OpName))
-        or target.path.split(".")[0] != "torch"
-    ):
+    if node.op != "call_function" or not isinstance(target, (Name, OpName)):
+        return node
+    if not (_is_devices(target) if isinstance(target, OpName) or not node.kwargs else _is_torchs(target)):
         return node
     args = node.args
     if target.path in _TYPE_FIRST:
@@ -86,15 +85,32 @@ def explicit_devices(node: Node) -> Node:
     return node if is_same else replace(node, args=args, kwargs=kwargs)
 
 
-def _default(target: Name | OpName, node: Node) -> tuple[tuple[str, Value], ...]:
-    """``device=`` for a factory call that names no device, so that its result moves with the graph too."""
+def _is_torchs(target: Name | OpName) -> bool:
+    return target.path.partition(".")[0] == "torch"
+
+
+@cache
+def _is_devices(target: Name | OpName) -> bool:
+    """Whether a call of a function of torch may name a device otherwise than by its keywords, or leave one to torch."""
+    named = target.path in (*_TYPE_FIRST, *_DEVICE_FIRST, "torch.Tensor.to")
+    is_higher_order = isinstance(target, OpName) and target.is_higher_order
+    return _is_torchs(target) and (named or is_higher_order or _is_factory(target))
+
+
+def _is_factory(target: Name | OpName) -> bool:
+    """Whether a call makes a tensor on the default device unless it names one."""
     if isinstance(target, OpName):
         name = target.name if target.namespace == "aten" and target.overload is not None else ""
     else:
         name = target.qualname if target.module == "torch" else ""
-    is_factory = facts_named(name).device == "default"
+    return facts_named(name).device == "default"
+
+
+def _default(target: Name | OpName, node: Node) -> tuple[tuple[str, Value], ...]:
+    """``device=`` for a factory call that names no device, so that its result moves with the graph too."""
     named = {key for key, _ in node.kwargs}
-    return (("device", DefaultDevice()),) if is_factory and not named & {"device", "out"} else ()
+    is_left_out = _is_factory(target) and not named & {"device", "out"}
+    return (("device", DefaultDevice()),) if is_left_out else ()
 
 
 def retarget(value: object, device: torch.device | None) -> object:

@@ -47,6 +47,7 @@ def defaults_of(op: OpName) -> Mapping[str, Value]:
     return {name: List(tuple(each)) if isinstance(each, list) else each for name, each in defaults.items()}
 
 
+@cache
 def returns_tensor_list(op: OpName) -> bool:
     """Whether each call gives a list of tensors."""
     schema = schema_of(op)

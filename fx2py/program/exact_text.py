@@ -79,7 +79,14 @@ def fault_of(value: Operand) -> str:
             check = _CHECKS.get(type(part))
             if check is not None and (fault := check(part)):
                 return fault
-        level = tuple([inner for part in level for inner in language.children(part)])
+        level = tuple(
+            [
+                inner
+                for part in level
+                if type(part) in language.CONTAINERS
+                for inner in language.children(part)
+            ]
+        )
         if not level:
             return ""
     return f"values are nested more than {_DEEPEST} deep"

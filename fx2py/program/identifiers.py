@@ -6,7 +6,7 @@ import builtins
 import keyword
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Set
 
 from fx2py.program.ir import TABLE_NAMES
 
@@ -41,7 +41,8 @@ _CAPTURED_WORDS = re.compile("_(?:modules|parameters|buffers)(?:_+(?:modules|par
 
 def is_identifier(text: str) -> bool:
     """Whether ``text`` is an identifier in the NFKC form in which Python stores it, and no keyword."""
-    return text.isidentifier() and text not in _KEYWORDS and unicodedata.normalize("NFKC", text) == text
+    is_normal = text.isascii() or unicodedata.normalize("NFKC", text) == text
+    return is_normal and text.isidentifier() and text not in _KEYWORDS
 
 
 def identifier_for(text: str) -> str:
@@ -83,30 +84,35 @@ def tensor_name(path: str) -> str:
 class FreshNames:
     """The names taken in one function, ``reserved`` from the start; ``fresh`` returns each name once.
 
-    ``fresh`` takes amortised constant time, however often the same name is wished for.
+    ``fresh`` takes amortised constant time, however often the same name is wished for. ``reserved`` is not copied, since
+    the functions of a file share what none of them may use.
     """
 
-    def __init__(self, reserved: Iterable[str] = RESERVED) -> None:
-        self._taken = set(reserved)
+    def __init__(self, reserved: Collection[str] = RESERVED) -> None:
+        self._reserved = reserved if isinstance(reserved, Set) else frozenset(reserved)
+        self._own: set[str] = set()
         self._next: dict[str, int] = {}
 
     @property
     def taken(self) -> frozenset[str]:
-        return frozenset(self._taken)
+        return frozenset(self._reserved | self._own)
 
     def reserve(self, name: str) -> None:
         """Take ``name`` as it is."""
-        self._taken.add(name)
+        self._own.add(name)
 
     def fresh(self, wish: str) -> str:
         """``wish`` as an identifier if it is free, else with the first free numeric suffix."""
         name = identifier_for(wish)
-        if name in self._taken:
+        if self._is_taken(name):
             stem = _SUFFIX.sub("", name) or name
             number = self._next.get(stem, 1)
-            while f"{stem}_{number}" in self._taken:
+            while self._is_taken(f"{stem}_{number}"):
                 number += 1
             self._next[stem] = number + 1
             name = f"{stem}_{number}"
-        self._taken.add(name)
+        self._own.add(name)
         return name
+
+    def _is_taken(self, name: str) -> bool:
+        return name in self._own or name in self._reserved

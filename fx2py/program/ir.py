@@ -7,12 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from types import EllipsisType
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 
 from fx2py.graph.data import ModuleRecord, Node, Provenance, ValueMeta
-from fx2py.graph.values import Live, Name, OpName, ProgramLeaf, Ref, TensorValue, Value, map_leaves, walk
+from fx2py.graph.values import (
+    List,
+    Live,
+    Name,
+    OpName,
+    ProgramLeaf,
+    Range,
+    Ref,
+    Set,
+    Slice,
+    TensorValue,
+    Value,
+    map_leaves,
+    walk,
+)
 
 TableName: TypeAlias = Literal["weights", "submods", "consts", "compute_once"]
 ENTRY = "execution_fn"
@@ -89,11 +104,55 @@ Arguments: TypeAlias = tuple[Operand, ...]
 Keywords: TypeAlias = tuple[tuple[str, Operand], ...]
 
 
+class Parts(NamedTuple):
+    """What a statement reads: variables, each once and in evaluation order; and what its text names beside them.
+
+    ``named`` leaves out what is written without a name: Python's own literals and containers.
+    """
+
+    variables: tuple[str, ...] = ()
+    named: tuple[Operand, ...] = ()
+
+    @classmethod
+    def of(cls, *values: Operand) -> Parts:
+        variables: dict[str, None] = {}
+        named: list[Operand] = []
+        for value in values:
+            if type(value) is Ref:
+                variables[value.name] = None
+            elif type(value) not in _LITERALS:
+                for part in walk(value):
+                    if type(part) is Ref or type(part) is Take:
+                        variables[part.name] = None
+                    elif type(part) not in _WITHOUT_NAME:
+                        named.append(part)
+        return cls(tuple(variables), tuple(named))
+
+
+_LITERALS = frozenset[type]({type(None), bool, int, float, complex, str, bytes, EllipsisType})
+_WITHOUT_NAME = _LITERALS | {tuple, List, Set, Slice, Range}
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     callee: Callee
     args: Arguments = ()
     kwargs: Keywords = ()
+    _parts: Parts | None = field(default=None, init=False, compare=False, repr=False)
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """The values that the call reads, callee first, in evaluation order."""
+        return (self.callee, *self.args, *[value for _, value in self.kwargs])
+
+    @property
+    def parts(self) -> Parts:
+        """What stands in the operands; every stage asks, so it is looked for once."""
+        found = self._parts
+        if found is None:
+            found = Parts.of(*self.operands)
+            object.__setattr__(self, "_parts", found)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +167,11 @@ class Assign:
     @property
     def operands(self) -> tuple[Operand, ...]:
         """The values that the statement reads, callee first, in evaluation order."""
-        return (self.call.callee, *self.call.args, *[value for _, value in self.call.kwargs])
+        return self.call.operands
+
+    @property
+    def parts(self) -> Parts:
+        return self.call.parts
 
     def with_leaves(self, change: Callable[[Operand], Operand]) -> Assign:
         """The statement with ``change`` applied to each leaf of its arguments; the callee is no argument."""
@@ -130,6 +193,10 @@ class Load:
     def operands(self) -> tuple[Operand, ...]:
         return (self.slot,)
 
+    @property
+    def parts(self) -> Parts:
+        return Parts((), self.operands)
+
     def with_leaves(self, change: Callable[[Operand], Operand]) -> Load:
         return self
 
@@ -147,6 +214,10 @@ class Bind:
     def operands(self) -> tuple[Operand, ...]:
         return (self.value,)
 
+    @property
+    def parts(self) -> Parts:
+        return Parts.of(self.value)
+
     def with_leaves(self, change: Callable[[Operand], Operand]) -> Bind:
         return replace(self, value=map_leaves(self.value, change))
 
@@ -162,7 +233,11 @@ class Unpack:
 
     @property
     def operands(self) -> tuple[Operand, ...]:
-        return Assign(None, self.call).operands
+        return self.call.operands
+
+    @property
+    def parts(self) -> Parts:
+        return self.call.parts
 
     def with_leaves(self, change: Callable[[Operand], Operand]) -> Unpack:
         return replace(self, call=Assign(None, self.call).with_leaves(change).call)
@@ -177,6 +252,10 @@ class Delete:
     @property
     def operands(self) -> tuple[Operand, ...]:
         return ()
+
+    @property
+    def parts(self) -> Parts:
+        return Parts()
 
     def with_leaves(self, change: Callable[[Operand], Operand]) -> Delete:
         return self
@@ -206,6 +285,10 @@ class Loop:
         """What the loop runs over, and what its body reads, variables of its own included."""
         over = (self.over,) if isinstance(self.over, Field) else ()
         return (*over, *[value for statement in self.body for value in statement.operands])
+
+    @property
+    def parts(self) -> Parts:
+        return Parts.of(*self.operands)
 
     def with_leaves(self, change: Callable[[Operand], Operand]) -> Loop:
         return replace(self, body=tuple([statement.with_leaves(change) for statement in self.body]))
@@ -249,9 +332,7 @@ REQUIRED = _Required()
 
 def names_in(*values: Operand) -> list[str]:
     """The variables that values read, each once, in evaluation order."""
-    return list(
-        dict.fromkeys([part.name for part in walk(*values) if type(part) is Ref or type(part) is Take])
-    )
+    return list(Parts.of(*values).variables)
 
 
 ParameterKind: TypeAlias = Literal["positional", "var_positional", "keyword_only", "var_keyword"]
@@ -308,6 +389,13 @@ class Function:
         for statement in self.body:
             yield from statement.operands
         yield self.result
+
+    @property
+    def named(self) -> Iterator[Operand]:
+        """What stands in the body and in the result but for variables, literals and Python's own containers."""
+        for statement in self.body:
+            yield from statement.parts.named
+        yield from Parts.of(self.result).named
 
 
 @dataclass(frozen=True, slots=True)

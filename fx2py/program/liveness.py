@@ -22,12 +22,12 @@ keeps the arguments of a running call on the caller's stack, so that there nothi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from fx2py.graph.data import Target
-from fx2py.graph.values import List, Name, OpName, Ref, item_taken, references, walk
+from fx2py.graph.values import List, Name, OpName, Ref, item_taken, references
 from fx2py.operators.facts import facts_named
 from fx2py.operators.schema import result_count
 from fx2py.program import ir
@@ -43,12 +43,15 @@ def unpack_early(statements: Sequence[ir.Statement], result: ir.Operand) -> list
     graph.
     """
     items: dict[str, list[_Item]] = {}
-    whole = set(ir.names_in(result))
     for statement in statements:
         if found := _item_of(statement):
             items.setdefault(found.container, []).append(found)
-        else:
-            whole.update(ir.names_in(*statement.operands))
+    if not items:
+        return list(statements)
+    whole = set(ir.names_in(result))
+    for statement in statements:
+        if not _item_of(statement):
+            whole.update(statement.parts.variables)
     ordered: list[ir.Statement] = []
     unpacked: set[str] = set()
     for statement in statements:
@@ -124,33 +127,46 @@ def move_arguments(
 
     ``loads`` are the variables that a table keeps alive; ``function_of`` gives the generated function in a slot.
     """
+    freed = _freed_early_by_call(statements, function_of)
+    if not freed:
+        return list(statements)
     kept = {load.target for load in loads} | set(ir.names_in(result))
-    last = {
-        name: index for index, statement in enumerate(statements) for name in ir.names_in(*statement.operands)
-    }
+    last = {name: index for index, statement in enumerate(statements) for name in statement.parts.variables}
     body: list[ir.Statement] = []
     for index, statement in enumerate(statements):
-        if not isinstance(statement, ir.Assign):
+        if not isinstance(statement, ir.Assign) or index not in freed:
             body.append(statement)
             continue
         used = Counter(references(*statement.operands))
         places = [
             place
-            for place, name in _freed_early_in(statement.call, function_of).items()
+            for place, name in freed[index].items()
             if last[name] == index and name not in kept and used[name] == 1
         ]
         body += _with_moves(statement, places, fresh) if places else [statement]
     return body
 
 
-def _freed_early_in(call: ir.Call, function_of: Callable[[ir.Slot], ir.Function | None]) -> dict[int, str]:
-    """The variables, by argument position, whose parameters the called function deletes before its own last call."""
-    function = function_of(call.callee) if isinstance(call.callee, ir.Slot) else None
-    if function is None:
-        return {}
-    early = _freed_early(function)
-    places = enumerate(zip(function.parameters, call.args, strict=False))
-    return {place: ref.name for place, (own, ref) in places if type(ref) is Ref and own.name in early}
+def _freed_early_by_call(
+    statements: Sequence[ir.Statement], function_of: Callable[[ir.Slot], ir.Function | None]
+) -> dict[int, dict[int, str]]:
+    """The calls of functions that free parameters before their own last call: the variables by argument position."""
+    found: dict[int, dict[int, str]] = {}
+    early: dict[str, frozenset[str]] = {}
+    for index, statement in enumerate(statements):
+        called = statement.call.callee if isinstance(statement, ir.Assign) else None
+        function = function_of(called) if isinstance(called, ir.Slot) else None
+        if function is None or not isinstance(statement, ir.Assign):
+            continue
+        if function.name not in early:
+            early[function.name] = _freed_early(function)
+        pairs = zip(function.parameters, statement.call.args, strict=False)
+        found[index] = {
+            place: ref.name
+            for place, (own, ref) in enumerate(pairs)
+            if type(ref) is Ref and own.name in early[function.name]
+        }
+    return found
 
 
 def _freed_early(function: ir.Function) -> frozenset[str]:
@@ -178,9 +194,11 @@ def place_loads(
 ) -> list[ir.Statement]:
     """The statements with each load right before the first use of its variable, where a reader looks for it."""
     waiting = {load.target: load for load in loads}
+    if not waiting:
+        return list(statements)
     placed: list[ir.Statement] = []
     for statement in statements:
-        placed += [waiting.pop(name) for name in ir.names_in(*statement.operands) if name in waiting]
+        placed += [waiting.pop(name) for name in statement.parts.variables if name in waiting]
         placed.append(statement)
     placed += [waiting.pop(name) for name in ir.names_in(result) if name in waiting]
     return placed
@@ -192,9 +210,12 @@ def finish(
     statements: Sequence[ir.Statement],
     result: ir.Operand,
     path: str,
-    functions: Sequence[ir.Function],
+    functions: Mapping[str, ir.Function],
 ) -> ir.Function:
-    """The finished function: unused results dropped, deletions inserted, the tables that it reads as parameters."""
+    """The finished function: unused results dropped, deletions inserted, the tables that it reads as parameters.
+
+    ``functions`` are those before it, by name.
+    """
     kept_alive = set(ir.names_in(result))
     kept_alive.update(statement.target for statement in statements if type(statement) is ir.Load)
     seen = set(kept_alive)
@@ -202,28 +223,26 @@ def finish(
     for statement in reversed(statements):
         if type(statement) is ir.Assign and statement.target not in seen:
             statement = ir.Assign(None, statement.call, statement.origin)
-        dying = [used for used in ir.names_in(*statement.operands) if used not in seen]
+        dying = [used for used in statement.parts.variables if used not in seen]
         if dying:
             seen.update(dying)
             backwards.append(ir.Delete(tuple(dying)))
         backwards.append(statement)
     unused = tuple(parameter.name for parameter in parameters if parameter.name not in seen)
     body = ([ir.Delete(unused)] if unused else []) + backwards[::-1]
-    return ir.Function(name, parameters, _tables(body, result, functions), tuple(body), result, path)
+    function = ir.Function(name, parameters, (), tuple(body), result, path)
+    return replace(function, tables=_tables(function, functions))
 
 
-def _tables(
-    body: Sequence[ir.Statement], result: ir.Operand, functions: Sequence[ir.Function]
-) -> tuple[ir.TableName, ...]:
+def _tables(function: ir.Function, functions: Mapping[str, ir.Function]) -> tuple[ir.TableName, ...]:
     """The tables that the function reads, or that a function reads which it passes as an argument."""
-    by_name = {function.name: function for function in functions}
     needed: set[ir.TableName] = set()
-    values = [value for statement in body for value in statement.operands]
-    for part in walk(*values, result):
+    for part in function.named:
         if type(part) is ir.Slot:
             needed.add(part.table)
-        elif part == ir.Local(ir.COMPUTE_ONCE):
-            needed.add(ir.COMPUTE_ONCE)
-        elif type(part) is ir.Local and part.name in by_name:
-            needed.update(by_name[part.name].tables)
+        elif type(part) is ir.Local:
+            if part.name == ir.COMPUTE_ONCE:
+                needed.add(ir.COMPUTE_ONCE)
+            elif part.name in functions:
+                needed.update(functions[part.name].tables)
     return tuple(table for table in ir.TABLE_NAMES if table in needed)

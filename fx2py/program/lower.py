@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -69,14 +70,14 @@ def lower(
     if lowering.findings:
         raise UnsupportedGraphError(tuple(lowering.findings), data.provenance.path or "the graph")
     program = ir.Program(
-        functions=(*lowering.functions, entry),
+        functions=(*lowering.lowered.values(), entry),
         op_aliases=lowering.used_aliases(),
         containers=tuple((alias, container) for container, alias in lowering.containers.items()),
         weights=tuple(lowering.tables.weights),
         submods=tuple(lowering.tables.submods),
         consts=tuple(lowering.tables.consts),
         input_table=lowering.input_table,
-        module_names=lowering.new_function_names().taken,
+        module_names=lowering.module_names,
         report=ir.Report(
             provenance=data.provenance,
             inlined=tuple(lowering.inlined.items()),
@@ -105,7 +106,6 @@ class ProgramLowering:
         self.tables = TableBuilder()
         self.changing = ChangingModules(data.root)
         self.findings: list[Finding] = []
-        self.functions: list[ir.Function] = []
         self.inlined: dict[str, ModuleRecord] = {}
         self.containers: dict[ir.ContainerClass, str] = {}
         self.op_aliases: dict[language.OpName, str] = {}
@@ -115,7 +115,8 @@ class ProgramLowering:
         self._module_names = FreshNames([*RESERVED, self.entry, *others])
         self._function_names: dict[int, str] = {}
         self._built: dict[int, ir.Local] = {}
-        self._lowered: dict[str, ir.Function] = {}
+        self.lowered: dict[str, ir.Function] = {}
+        """The functions of nested graphs by name, in the order in which they were finished."""
         self._inlined_once: set[int] = set()
         self._repeated = 0
         self._may_repeat = _most_repeated(data)
@@ -140,9 +141,10 @@ class ProgramLowering:
             alias = self._module_names.fresh(container.cls.qualname.rpartition(".")[2])
             self.containers[container] = alias
 
-    def new_function_names(self) -> FreshNames:
-        free = self.embedding.free if self.embedding else frozenset[str]()
-        return FreshNames(self._module_names.taken - free)
+    @cached_property
+    def module_names(self) -> frozenset[str]:
+        """The names that no variable may hide; there are no new ones once the functions are lowered."""
+        return self._module_names.taken - (self.embedding.free if self.embedding else frozenset())
 
     def use_op(self, op: language.OpName) -> language.OpName:
         self._used_ops.add(op)
@@ -180,14 +182,13 @@ class ProgramLowering:
         if id(record) not in self._built:
             name = self._function_names[id(record)]
             self._built[id(record)] = ir.Local(name)
-            self._lowered[name] = FunctionLowering(self, record, path).run(name)
-            self.functions.append(self._lowered[name])
+            self.lowered[name] = FunctionLowering(self, record, path).run(name)
         return self._built[id(record)]
 
     def function_in(self, slot: ir.Slot) -> ir.Function | None:
         """The generated function in a slot of the submodules; None if something else is."""
         name = self.tables.submods[slot.index].function if slot.table == "submods" else None
-        return self._lowered.get(name or "")
+        return self.lowered.get(name or "")
 
 
 def _most_repeated(data: GraphData) -> int:
@@ -214,15 +215,27 @@ class UsedNames:
         elif isinstance(found, language.Record):
             self.containers[ir.ContainerClass(found.cls, tuple(name for name, _ in found.fields))] = None
 
+    def add_inside(self, value: ir.Operand | Target) -> None:
+        if type(value) in _NAMELESS:
+            return
+        for part in language.walk(value):
+            if type(part) not in _NAMELESS:
+                self.add(part)
+
+
+_NAMELESS = language.PRIMITIVES | {language.Ref}
+
 
 def used_by(data: GraphData) -> UsedNames:
     """The names in all graphs, in the modules' attributes and in the structure of the results."""
     found = UsedNames()
     for _, record in data.root.walk():
-        for value in _values(record):
-            if type(value) is not language.Ref:
-                for part in language.walk(value):
-                    found.add(part)
+        for node in record.graph.nodes if record.graph else ():
+            found.add_inside(node.target)
+            for value in node.operands:
+                found.add_inside(value)
+        for value in record.attributes.values():
+            found.add_inside(value)
     conventions = [data.convention, *(record.convention for _, record in data.root.walk())]
     stack: list[Tree] = [each.output for each in conventions if each is not None and each.output is not None]
     while stack:
@@ -234,13 +247,6 @@ def used_by(data: GraphData) -> UsedNames:
             found.add(tree.cls)
         stack.extend(reversed(tree.children))
     return found
-
-
-def _values(record: ModuleRecord) -> Iterator[language.Value]:
-    for node in record.graph.nodes if record.graph else ():
-        yield node.target
-        yield from node.operands
-    yield from record.attributes.values()
 
 
 class TableBuilder:
@@ -302,7 +308,7 @@ class FunctionLowering:
         self.outer = outer
         self.record = record
         self.path = path
-        self.names = outer.new_function_names()
+        self.names = FreshNames(outer.module_names)
         self.statements: list[ir.Statement] = []
         self.symbols: dict[str, language.Ref] = {}
         self.loads: dict[ir.Slot, ir.Load] = {}
@@ -334,7 +340,7 @@ class FunctionLowering:
         body = unpack_early(self._without_unused_containers(result), result)
         body = move_arguments(body, result, loads, self.outer.function_in, self.names.fresh)
         body = place_loads(body, result, loads)
-        return finish(name, parameters, body, result, self.path, self.outer.functions)
+        return finish(name, parameters, body, result, self.path, self.outer.lowered)
 
     def _check_inputs(self, parameters: tuple[ir.Parameter, ...]) -> None:
         if self.outer.input_table is not None:
@@ -366,6 +372,8 @@ class FunctionLowering:
         self, value: language.Value, frame: Frame, where: str, keep_tuples: bool = False
     ) -> ir.Operand:
         """A graph's value as an operand; what has no exact text becomes a slot, what cannot be written a finding."""
+        if type(value) is language.Ref:
+            return self._reference(value.name, frame, where, keep_tuples)
 
         def leaf(part: language.Value) -> ir.Operand:
             if type(part) is language.Ref:
@@ -436,13 +444,15 @@ class FunctionLowering:
 
     def _without_unused_containers(self, result: ir.Operand) -> list[ir.Statement]:
         """The statements without containers that an inlined graph returned and nothing uses."""
+        if not self.containers:
+            return self.statements
         used = set(ir.names_in(result))
         kept: list[ir.Statement] = []
         for statement in reversed(self.statements):
             target = statement.target if isinstance(statement, (ir.Assign, ir.Bind)) else None
             if target in self.containers and target not in used:
                 continue
-            used.update(ir.names_in(*statement.operands))
+            used.update(statement.parts.variables)
             kept.append(statement)
         return kept[::-1]
 
@@ -577,7 +587,7 @@ class FunctionLowering:
         self, node: Node, frame: Frame, op: language.OpName, args: ir.Arguments, kwargs: ir.Keywords
     ) -> ir.Call:
         """The call of an operator: native if that is proven to be the same, else of the overload itself."""
-        first = next(iter(frame.metas_of(node.args)), None)
+        first = next(iter(frame.metas_of(node.args[:1])), None)
         native = native_call(
             op,
             args,
@@ -677,15 +687,13 @@ _LEAVES: dict[type, Callable[[FunctionLowering, Any, Frame, str], ir.Operand]] =
 
 def _only_unpacked(graph: Graph) -> frozenset[str]:
     """The nodes whose results are only ever indexed."""
-    unpacked: set[str] = set()
-    whole: set[str] = set()
-    for node in graph.nodes:
-        taken = language.item_taken(node.target, node.args, node.kwargs)
-        if taken is not None:
-            unpacked.add(taken[0])
-        else:
-            whole.update(language.references(*node.operands))
-    return frozenset(unpacked - whole)
+    taken = [language.item_taken(node.target, node.args, node.kwargs) for node in graph.nodes]
+    unpacked = {item[0] for item in taken if item is not None}
+    if unpacked:
+        for node, item in zip(graph.nodes, taken, strict=True):
+            if item is None:
+                unpacked.difference_update(language.references(*node.operands))
+    return frozenset(unpacked)
 
 
 class Frame:

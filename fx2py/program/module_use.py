@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.values import Attribute, OpName, references, walk
+from fx2py.graph.values import Attribute, OpName, Ref, references, walk
 
 GRAPH_AS_MODULE = "is a graph that is needed as a module, which no file can hold"
 _LIBRARY = "torch.nn.modules."
@@ -63,6 +63,6 @@ def _modules_in_use(record: ModuleRecord) -> Iterator[tuple[ModuleRecord, bool]]
 def _paths(node: Node) -> Iterator[str]:
     if node.op in ("get_attr", "call_module"):
         yield str(node.target)
-    for part in walk(*node.operands):
-        if type(part) is Attribute:
-            yield part.path
+    for value in node.operands:
+        if type(value) is not Ref:
+            yield from (part.path for part in walk(value) if type(part) is Attribute)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fx2py.graph.data import GraphData
-from fx2py.graph.values import OpName, walk
+from fx2py.graph.values import OpName
 from fx2py.program.ir import Applied, Bind, Delete, Function, Load, Program, Statement, names_in, with_applied
 from fx2py.program.liveness import finish
 from fx2py.program.lower import lower
@@ -88,32 +88,33 @@ def _without_autocast(program: Program) -> Program:
 
 
 def _apply(leave_out: Pass, program: Program) -> tuple[Program, tuple[Applied, ...]]:
-    done: list[Function] = []
+    done: dict[str, Function] = {}
     found: list[Applied] = []
     for function in program.functions:
         body = tuple(statement for statement in function.body if not isinstance(statement, Delete))
         changed, applied = leave_out(replace(function, body=body), program)
-        done.append(_finished(changed, done))
+        done[function.name] = _finished(changed, done)
         found += applied
     if found:
-        program = replace(program, functions=tuple(done), op_aliases=_used_aliases(program, done))
+        program = replace(program, functions=tuple(done.values()))
+        program = replace(program, op_aliases=_used_aliases(program))
         program = with_applied(program, found)
         verify(program)
     return program, tuple(found)
 
 
-def _used_aliases(program: Program, functions: list[Function]) -> tuple[tuple[str, OpName], ...]:
-    used = {part for each in functions for part in walk(*each.operands) if isinstance(part, OpName)}
+def _used_aliases(program: Program) -> tuple[tuple[str, OpName], ...]:
+    used = {part for each in program.functions for part in each.named if isinstance(part, OpName)}
     return tuple((alias, op) for alias, op in program.op_aliases if op in used)
 
 
-def _finished(function: Function, earlier: list[Function]) -> Function:
+def _finished(function: Function, earlier: Mapping[str, Function]) -> Function:
     """The function with its deletions, without loads and containers that became dead code."""
     used = set(names_in(function.result))
     body: list[Statement] = []
     for item in reversed(function.body):
         if not isinstance(item, (Load, Bind)) or item.target in used:
-            used.update(names_in(*item.operands))
+            used.update(item.parts.variables)
             body.append(item)
     body.reverse()
     return finish(function.name, function.parameters, body, function.result, function.path, earlier)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fx2py.errors import InternalError
-from fx2py.graph.values import walk
 from fx2py.program import ir
 
 
@@ -20,7 +19,7 @@ def verify(program: ir.Program) -> None:
     for function in program.functions:
         for problem in _problems(function):
             raise InternalError(f"{function.name} is not well-formed: {problem}")
-        for part in walk(*function.operands):
+        for part in function.named:
             if type(part) is ir.Slot and not (
                 part.table in function.tables and part.index < sizes[part.table]
             ):
@@ -39,17 +38,15 @@ def _problems(function: ir.Function) -> Iterator[str]:
         yield "two parameters have the same name"
     for statement in function.body:
         if isinstance(statement, ir.Delete):
-            yield from (f"{name} is deleted but not bound" for name in statement.names if name not in alive)
+            names = set(statement.names)
+            yield from (f"{name} is deleted but not bound" for name in sorted(names - alive))
             yield from (
-                f"{name} is not deleted right after its last use"
-                for name in statement.names
-                if name not in last_used
+                f"{name} is not deleted right after its last use" for name in sorted(names - last_used)
             )
-            alive.difference_update(statement.names)
+            alive -= names
             continue
-        used = ir.names_in(*statement.operands)
-        yield from (f"{name} is used but not bound" for name in used if name not in alive)
-        last_used = set(used)
+        last_used = set(statement.parts.variables)
+        yield from (f"{name} is used but not bound" for name in sorted(last_used - alive))
         if not isinstance(statement, ir.Assign | ir.Bind | ir.Load):
             yield "a statement of structured code stands in it"
             continue

@@ -8,6 +8,8 @@ if the storage of one is unknown, all of them do. Devices and numbers have no me
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fx2py.graph.tensors import storages_of
 from fx2py.graph.values import GETITEM, PRIMITIVES, OpName, Ref
 from fx2py.operators.facts import Memory, facts_of
@@ -64,7 +66,7 @@ class AliasClasses:
         return root
 
     def _learn(self, statement: ir.Statement, program: ir.Program) -> None:
-        names = [name for name in ir.names_in(*statement.operands) if name not in self._without_memory]
+        names = [name for name in statement.parts.variables if name not in self._without_memory]
         if isinstance(statement, ir.Load):
             self._learn_load(statement, program)
         elif isinstance(statement, ir.Assign):
@@ -88,16 +90,16 @@ class AliasClasses:
             self._parents[self.class_of(name)] = self.class_of(joined[0])
 
 
-def written_names(statement: ir.Assign) -> list[str]:
+def written_names(statement: ir.Assign) -> Sequence[str]:
     """The variables whose memory a call may write to; for a known operator its first operand alone (``add_``, ``copy_``)."""
     kind, op = memory_of(statement), operator_of(statement)
     if kind in ("fresh", "view"):
         return []
     if op is None or not kind:
-        return ir.names_in(*statement.operands)
+        return statement.parts.variables
     schema = schema_of(op)
     first = None if schema is None else given_to(op, statement.call).get(schema.arguments[0].name)
-    return [first.name] if isinstance(first, Ref) else ir.names_in(*statement.operands)
+    return [first.name] if isinstance(first, Ref) else statement.parts.variables
 
 
 def writes(statement: ir.Statement) -> bool:
@@ -108,4 +110,4 @@ def writes(statement: ir.Statement) -> bool:
 def touched_names(statement: ir.Statement) -> list[str]:
     """The variables that a statement reads or assigns."""
     made = None if not isinstance(statement, (ir.Assign, ir.Bind)) else statement.target
-    return [*ir.names_in(*statement.operands), *([] if made is None else [made])]
+    return [*statement.parts.variables, *([] if made is None else [made])]

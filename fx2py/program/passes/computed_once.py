@@ -105,7 +105,7 @@ class _MovableStatements:
         return frozenset(found)
 
     def _moves(self, statement: ir.Assign, known: set[str]) -> bool:
-        operands_move = known.issuperset(ir.names_in(*statement.operands))
+        operands_move = known.issuperset(statement.parts.variables)
         return operands_move and _can_move(statement) and all(map(self._is_free, touched_names(statement)))
 
     def _is_free(self, name: str) -> bool:
@@ -155,7 +155,7 @@ def _kept_results(entry: ir.Function, moved: frozenset[int]) -> list[ir.Assign]:
         name
         for index, statement in enumerate(entry.body)
         if index not in moved
-        for name in ir.names_in(*statement.operands)
+        for name in statement.parts.variables
     }
     return [
         item
@@ -180,14 +180,16 @@ def _split(entry: ir.Function, moved: frozenset[int], program: ir.Program) -> tu
     loads = {item.target: item for item in entry.body if isinstance(item, ir.Load)}
     chosen = [statement for index, statement in enumerate(entry.body) if index in moved]
     kept = tuple([Ref(str(statement.target)) for statement in _kept_results(entry, moved)])
-    read = {name: Ref(name) for item in chosen for name in ir.names_in(*item.operands) if name in loads}
+    read = {name: Ref(name) for item in chosen for name in item.parts.variables if name in loads}
     weights = tuple([ref for name, ref in read.items() if loads[name].slot.table == "weights"])
     result = (weights, kept)
     body = place_loads(chosen, result, [loads[name] for name in read])
-    others = program.functions[:-1]
+    others = {each.name: each for each in program.functions[:-1]}
     once = finish(ir.COMPUTE_ONCE, (), body, result, "", others)
     rest = _with_results(entry, moved, kept)
-    return once, finish(entry.name, entry.parameters, rest, entry.result, entry.path, (*others, once))
+    return once, finish(
+        entry.name, entry.parameters, rest, entry.result, entry.path, others | {once.name: once}
+    )
 
 
 def _with_results(entry: ir.Function, moved: frozenset[int], kept: Sequence[Ref]) -> list[ir.Statement]:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from torch import nn
 
 from fx2py.graph.data import Node, ValueMeta
-from fx2py.program.ir import ModuleEntry, Program, Weight, names_in
+from fx2py.program.ir import ModuleEntry, Program, Weight
 from fx2py.program.structure.regions import FlatBody, Region, flat_body, regions
 
 Ends: TypeAlias = "tuple[Sequence[str], Sequence[str]]"
@@ -64,7 +64,7 @@ def _ends_in(body: FlatBody) -> Callable[[Region], Ends]:
         made: dict[str, None] = {}
         read: dict[str, None] = {}
         for statement in body.statements[region.start : region.end]:
-            operands = names_in(*statement.operands)
+            operands = statement.parts.variables
             read |= dict.fromkeys([each for each in operands if each not in made and each not in body.loads])
             if statement.target is not None:
                 made[statement.target] = None

@@ -563,11 +563,11 @@ def _snake(cls: str) -> str:
 
 def structured(program: ir.Program) -> ir.Program:
     """The Program with functions for its modules, in its own right: ``inlined`` gives the flat one back."""
+    if not regions(flat_body(program.entry)).children:  # no statement says which module it comes from
+        return program
     try:
         outline = Outline(program)
     except ValueError:  # two weights whose paths are no places in one tree
-        return program
-    if not outline.root.children:  # no statement says which module it comes from
         return program
 
     def form(moves: Moves, kept: Kept) -> ir.Program:

@@ -30,7 +30,7 @@ class FlatBody:
         found = {
             name: index
             for index, statement in enumerate(self.statements)
-            for name in names_in(*statement.operands)
+            for name in statement.parts.variables
         }
         return found | dict.fromkeys(names_in(self.result), len(self.statements))
 
