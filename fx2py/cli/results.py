@@ -295,7 +295,7 @@ def print_shown(done: Shown, as_json: bool) -> None:
             {
                 "shown": done.label,
                 "page": done.page,
-                "modules": [_module_data(each) for each in outline.modules.values()],
+                "modules": [each.to_json() for each in outline.modules.values()],
                 "functions": [_function_data(outline, each) for each in outline.functions],
                 "weights": [asdict(each) for each in outline.weights],
             }
@@ -317,7 +317,7 @@ def print_shown_module(done: ShownModule, as_json: bool) -> None:
         terminal.print_json(
             {
                 "shown": done.label,
-                "modules": [_module_data(each) for each in selection.modules],
+                "modules": [each.to_json() for each in selection.modules],
                 "functions": [_function_data(outline, each) for each in selection.functions],
                 "lines": [[span.first, span.last] for span in selection.spans],
                 "weights": [asdict(each) for each in weights],
@@ -332,7 +332,7 @@ def print_shown_module(done: ShownModule, as_json: bool) -> None:
 
 
 def _module_facts(outline: Outline, selection: Selection) -> dict[str, str]:
-    where = f"{', '.join(selection.functions)}, line{'s' if _is_long(selection) else ''} {_joined(selection.spans)}"
+    where = f"{', '.join(selection.functions)}, line{'s' if _is_long(selection) else ''} {joined(map(str, selection.spans))}"
     if not selection.modules:
         return {"function": where}
     module, *others = selection.modules
@@ -341,6 +341,7 @@ def _module_facts(outline: Outline, selection: Selection) -> dict[str, str]:
         f"{each.name.removeprefix(prefix)} {each.dtype}{list(each.shape)}"
         for each in outline.weights_of(module)
     ]
+    rest = max(len(weights) - _SHOWN_WEIGHTS, 0)
     facts = {
         "module": f"{module.path or '(model)'}{f' and {len(others)} more' if others else ''}",
         "class": module.cls,
@@ -348,7 +349,7 @@ def _module_facts(outline: Outline, selection: Selection) -> dict[str, str]:
         "calls": f"{module.calls}, {module.operators} of operators inside" if module.calls > 1 else "",
         "takes": ", ".join(filter(None, module.inputs)),
         "gives": ", ".join(filter(None, module.outputs)),
-        "weights": ", ".join([*weights[:_SHOWN_WEIGHTS], *_rest(len(weights) - _SHOWN_WEIGHTS)]),
+        "weights": ", ".join(weights if not rest else [*weights[:_SHOWN_WEIGHTS], f"and {rest} more"]),
     }
     return {name: fact for name, fact in facts.items() if fact}
 
@@ -356,31 +357,8 @@ def _module_facts(outline: Outline, selection: Selection) -> dict[str, str]:
 _SHOWN_WEIGHTS = 12
 
 
-def _rest(count: int) -> list[str]:
-    return [f"and {count} more"] if count > 0 else []
-
-
 def _is_long(selection: Selection) -> bool:
     return any("-" in str(span) for span in selection.spans) or len(selection.spans) > 1
-
-
-def _joined(spans: Iterable[object]) -> str:
-    return ", ".join(map(str, spans))
-
-
-def _module_data(module: Module) -> dict[str, object]:
-    return {
-        "path": module.path,
-        "class": module.cls,
-        "function": module.function,
-        "inline": module.is_inline,
-        "lines": [[span.first, span.last] for span in module.spans],
-        "calls": module.calls,
-        "operators": module.operators,
-        "parameters": module.parameters,
-        "inputs": module.inputs,
-        "outputs": module.outputs,
-    }
 
 
 def _function_data(outline: Outline, name: str) -> dict[str, object]:

@@ -73,10 +73,9 @@ def _results(
 ) -> list[_Result]:
     observer = _Results()
     reference = Reference(data, policy, device=device, observe=observer)
-    live = tuple(record.original for _, record in data.root.walk() if record.original is not None)
     copies = TensorCopies()
     start = {name: copies(tensor) for name, tensor in reference.tensors.items()}
-    run_in_a_row(Side(reference, reference.tensors, live), start, case, 1)
+    run_in_a_row(Side(reference, reference.tensors, data.live_modules), start, case, 1)
     return observer.found
 
 

@@ -61,7 +61,7 @@ def bind_pair(
     state = reference.tensors_by(placed.tensors)
     _require_same_weights(state, placed.tensors)
     apart = None if device_b is None else torch.device(device_b)
-    live = tuple(record.original for _, record in data.root.walk() if record.original is not None)
+    live = data.live_modules
     sides = Side(reference, state, live), Side(candidate, placed.tensors, live, apart)
     return Pair(data, artifact, *sides, device, policy)
 

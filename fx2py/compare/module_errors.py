@@ -144,9 +144,8 @@ def _run(call: Any, state: Mapping[str, torch.Tensor], data: GraphData, case: Ca
     A copy of its result, None where it raised.
     """
     result = None
-    live = tuple(record.original for _, record in data.root.walk() if record.original is not None)
     old = {name: TensorCopies()(tensor) for name, tensor in state.items()}
-    with restored_attributes(live), torch.random.fork_rng(), restored_modes():
+    with restored_attributes(data.live_modules), torch.random.fork_rng(), restored_modes():
         torch.manual_seed(case.seed)
         args, kwargs = TensorCopies().of((case.inputs.args, dict(case.inputs.kwargs)))
         with contextlib.suppress(Exception):  # whatever a graph raises; the comparison itself has told of it

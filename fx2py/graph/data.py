@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
-from fx2py.graph.values import Live, Name, Opaque, OpName, Value, map_leaves
+from fx2py.graph.values import Attribute, Live, Name, Opaque, OpName, Ref, Value, map_leaves, walk
 
 Opcode: TypeAlias = Literal[
     "placeholder", "get_attr", "call_function", "call_method", "call_module", "output"
@@ -110,6 +110,15 @@ class Node:
         return (*self.args, *[value for _, value in self.kwargs])
 
     @property
+    def paths(self) -> Iterator[str]:
+        """The dotted paths below the root that the node reads or calls."""
+        if self.op in ("get_attr", "call_module"):
+            yield str(self.target)
+        for value in self.operands:
+            if type(value) is not Ref:  # as almost all are
+                yield from (part.path for part in walk(value) if type(part) is Attribute)
+
+    @property
     def called(self) -> str:
         """The name of the operator, function or method that is called, without its namespace; '' for other nodes."""
         if isinstance(self.target, OpName):
@@ -189,6 +198,14 @@ class ModuleRecord:
         except KeyError:
             return None
         return found if isinstance(found, ModuleRecord) else None
+
+    def above(self, path: str) -> Iterator[tuple[str, ModuleRecord]]:
+        """The modules between this one and what stands at a dotted path, outer ones first, each with its path."""
+        parts = path.split(".")
+        for count in range(1, len(parts)):
+            outer = ".".join(parts[:count])
+            if (module := self.find_module(outer)) is not None:
+                yield outer, module
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, ModuleRecord]]:
         """This module and every one below it, each record once, parents first, with its path."""
@@ -298,6 +315,11 @@ class GraphData:
     contract: InputContract | None = None
     sample_inputs: SampleInputs | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def live_modules(self) -> tuple[torch.nn.Module, ...]:
+        """The caller's own modules, which the graph calls themselves."""
+        return tuple(record.original for _, record in self.root.walk() if record.original is not None)
 
     @property
     def graph(self) -> Graph:

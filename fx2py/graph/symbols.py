@@ -100,7 +100,7 @@ class _Parser:
             raise ValueError("a symbolic expression is nested too deeply")
         kind, text = self._next()
         if kind == "number":
-            return _integer(text)
+            return _Term(text, _UNARY if text.startswith("-") else _ATOM)
         if kind == "text":
             return _Term(text)
         if kind != "name":
@@ -136,10 +136,6 @@ class _Parser:
             return False
         self.position += 1
         return True
-
-
-def _integer(text: str) -> _Term:
-    return _Term(text, _UNARY if text.startswith("-") else _ATOM)
 
 
 def _call(name: str, arguments: list[_Term]) -> _Term:

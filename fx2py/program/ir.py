@@ -155,14 +155,20 @@ class Call:
         return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Statement:
+    """What a statement comes from: a node of the graph, or lines of a text."""
+
+    origin: Node | None = field(default=None, compare=False, repr=False)
+    lines: Lines | None = field(default=None, compare=False, repr=False)
+
+
 @dataclass(frozen=True, slots=True)
-class Assign:
+class Assign(_Statement):
     """``target = call``; with ``target`` None the result is dropped at once."""
 
     target: str | None
     call: Call
-    origin: Node | None = field(default=None, compare=False, repr=False)
-    lines: Lines | None = field(default=None, compare=False, repr=False)
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -181,13 +187,11 @@ class Assign:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Load(_Statement):
     """``target = weights[3]``: a variable for a slot; the table keeps owning the value."""
 
     target: str
     slot: Slot
-    origin: Node | None = field(default=None, compare=False, repr=False)
-    lines: Lines | None = field(default=None, compare=False, repr=False)
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -202,13 +206,11 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(_Statement):
     """``target = value``: a container that several later statements use, so that all of them see one object."""
 
     target: str
     value: Operand
-    origin: Node | None = field(default=None, compare=False, repr=False)
-    lines: Lines | None = field(default=None, compare=False, repr=False)
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -223,13 +225,11 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
-class Unpack:
+class Unpack(_Statement):
     """``first, second = call``: the items of a tuple, each under a name."""
 
     targets: tuple[str, ...]
     call: Call
-    origin: Node | None = field(default=None, compare=False, repr=False)
-    lines: Lines | None = field(default=None, compare=False, repr=False)
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -266,7 +266,7 @@ WHOLE = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(_Statement):
     """``for item in over: body``; ``over`` is a list of ``length`` records, taken from ``start`` to ``stop``, or a number of rounds.
 
     A text does not say how long a list is: its ``length`` is WHOLE there.
@@ -278,7 +278,6 @@ class Loop:
     stop: int
     length: int
     body: tuple[Statement, ...]
-    lines: Lines | None = field(default=None, compare=False, repr=False)
 
     @property
     def operands(self) -> tuple[Operand, ...]:

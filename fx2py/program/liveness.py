@@ -222,7 +222,7 @@ def finish(
     backwards: list[ir.Statement] = []
     for statement in reversed(statements):
         if type(statement) is ir.Assign and statement.target not in seen:
-            statement = ir.Assign(None, statement.call, statement.origin)
+            statement = ir.Assign(None, statement.call, origin=statement.origin)
         dying = [used for used in statement.parts.variables if used not in seen]
         if dying:
             seen.update(dying)

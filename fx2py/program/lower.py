@@ -458,7 +458,7 @@ class FunctionLowering:
 
     def _load(self, slot: ir.Slot, wish: str, node: Node | None = None) -> language.Ref:
         if slot not in self.loads:
-            self.loads[slot] = ir.Load(self.names.fresh(wish), slot, node)
+            self.loads[slot] = ir.Load(self.names.fresh(wish), slot, origin=node)
         return language.Ref(self.loads[slot].target)
 
     def _constant(self, value: language.Value) -> language.Ref:
@@ -530,7 +530,7 @@ class FunctionLowering:
         found = self._module(module, frame.full_path(owner), None)
         for name in path.removeprefix(f"{owner}.").split("."):
             target = self.names.fresh(f"{found.name}_{name}")
-            self.statements.append(ir.Assign(target, ir.Call(language.GETATTR, (found, name)), node))
+            self.statements.append(ir.Assign(target, ir.Call(language.GETATTR, (found, name)), origin=node))
             found = language.Ref(target)
         return found
 
@@ -544,7 +544,7 @@ class FunctionLowering:
 
     def _assign(self, node: Node, frame: Frame, call: ir.Call) -> None:
         target = self.names.fresh(node.name)
-        self.statements.append(ir.Assign(target, call, node))
+        self.statements.append(ir.Assign(target, call, origin=node))
         frame.env[node.name] = result = language.Ref(target)
         self.kinds.note_result(target, node, call)
         if isinstance(node.meta.value, SymMeta):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.values import Attribute, OpName, Ref, references, walk
+from fx2py.graph.data import Graph, ModuleRecord
+from fx2py.graph.values import OpName, references
 
 GRAPH_AS_MODULE = "is a graph that is needed as a module, which no file can hold"
 _LIBRARY = "torch.nn.modules."
@@ -33,9 +33,7 @@ class ChangingModules:
         module = record.find_module(path)
         if not self._ids or (module is not None and module.graph is not None):
             return ""
-        parts = path.split(".")
-        owners = (".".join(parts[:count]) for count in range(1, len(parts)))
-        return next((owner for owner in owners if id(record.find_module(owner)) in self._ids), "")
+        return next((owner for owner, each in record.above(path) if id(each) in self._ids), "")
 
 
 def used_as_objects(graph: Graph) -> frozenset[str]:
@@ -54,15 +52,7 @@ def used_as_objects(graph: Graph) -> frozenset[str]:
 def _modules_in_use(record: ModuleRecord) -> Iterator[tuple[ModuleRecord, bool]]:
     """The modules in a graph for which no code is generated, each with whether the graph calls it."""
     for node in record.graph.nodes if record.graph else ():
-        for path in _paths(node):
+        for path in node.paths:
             module = record.find_module(path)
             if module is not None and (module.graph is None or module.hooks):
                 yield module, node.op == "call_module"
-
-
-def _paths(node: Node) -> Iterator[str]:
-    if node.op in ("get_attr", "call_module"):
-        yield str(node.target)
-    for value in node.operands:
-        if type(value) is not Ref:
-            yield from (part.path for part in walk(value) if type(part) is Attribute)

@@ -82,7 +82,7 @@ def _tree_of_schema(schema: _Schema, fields: Mapping[str, Sequence[str]]) -> Tre
         return LEAF
     children = tuple(_tree_of_schema(child, fields) for child in schema.children_spec)
     if kind == "collections.namedtuple":
-        names = tuple(fields.get(str(context), ())) or _ordinals(len(children))
+        names = tuple(fields.get(str(context), ())) or tuple(map(str, range(len(children))))
         return Tree("namedtuple", children, names, class_name(str(context)))
     if kind == "collections.defaultdict" and type(context) is dict:
         factory = f"{context.get('default_factory_module')}.{context.get('default_factory_name')}"
@@ -113,10 +113,6 @@ def container_tree(registered: str, cls: Name | None, context: object, children:
             )
         return Tree(kind, children, keys, cls)
     return Tree("record", children, field_names(context, len(children)), class_name(registered))
-
-
-def _ordinals(count: int) -> tuple[Value, ...]:
-    return tuple(str(index) for index in range(count))
 
 
 def _key(key: object) -> Value:

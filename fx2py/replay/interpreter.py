@@ -18,7 +18,7 @@ from fx2py.graph.values import Live, Name, OpName, TensorValue, Value, reference
 from fx2py.replay.contract import checks_of
 from fx2py.replay.devices import Moved
 from fx2py.replay.objects import Env, ModuleBuilder, ObjectBuilder, Tensors
-from fx2py.replay.running import RunningModules, handed_on, paths_of
+from fx2py.replay.running import RunningModules, handed_on
 from fx2py.replay.signature import bind_parameters, bind_placeholders, flatten_inputs, unflatten
 from fx2py.runtime import graph_module
 from fx2py.trust import Policy
@@ -114,7 +114,8 @@ class Reference:
     def _check_reads(self, record: ModuleRecord) -> None:
         """Refuse attributes that are read from a module whose own code may replace them: its class decides what they are."""
         nodes = record.graph.nodes if record.graph is not None else ()
-        for path in (path for node in nodes for path in paths_of(node, called=False)):
+        # The first path of a call is that of the module that it calls, which nothing reads.
+        for path in (path for node in nodes for path in list(node.paths)[node.op == "call_module" :]):
             owner = self._running.on_the_way(record, path)
             if owner:
                 self._policy.check_read(path.removeprefix(f"{owner}."))
@@ -146,8 +147,10 @@ class Reference:
     def _call_graph(
         self, record: ModuleRecord, path: str, args: Sequence[object], kwargs: Mapping[str, object]
     ) -> object:
-        values = self._values(record, path)
-        convention = self._convention(record)
+        values = ObjectBuilder(
+            self._policy, self._device, self._bound, partial(self._attribute, record, path)
+        )
+        convention = self._data.convention if record is self._data.root else record.convention
         env = self._inputs(record, convention, values, args, kwargs)
         del args, kwargs
         result = None
@@ -162,12 +165,6 @@ class Reference:
         if convention is None or convention.output is None:
             return result
         return unflatten(convention.output, _leaves(convention, result), values.constant)
-
-    def _values(self, record: ModuleRecord, path: str) -> ObjectBuilder:
-        return ObjectBuilder(self._policy, self._device, self._bound, partial(self._attribute, record, path))
-
-    def _convention(self, record: ModuleRecord) -> CallingConvention | None:
-        return self._data.convention if record is self._data.root else record.convention
 
     def _inputs(
         self,

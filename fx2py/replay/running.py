@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from fx2py.graph.data import Graph, ModuleRecord, Node
-from fx2py.graph.values import Attribute, OpName, references, walk
+from fx2py.graph.data import Graph, ModuleRecord
+from fx2py.graph.values import OpName, references
 
 _OF_TORCH = "torch.nn.modules."
 """Modules of these classes write into their tensors, but put no others in their place; hooks of the user might."""
@@ -18,7 +16,7 @@ class RunningModules:
         self._running: set[int] = set()
         for _, record in root.walk():
             for node in record.graph.nodes if record.graph is not None else ():
-                for path in paths_of(node):
+                for path in node.paths:
                     module = record.find_module(path)
                     if module is None or (module.graph is not None and not module.hooks):
                         continue
@@ -31,23 +29,11 @@ class RunningModules:
         target = record.find_module(path)
         if not self._running or (target is not None and target.graph is not None):
             return ""
-        parts = path.split(".")
-        for count in range(1, len(parts)):
-            above = ".".join(parts[:count])
-            if id(record.find_module(above)) in self._running:
-                return above
-        return ""
+        return next((above for above, each in record.above(path) if id(each) in self._running), "")
 
 
 def _only_writes(module: ModuleRecord) -> bool:
     return module.cls.module.startswith(_OF_TORCH) and not module.hooks
-
-
-def paths_of(node: Node, called: bool = True) -> Iterator[str]:
-    """The paths that a node reads, and with ``called`` the one that it calls."""
-    if node.op == "get_attr" or (called and node.op == "call_module"):
-        yield str(node.target)
-    yield from (part.path for part in walk(*node.operands) if type(part) is Attribute)
 
 
 def handed_on(graph: Graph) -> frozenset[str]:

@@ -10,7 +10,7 @@
   const rows = modules.map((_, number) => byId(`m${number}`));
   const parents = modules.map(() => -1);
   modules.forEach((module, number) => module.children.forEach((child) => { parents[child] = number; }));
-  const instancesOf = (name) => modules.flatMap((each, number) => (each.fn === name && !each.inline && each.cls ? [number] : []));
+  const instancesOf = (name) => modules.flatMap((each, number) => (each.function === name && !each.inline && each.class ? [number] : []));
   const sections = new Map([...document.querySelectorAll(".fn[data-f]")].map((each) => [each.dataset.f, each]));
   let here = 0;
 
@@ -61,7 +61,7 @@
     row.querySelector("a").tabIndex = -1;
     if (modules[number].children.length) {
       row.classList.add("folds");
-      row.setAttribute("aria-expanded", modules[number].depth < 2 && modules[number].cls !== "");
+      row.setAttribute("aria-expanded", modules[number].depth < 2 && modules[number].class !== "");
     }
   });
 
@@ -144,7 +144,7 @@
     rows.forEach((row, each) => {
       row.setAttribute("aria-selected", each === number);
       row.tabIndex = each === number ? 0 : -1;
-      row.classList.toggle("same", each !== number && module.fn !== "" && !module.inline && module.cls !== "" && modules[each].fn === module.fn && !modules[each].inline);
+      row.classList.toggle("same", each !== number && module.function !== "" && !module.inline && module.class !== "" && modules[each].function === module.function && !modules[each].inline);
     });
     rows[number].scrollIntoView({ block: "nearest" });
     fillCard(module);
@@ -159,11 +159,11 @@
 
   function showLines(module) {
     for (const line of document.querySelectorAll(".l.hit")) line.classList.remove("hit");
-    for (const section of sections.values()) section.classList.toggle("here", section.dataset.f === module.fn);
-    if (module.inline && module.spans.length) {
-      for (const [first, last] of module.spans) for (let line = first; line <= last; line++) byId(`L${line}`)?.classList.add("hit");
-      reveal(byId(`L${module.spans[0][0]}`), "center");
-    } else if (sections.has(module.fn)) reveal(sections.get(module.fn), "start");
+    for (const section of sections.values()) section.classList.toggle("here", section.dataset.f === module.function);
+    if (module.inline && module.lines.length) {
+      for (const [first, last] of module.lines) for (let line = first; line <= last; line++) byId(`L${line}`)?.classList.add("hit");
+      reveal(byId(`L${module.lines[0][0]}`), "center");
+    } else if (sections.has(module.function)) reveal(sections.get(module.function), "start");
   }
 
   function reveal(element, block) {
@@ -181,23 +181,23 @@
 
   function fillCard(module) {
     const card = byId("card");
-    const cls = module.cls.split(".").pop();
+    const cls = module.class.split(".").pop();
     const facts = [];
-    if (module.fn) {
-      const spans = module.spans.length ? module.spans : [];
+    if (module.function) {
+      const spans = module.lines.length ? module.lines : [];
       const where = spans.map(([first, last]) => (first === last ? first : `${first}–${last}`)).join(", ");
-      const link = make("button", { type: "button" }, module.fn);
-      link.addEventListener("click", () => showFunction(module.fn));
+      const link = make("button", { type: "button" }, module.function);
+      link.addEventListener("click", () => showFunction(module.function));
       facts.push([module.inline ? "inline in " : "", link, where && `, line${where.includes("–") || where.includes(",") ? "s" : ""} ${where}`]);
     }
-    const same = module.inline || !module.cls ? 0 : instancesOf(module.fn).length;
+    const same = module.inline || !module.class ? 0 : instancesOf(module.function).length;
     if (same > 1) facts.push([`serves ${same} modules`]);
     if (module.calls > 1) facts.push([`called ${module.calls} times`]);
     if (module.operators) facts.push([counted(module.operators, "operator call")]);
     if (module.parameters) facts.push([counted(module.parameters, "parameter")]);
     const line = make("p");
     facts.forEach((fact, place) => line.append(place ? " · " : "", ...fact));
-    const parts = [make("h2", {}, module.path || "(model)", " ", make("span", { title: module.cls }, cls)), line];
+    const parts = [make("h2", {}, module.path || "(model)", " ", make("span", { title: module.class }, cls)), line];
     if (module.inputs.length || module.outputs.length) {
       parts.push(make("p", {}, make("code", {}, module.inputs.join(", ") || "nothing"), " → ", make("code", {}, module.outputs.join(", ") || "nothing")));
     }
@@ -221,7 +221,7 @@
   function around(element) {
     const name = element.closest(".fn")?.dataset.f;
     for (let number = here; number >= 0; number = parents[number]) {
-      if (modules[number].fn === name && !modules[number].inline && modules[number].cls) return number;
+      if (modules[number].function === name && !modules[number].inline && modules[number].class) return number;
     }
     return instancesOf(name)[0] ?? 0;
   }
@@ -229,8 +229,8 @@
   function nearest(number, name) {
     return modules[number].children.flatMap((child) => {
       const module = modules[child];
-      const isOwn = module.cls !== "" && !module.inline;
-      return isOwn ? (module.fn === name ? [child] : []) : nearest(child, name);
+      const isOwn = module.class !== "" && !module.inline;
+      return isOwn ? (module.function === name ? [child] : []) : nearest(child, name);
     });
   }
 
@@ -311,7 +311,7 @@
     if (!element) return;
     view("code");
     const name = element.closest(".fn")?.dataset.f;
-    const number = modules[here].fn === name ? here : instancesOf(name)[0];
+    const number = modules[here].function === name ? here : instancesOf(name)[0];
     if (number !== undefined && number !== here) show(number, { isRouted: true });
     for (const each of document.querySelectorAll(".l.hit")) each.classList.remove("hit");
     element.classList.add("hit");
@@ -380,7 +380,7 @@
 
   function* moduleItems() {
     for (const [number, module] of modules.entries()) {
-      if (module.cls) yield { text: `${module.path || "(model)"} ${module.cls.split(".").pop()}`, what: module.path || "(model)", more: module.cls.split(".").pop(), go: () => show(number, { isChosen: true }) };
+      if (module.class) yield { text: `${module.path || "(model)"} ${module.class.split(".").pop()}`, what: module.path || "(model)", more: module.class.split(".").pop(), go: () => show(number, { isChosen: true }) };
     }
   }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from fx2py.artifact.manifest import Manifest, ModuleRow, TensorEntry
 from fx2py.collector import collector_paused
@@ -17,26 +17,16 @@ from fx2py.show.definitions import EACH, Definition, Span, Steps, definitions
 
 
 @dataclass(frozen=True, slots=True)
-class Module:
-    """One module of the model, or a part of a path that is none itself, as a ModuleList is.
+class Module(ModuleRow):
+    """One module of the model, or a part of a path that is none itself, as a ModuleList is, which has no ``cls``.
 
-    ``cls`` is the path of its class, '' for what is no module. ``function`` is the function whose text has its calls:
-    its own, or with ``is_inline`` that of a module around it. ``spans`` are the lines there, none where they are not
-    known. ``calls`` counts those of the module, ``operators`` what is called inside them, ``parameters`` its numbers;
-    both with those of the modules inside it. ``inputs`` and ``outputs`` are dtypes and shapes.
+    ``function`` is the function whose text has its calls: its own, or with ``is_inline`` that of a module around it.
+    ``spans`` are the lines there, none where they are not known.
     """
 
-    path: str
-    depth: int
-    cls: str = ""
-    function: str = ""
+    depth: int = 0
     is_inline: bool = False
     spans: tuple[Span, ...] = ()
-    calls: int = 1
-    operators: int = 0
-    parameters: int = 0
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
 
     @property
@@ -48,6 +38,21 @@ class Module:
     def class_name(self) -> str:
         """The class without its package."""
         return self.cls.rpartition(".")[2]
+
+    def to_json(self) -> dict[str, object]:
+        """The module as JSON data, without its place in the tree."""
+        return {
+            "path": self.path,
+            "class": self.cls,
+            "function": self.function,
+            "inline": self.is_inline,
+            "lines": [[span.first, span.last] for span in self.spans],
+            "calls": self.calls,
+            "operators": self.operators,
+            "parameters": self.parameters,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,34 +146,16 @@ class _Building:
         return root
 
     def _module(self, path: str, depth: int, part: _Part, children: tuple[str, ...]) -> Module:
-        called = part.called
-        if called is None:
-            function = "" if path else ENTRY
-            whole = [self.functions[name].span for name in (function,) if name in self.functions]
-            return Module(path, depth, "", function, False, tuple(whole), children=children)
-        function, is_inline, spans = self._place(path, called)
-        return Module(
-            path,
-            depth,
-            called.cls,
-            function,
-            is_inline,
-            spans,
-            called.calls,
-            called.operators,
-            called.parameters,
-            called.inputs,
-            called.outputs,
-            children,
-        )
+        called = part.called or ModuleRow(path, function="" if path else ENTRY)
+        function, is_inline, spans = self._place(path, called) if part.called or not path else ("", False, ())
+        own = {each.name: getattr(called, each.name) for each in fields(called)}
+        place = {"function": function, "is_inline": is_inline, "spans": spans, "children": children}
+        return Module(**own | place, depth=depth)
 
     def _with_sums(self, modules: Mapping[str, Module], module: Module) -> Module:
         inner = [modules[path] for path in module.children]
-        operators, parameters = (
-            sum(each.operators for each in inner),
-            sum(each.parameters for each in inner),
-        )
-        return replace(module, operators=operators, parameters=parameters)
+        operators = sum(each.operators for each in inner)
+        return replace(module, operators=operators, parameters=sum(each.parameters for each in inner))
 
     def _place(self, path: str, called: ModuleRow) -> tuple[str, bool, tuple[Span, ...]]:
         """The function whose text has a module's calls, whether it is another's, and the lines."""

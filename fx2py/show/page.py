@@ -24,13 +24,7 @@ def model_page(manifest: Manifest, outline: Outline) -> str:
     body = joined(
         [
             _header(title, manifest, outline, tabs),
-            element(
-                "main",
-                _tree(outline),
-                _code(outline),
-                _weights(outline),
-                _operators(manifest),
-            ),
+            element("main", _tree(outline), _code(outline), _weights(outline), _operators(manifest)),
         ]
     )
     return document(title, body, ("base.css", "model.css"), "model.js", _data(outline))
@@ -215,20 +209,7 @@ def _data(outline: Outline) -> object:
     """What the script needs: modules in the order of the tree, functions, weights."""
     numbers = {path: number for number, path in enumerate(outline.modules)}
     modules = [
-        {
-            "path": module.path,
-            "depth": module.depth,
-            "cls": module.cls,
-            "fn": module.function,
-            "inline": module.is_inline,
-            "spans": [[span.first, span.last] for span in module.spans],
-            "children": [numbers[path] for path in module.children],
-            "calls": module.calls,
-            "operators": module.operators,
-            "parameters": module.parameters,
-            "inputs": module.inputs,
-            "outputs": module.outputs,
-        }
+        {**module.to_json(), "depth": module.depth, "children": [numbers[path] for path in module.children]}
         for module in outline.modules.values()
     ]
     functions = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node, NodeMeta, SymMeta
-from fx2py.graph.values import GETITEM, Attribute, Name, Ref, SymExpr, Value, references, walk
+from fx2py.graph.values import GETITEM, Name, Ref, SymExpr, Value, references
 from fx2py.operators.spelling import OpSpecs, each_of
 from fx2py.splitting.pieces import Piece, cut, require_found
 
@@ -31,7 +31,7 @@ def split_data(data: GraphData, ops: OpSpecs, *, join: bool = False) -> GraphDat
     children = {
         name: _piece_record(piece, nodes, data.root) for name, piece in zip(names, pieces, strict=True)
     }
-    own = _subset(data.root, _paths(stitching.nodes))
+    own = _subset(data.root, stitching.nodes)
     root = replace(own, graph=stitching, children={**own.children, **children}, original=data.root.original)
     return replace(data, root=root)
 
@@ -110,21 +110,13 @@ def _piece_record(piece: Piece, nodes: Mapping[str, Node], root: ModuleRecord) -
         for name in piece.inputs
     ]
     body = (*inputs, *state, *piece.nodes, Node("output", "output", "output", (_result(piece),)))
-    return replace(_subset(root, _paths(body)), graph=Graph(body))
+    return replace(_subset(root, body), graph=Graph(body))
 
 
 def _result(piece: Piece) -> Value:
     """What a piece returns: nothing, its one result, or a tuple of several."""
     results = tuple(Ref(name) for name in piece.outputs)
     return results if len(results) > 1 else next(iter(results), None)
-
-
-def _paths(nodes: Iterable[Node]) -> Iterator[str]:
-    """The dotted paths below the root that the nodes refer to."""
-    for node in nodes:
-        if node.op in ("get_attr", "call_module"):
-            yield str(node.target)
-        yield from (part.path for part in walk(*node.operands) if type(part) is Attribute)
 
 
 @dataclass(slots=True)
@@ -135,10 +127,10 @@ class _Kept:
     whole: set[str] = field(default_factory=set)
 
 
-def _subset(root: ModuleRecord, paths: Iterable[str]) -> ModuleRecord:
-    """The root with only what stands at the paths. A path where nothing stands is found missing when it is read."""
+def _subset(root: ModuleRecord, nodes: Iterable[Node]) -> ModuleRecord:
+    """The root with only what the nodes refer to. A path where nothing stands is found missing when it is read."""
     kept = _Kept()
-    for path in sorted(set(paths), key=len):
+    for path in sorted({path for node in nodes for path in node.paths}, key=len):
         _keep(kept, path.split("."))
     return _restrict(root, kept)
 

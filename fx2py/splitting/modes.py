@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from fx2py.graph.data import Node
-from fx2py.graph.values import Name, OpName, references
+from fx2py.graph.values import Name, references
 
 _GRAD_MODE = frozenset({"_set_grad_enabled", "set_grad_enabled"})
 _LEVELS = {
@@ -63,7 +63,7 @@ def mode_ranges(nodes: Sequence[Node], grad_enabled: bool) -> list[Range]:
     last = len(nodes) - 1
     levels = _levels(nodes, called)
     used = {name for node in nodes for name in references(*node.operands)}
-    names = {_function(node) for node in nodes if _is_setting(node) and node.name not in used}
+    names = {node.called for node in nodes if _is_setting(node) and node.name not in used}
     settings = [_from_first_to_last(called[name], last) for name in names]
     ranges = [*_other_grad_mode(nodes, grad_enabled), *levels, *_paired(called, _ENDS, last), *settings]
     return list(_merged(sorted(ranges)))
@@ -73,7 +73,7 @@ def _called(nodes: Sequence[Node]) -> Mapping[str, Sequence[int]]:
     """The indices of the calls of each function."""
     called: dict[str, list[int]] = defaultdict(list)
     for index, node in enumerate(nodes):
-        called[_function(node)].append(index)
+        called[node.called].append(index)
     return called
 
 
@@ -81,16 +81,9 @@ def _levels(nodes: Sequence[Node], called: Mapping[str, Sequence[int]]) -> Itera
     return _with_wrapped(nodes, list(_paired(called, _LEVELS, len(nodes) - 1)))
 
 
-def _function(node: Node) -> str:
-    """The last word of the function or operator that a node calls; empty for any other node."""
-    if isinstance(node.target, Name):
-        return node.target.qualname.rpartition(".")[2]
-    return node.target.name if isinstance(node.target, OpName) else ""
-
-
 def _is_setting(node: Node) -> bool:
     """Whether a node, whose result is not used, changes a global setting of torch."""
-    name = _function(node)
+    name = node.called
     if name in _SETTINGS_OF_VALUES:
         return True
     is_of_torch = isinstance(node.target, Name) and node.target.module.partition(".")[0] == "torch"
@@ -102,7 +95,7 @@ def _other_grad_mode(nodes: Sequence[Node], enabled: bool) -> Iterator[Range]:
     """Where the grad mode differs from that at the beginning."""
     first: int | None = None
     for index, node in enumerate(nodes):
-        if _function(node) not in _GRAD_MODE:
+        if node.called not in _GRAD_MODE:
             continue
         is_as_before = enabled in node.operands
         if not is_as_before and first is None:
@@ -144,7 +137,7 @@ def _with_wrapped(nodes: Sequence[Node], levels: Sequence[Range]) -> Iterator[Ra
         for name in references(*node.operands)
     }
     for first, last in levels:
-        wrapped = (node for node in nodes[first : last + 1] if _function(node) not in _UNWRAPPING)
+        wrapped = (node for node in nodes[first : last + 1] if node.called not in _UNWRAPPING)
         yield first, max(last, *(last_use.get(node.name, last) for node in wrapped))
 
 

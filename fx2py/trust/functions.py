@@ -151,7 +151,7 @@ def candidates() -> Mapping[str, object]:
     table.update({name.path: each for name, each in names if isinstance(name, Name)})
     table["builtins.getattr"] = read_attribute
     table[BACKEND.path] = read_backend
-    return {path: value for path, value in table.items() if _admits(path)}
+    return {path: value for path, value in table.items() if not WITHHELD.intersection(path.split("."))}
 
 
 @lru_cache(maxsize=1)
@@ -216,10 +216,6 @@ def read_backend(name: object) -> object:
 def leaves_unchecked(keyword: str, value: object) -> bool:
     """Whether a keyword argument switches off torch's check of the other arguments."""
     return keyword == _UNCHECKED and value is not True and value is not None
-
-
-def _admits(path: str) -> bool:
-    return not WITHHELD.intersection(path.split("."))
 
 
 def _overridable() -> dict[str, object]:

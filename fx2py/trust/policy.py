@@ -75,7 +75,7 @@ class Policy:
 
     def admits_namespace(self, namespace: str) -> bool:
         """Whether the user admitted all operators of a library."""
-        return namespace in self._namespaces()
+        return any(entry.partition("=")[0] == namespace for entry in self.ops)
 
     def check_keywords(self, kwargs: Iterable[tuple[str, object]]) -> None:
         """Raise UntrustedTargetError for a keyword argument of any call that switches off checks of the others."""
@@ -84,9 +84,6 @@ class Policy:
                 raise UntrustedTargetError(
                     f"{name}={value!r}", "trust_all", reason="lets indices go unchecked"
                 )
-
-    def _namespaces(self) -> frozenset[str]:
-        return frozenset(entry.partition("=")[0] for entry in self.ops)
 
     def resolve(self, target: Name | OpName | EnumMember, use: Use = "call") -> Any:
         """The object that an admitted name stands for; a module outside torch is imported only here.

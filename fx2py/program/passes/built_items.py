@@ -52,7 +52,7 @@ class _ItemLookups:
         if isinstance(item, Ref):
             self.names[statement.target] = self._first_name(item)
             return []
-        return self.kept(Bind(statement.target, item, statement.origin))
+        return self.kept(Bind(statement.target, item, origin=statement.origin))
 
     def _first_name(self, value: Ref) -> str:
         return self.names.get(value.name, value.name)

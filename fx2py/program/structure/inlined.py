@@ -221,7 +221,7 @@ class _Inlining:
             isinstance(value, List) and statement.target == MOVED and self.functions
         ):
             self.count += 1
-            self.statements.append(ir.Bind(f"{self.count}", value, statement.origin))
+            self.statements.append(ir.Bind(f"{self.count}", value, origin=statement.origin))
             self.sources.append(statement)
             value = Ref(f"{self.count}")
             self.holders[value.name] = 0
@@ -268,7 +268,7 @@ class _Inlining:
             raise Unsound("a record of weights is given to a call as a value")
         self.count += 1
         target = f"{self.count}" if is_used else None
-        self.statements.append(ir.Assign(target, call, source.origin))
+        self.statements.append(ir.Assign(target, call, origin=source.origin))
         self.sources.append(source)
         if target is None:
             return None

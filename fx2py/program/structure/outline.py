@@ -301,7 +301,7 @@ class _FunctionWriter:
             elif parts:
                 made = self._single(items[index])
                 assert isinstance(made, ir.Assign)
-                yield ir.Unpack(parts, made.call, made.origin)
+                yield ir.Unpack(parts, made.call, origin=made.origin)
                 index += 1 + len(parts)
             else:
                 yield self._single(items[index])
