@@ -69,6 +69,20 @@ class InputEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleRow:
+    """A module that ran, as ``ModuleEntry`` says; ``inputs`` and ``outputs`` as dtype and shape, '' for what has none."""
+
+    path: str
+    cls: str = ""
+    function: str = ""
+    calls: int = 1
+    operators: int = 0
+    parameters: int = 0
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SubmoduleEntry:
     """One submodule: ``mode`` is ``called`` (a module), ``function`` (generated code) or ``inlined``; only the first
     two have an ``index`` in the submodule table. ``identical_to`` names the first generated one that this one repeats,
@@ -86,20 +100,6 @@ class SubmoduleEntry:
     output: str | None = None
     identical_to: str | None = None
     used: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleRow:
-    """A module that ran, as ``ModuleEntry`` says; ``inputs`` and ``outputs`` as dtype and shape, '' for what has none."""
-
-    path: str
-    cls: str = ""
-    function: str = ""
-    calls: int = 1
-    operators: int = 0
-    parameters: int = 0
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ class Place:
     line: int
     end_line: int
     key: str
-    targets: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ()
+    targets: tuple[str, ...]
+    reads: tuple[str, ...]
 
 
 class CodeObserver(Protocol):

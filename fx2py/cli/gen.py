@@ -86,8 +86,7 @@ def gen(
         typer.Option(
             "--split-at",
             metavar="OP",
-            help="Cut the graph at an operator or module and keep the pieces as functions; "
-            "may be given several times.",
+            help="Cut the graph at an operator or module, keep the pieces as functions; may be repeated.",
         ),
     ] = None,
     compile_: Annotated[

@@ -92,6 +92,8 @@ class CaseOptions:
             "sample inputs.",
         ),
     ] = None
+    device: Device = None
+    seed: Seed = 0
     count: Annotated[
         int | None,
         typer.Option(
@@ -101,8 +103,6 @@ class CaseOptions:
             help="How many inputs to compare on: given or recorded ones, then made ones. Default: some of each kind.",
         ),
     ] = None
-    device: Device = None
-    seed: Seed = 0
 
 
 @dataclass(frozen=True, slots=True)

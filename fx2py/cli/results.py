@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import prod
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from rich.text import Text
 
@@ -88,8 +88,7 @@ class Generated:
     unadmitted: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """A graph that was not generated, or a file of which all graphs were asked for, and why."""
 
     graph: Path
@@ -229,24 +228,6 @@ def print_stages(graph: str, stages: Sequence[Stage]) -> None:
 # -- show ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What was looked at, its outline, and the file that its page was written to."""
-
-    label: str
-    outline: Outline
-    page: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ShownModule:
-    """What was looked at, its outline, and the modules or the function that were asked for."""
-
-    label: str
-    outline: Outline
-    selection: Selection
-
-
 OUTLINE: tuple[terminal.Column[Row], ...] = (
     terminal.Column("module", lambda row: _named_module(row)),
     terminal.Column("calls", lambda row: f"{row.calls:,}" if row.module.cls else "", is_number=True),
@@ -287,36 +268,34 @@ def _lines(module: Module) -> str:
     return f"{module.spans[0]}{'+' if len(module.spans) > 1 else ''}" if module.spans else ""
 
 
-def print_shown(done: Shown, as_json: bool) -> None:
-    """The outline, or where its page is."""
-    outline = done.outline
+def print_shown(label: str, outline: Outline, page: Path | None, as_json: bool) -> None:
+    """The outline of what is called ``label``, or where its page is."""
     if as_json:
         terminal.print_json(
             {
-                "shown": done.label,
-                "page": done.page,
+                "shown": label,
+                "page": page,
                 "modules": [each.to_json() for each in outline.modules.values()],
                 "functions": [_function_data(outline, each) for each in outline.functions],
                 "weights": [asdict(each) for each in outline.weights],
             }
         )
         return
-    if done.page is None:
+    if page is None:
         print_outline(outline)
     counts = f"{len(outline.functions)}, of {len(outline.lines)} lines in all"
-    facts = {"shown": done.label, "functions": counts}
-    terminal.print_facts(terminal.stdout(), facts if done.page is None else {**facts, "page": str(done.page)})
+    facts = {"shown": label, "functions": counts}
+    terminal.print_facts(terminal.stdout(), facts if page is None else {**facts, "page": str(page)})
 
 
-def print_shown_module(done: ShownModule, as_json: bool) -> None:
-    """The code of a module, then what it is and what it holds."""
-    outline, selection = done.outline, done.selection
+def print_shown_module(label: str, outline: Outline, selection: Selection, as_json: bool) -> None:
+    """The code of the modules or the function that were asked for, then what they are and hold."""
     weights = outline.weights_of(selection.modules[0]) if selection.modules else []
     code = outline.text(selection.spans)
     if as_json:
         terminal.print_json(
             {
-                "shown": done.label,
+                "shown": label,
                 "modules": [each.to_json() for each in selection.modules],
                 "functions": [_function_data(outline, each) for each in selection.functions],
                 "lines": [[span.first, span.last] for span in selection.spans],

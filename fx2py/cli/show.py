@@ -9,7 +9,6 @@ import typer
 
 from fx2py.cli import launch, options, results
 from fx2py.cli.messages import working, written
-from fx2py.cli.results import Shown, ShownModule
 from fx2py.cli.targets import open_subject
 from fx2py.errors import UnknownFormatError
 
@@ -47,11 +46,11 @@ def show(
         found = _outline(target, code.model, code.generating(), html)
     label = str(target)
     if module is None:
-        results.print_shown(Shown(label, found, html), as_json)
+        results.print_shown(label, found, html, as_json)
     else:
         from fx2py.show.outline import select
 
-        results.print_shown_module(ShownModule(label, found, select(found, module, label)), as_json)
+        results.print_shown_module(label, found, select(found, module, label), as_json)
 
 
 def _outline(target: Path, model: str | None, generating: GenerateOptions, html: Path | None) -> Outline:

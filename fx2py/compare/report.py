@@ -139,15 +139,6 @@ class Divergence:
 
 
 @dataclass(frozen=True, slots=True)
-class NotRun:
-    """A function or a branch of the code that no case ran, by the name and the first line of its function."""
-
-    function: str
-    line: int
-    what: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Precision:
     """How far each side's output is from that of the graph in double precision: the largest absolute differences."""
 
@@ -160,6 +151,15 @@ class Precision:
         if self.graph == self.code:
             return "neither"
         return "graph" if self.graph < self.code else "code"
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """A function or a branch of the code that no case ran, by the name and the first line of its function."""
+
+    function: str
+    line: int
+    what: str = ""
 
 
 @dataclass(frozen=True, slots=True)

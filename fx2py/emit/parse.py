@@ -725,17 +725,12 @@ def _lines(node: ast.stmt) -> ir.Lines:
     return node.lineno, node.end_lineno or node.lineno
 
 
-def _located(statement: ir.Statement, node: ast.stmt) -> ir.Statement:
-    """A statement with the lines that it was read from."""
-    return statement if isinstance(statement, ir.Delete) else replace(statement, lines=_lines(node))
-
-
 def _read_statement(node: ast.stmt, body: list[ir.Statement], reader: FunctionReader) -> None:
     """Read a statement, after the calls inside it; the results of those end where they are taken."""
     found = None if reader.looks(node) else _statement(node, reader)
     _take_before(node, body, reader)
     if found is not None:
-        _append(body, _located(found, node))
+        _append(body, replace(found, lines=_lines(node)))
     if isinstance(found, ir.Assign | ir.Unpack):
         for end in let_go(found.call):
             _append(body, end)
@@ -743,7 +738,7 @@ def _read_statement(node: ast.stmt, body: list[ir.Statement], reader: FunctionRe
 
 def _take_before(node: ast.stmt, body: list[ir.Statement], reader: FunctionReader) -> None:
     for each in reader.before:
-        _append(body, _located(each, node))
+        _append(body, replace(each, lines=_lines(node)))
     reader.before.clear()
 
 

@@ -44,9 +44,6 @@ class SymMeta:
     expression: str
 
 
-ValueMeta: TypeAlias = "TensorMeta | SymMeta | tuple[ValueMeta, ...] | None"
-
-
 @dataclass(frozen=True, slots=True)
 class SourceLine:
     """The line of the model that a node comes from, and the line that called its function.
@@ -68,6 +65,9 @@ class ModuleFrame:
     path: str
     cls: str = ""
     call: int = 0
+
+
+ValueMeta: TypeAlias = "TensorMeta | SymMeta | tuple[ValueMeta, ...] | None"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import EllipsisType
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import torch
 
@@ -29,6 +29,7 @@ from fx2py.graph.values import (
     walk,
 )
 
+_S = TypeVar("_S", bound="_Statement")
 TableName: TypeAlias = Literal["weights", "submods", "consts", "compute_once"]
 ENTRY = "execution_fn"
 WEIGHTS: TableName = "weights"
@@ -154,6 +155,12 @@ class Call:
             object.__setattr__(self, "_parts", found)
         return found
 
+    def with_leaves(self, change: Callable[[Operand], Operand]) -> Call:
+        args = tuple([map_leaves(value, change) for value in self.args])
+        return Call(
+            self.callee, args, tuple([(name, map_leaves(value, change)) for name, value in self.kwargs])
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Statement:
@@ -161,6 +168,19 @@ class _Statement:
 
     origin: Node | None = field(default=None, compare=False, repr=False)
     lines: Lines | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """The values that the statement reads, in evaluation order."""
+        return ()
+
+    @property
+    def parts(self) -> Parts:
+        return Parts.of(*self.operands)
+
+    def with_leaves(self: _S, change: Callable[[Operand], Operand]) -> _S:
+        """The statement with ``change`` applied to each leaf of its arguments; what is called is no argument."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +192,6 @@ class Assign(_Statement):
 
     @property
     def operands(self) -> tuple[Operand, ...]:
-        """The values that the statement reads, callee first, in evaluation order."""
         return self.call.operands
 
     @property
@@ -180,10 +199,7 @@ class Assign(_Statement):
         return self.call.parts
 
     def with_leaves(self, change: Callable[[Operand], Operand]) -> Assign:
-        """The statement with ``change`` applied to each leaf of its arguments; the callee is no argument."""
-        args = tuple([map_leaves(value, change) for value in self.call.args])
-        kwargs = tuple([(name, map_leaves(value, change)) for name, value in self.call.kwargs])
-        return replace(self, call=replace(self.call, args=args, kwargs=kwargs))
+        return replace(self, call=self.call.with_leaves(change))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +213,6 @@ class Load(_Statement):
     def operands(self) -> tuple[Operand, ...]:
         return (self.slot,)
 
-    @property
-    def parts(self) -> Parts:
-        return Parts((), self.operands)
-
-    def with_leaves(self, change: Callable[[Operand], Operand]) -> Load:
-        return self
-
 
 @dataclass(frozen=True, slots=True)
 class Bind(_Statement):
@@ -215,10 +224,6 @@ class Bind(_Statement):
     @property
     def operands(self) -> tuple[Operand, ...]:
         return (self.value,)
-
-    @property
-    def parts(self) -> Parts:
-        return Parts.of(self.value)
 
     def with_leaves(self, change: Callable[[Operand], Operand]) -> Bind:
         return replace(self, value=map_leaves(self.value, change))
@@ -240,25 +245,14 @@ class Unpack(_Statement):
         return self.call.parts
 
     def with_leaves(self, change: Callable[[Operand], Operand]) -> Unpack:
-        return replace(self, call=Assign(None, self.call).with_leaves(change).call)
+        return replace(self, call=self.call.with_leaves(change))
 
 
 @dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(_Statement):
     """``del names``: variables whose last use has passed."""
 
     names: tuple[str, ...]
-
-    @property
-    def operands(self) -> tuple[Operand, ...]:
-        return ()
-
-    @property
-    def parts(self) -> Parts:
-        return Parts()
-
-    def with_leaves(self, change: Callable[[Operand], Operand]) -> Delete:
-        return self
 
 
 WHOLE = -1
@@ -284,10 +278,6 @@ class Loop(_Statement):
         """What the loop runs over, and what its body reads, variables of its own included."""
         over = (self.over,) if isinstance(self.over, Field) else ()
         return (*over, *[value for statement in self.body for value in statement.operands])
-
-    @property
-    def parts(self) -> Parts:
-        return Parts.of(*self.operands)
 
     def with_leaves(self, change: Callable[[Operand], Operand]) -> Loop:
         return replace(self, body=tuple([statement.with_leaves(change) for statement in self.body]))

@@ -27,9 +27,8 @@ class RunningModules:
     def on_the_way(self, record: ModuleRecord, path: str) -> str:
         """The path of the first such module above what stands at ``path``; '' for none, and above a graph."""
         target = record.find_module(path)
-        if not self._running or (target is not None and target.graph is not None):
-            return ""
-        return next((above for above, each in record.above(path) if id(each) in self._running), "")
+        above = record.above(path) if target is None or target.graph is None else ()
+        return next((outer for outer, each in above if id(each) in self._running), "")
 
 
 def _only_writes(module: ModuleRecord) -> bool:

@@ -23,9 +23,6 @@ from fx2py.show.outline import Outline, paths_around
 from fx2py.show.parts import code_sections, table_section
 from fx2py.show.plot import error_plot, said
 
-_AROUND = 3
-"""Lines shown before and after a statement."""
-
 
 @dataclass(frozen=True, slots=True)
 class Compared:
@@ -124,6 +121,10 @@ def _place(report: EquivalenceReport, outline: Outline | None) -> Iterator[Marku
         for part in (element("dt", name), element("dd", value, class_=kind or False))
     ]
     yield element("div", *excerpt, element("dl", *facts), class_="place")
+
+
+_AROUND = 3
+"""Lines shown before and after a statement."""
 
 
 def _excerpt(outline: Outline, found: Divergence) -> list[Markup]:
