@@ -209,6 +209,13 @@ def with_article(name: str) -> str:
     return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"
 
 
+def escaped(text: str, kept: str = "") -> str:
+    """Text with Python's escapes for what cannot be seen or could steer a terminal, except the characters ``kept``."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in kept else repr(sign)[1:-1] for sign in text)
+
+
 def printable(text: str) -> str:
     """Text from a file as part of one line of a message."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

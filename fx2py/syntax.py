@@ -75,6 +75,21 @@ def parsed(text: str) -> list[ast.stmt]:
         raise NotPython(f"cannot be parsed ({type(error).__name__})") from None
 
 
+def steps_of(node: ast.expr) -> tuple[str, tuple[str | int, ...]] | None:
+    """The variable and the steps of an expression such as ``weights.h[0].bias``; None for any other."""
+    steps: list[str | int] = []
+    while not isinstance(node, ast.Name):
+        match node:
+            case ast.Attribute(value=base, attr=name):
+                steps.append(name)
+            case ast.Subscript(value=base, slice=ast.Constant(value=index)) if type(index) is int:
+                steps.append(index)
+            case _:
+                return None
+        node = base
+    return node.id, tuple(reversed(steps))
+
+
 def text_of(node: ast.AST) -> str:
     """The text of a syntax node; of a large one only its kind, since ``ast.unparse`` is slower than the parser."""
     if any(True for _ in islice(ast.walk(node), _MOST_PARTS, None)):

@@ -13,6 +13,7 @@ from rich.text import Text
 from fx2py.cli.results import edited_facts, joined, print_edited_lines, print_ranks, with_ranks
 from fx2py.cli.terminal import (
     Column,
+    cut,
     print_facts,
     print_json,
     print_line,
@@ -144,7 +145,7 @@ def _print_places(console: Console, done: Diffed) -> None:
     print_line(console, f"{place.file}:{place.line}", "bold")
     for number, line in _around(done.texts.get(place.file, ""), place):
         is_meant = place.line <= number <= place.end_line
-        text = _cut(f"{'>' if is_meant else ' '} {number:>5}  {line}", _WIDTH)
+        text = cut(f"{'>' if is_meant else ' '} {number:>5}  {line}", _WIDTH)
         print_line(console, text, "red" if is_meant else "dim")
     console.print()
     print_facts(console, _facts_of_place(place))
@@ -153,7 +154,7 @@ def _print_places(console: Console, done: Diffed) -> None:
     ]
     for each in others[:_SHOWN_PLACES]:
         text = f"also {each.file}:{each.line}: {each.actual or each.kind}"
-        print_line(console, _cut(text, _WIDTH), "yellow")
+        print_line(console, cut(text, _WIDTH), "yellow")
     if len(others) > _SHOWN_PLACES:
         print_line(
             console, f"and {len(others) - _SHOWN_PLACES:,} more statements; --json has all of them", "dim"
@@ -182,7 +183,7 @@ def _facts_of_place(place: Divergence) -> dict[str, str]:
     if place.explains_rest is not None:
         facts["later"] = "all that differs later follows" if place.explains_rest else "more differs by itself"
     width = _WIDTH - max(map(len, facts)) - 2
-    return {name: _cut(fact, width) for name, fact in facts.items() if fact}
+    return {name: cut(fact, width) for name, fact in facts.items() if fact}
 
 
 def _where_they_part(expected: str, actual: str) -> tuple[str, str]:
@@ -195,10 +196,6 @@ def _where_they_part(expected: str, actual: str) -> tuple[str, str]:
     start = parted - _WIDTH // 4
     ours, theirs = (text if start <= 3 else f"...{text[start:]}" for text in texts)
     return ours, theirs
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def _deviation(found: Deviation) -> dict[str, str]:

@@ -7,6 +7,7 @@ from types import FrameType, TracebackType
 from typing import TextIO, cast
 
 from fx2py.cli import streams, terminal
+from fx2py.errors import escaped
 
 
 class Prompt(Pdb):
@@ -40,7 +41,7 @@ class _Escaped:
     """Writes to the terminal what pdb shows."""
 
     def write(self, text: str) -> int:
-        return terminal.dialogue().write(terminal.escaped(text, "\n\t"))
+        return terminal.dialogue().write(escaped(text, "\n\t"))
 
     def flush(self) -> None:
         terminal.dialogue().flush()

@@ -19,7 +19,7 @@ from fx2py.cli import launch, messages, terminal
 from fx2py.cli.debugger import pass_over
 from fx2py.cli.options import SandboxOptions, TrustOptions
 from fx2py.distributed.launcher import Alone, Rank
-from fx2py.errors import ReplayError
+from fx2py.errors import ReplayError, escaped
 
 if TYPE_CHECKING:
     from fx2py.distributed.world import World
@@ -141,7 +141,7 @@ def _show(document: str, as_json: bool) -> None:
     if not document:
         raise ReplayError("the run ended inside the sandbox without a result.", "Do not trust the graph.")
     if not as_json:
-        terminal.write(terminal.escaped(document, "\n"))
+        terminal.write(escaped(document, "\n"))
         return
     try:
         terminal.print_json(json.loads(document))

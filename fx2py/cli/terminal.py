@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fx2py.distributed.launcher import Rank
+from fx2py.errors import escaped
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -118,13 +119,6 @@ def write(text: str) -> None:
         out().write(text)
 
 
-def escaped(text: str, kept: str = "") -> str:
-    """Text with escapes for what could steer a terminal (names come from files), except the characters ``kept``."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() or sign in kept else repr(sign)[1:-1] for sign in text)
-
-
 def shown(text: str, style: str = "") -> Text:
     """One line of text as it stands, no markup, nothing that could steer a terminal or begin a line of its own."""
     return Text(escaped(text), style)
@@ -133,6 +127,11 @@ def shown(text: str, style: str = "") -> Text:
 def shown_lines(text: str, style: str = "") -> Text:
     """A message of several lines; each after the first is indented, so that none can be taken for another message."""
     return Text(re.sub("\n(?! )", "\n  ", escaped(text, "\n")), style)
+
+
+def cut(text: str, width: int) -> str:
+    """A text with its end left out where it is too long for so many columns."""
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def print_line(console: Console, text: str, style: str = "") -> None:

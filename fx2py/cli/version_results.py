@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from fx2py.cli.terminal import Column, print_facts, print_line, print_table, stdout
+from fx2py.cli.terminal import Column, cut, print_facts, print_line, print_table, stdout
 
 if TYPE_CHECKING:
     from fx2py.compare.versions import Change, ModuleChange, VersionDiff, WeightChange
@@ -63,7 +63,7 @@ def _print_changes(changes: Sequence[Change]) -> None:
         for each in group:
             if each.source_line not in ("", source):
                 source = each.source_line
-                print_line(console, f"  # {_cut(source)}", "dim")
+                print_line(console, f"  # {cut(source, _WIDTH)}", "dim")
             mark = ", in another order" if each.kind == "moved" else ""
             for sign, text, style in (("-", each.old, "red"), ("+", each.new, "green")):
                 if text:
@@ -72,10 +72,6 @@ def _print_changes(changes: Sequence[Change]) -> None:
         print_line(console, f"... and {len(changes) - _SHOWN_STATEMENTS:,} more, which --json lists", "dim")
     if changes:
         console.print()
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
 
 
 def _print_weights(weights: Sequence[WeightChange]) -> None:

@@ -37,7 +37,7 @@ from fx2py.program import ir
 from fx2py.program.identifiers import MODULE_ALIASES, MODULES, RESERVED
 from fx2py.runtime.checks import Integer, Shape
 from fx2py.runtime.weight_tree import WeightTree, weight_tree
-from fx2py.syntax import BINARY, COMPARISONS, CONSTRUCTORS, UNARY, NotPython, ValueReader, parsed
+from fx2py.syntax import BINARY, COMPARISONS, CONSTRUCTORS, UNARY, NotPython, ValueReader, parsed, steps_of
 
 _COMPARISONS = {**COMPARISONS, ast.Is: "is_", ast.IsNot: "is_not"}
 _UNARY = {**UNARY, ast.Not: "not_"}
@@ -365,19 +365,9 @@ class ReadNames:
 
     def weight(self, node: ast.expr) -> ir.Field | None:
         """The weight, or the record of weights, that an expression names; None for any other expression."""
-        steps: list[str | int] = []
-        while True:
-            match node:
-                case ast.Attribute(value=base, attr=name) if name in self.steps:
-                    steps.append(name)
-                    node = base
-                case ast.Subscript(value=base, slice=ast.Constant(value=index)) if type(index) is int:
-                    steps.append(index)
-                    node = base
-                case ast.Name(id=name) if name in self.records:
-                    return ir.Field(name, tuple(reversed(steps)))
-                case _:
-                    return None
+        name, steps = steps_of(node) or ("", ())
+        is_known = name in self.records and all(type(step) is int or step in self.steps for step in steps)
+        return ir.Field(name, steps) if is_known else None
 
     def is_function(self, name: str) -> bool:
         """Whether a name is that of a generated function, and not of the table that ``compute_once`` is bound as."""

@@ -7,9 +7,10 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from fx2py.errors import UnknownFormatError, printable
+from fx2py.errors import UnknownFormatError
 from fx2py.read.archive import Archive
 from fx2py.read.formats import reader_of
+from fx2py.read.several import shown
 
 _SHOWN, _WIDTH = 12, 60
 
@@ -45,7 +46,7 @@ def _listing(sizes: dict[str, int]) -> str:
         size[part] += count
     parts = sorted(files, key=lambda part: (-size[part], part))
     rows = [
-        (_short(part), f"{files[part]:,} file{'s' * (files[part] != 1)}", size[part])
+        (shown(part, _WIDTH), f"{files[part]:,} file{'s' * (files[part] != 1)}", size[part])
         for part in parts[:_SHOWN]
     ]
     if not rows:
@@ -54,8 +55,3 @@ def _listing(sizes: dict[str, int]) -> str:
     lines = [f"\n  {part:{widths[0]}}  {count:{widths[1]}}  {bytes_:,} bytes" for part, count, bytes_ in rows]
     rest = [f"\n  ... and {len(parts) - _SHOWN} more"] if len(parts) > _SHOWN else []
     return "".join(["\n  Inside are:", *lines, *rest])
-
-
-def _short(part: str) -> str:
-    text = printable(part)
-    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."

@@ -84,10 +84,10 @@ def _no_such(path: Path, graphs: Graphs, model: str, matches: int) -> UnknownFor
     )
 
 
-def shown(name: str) -> str:
-    """A name from a file as part of a line."""
+def shown(name: str, width: int = _WIDTH) -> str:
+    """A name from a file as part of a line, cut where it is longer than so many characters."""
     text = printable(name)
-    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
+    return text if len(text) <= width else f"{text[:width]}..."
 
 
 def every(graphs: Graphs) -> Iterator[tuple[str, GraphData | Fx2pyError]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from fx2py.program.ir import WEIGHTS
+from fx2py.syntax import steps_of
 
 EACH = "*"
 """In a path of steps: a place in a list, each in its turn."""
@@ -95,20 +96,8 @@ def _records(function: ast.FunctionDef) -> dict[str, Steps]:
 
 def _steps(node: ast.expr, records: Mapping[str, Steps]) -> Steps | None:
     """The steps that an expression takes from a record, None where it is something else."""
-    steps: list[str | int] = []
-    while not isinstance(node, ast.Name):
-        if isinstance(node, ast.Attribute):
-            steps.append(node.attr)
-        elif (
-            isinstance(node, ast.Subscript)
-            and isinstance(node.slice, ast.Constant)
-            and type(node.slice.value) is int
-        ):
-            steps.append(node.slice.value)
-        else:
-            return None
-        node = node.value
-    return (*records[node.id], *reversed(steps)) if node.id in records else None
+    name, steps = steps_of(node) or ("", ())
+    return (*records[name], *steps) if name in records else None
 
 
 class _Finder:

@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterable
 from importlib import resources
 
+from fx2py.errors import escaped
+
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
-_KEPT = "\n"
 NOTHING = "'none'"
 _IN_JSON = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
@@ -29,11 +30,7 @@ def escape(text: str) -> Markup:
         return text
     if text.isalnum():
         return Markup(text)
-    return Markup("".join([_ESCAPES.get(sign) or _visible(sign) for sign in text]))
-
-
-def _visible(sign: str) -> str:
-    return sign if sign.isprintable() or sign in _KEPT else repr(sign)[1:-1]
+    return Markup("".join([_ESCAPES.get(sign) or escaped(sign, "\n") for sign in text]))
 
 
 def element(name: str, *content: str, **attributes: str | bool | float) -> Markup:
