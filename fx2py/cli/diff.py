@@ -58,7 +58,8 @@ def diff(
     strict: Annotated[
         bool,
         typer.Option(
-            "--strict", help="Exit 1 too where no case ran a function or branch, or the code cannot be read."
+            "--strict",
+            help="Exit 1 too where no case ran a function or branch, a statement is written otherwise, or the code cannot be read.",
         ),
     ] = False,
     html: Annotated[
@@ -102,7 +103,7 @@ def diff(
         diff_results.print_diff(done, verbose, as_json)
         if html is not None and not as_json:
             terminal.print_facts(terminal.stdout(), {"page": str(html)})
-        missed = strict and any(each.report.not_run or each.report.unreadable for each in done)
+        missed = strict and any(not each.report.is_complete for each in done)
         raise typer.Exit(EXIT_CODES[diff_results.verdict_of(done)] or (1 if missed else 0))
 
     reads = [graph, folder, sides.results, *files]

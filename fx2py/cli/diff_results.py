@@ -226,14 +226,23 @@ def _headline(ranks: Sequence[Diffed], verdict: Verdict) -> str:
         return f": {report.reason.removesuffix('.')}. Pass inputs with --inputs FILE."
     if verdict == "equivalent":
         cases = dict.fromkeys(each.case for each in report.runs if each.verdict == "equivalent")
-        return f": the same, {ranks[0].manner}, {_counted(len(cases), 'case')}"
+        unseen = len(report.differing_unseen)
+        others = f"; {_counted(unseen, 'statement')} written otherwise" if unseen else ""
+        return f": the same, {ranks[0].manner}, in {_counted(len(cases), 'case')}{others}"
     if run.verdict != "different":
-        return ": a statement that no case ran says something else"
+        return f": a statement says something else, {_why_unseen(report)}"
     return f" in call {run.call} of the case '{run.case}'"
 
 
+def _why_unseen(report: EquivalenceReport) -> str:
+    """Why a statement counts that makes no difference in any case."""
+    if report.tried:
+        return "and other values than those of the cases show it" if report.tried[0].entered else "untried"
+    return "which no case ran" if report.divergence in report.unsettled else "and no case compares anything"
+
+
 def _counted(count: int, noun: str) -> str:
-    return f"in {count} {noun}{'' if count == 1 else 's'}"
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _most_telling(report: EquivalenceReport) -> tuple[LeafOutcome, ...]:
@@ -316,6 +325,7 @@ def _data(done: Diffed) -> dict[str, object]:
         "cases": [{"case": run.case, "call": run.call, **_run_data(run)} for run in report.runs],
         "precision": [{**asdict(each), "closer": each.closer} for each in report.precision],
         "not_run": [asdict(each) for each in report.not_run],
+        "tried": [asdict(each) for each in report.tried],
         "nondeterministic": report.nondeterministic,
         "versions": None if done.versions is None else versions_data(done.versions),
         "notes": done.notes,

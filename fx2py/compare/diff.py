@@ -17,6 +17,7 @@ from fx2py.compare.statements import Statements, compare_statements
 from fx2py.compare.stepping import first_divergence
 from fx2py.compare.tensors import compare_values
 from fx2py.compare.tolerance import BIT_FOR_BIT, Manner
+from fx2py.compare.trials import shown_by_trial
 from fx2py.errors import ReplayError, UnsupportedGraphError
 from fx2py.graph.data import GraphData
 from fx2py.graph.tensors import EqualStorages, shape_of
@@ -101,7 +102,7 @@ def diff_pair(
                 break
     except NoInputsError as fault:
         obstacle = fault.message
-    return EquivalenceReport(
+    report = EquivalenceReport(
         tuple(tries.runs),
         said.differing,
         said.unreadable,
@@ -110,6 +111,10 @@ def diff_pair(
         nondeterministic=unknown if tries.is_noisy else (),
         obstacle=obstacle,
     )
+    unseen = report.differing_unseen
+    if unseen and is_alone and not tries.is_noisy:
+        unseen = tuple(shown_by_trial(pair, next(pair.cases(given, 1, seed)), unseen, manner))
+    return replace(report, tried=unseen)  # what cannot be tried counts
 
 
 def diff_sides(

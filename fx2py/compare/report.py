@@ -170,6 +170,8 @@ class EquivalenceReport:
     ``unreadable`` explains. ``first_divergent`` is the first statement whose results differ, by running both.
     ``nondeterministic`` names operators whose results two runs of the reference do not share; ``obstacle`` says why
     nothing could be run. ``precision`` has the distances of both sides from the graph in double precision, if asked for.
+    ``tried`` are those of the statements, unseen in all cases, that change a result when other values enter them, and those
+    that could not be tried.
     """
 
     runs: tuple[RunOutcome, ...] = ()
@@ -180,12 +182,13 @@ class EquivalenceReport:
     nondeterministic: tuple[str, ...] = ()
     obstacle: str = ""
     precision: tuple[Precision, ...] = ()
+    tried: tuple[Divergence, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         """``different`` where a run differs, or a statement that no run can have settled says something else.
 
-        A statement that ran in some case, and whose differences no result showed, is left to the runs' verdict.
+        A statement whose difference showed neither in a case nor on other values is left to the runs' verdict.
         """
         verdicts = {run.verdict for run in self.runs}
         if "different" in verdicts or self.first_divergent is not None:
@@ -231,13 +234,27 @@ class EquivalenceReport:
 
     @property
     def unsettled(self) -> tuple[Divergence, ...]:
-        """Statements that say something else and that no case ran, and tables and demands, which no run exercises whole."""
+        """Statements that say something else and that show it on other values than those of the cases, those that no case
+        ran, and tables and demands, which no run exercises whole."""
         asleep = {each.function for each in self.not_run}
-        return tuple(
-            each
-            for each in self.statements or ()
-            if each.kind in ("table", "inputs") or each.function in asleep
+        return (
+            *self.tried,
+            *[
+                each
+                for each in self.statements or ()
+                if each.kind in ("table", "inputs") or each.function in asleep
+            ],
         )
+
+    @property
+    def differing_unseen(self) -> tuple[Divergence, ...]:
+        """Statements that say something else, where nothing else makes the two different."""
+        return (self.statements or ()) if self.verdict == "equivalent" else ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all code was read and ran, and says what the graph says word for word."""
+        return not (self.not_run or self.unreadable or self.differing_unseen)
 
     @property
     def shown(self) -> RunOutcome:
