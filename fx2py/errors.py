@@ -152,6 +152,16 @@ class UntrustedTargetError(Fx2pyError):
         )
 
 
+class AbsentOperatorError(UntrustedTargetError):
+    """The name is that of an operator which the installed torch does not have; admitting it would not help."""
+
+    def __init__(self, name: str, namespace: str, torch_version: str) -> None:
+        super().__init__(name, "ops", namespace, f"is not an operator of torch {torch_version}.")
+        self.hint = Hint(
+            "Run the graph under the release of torch that wrote it, or save it again under this one."
+        )
+
+
 @contextmanager
 def refusals_name(place: str | None) -> Iterator[None]:
     """Makes each UntrustedTargetError that is raised inside say which file named what was refused."""

@@ -157,9 +157,15 @@ size of a storage (aten/src/ATen/EmptyTensor.cpp), and the allocators of other d
 
 
 def known_fault(fault: Exception) -> Fx2pyError:
-    """A fault as one that a user can be told; of those that are not fx2py's own, only the lack of memory is known."""
+    """A fault as one that a user can be told; of those that are not fx2py's own, the lack of torch and of memory are known."""
     if isinstance(fault, Fx2pyError):
         return fault
+    if (
+        isinstance(fault, ImportError) and "torch" not in sys.modules
+    ):  # what fails to import is taken out again
+        missing = isinstance(fault, ModuleNotFoundError) and fault.name == "torch"
+        what = "is not installed" if missing else f"cannot be imported: {fault}"
+        return Fx2pyError(f"torch {what}.", "Install torch 2.10 or newer beside fx2py: pip install torch")
     if isinstance(fault, MemoryError) or (isinstance(fault, RuntimeError) and _NO_MEMORY.search(str(fault))):
         return Fx2pyError(
             "there is not enough memory for this.", "The graph, or what came out of it, is too large."

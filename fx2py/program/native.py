@@ -22,7 +22,7 @@ import torch
 from fx2py.graph.data import Target
 from fx2py.graph.values import List, Name, OpName, Ref, Size, Slice, Value, children
 from fx2py.operators.facts import METHOD, NativeForm, NativeParameter, facts_of
-from fx2py.operators.schema import arguments_of, defaults_of
+from fx2py.operators.schema import arguments_of, defaults_of, schema_of
 from fx2py.program.ir import Assign, Call, Callee, Method, Operand, Slot, Statement
 
 NUMBERS = frozenset({bool, int, float, complex})
@@ -118,6 +118,8 @@ def native_call(
         indexed = _sliced(args, sizes) if op == SLICE else _selected(args) if op == SELECT else None
         if indexed is not None:
             return indexed
+    if schema_of(op) is None:
+        return None  # gone from this release of torch, which may keep the Python function and let it raise: torch.qr
     facts = facts_of(op)
     if facts.returns == "named tuple" and not items_only:
         return None

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
+import torch
+
 from fx2py.arguments import FLAG, NAMES, require
-from fx2py.errors import Admit, Hint, ReplayError, UntrustedTargetError
+from fx2py.errors import AbsentOperatorError, Admit, Hint, ReplayError, UntrustedTargetError
 from fx2py.graph.values import EnumMember, Name, OpName
 from fx2py.trust import classes, functions, operators
 
@@ -132,6 +134,8 @@ class Policy:
         if operators.admits(op) or self.admits_namespace(op.namespace):
             return
         own = op.namespace in operators.NAMESPACES or op.is_higher_order
+        if op.namespace == "aten" and not operators.is_registered(op):
+            raise AbsentOperatorError(op.path, op.namespace, torch.__version__)
         reason = (
             "is not among the operators that fx2py admits"
             if own or operators.is_registered(op)

@@ -23,7 +23,7 @@ from fx2py.read import open_graph
 class Layer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(8)
+        self.norm = nn.LayerNorm(8, eps=0.001)
         self.up, self.down = nn.Linear(8, 16), nn.Linear(16, 8)
         self.drop = nn.Dropout(0.1)
 
@@ -164,7 +164,7 @@ SAME_RESULT: dict[str, Edit] = {
     "a comment": after("torch.tanh(", "# here"),
 }
 OTHER_RESULT: dict[str, Edit] = {
-    "change a literal": replaced("1e-05", "0.5"),
+    "change a literal": replaced("0.001", "0.5"),
     "swap an activation": replaced("torch.tanh(", "torch.relu("),
     "another operator": replaced("torch.tanh(", "F.gelu("),
     "calls in calls": replaced("torch.tanh(", "torch.sigmoid(2 * -"),

@@ -26,11 +26,11 @@ HOSTILE = "\x1b[31m[bold]a[/bold]\u202e\x07\nequivalent: forged"
 SAMPLES = 60
 
 
-def saved(target: Any, args: Any, path: Path) -> Path:
+def saved(target: Any, args: Any, path: Path, kwargs: Any = lambda x: {}) -> Path:
     """A graph that calls a function for what it does, and returns its input."""
     graph = fx.Graph()
     x = graph.placeholder("x")
-    graph.call_function(target, args(x))
+    graph.call_function(target, args(x), kwargs(x))
     graph.output(x)
     torch.save(fx.GraphModule(nn.Module(), graph), path)
     torch.save((torch.ones(2),), path.with_name("in.pt"))
@@ -39,7 +39,8 @@ def saved(target: Any, args: Any, path: Path) -> Path:
 
 @pytest.fixture
 def printing(here: Path) -> Path:
-    return saved(torch.ops.higher_order.print, lambda x: (HOSTILE + " {}", x), here / "printing.pt")
+    path = here / "printing.pt"
+    return saved(torch.ops.higher_order.print, lambda x: (HOSTILE + " {x}",), path, lambda x: {"x": x})
 
 
 def assert_clean(text: str) -> None:

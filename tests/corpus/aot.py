@@ -7,7 +7,7 @@ from torch import nn, randn
 from torch._functorch.aot_autograd import aot_export_joint_simple, aot_export_module
 
 from tests.corpus.captures import Captured, Recorder, copied
-from tests.corpus.registry import graph
+from tests.corpus.registry import GRAPH_PICKLER_OF_2_10, graph
 
 
 def matrix():
@@ -84,7 +84,9 @@ def forward_of_aot_function(x, y):
 
 
 @graph(
-    "built", not_savable_as=["to_folder"], args=lambda: ([randn(3, requires_grad=True), randn(3)], [randn(3)])
+    "built",
+    not_savable_as=["to_folder", *GRAPH_PICKLER_OF_2_10],
+    args=lambda: ([randn(3, requires_grad=True), randn(3)], [randn(3)]),
 )
 def joint(primals, tangents):
     return aot_export_joint_simple(lambda x, y: ((x * y).sin(),), primals, trace_joint=True)

@@ -7,7 +7,7 @@ from torch import nn, randn
 from torch.ao.quantization import QConfigMapping, default_dynamic_qconfig, get_default_qconfig
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
-from tests.corpus.registry import graph
+from tests.corpus.registry import GRAPH_PICKLER_OF_2_10, graph
 
 quantized = partial(graph, "built", rebuildable=False)
 
@@ -27,17 +27,17 @@ def prepared(x):
     return model
 
 
-@quantized(args=matrix, not_savable_as=["pt", "pickle", "to_folder", "package"])
+@quantized(args=matrix, not_savable_as=["pt", "pickle", "to_folder", "package", *GRAPH_PICKLER_OF_2_10])
 def observed(x):
     return prepared(x)
 
 
-@quantized(args=matrix)
+@quantized(args=matrix, not_savable_as=GRAPH_PICKLER_OF_2_10)
 def statically_quantized(x):
     return convert_fx(prepared(x))
 
 
-@quantized(args=matrix)
+@quantized(args=matrix, not_savable_as=GRAPH_PICKLER_OF_2_10)
 def dynamically_quantized(x):
     mapping = QConfigMapping().set_global(default_dynamic_qconfig)
     return convert_fx(prepare_fx(network(), mapping, (x,)))

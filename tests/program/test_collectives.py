@@ -1,5 +1,6 @@
 """The calls of a program that processes make together: which they are, and what is recorded of their groups."""
 
+import pytest
 import torch
 from torch import fx
 
@@ -42,6 +43,7 @@ def test_arguments_may_be_keywords_and_the_overload_left_open():
     assert generated(build).collectives == (Collective("all_reduce", "mesh", None, ("reduce_op='max'",)),)
 
 
+@pytest.mark.skipif(not hasattr(functional, "isend"), reason="torch 2.10 has no such collective")
 def test_a_call_between_two_is_not_made_by_all():
     def build(graph, x):
         return graph.call_function(functional.isend.default, (x, 1, 0, "0"))

@@ -400,6 +400,8 @@ _EXPORTED: dict[str, tuple[ExportedProgram, Callable[..., Any]]] = {}
 
 def exported(name: str) -> tuple[ExportedProgram, Callable[..., Any]]:
     """A case's program and its generated code, made once."""
+    if name == "nan" and torch.__version__ < "2.11":
+        pytest.skip("the guards that torch 2.10 writes do not know the name nan")
     if name not in _EXPORTED:
         program = CASES[name].export()
         _EXPORTED[name] = program, fx2py.generate(program).bind()

@@ -281,6 +281,8 @@ def test_files_without_a_graph_say_what_they_hold_and_the_next_step(obj, message
 @pytest.mark.parametrize("name", ["built-statically_quantized", "built-dynamically_quantized"])
 @pytest.mark.parametrize("format_", ["pt", "pickle", "graph_pickler", "package"])
 def test_a_module_with_packed_weights_is_refused_in_one_sentence(name, format_, tmp_path):
+    if format_ not in CASES[name].savable_as:
+        pytest.skip("this release of torch cannot write the module so")
     path = FORMATS[format_](CASES[name].build(), tmp_path)
     artifact = fx2py.generate(path)
     for policy in (None, Policy(trust_all=True)):

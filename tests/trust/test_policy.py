@@ -185,5 +185,14 @@ def test_operator_of_a_library_that_is_not_loaded_names_the_library() -> None:
         Policy(ops=frozenset({"no_such_library"})).resolve(op)
 
 
+def test_an_operator_that_the_installed_torch_lacks_is_told_as_such() -> None:
+    with pytest.raises(
+        UntrustedTargetError, match=r"aten\.gone\.default is not an operator of torch"
+    ) as refused:
+        DENY.resolve(OpName("aten", "gone", "default"))
+    assert "the release of torch that wrote it" in refused.value.hint
+    assert "--allow" not in refused.value.hint
+
+
 def test_trust_all_turns_the_gate_off() -> None:
     assert Policy(trust_all=True).resolve(Name("os.path", "join")) is __import__("os").path.join

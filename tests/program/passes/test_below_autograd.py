@@ -144,6 +144,7 @@ def test_on_another_device_than_cpu_and_cuda_every_layer_is_there(below: list[bo
     assert not below
 
 
+@pytest.mark.skipif(torch.__version__ < "2.11", reason="torch 2.10 keeps casts that record no gradient")
 def test_autocast_keeps_casts_that_record_gradients(below: list[bool]) -> None:
     artifact = generated()
     execute = artifact.bind()
