@@ -166,7 +166,7 @@ def _rule_agrees(
     known = types.of(name)
     try:
         result = overload_of(aten(overload))(*actual_args, **actual_kwargs)
-    except (RuntimeError, IndexError):
+    except (RuntimeError, IndexError, TypeError):
         return False
     result = result[0] if isinstance(result, list | tuple) else result
     assert known.dtype in (None, result.dtype), (given, args, kwargs)
