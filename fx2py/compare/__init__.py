@@ -1,4 +1,4 @@
-"""Bit for bit comparison of two runs of one graph."""
+"""Graph and generated code compared: statically, and bit for bit by running both."""
 
 from fx2py.compare.report import Deviation, Divergence, EquivalenceReport, LeafOutcome, NotRun, RunOutcome
 from fx2py.compare.runs import Run, compare_runs, record_run

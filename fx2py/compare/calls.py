@@ -1,4 +1,4 @@
-"""Whether two calls mean the same though they are written in different ways: ``x + y`` and ``torch.add(x, y)``."""
+"""Whether two calls with different spellings are equivalent: ``x + y`` and ``torch.add(x, y)``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fx2py.program.exact_text import exact_key
 from fx2py.program.ir import Assign, Call, Callee, Method
 
 Argument = tuple[Hashable, tuple[int, ...]]
-"""The shape of an argument, and the places of the values that it uses among those of its statement."""
+"""The shape of an argument, and the indices of its values among those of its statement."""
 
 
 def operators_of(step: Step) -> tuple[OpName, ...]:
@@ -105,7 +105,7 @@ def _is_called(form: NativeForm, call: Call) -> bool:
 
 
 def _numbered(operands: Operands) -> list[Argument]:
-    """The arguments, behind the callee, each with the places of the values that it uses."""
+    """The arguments after the callee, each with the indices of its values."""
     numbered: list[Argument] = []
     place = 0
     for shape, uses in zip(operands.shapes, operands.uses, strict=True):

@@ -1,4 +1,4 @@
-"""What both sides are called with: the recorded or given inputs, seeded ones, and the ends of the ranges of sizes."""
+"""The inputs of both sides: recorded or given ones, seeded random ones, and the ends of the ranges of sizes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def cases_of(
 def _made(
     data: GraphData, own: Sequence[Inputs], seed: int, policy: Policy, *, is_endless: bool
 ) -> Iterator[Inputs]:
-    """Seeded inputs: one of the kind that is there, one of wide numbers, the ends of sizes, then seeds without an end."""
+    """Seeded inputs: normally and widely distributed ones, the ends of sizes, then further seeds without end."""
     if own:
         yield shuffled_inputs(own[0], seed)
     try:

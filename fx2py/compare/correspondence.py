@@ -1,4 +1,4 @@
-"""Which node of the graph each place of generated code stands for, edited or not, and what an edit left out."""
+"""Which node of the graph each statement of generated code computes, edited or not, and which ones an edit removed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from fx2py.program.structure.regions import flat_body
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The nodes that a place stands for: one each time it runs in a call, or the same one each time with ``again``.
+    """The nodes that a place computes: the next one each time it runs in a call, or with ``again`` always the same one.
 
     ``path`` is that of the graph that the nodes are in, None where graphs are inlined in the code. ``is_edited``: the
     statement is not the one that was generated, or not in its place; ``is_renamed``: it assigns to other variables.
@@ -56,7 +56,7 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A statement that was generated and is not in the code: it would stand before the place of index ``before``."""
+    """A generated statement that was removed from the code: it stood before the place of index ``before``."""
 
     before: int
     place: Place
@@ -65,7 +65,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Correspondence:
-    """The meaning of each place of the code, by its index, and what is left out."""
+    """The meaning of each place of the code, by its index, and the statements that were removed."""
 
     meanings: tuple[Meaning, ...]
     left_out: tuple[LeftOut, ...] = ()
@@ -136,7 +136,7 @@ def _has_text(statement: Statement) -> bool:
 
 
 def _in_order(body: Sequence[Statement]) -> Iterator[Statement]:
-    """The statements as they stand in the text, a loop before those in it."""
+    """The statements in the order of the text, a loop before its body."""
     for statement in body:
         yield statement
         if isinstance(statement, Loop):
@@ -175,7 +175,7 @@ def _by_function(places: Sequence[Place]) -> dict[str, list[int]]:
 
 
 def _aligned(generated: Sequence[Place], meant: Sequence[Meaning], places: Sequence[Place]) -> Correspondence:
-    """Function by function: statements of one text are the same, what stands in their place between them is edited."""
+    """Function by function: statements with equal text are matched, and those between them count as edited."""
     meanings = [Meaning(is_edited=True)] * len(places)
     left_out: list[LeftOut] = []
     own, fresh = _by_function(places), _by_function(generated)
@@ -208,7 +208,7 @@ def _aligned(generated: Sequence[Place], meant: Sequence[Meaning], places: Seque
 
 
 def _paired(one: Sequence[Place], other: Sequence[Place]) -> dict[int, int]:
-    """Which place of a stretch of code is which of another: all in order where they are as many, else by their targets."""
+    """The places of one stretch of code paired with those of another: in order if as many, else by targets."""
     if len(one) == len(other):
         return dict(zip(range(len(one)), range(len(other)), strict=True))
     found: dict[int, int] = {}

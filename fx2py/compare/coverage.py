@@ -1,4 +1,4 @@
-"""Which functions of generated code ran: a branch that no case took is one that nothing was said of."""
+"""Which functions of generated code ran: nothing is known about a branch that no case took."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Coverage:
         self._ran: set[str] = set()
 
     def watched(self, call: Callable[..., object]) -> Callable[..., object]:
-        """``call``, of which it is noted what runs in it, up to a debugger that the code enters."""
+        """``call``, recording which functions run in it, until the code enters a debugger."""
 
         def traced(*args: object, **kwargs: object) -> object:
             before = sys.gettrace()

@@ -1,4 +1,4 @@
-"""What two runs of one graph do not share: results of uninitialised memory, or of an order that threads decide."""
+"""Where two runs of one graph differ: results of uninitialised memory, or of an order that threads decide."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNINITIALISED = frozenset(
     {"empty", "empty_like", "empty_strided", "empty_permuted", "empty_quantized"}
     | {"new_empty", "new_empty_strided", "resize_", "resize_as_"}
 )
-"""What gives memory as it is, by the name of the operator, function or method."""
+"""Operators, functions and methods, by name, that return uninitialised memory."""
 
 
 Noise: TypeAlias = Mapping[tuple[int, str], frozenset[str]]
@@ -34,7 +34,7 @@ Noise: TypeAlias = Mapping[tuple[int, str], frozenset[str]]
 
 
 def uninitialised(data: GraphData) -> tuple[str, ...]:
-    """The nodes of all graphs whose results hold whatever was in memory, with what they call."""
+    """The nodes of all graphs that return uninitialised memory, with what they call."""
     return tuple(
         f"{node.name} ({_called(node)})"
         for _, record in data.root.walk()
@@ -45,7 +45,7 @@ def uninitialised(data: GraphData) -> tuple[str, ...]:
 
 
 def noise_of(reference: Side, case: Case, data: GraphData) -> Noise:
-    """What two runs of the graph itself do not share."""
+    """Where two runs of the graph itself differ."""
     noise = dict(_noise(reference, reference, case))
     if uninitialised(data):
         filled, zeroed = (replace(reference, call=fill(reference.call)) for fill in (_filled, _zeroed))
@@ -57,7 +57,7 @@ def noise_of(reference: Side, case: Case, data: GraphData) -> Noise:
 def unstable(
     data: GraphData, case: Case, device: torch.device | str | None, policy: Policy | None
 ) -> tuple[str, ...]:
-    """The nodes that give two runs of the graph different results of equal operands, with what they call."""
+    """The nodes whose results differ between two runs although their operands are equal, with what they call."""
     one, other = (_results(data, case, device, policy) for _ in range(2))
     return tuple(
         dict.fromkeys(
@@ -81,7 +81,7 @@ def _results(
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """A node that ran, with digests of its operands and of what it gave."""
+    """A node that ran, with digests of its operands and its result."""
 
     path: str
     node: Node
@@ -110,7 +110,7 @@ def _noise(one: Side, other: Side, case: Case) -> Iterator[tuple[tuple[int, str]
 
 
 def without_noise(run: RunOutcome, noise: Noise) -> RunOutcome:
-    """The outcome with what is noise counted as no difference, and as nothing that equality could prove."""
+    """The outcome without differences that are noise; equality of such a leaf proves nothing either."""
 
     def settled(leaf: LeafOutcome) -> LeafOutcome:
         found = noise.get((run.call, leaf.path))
@@ -145,7 +145,7 @@ def _filled(call: Callable[..., object]) -> Callable[..., object]:
 
 
 def _zeros(func: Operator, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
-    """What an operator gives, with zeros in new memory; what resize_ adds stays as it is, since the rest counts."""
+    """The result of an operator, with zeros in new memory; ``resize_`` is left alone, since it keeps the old elements."""
     result = func(*args, **kwargs)
     name = func.overloadpacket.__name__ if isinstance(func, OpOverload) else ""
     is_new = name in _UNINITIALISED and not name.endswith("_")

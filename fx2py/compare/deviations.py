@@ -1,4 +1,4 @@
-"""How far apart two values are: tensors piece by piece, so that large ones need no copies."""
+"""How far apart two values are; tensors are compared in pieces, so that large ones need no copies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WITH_ULPS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.floa
 
 
 def deviations(expected: object, actual: object) -> tuple[Deviation, ...]:
-    """One for each pair of tensors, leaf by leaf, that differ in numbers and in nothing else."""
+    """One for each pair of tensors, leaf by leaf, that differ only in their numbers."""
     pairs = zip(leaves_with_paths("", expected), leaves_with_paths("", actual), strict=False)
     found: list[Deviation] = []
     for (_, one), (_, other) in pairs:
@@ -43,7 +43,7 @@ def _between(one: torch.Tensor, other: torch.Tensor) -> Iterator[Deviation]:
 
 
 class _Total:
-    """What the pieces so far add up to; ``place`` counts the elements before the next piece."""
+    """The sums over the pieces so far; ``place`` is the index of the first element of the next piece."""
 
     def __init__(self) -> None:
         self.place = self.differing = 0

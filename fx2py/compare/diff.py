@@ -38,7 +38,7 @@ class Pair:
     policy: Policy | None
 
     def cases(self, given: Sequence[Inputs], limit: int | None, seed: int) -> Iterator[Case]:
-        """Those of ``cases_of``, on the device."""
+        """The cases of ``cases_of``, on the device of the pair."""
         return cases_of(self.data, given, limit=limit, seed=seed, device=self.device, policy=self.policy)
 
 
@@ -68,7 +68,7 @@ def bind_pair(
 
 
 _SEARCHED = 16
-"""As many cases are tried where a statement says something else, to tell whether that can ever show."""
+"""The number of cases that are tried if a statement differs, to see whether any result differs."""
 
 
 def diff_pair(
@@ -145,7 +145,7 @@ def diff_sides(
 
 
 def statements_of(pair: Pair) -> Statements:
-    """What the code of a pair says otherwise than its graph; nothing is known of it where the graph has no Program now."""
+    """The statements of the code that differ from the graph; unknown if the graph cannot be translated now."""
     try:
         return compare_statements(pair.data, pair.artifact)
     except UnsupportedGraphError as fault:  # other releases of fx2py generate what this one does not
@@ -153,7 +153,7 @@ def statements_of(pair: Pair) -> Statements:
 
 
 class _Tries:
-    """The runs of a pair so far."""
+    """The runs of a pair so far, and what is known of noise."""
 
     def __init__(self, pair: Pair, is_alone: bool, manner: Manner) -> None:
         self.coverage = Coverage(pair.artifact.source, pair.candidate.call)
@@ -166,7 +166,7 @@ class _Tries:
         self._manner = manner
 
     def differ_on(self, case: Case) -> bool:
-        """Run a case; whether it differs."""
+        """Run a case, and return whether it differs."""
         found = compare_case(self._pair.reference, self._watched, case, manner=self._manner)
         if self._is_alone and (self.unknown or _differs(found)):
             noise = noise_of(self._pair.reference, case, self._pair.data)

@@ -1,4 +1,4 @@
-"""What two matched functions do differently: each cause once, and nothing that only follows from one."""
+"""How two matched functions differ: each cause once, without what only follows from it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Difference:
 
 
 def differences(ours: Body, theirs: Body, program: Program) -> Iterator[Difference]:
-    """What differs between two functions, loops inside them included; ``program`` is that of ours.
+    """The differences between two functions, with those inside loops; ``program`` is ours.
 
     ``near`` of a surplus statement is the one of ours that comes before its place.
     """
@@ -45,7 +45,7 @@ def differences(ours: Body, theirs: Body, program: Program) -> Iterator[Differen
 
 
 def _of_loop(found: Difference, loop: Statement) -> Difference:
-    """What the body of a loop gives has no line of its own: that is the loop's."""
+    """The result of a loop's body has no line of its own, so the loop is named."""
     return found if found.place != "result" else Difference("changed", None, loop)
 
 
@@ -84,13 +84,13 @@ class _Causes:
     def _other_uses(
         self, ours: Sequence[Use], theirs: Sequence[Use], alone: _Alone
     ) -> Iterator[tuple[Use, Use]]:
-        """The values that differ, but for those of steps that stand alone, which are named themselves."""
+        """The values that differ, except those of unmatched steps, which are reported themselves."""
         for one, other in zip(ours, theirs, strict=True):
             if not self.matching.is_same(one, other) and not alone.explains(one, other):
                 yield one, other
 
     def _cause(self, one: Use, other: Use) -> Difference | None:
-        """Where a name, which both sides use in this place, is given to another value; None where it is not."""
+        """The statement that binds a name, which both sides read here, to another value; None if there is none."""
         if one.name != other.name or other.name == "":
             return None
         maker = one.given or self._maker(one)
@@ -102,7 +102,7 @@ class _Causes:
         return None if renamed is None or maker is None else Difference("changed", maker, renamed.statement)
 
     def _renamed(self, one: Use, other: Use) -> Step | None:
-        """Their step that gives its result another name than ours does, so that the name stands for something else."""
+        """Their step that binds its result to another name than ours does, so that the name has another value."""
         matching, own = self.matching, one.made_by
         if own is not None and own in matching.partners:
             step = matching.theirs.steps[matching.partners.index(own)]
@@ -134,7 +134,7 @@ class _Causes:
         return Difference("missing", own.statement, self._given_to(own.names) or place)
 
     def _given_to(self, names: tuple[str, ...]) -> Statement | None:
-        """The statement that gives the name of a result to a value that was there before."""
+        """The statement that binds the name of a result to an earlier value."""
         steps = self.matching.theirs.steps
         used = [use for step in steps for use in step.uses] + list(self.matching.theirs.result.all_uses)
         return next((use.given for use in used if use.given is not None and use.name in names), None)
@@ -150,11 +150,11 @@ class _Causes:
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
-    """The steps of ours that nothing stands for, and theirs that stand for nothing; each is named by itself."""
+    """The unmatched steps of both sides; each is reported by itself."""
 
     missing: frozenset[int]
     surplus: frozenset[int]
 
     def explains(self, ours: Use, theirs: Use) -> bool:
-        """Whether one of these steps is why two values differ."""
+        """Whether one of these steps is the reason why two values differ."""
         return ours.made_by in self.missing or theirs.made_by in self.surplus

@@ -1,4 +1,4 @@
-"""Values as digests: what two runs give is compared without keeping either."""
+"""Values as digests: the results of two runs are compared without keeping either of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fx2py.graph.tensors import shape_of, storage_of, without_repetition
 from fx2py.graph.values import PRIMITIVES
 
 PIECE = 1 << 22
-"""How many elements of a large tensor are looked at at once."""
+"""The number of elements of a large tensor that are read at once."""
 _WITH_NAN = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
 
@@ -95,7 +95,7 @@ def unwrapped(tensor: torch.Tensor) -> torch.Tensor:
 
 @contextlib.contextmanager
 def outside_transforms() -> Iterator[None]:
-    """Inside the block, tensors are looked at as they are: a transform that is under way would wrap whatever is made."""
+    """Inside the block no ``torch.func`` transform is active, which would wrap every new tensor."""
     if torch._C._functorch.peek_interpreter_stack() is None:
         yield
         return
@@ -104,7 +104,7 @@ def outside_transforms() -> Iterator[None]:
 
 
 def _is_concrete(tensor: torch.Tensor) -> bool:
-    """Whether a tensor has numbers of its own; a tracer runs code on tensors that stand for others."""
+    """Whether a tensor holds numbers; a tracer runs code on tensors that only stand for others."""
     return not (isinstance(tensor, FakeTensor) or torch._is_functional_tensor(tensor))
 
 

@@ -1,4 +1,4 @@
-"""What the steps of a function do beside giving a result, and where two orders of the same steps do not do the same.
+"""Side effects of the steps of a function, and where reordering the same steps changes a result.
 
 Steps that only read may stand in any order. Those that write to memory, draw random numbers or call what is not known
 may not: each must find what it reads as the same step left it.
@@ -59,7 +59,7 @@ class Effects:
 
 
 def has_no_effect(step: Step) -> bool:
-    """Whether a step is known to give a result and do nothing else."""
+    """Whether a step is known to have no side effect."""
     statement = step.statement
     if isinstance(statement, Bind):
         return True
@@ -73,7 +73,7 @@ def has_no_effect(step: Step) -> bool:
 
 
 def _looks(callee: Callee) -> bool:
-    """Whether a function of Python gives a value, or shows one, and changes nothing."""
+    """Whether a function of Python only computes or prints a value."""
     if not isinstance(callee, Name):
         return False
     if callee.module == "operator":
@@ -82,7 +82,7 @@ def _looks(callee: Callee) -> bool:
 
 
 def idle(steps: Sequence[Step], among: Sequence[int], result: Sequence[Use]) -> set[int]:
-    """Those of the steps ``among`` all others that do nothing but give results, which nothing else reads."""
+    """The dead code among the steps: no side effect, and nothing reads the result."""
     wanted = {use.made_by for use in result}
     candidates = set(among)
     found: set[int] = set()
@@ -105,7 +105,7 @@ class Displaced:
 
 
 def displaced(matching: Matching, program: Program) -> tuple[Displaced, ...]:
-    """The steps that stand where what they read has changed, or has not changed yet."""
+    """The steps that read memory before or after another write than they should."""
     order = [partner for partner in matching.partners if partner is not None]
     if order == sorted(order):
         return ()
@@ -124,13 +124,13 @@ _ORDER, _MODE = ("order",), ("mode",)
 
 @dataclass
 class _History:
-    """The last step that wrote to each class of memory, while steps are run in some order."""
+    """The last step that wrote to each class of memory, as steps are replayed in some order."""
 
     effects: Mapping[int, Effects]
     last: dict[Class, int] = field(default_factory=dict)
 
     def run(self, step: int) -> _Last:
-        """What a step finds: for each class that it touches, the step that wrote to it last."""
+        """For each class of memory that a step touches, the step that wrote to it last."""
         own = self.effects[step]
         touched = set(self.last) if own.is_barrier else {*own.touches, _MODE}
         if own.is_ordered:

@@ -129,7 +129,7 @@ def _same_float(expected: float, actual: float) -> bool:
 
 
 def describe(value: object) -> str:
-    """A value in a few words: a tensor by dtype, shape and device, a container by its length, else its text."""
+    """A short description of a value: a tensor by dtype, shape and device, a container by its length, else its text."""
     if isinstance(value, torch.Tensor):
         return tensors.describe(value)
     parts = _parts(value)

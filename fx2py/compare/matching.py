@@ -1,4 +1,4 @@
-"""The steps of two functions matched by meaning: which stand for each other, which say something else, which are alone.
+"""The steps of two functions matched by what they compute: which correspond, which of those differ, which are unmatched.
 
 First from the inputs down: steps that say the same of the same values, in any order. What is left follows from a change,
 so the rest is aligned by what it says alone, and read again from the top with what was aligned taken as equal: one
@@ -17,7 +17,7 @@ from fx2py.compare.meaning import Body, Source, Step, Use
 from fx2py.compare.sequences import aligned
 
 _FARTHEST = 60
-"""How many steps that are left on one side are compared with as many of the other, to find those that changed."""
+"""The most unmatched steps of each side that are compared with each other to find those that changed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,21 +32,21 @@ class Matching:
 
     @property
     def surplus(self) -> Iterator[int]:
-        """Their steps that stand for none of ours."""
+        """Their steps without a partner."""
         return (index for index, partner in enumerate(self.partners) if partner is None)
 
     @property
     def missing(self) -> Iterator[int]:
-        """Our steps that none of theirs stands for."""
+        """Our steps without a partner."""
         there = set(self.partners)
         return (index for index in range(len(self.ours.steps)) if index not in there)
 
     def is_same(self, ours: Use, theirs: Use) -> bool:
-        """Whether both are the same value, as far as each step makes what its partner makes."""
+        """Whether both are the same value, taking each step to compute what its partner computes."""
         return ours.source == self.meant(theirs)
 
     def meant(self, theirs: Use) -> Source:
-        """The source on our side that one on theirs stands for."""
+        """The source on our side that corresponds to one on theirs."""
         return _meant(theirs.source, self.partners)
 
 
@@ -59,7 +59,7 @@ def _meant(source: Source, partners: Sequence[int | None]) -> Source:
 
 
 def matched(ours: Body, theirs: Body) -> Matching:
-    """The steps of two functions, or of two loops, that stand for each other."""
+    """The matching of the steps of two functions, or of two loops."""
     matcher = _Matcher(ours.steps, theirs.steps)
     matcher.match_equal()
     if matcher.is_left():
@@ -127,7 +127,7 @@ class _Matcher:
     # -- what is left
 
     def match_changed(self) -> None:
-        """Pair what is left, and read it again from the top."""
+        """Pair the remaining steps, and match once more from the top."""
         left = [index for index, partner in enumerate(self.partners) if partner is None]
         pairs = self._paired(sorted(self.free), left)
         for index in left:
@@ -199,7 +199,7 @@ class _Matcher:
         return {theirs[column]: ours[row] for row, column in best[0][0][1]}
 
     def _score(self, own: Step, index: int) -> int:
-        """How much two steps have in common."""
+        """The similarity of two steps."""
         step = self.theirs[index]
         if (own.body is None) != (step.body is None):
             return 0

@@ -1,4 +1,4 @@
-"""The statements of a function without its names: what each says, and where the values that it uses come from."""
+"""The data flow of a function without its names: what each statement computes, and where its values come from."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Step:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The variables that the text gives the results to; a result inside an expression has none."""
+        """The variables that the results are assigned to; a result inside an expression has none."""
         return tuple([name for name in self.targets if not is_expression(name)])
 
 
@@ -134,7 +134,7 @@ def body_of(function: Function, tables: Tables) -> Body:
 
 
 class _Reading:
-    """The variables of a function while it is read from top to bottom."""
+    """The variables of a function as its statements are read in order."""
 
     def __init__(self, function: Function, tables: Tables, variables: Mapping[str, Use]) -> None:
         self.function, self.tables = function, tables

@@ -1,4 +1,4 @@
-"""How far apart the modules of both sides are: where an error enters a model, and how it grows from there.
+"""The error of each module: where it first appears in a model, and how it grows from there.
 
 The graph runs once more and keeps what each module gives; then the code runs, and each statement that stands for such a
 node is compared with it. The result of the model comes last: also what no module gives, or an edited statement, shows there.
@@ -31,7 +31,7 @@ from fx2py.program.translate import translate
 from fx2py.replay.interpreter import Reference
 
 MOST_BYTES = 2**30
-"""What modules give is kept up to so many bytes; later modules are left out."""
+"""The most bytes of results that are kept; later modules are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _ends(program: Program) -> Iterator[tuple[str, tuple[tuple[str, ...], str]]]
 
 
 class _Kept:
-    """Keeps a copy of what some nodes of the outermost graph give, as the graph gives it: later writes do not show."""
+    """Keeps copies of the results of some nodes of the outermost graph, as they were before any later write."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self.values: dict[str, torch.Tensor] = {}
@@ -112,7 +112,7 @@ class _Kept:
 
 
 class _Seen:
-    """Compares what the statements of the code give with what the nodes gave that they stand for."""
+    """Compares the results of statements with those of the nodes that they correspond to."""
 
     def __init__(self, expected: Mapping[str, torch.Tensor]) -> None:
         self.found: dict[str, ModuleError] = {}

@@ -1,4 +1,4 @@
-"""The steps of the code paired with those of the graph, and the pairs that do not agree."""
+"""The steps of the code paired with those of the graph, and the pairs that disagree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fx2py.compare.correspondence import GraphPaths, Meaning
 from fx2py.compare.steps import CodeStep, GraphStep
 
 _LOOKED_AT = 64
-"""How many runs of one node are looked at for the one that a step agrees with: a loop may run it any number of times."""
+"""The most runs of one node that are compared with a step: a loop may run it any number of times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def paired(
     meanings: Sequence[Meaning],
     known_as: GraphPaths,
 ) -> Pairs:
-    """Pair each step of the code with the node that its place means."""
+    """Pair each step of the code with the node that its place corresponds to."""
     waiting: dict[tuple[int, str], list[int]] = defaultdict(list)
     for index, node in enumerate(graph):
         waiting[node.call, node.name].append(index)

@@ -95,7 +95,7 @@ def in_double(data: GraphData) -> GraphData:
 
 
 class _Widening:
-    """Each tensor and each module once, so that what was shared stays shared."""
+    """Converts each tensor and each module once, so that sharing is kept."""
 
     def __init__(self) -> None:
         self._records: dict[int, ModuleRecord] = {}

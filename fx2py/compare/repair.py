@@ -1,4 +1,4 @@
-"""Edited code brought into a form that can be read, so that the rest of it can be compared.
+"""Edited code made parsable, so that the rest of it can be compared.
 
 A name that has no value becomes one that is unbound, and a statement of a form that is not read becomes a call of what is
 not known, on the same lines. The result is never run.
@@ -17,10 +17,10 @@ from fx2py.graph.values import Name
 from fx2py.syntax import NotPython, parsed
 
 UNBOUND, UNREAD = Name("torch", "fx2py_unbound"), Name("torch", "fx2py_unread")
-"""What stands in the repaired text for a name without a value, and for a statement that is not read."""
+"""The names that replace one without a value, and a statement that cannot be parsed."""
 _PREFIX = "fx2py_unbound_"
 _MOST = 50
-"""The most statements that are not read."""
+"""The most statements that are replaced."""
 
 
 def read_repaired(texts: Texts, fault: GrammarError) -> Parsed:
@@ -40,11 +40,11 @@ def read_repaired(texts: Texts, fault: GrammarError) -> Parsed:
 
 
 class _NoStatementError(Exception):
-    """What is wrong is in no statement of a function."""
+    """The fault is outside the statements of functions."""
 
 
 def _with_unbound_names(source: str) -> str:
-    """The text without deletes, in which each name that is read where it has no value is unbound."""
+    """The text without ``del``, with each name that has no value where it is read replaced by an unbound one."""
     tree = parsed(source)
     outer = {name for node in tree for name in _bound(node)} | set(dir(builtins))
     edits: list[tuple[ast.stmt, str]] = []
@@ -68,7 +68,7 @@ def _with_unbound_names(source: str) -> str:
 
 
 def _without(text: str, fault: GrammarError) -> str:
-    """The text with the statement at a fault replaced by a call of what is not known."""
+    """The text with the statement at fault replaced by a call of an unknown function."""
     for function in (node for node in parsed(text) if isinstance(node, ast.FunctionDef)):
         for node in function.body:
             own = (
@@ -102,7 +102,7 @@ def _read(node: ast.stmt) -> Iterator[str]:
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:
-    """The names that a statement gives a value to."""
+    """The names that a statement binds."""
     if isinstance(node, ast.FunctionDef):
         yield node.name
         return

@@ -16,7 +16,7 @@ demands of its caller."""
 
 @dataclass(frozen=True, slots=True)
 class LeafOutcome:
-    """One leaf of a result, or one tensor that a run changed: what each side has, and in what they differ.
+    """One leaf of a result, or one tensor that a run changed: its value on each side, and how they differ.
 
     ``differences`` names aspects: ``structure``, ``type``, ``dtype``, ``shape``, ``stride``, ``device``, ``layout``,
     ``requires_grad``, ``aliasing``, ``values``, ``change``. ``differing`` counts elements whose bits differ;
@@ -73,7 +73,7 @@ class RunOutcome:
 
     @property
     def reason(self) -> str:
-        """Why equal outcomes prove nothing, or ''."""
+        """Why equality proves nothing here, or ''."""
         if self.raised[0] is not None:
             return "both sides raise the same error"
         if not self.leaves or all(leaf.expected == "None" for leaf in self.leaves):
@@ -107,7 +107,7 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """One place where the code does not do what the graph does.
+    """One statement, table entry or result in which code and graph differ.
 
     ``line`` and ``end_line`` are those of ``file`` in the generated folder, 0 where a statement is missing at its very
     end. ``function`` is the generated function that the place is in, '' for a table. ``node``, ``module_path`` and
@@ -258,7 +258,7 @@ class EquivalenceReport:
 
     @property
     def shown(self) -> RunOutcome:
-        """The first run that differs, else the first that compared something, else the first."""
+        """The run to show: the first that differs, else the first that compared something, else the first."""
         return (
             _first(self.runs, "different")
             or _first(self.runs, "equivalent")
@@ -283,7 +283,7 @@ class EquivalenceReport:
 
     @property
     def differing(self) -> tuple[LeafOutcome, ...]:
-        """The leaves of the run that is shown that are not equal."""
+        """The leaves that differ in the run to show."""
         return self.shown.differing
 
 

@@ -21,12 +21,12 @@ from fx2py.runtime.checks import InputError
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _DEVICE_TYPES = ("cpu", "cuda")
-"""Those whose autocast a graph may switch; torch keeps a state for each."""
+"""The device types with an autocast state of their own, which a graph may switch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What one call did: its result or exception, and what it changed.
+    """The record of one call: its result or exception, and what it changed.
 
     ``result`` is a copy. ``changed`` holds a copy of every tensor that the call changed: inputs by their place
     (``args[0]``), state by its path. ``aliases`` says what each leaf of the result shares storage with.

@@ -50,7 +50,7 @@ def diff_callables(
 
 
 CALLS = 2
-"""Calls in a row of each case: what a call leaves in its buffers may show in the next one only."""
+"""The calls in a row of each case: a change of buffers may affect only the next call."""
 
 
 def compare_case(

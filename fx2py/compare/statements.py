@@ -1,4 +1,4 @@
-"""The code of a folder compared with its graph by reading alone: which statement says something else.
+"""The code of a folder compared with its graph statically: which statements differ.
 
 The code is parsed back and compared, function by function, with the Program that the graph is translated to with the
 options of the folder. What it means counts: names, the order of independent statements, deletions and the way in which
@@ -48,7 +48,7 @@ class Statements:
 
 @collector_paused()
 def compare_statements(data: GraphData, artifact: Artifact) -> Statements:
-    """Every statement of the code that says something else than the graph, without running either.
+    """Every statement of the code that differs from the graph, without running either.
 
     Raises UnsupportedGraphError for a graph that has no Program.
     """
@@ -87,7 +87,7 @@ def _differing(program: Program, parsed: Parsed, artifact: Artifact) -> Iterator
 
 
 def _says_the_same_inlined(program: Program, parsed: Parsed, artifact: Artifact) -> bool:
-    """Whether structured code of another structure does what the flat Program does, statement by statement."""
+    """Whether structured code of another structure, inlined, equals the flat Program statement by statement."""
     try:
         flat = flattened(parsed)
     except (ValueError, RecursionError):
@@ -116,7 +116,7 @@ class _Comparison:
         self.texts: dict[int, str] = {}
 
     def functions(self, functions: Sequence[Function]) -> Iterator[Divergence]:
-        """What differs in the functions that stand for each other, by name or by their order, and in the others."""
+        """The differences of corresponding functions, paired by name or order, and of the unpaired ones."""
         names = _paired_names(self.program.functions, functions)
         ours = {each.name: each for each in self.program.functions}
         own, other = self._tables(names)
@@ -186,7 +186,7 @@ _BREAKS = re.compile(r"([(\[{]) |,? ([)\]}])")
 
 
 def _paired_names(ours: Sequence[Function], theirs: Sequence[Function]) -> dict[str, str]:
-    """For each of their functions the name of ours that it stands for: the same name, else in their order."""
+    """For each of their functions, the name of the corresponding one of ours: by name, else by order."""
     own, other = [each.name for each in ours], [each.name for each in theirs]
     alone = [name for name in own if name not in other]
     same = {name: name for name in other if name in own}
@@ -195,7 +195,7 @@ def _paired_names(ours: Sequence[Function], theirs: Sequence[Function]) -> dict[
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A function of ours and the one that stands for it."""
+    """A function of ours and the corresponding one of theirs."""
 
     comparison: _Comparison
     ours: Function
@@ -235,7 +235,7 @@ class _Place:
             yield self.divergence("inputs", lines, _signature(self.ours), self.comparison.read(lines))
 
     def bodies(self, ours: Body, theirs: Body) -> Iterator[Divergence]:
-        """What differs between the statements of the two."""
+        """The differences between the statements of the two."""
         for found in differences(ours, theirs, self.comparison.program):
             lines = self._lines(found.place)
             actual = "" if found.kind == "missing" else self.comparison.read(lines)
@@ -250,7 +250,7 @@ class _Place:
             yield replace(place, node="", source_line="") if found.kind == "surplus" else place
 
     def _expected(self, found: Difference) -> str:
-        """What should stand there."""
+        """The statement that should be there."""
         if found.ours is not None:
             return self.comparison.text(found.ours)
         if found.kind == "result":
@@ -280,7 +280,7 @@ def source_line(node: Node) -> str:
 
 
 def _served(function: Function) -> tuple[str, ...]:
-    """The calls that a function stands for, where it serves several."""
+    """The calls that a function serves, if there are several."""
     module = function.module
     if module is None or module.calls < 2:
         return ()

@@ -1,4 +1,4 @@
-"""The first statement of the code that does not do what its node does: both sides run step by step from equal states.
+"""The first statement whose result differs from its node's: both sides run step by step from equal states.
 
 Neither side keeps what it computes. Both leave digests of what each step gave, which are compared; the two values of the
 first step that differs, and what entered it, come from running both again up to there. A last run of the code goes on
@@ -63,7 +63,7 @@ def first_divergence(
 
 
 class _Switch:
-    """The observer of code that is executed once: passes on to the one of the current run."""
+    """The observer of code that is executed once; delegates to the observer of the current run."""
 
     def __init__(self) -> None:
         self.places: tuple[Place, ...] = ()
@@ -133,7 +133,7 @@ class _Sides:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """One run of a node or of a place: the ``count``-th in its call, from 0."""
+    """One execution of a node or of a place: the ``count``-th in its call, from 0."""
 
     call: int
     key: object
@@ -142,7 +142,7 @@ class _Moment:
 
 @dataclass(slots=True)
 class _Taken:
-    """What a step read and gave: digests and descriptions of what it read, a copy of the result, the random state after."""
+    """A step: digests and descriptions of its operands, a copy of its result, the random state afterwards."""
 
     entered: tuple[tuple[bytes, ...], ...] = ()
     read: tuple[str, ...] = ()
@@ -151,7 +151,7 @@ class _Taken:
 
 
 class _Moments:
-    """Tells which moment a step is."""
+    """Counts the executions of each step."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[int, object]] = Counter()
@@ -163,7 +163,7 @@ class _Moments:
 
 
 class _Takes:
-    """Looks at the steps of ``wanted`` moments."""
+    """Records the steps at ``wanted`` moments."""
 
     def __init__(self, wanted: Iterable[_Moment]) -> None:
         self.taken = {moment: _Taken() for moment in wanted}
@@ -205,7 +205,7 @@ class _GraphTaking(GraphSteps):
 
 
 class _CodeTaking(CodeSteps):
-    """Goes on with what ``instead`` has for a moment in place of what the code gave."""
+    """Replaces the code's result at each moment in ``instead``."""
 
     def __init__(
         self, wanted: Iterable[_Moment], instead: Mapping[_Moment, _Taken], closely: frozenset[str]
@@ -230,7 +230,7 @@ def _tensors(values: object) -> list[torch.Tensor]:
 
 
 def _replaced(value: Any, instead: _Taken, operands: tuple[Any, ...]) -> Any:
-    """The graph's value in place of the code's: written into a tensor that the step was given, else a copy.
+    """The graph's value in place of the code's: written into the tensor if that is an operand, else a copy.
 
     What a transform of torch.func has wrapped stays as it is.
     """
@@ -314,7 +314,7 @@ class _Search:
         return dict(zip(ended, found, strict=True))
 
     def _explained(self, odd: Odd, pairs: Pairs, meant: _Taken) -> Divergence:
-        """The statement that is to blame for a step: itself, or an edit before it that gave it something else to read."""
+        """The statement at fault for a step: itself, or an earlier edit that gave it another operand."""
         assert odd.meant is not None
         step, node = self.code[odd.step], self.graph[odd.meant]
         moment = self._code_moments()[odd.step]
@@ -367,7 +367,7 @@ class _Search:
         return self._at(begun[-1] if begun else odd.step, actual=f"runs {called}, which the graph does not")
 
     def _latest_edited(self, before: int, pairs: Pairs) -> int | None:
-        """The last edited statement that began before a step, but for those that only show something."""
+        """The last edited statement that began before a step, except those that only print."""
         for index in range(before - 1, -1, -1):
             step = self.code[index]
             if (
@@ -392,7 +392,7 @@ class _Search:
         return next(ends, -1) in pairs.agree
 
     def _latest_left_out(self, odd: Odd, pairs: Pairs) -> LeftOut | None:
-        """The last statement that is left out before a step."""
+        """The last removed statement before a step."""
         function = self.code[odd.step].frame.function
         names = {
             step.name: index
@@ -410,7 +410,7 @@ class _Search:
         return found[-1] if found else None
 
     def _left_out(self, pairs: Pairs) -> Divergence | None:
-        """Where every step agrees: a write into the state or an input that the code never makes."""
+        """If every step agrees: a removed write into the state or an input."""
         written = {
             step.name for index, step in enumerate(self.graph) if index not in pairs.made and step.writes
         }
@@ -504,7 +504,7 @@ def _path(step: GraphStep) -> str:
 
 
 def _unstable(one: Sequence[GraphStep], other: Sequence[GraphStep]) -> set[tuple[str, str]]:
-    """The nodes that two runs of the graph do not share."""
+    """The nodes whose results differ between two runs of the graph."""
     return {
         (step.graph, step.name)
         for step, again in zip(one, other, strict=False)
@@ -513,7 +513,7 @@ def _unstable(one: Sequence[GraphStep], other: Sequence[GraphStep]) -> set[tuple
 
 
 def _left_otherwise(one: Watch, other: Watch) -> set[str]:
-    """The tensors in which two runs left something else after a call."""
+    """The tensors that differ after a call of two runs."""
     return {
         name
         for call in one.left.keys() & other.left.keys()
@@ -533,7 +533,7 @@ def _only_shows(place: Place) -> bool:
 
 
 def _summary(value: object) -> str:
-    """The leaves of a value in a few words: the kinds of containers do not count."""
+    """A short description of the leaves of a value, whatever its containers are."""
     leaves = [describe(leaf) for _, leaf in leaves_with_paths("", value)]
     return ", ".join(leaves[:_LEAVES_SHOWN]) + (", ..." if len(leaves) > _LEAVES_SHOWN else "")
 
@@ -549,7 +549,7 @@ def _said(node: Node) -> str:
 
 
 def _of_model(step: GraphStep | None) -> dict[str, Any]:
-    """What links a divergence to the model."""
+    """The module and the source line of a divergence."""
     if step is None:
         return {}
     node = step.node

@@ -1,4 +1,4 @@
-"""The steps of a run: what each node of the graph, and each statement of the code, gave; as digests."""
+"""The steps of a run: the result of each node of the graph, and of each statement of the code, as digests."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fx2py.graph.data import Node
 Writes = tuple[tuple[str, bytes], ...]
 """The lasting tensors that a step wrote into, by name, with their digests afterwards."""
 OUTPUT = "<output>"
-"""What the result of a graph is called: a name that no node has."""
+"""The name of the result of a graph, which no node has."""
 _RAISED = b"raised "
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a step did: ``digest`` is that of its value, of its operands where it gives none; None if it has no data."""
+    """A step's effect: ``digest`` is that of its result, or of its operands if it has none; None without data."""
 
     call: int
     digest: bytes | None
@@ -34,7 +34,7 @@ class Seen:
         return self.digest is not None and self.digest.startswith(_RAISED)
 
     def agrees(self, other: Seen) -> bool:
-        """Whether two steps did the same, as far as both can be told."""
+        """Whether two steps had the same effect, as far as both are known."""
         return self.writes == other.writes and (
             self.digest == other.digest or None in (self.digest, other.digest)
         )
@@ -64,7 +64,7 @@ class Frame:
     rounds: dict[int, int] = field(default_factory=dict)
 
     def route(self) -> list[Frame]:
-        """This call and those around it, outermost first."""
+        """This call and its callers, outermost first."""
         return [*(self.caller.route() if self.caller is not None else ()), self]
 
 
@@ -109,11 +109,11 @@ class Watch:
         self._known = self._now()
 
     def end(self) -> None:
-        """The call has ended; ``left`` has what it left in each tensor."""
+        """The call has ended; ``left`` has the digest of each tensor afterwards."""
         self.left[self.call] = {name: digest_of(tensor) for name, tensor in self._tensors.items()}
 
     def writes(self) -> Writes:
-        """What was written into since this was asked last."""
+        """The tensors that were written to since the last call of this."""
         now = self._now()
         if now == self._known:
             return ()
@@ -125,7 +125,7 @@ class Watch:
         return tuple([(name, digest_of(self._tensors[name])) for name in written])
 
     def seen(self, value: object, operands: Sequence[object]) -> bytes | None:
-        """The digest of what a step gave."""
+        """The digest of a step's result."""
         if value is not None:
             return self.digests(value)
         left = self.digests.tensors_in(operands)

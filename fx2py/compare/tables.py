@@ -1,4 +1,4 @@
-"""What the code of a folder is bound to, compared with what its graph says: constants, modules, weights, input checks."""
+"""The tables of a folder compared with those of its graph: constants, modules, weights, input checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fx2py.program.ir import CHECK_INPUTS, Program, bound_tensors
 
 
 def table_divergences(program: Program, parsed: Parsed, text: str | None) -> Iterator[Divergence]:
-    """Each entry of the tables that is not the graph's, with its lines in ``text``; a folder of schema 1 or 2 has none."""
+    """Each table entry that differs from the graph's, with its lines in ``text``; none for schemas 1 and 2."""
     for kind, table, entry, expected, actual in _differences(program, parsed):
         file = SOURCE if text is None else TABLES
         lines = (0, 0) if text is None else _lines_of(text, table, entry)
@@ -24,7 +24,7 @@ def table_divergences(program: Program, parsed: Parsed, text: str | None) -> Ite
 
 
 def _differences(program: Program, parsed: Parsed) -> Iterator[tuple[Kind, str, object, object, object]]:
-    """Kind, table, entry (by its place or its name), what is meant and what is there."""
+    """Kind, table, entry (by index or name), the expected and the actual text."""
     tables = parsed.tables
     names = {id(tensor): name for name, tensor in bound_tensors(program).items()}
     read_back = ReadBack(program, names)

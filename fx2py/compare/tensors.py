@@ -1,4 +1,4 @@
-"""Two tensors compared in every aspect that a caller can see; values bit for bit."""
+"""Two tensors compared in every property that a caller can see; values bit for bit."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class Manner:
         return replace(self, ignored=self.ignored | {"stride", "random state"}, home=torch.device("cpu"))
 
     def of_another_program(self) -> Manner:
-        """This manner for sides that are written independently: what they share and whether they can be differentiated
+        """This manner for programs that were written independently: aliasing and whether results require gradients
         is no part of the result."""
         return replace(self, ignored=self.ignored | {"stride", "aliasing", "requires_grad", "type", "change"})
 

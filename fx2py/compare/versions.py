@@ -91,7 +91,7 @@ class WeightChange:
 
 @dataclass(frozen=True, slots=True)
 class VersionDiff:
-    """What two versions of a model do differently; ``kept`` statements mean the same in both.
+    """The differences between two versions of a model; ``kept`` statements compute the same in both.
 
     ``signatures`` are what both are called with, where that differs.
     """
@@ -104,7 +104,7 @@ class VersionDiff:
 
     @property
     def same_statements(self) -> bool:
-        """Whether both do the same to their weights and inputs, whatever numbers the weights hold."""
+        """Whether both compute the same from their weights and inputs, whatever numbers the weights hold."""
         return not self.changes and self.signatures is None
 
 
@@ -376,7 +376,7 @@ def _inputs(function: Function) -> str:
 
 
 def _signature(program: Program, with_demands: bool) -> str:
-    """The inputs of a graph, and what it demands of each."""
+    """The inputs of a graph, and the checks of each."""
     table = program.input_table if with_demands else None
     demands = {} if table is None else dict(table.demands)
     names = [each.public_name for each in program.entry.parameters]
