@@ -15,7 +15,7 @@ from fx2py.compare.matching import Matching
 from fx2py.compare.meaning import Step, Use
 from fx2py.graph.values import GETATTR, GETITEM, Name
 from fx2py.operators.schema import draws_random_numbers
-from fx2py.program.analyses.aliasing import AliasClasses, memory_of, written_names
+from fx2py.program.analyses.aliasing import AliasClasses, memory_in, memory_of, written_names
 from fx2py.program.ir import (
     CHECK_INPUTS,
     FIELDS_OF,
@@ -157,12 +157,12 @@ def _effects_of(step: Step, classes: AliasClasses | None) -> Effects:
     """The effects of a step; without alias analysis all memory is one class."""
     statement = step.statement
     if isinstance(statement, Bind) or has_no_effect(step):
-        return Effects(_classes(statement.parts.variables, classes))
+        return Effects(_classes(memory_in(statement.parts), classes))
     if not isinstance(statement, Assign):
         return Effects(frozenset({0}), frozenset({0}), is_ordered=True)
     if statement.call.callee in _READING:
-        return Effects(_classes(statement.parts.variables, classes))
-    touched = _classes(statement.parts.variables, classes)
+        return Effects(_classes(memory_in(statement.parts), classes))
+    touched = _classes(memory_in(statement.parts), classes)
     written = _classes(written_names(statement), classes)
     is_known = memory_of(statement) is not None or _is_of_python(statement)
     is_random = any(map(draws_random_numbers, operators_of(step)))

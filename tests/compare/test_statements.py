@@ -239,6 +239,27 @@ def moved(artifact: Artifact, line: int, behind: int) -> Artifact:
     return replace(artifact, source="\n".join(lines))
 
 
+class Counted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.register_buffer("calls", torch.zeros(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.linear(x) * self.calls
+        self.calls.add_(1)
+        return y + 1
+
+
+def test_order_of_a_write_to_a_weight_and_a_read_of_it_counts() -> None:
+    data = exported(Counted(), torch.ones(3))
+    code = fx2py.generate(data)
+    write = "    weights.calls.add_(1)\n"
+    read = next(line for line in code.source.splitlines(True) if "* weights.calls" in line)
+    early = edited(code, (write, ""), (read, write + read))
+    assert [each.kind for each in differing(data, early)] == ["order"]
+
+
 def test_order_of_random_numbers_counts() -> None:
     class Noise(nn.Module):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

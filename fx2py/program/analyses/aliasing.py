@@ -8,8 +8,6 @@ if the storage of one is unknown, all of them do. Devices and numbers have no me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fx2py.graph.tensors import storages_of
 from fx2py.graph.values import GETITEM, PRIMITIVES, OpName, Ref
 from fx2py.operators.facts import Memory, facts_of
@@ -39,20 +37,23 @@ ANYWHERE = 0
 
 
 class AliasClasses:
-    """Classes of variables that may share memory, each identified by one of its variables.
+    """Classes of variables and weights that may share memory, each identified by one of them, as ``memory_in`` names them.
 
-    ``returned``: the classes that the function returns; ``written``: those that it may write to.
+    ``returned``: the classes that the function returns; ``written``: those that it may write to; ``weights``: the slots of
+    the weights that it reads.
     """
 
     def __init__(self, function: ir.Function, program: ir.Program) -> None:
         self._parents: dict[str, str] = {}
         self._written: list[str] = []
         self._storages: dict[int, str] = {}
-        self._lie_apart = all(storages_of(weight.tensor) is not None for weight in program.weights)
+        self.weights = {slot for statement in function.body for slot in _weights_in(statement.parts)}
+        read = [program.weights[slot.index].tensor for slot in self.weights]
+        self._lie_apart = all(storages_of(tensor) is not None for tensor in read)
         self._without_memory: set[str] = set()
         for statement in function.body:
             self._learn(statement, program)
-        result = ir.names_in(function.result)
+        result = memory_in(ir.Parts.of(function.result))
         self.returned = frozenset(map(self.class_of, result))
         self.written = frozenset(map(self.class_of, self._written))
 
@@ -66,9 +67,16 @@ class AliasClasses:
         return root
 
     def _learn(self, statement: ir.Statement, program: ir.Program) -> None:
-        names = [name for name in statement.parts.variables if name not in self._without_memory]
+        names = [name for name in memory_in(statement.parts) if name not in self._without_memory]
+        for slot in _weights_in(statement.parts):
+            self._learn_weight(slot, program)
         if isinstance(statement, ir.Load):
-            self._learn_load(statement, program)
+            self._join(statement.target, names)
+            if (
+                statement.slot.table == "consts"
+                and type(program.consts[statement.slot.index].value) in PRIMITIVES
+            ):
+                self._without_memory.add(statement.target)
         elif isinstance(statement, ir.Assign):
             if memory_of(statement) != "fresh":
                 self._join(statement.target, names)
@@ -76,13 +84,10 @@ class AliasClasses:
         elif isinstance(statement, ir.Bind):
             self._join(statement.target, names)
 
-    def _learn_load(self, load: ir.Load, program: ir.Program) -> None:
-        if load.slot.table == "weights":
-            tensor = program.weights[load.slot.index].tensor
-            storages = (storages_of(tensor) if self._lie_apart else None) or (ANYWHERE,)
-            self._join(load.target, [self._storages.setdefault(each, load.target) for each in storages])
-        elif load.slot.table == "consts" and type(program.consts[load.slot.index].value) in PRIMITIVES:
-            self._without_memory.add(load.target)
+    def _learn_weight(self, slot: ir.Slot, program: ir.Program) -> None:
+        tensor = program.weights[slot.index].tensor
+        storages = (storages_of(tensor) if self._lie_apart else None) or (ANYWHERE,)
+        self._join(str(slot), [self._storages.setdefault(each, str(slot)) for each in storages])
 
     def _join(self, target: str | None, names: list[str]) -> None:
         joined = [*([] if target is None else [target]), *names]
@@ -90,16 +95,27 @@ class AliasClasses:
             self._parents[self.class_of(name)] = self.class_of(joined[0])
 
 
-def written_names(statement: ir.Assign) -> Sequence[str]:
-    """The variables whose memory a call may write to; for a known operator its first operand alone (``add_``, ``copy_``)."""
+def memory_in(parts: ir.Parts) -> list[str]:
+    """What is read that has memory: variables, and weights that stand where they are used, each by its text."""
+    fields = [part for part in parts.named if type(part) is ir.Field]
+    return [*parts.variables, *map(str, _weights_in(parts)), *map(str, fields)]
+
+
+def _weights_in(parts: ir.Parts) -> list[ir.Slot]:
+    return [part for part in parts.named if type(part) is ir.Slot and part.table == ir.WEIGHTS]
+
+
+def written_names(statement: ir.Assign) -> list[str]:
+    """What a call may write to, as ``memory_in`` names it; for a known operator its first operand alone (``add_``, ``copy_``)."""
     kind, op = memory_of(statement), operator_of(statement)
     if kind in ("fresh", "view"):
         return []
     if op is None or not kind:
-        return statement.parts.variables
+        return memory_in(statement.parts)
     schema = schema_of(op)
     first = None if schema is None else given_to(op, statement.call).get(schema.arguments[0].name)
-    return [first.name] if isinstance(first, Ref) else statement.parts.variables
+    is_one = isinstance(first, Ref | ir.Slot | ir.Field)
+    return memory_in(ir.Parts.of(first) if is_one else statement.parts)
 
 
 def writes(statement: ir.Statement) -> bool:
