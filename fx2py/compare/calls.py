@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from functools import cache
 
 from fx2py.compare.meaning import Operands, Step
@@ -10,7 +11,7 @@ from fx2py.graph.values import List, Name, OpName, Size
 from fx2py.operators.facts import METHOD, Facts, NativeForm, facts_named, facts_of, table
 from fx2py.operators.schema import defaults_of, schema_of
 from fx2py.program.exact_text import exact_key
-from fx2py.program.ir import Assign, Call, Callee, Method
+from fx2py.program.ir import Assign, Call, Callee, Method, Program, Statement
 
 Argument = tuple[Hashable, tuple[int, ...]]
 """The shape of an argument, and the indices of its values among those of its statement."""
@@ -33,6 +34,28 @@ def operators_of(step: Step) -> tuple[OpName, ...]:
 def facts_about(step: Step) -> tuple[Facts, ...]:
     """What is known of each overload that a step may call; empty where that is not known."""
     return tuple([facts_of(op) for op in operators_of(step)])
+
+
+def with_overloads(program: Program) -> Program:
+    """A Program that was read from a text with an overload as the callee of each native call.
+
+    Only where all overloads that the call may reach do the same with memory: what else they do is not told.
+    """
+    functions = [
+        replace(function, body=tuple(map(_with_overload, function.body))) for function in program.functions
+    ]
+    return replace(program, functions=tuple(functions))
+
+
+def _with_overload(statement: Statement) -> Statement:
+    if not isinstance(statement, Assign):
+        return statement
+    call = statement.call
+    reached = _reached_from().get(_native_name(call.callee) or "", ())
+    if not any(_is_called(form, call) for op in reached for form in facts_of(op).native):
+        return statement
+    does_the_same = len({facts_of(op).memory for op in reached}) == 1
+    return replace(statement, call=replace(call, callee=reached[0])) if does_the_same else statement
 
 
 def _native_name(callee: Callee) -> str | None:

@@ -16,7 +16,6 @@ from fx2py.compare.digests import Digests
 from fx2py.compare.report import LeafOutcome, RunOutcome
 from fx2py.compare.sides import Side, compare_case, run_in_a_row
 from fx2py.graph.data import GraphData, Node
-from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Name, OpName
 from fx2py.operators.interception import Operator, intercepted
 from fx2py.replay.interpreter import Reference
@@ -55,10 +54,17 @@ def noise_of(reference: Side, case: Case, data: GraphData) -> Noise:
 
 
 def unstable(
-    data: GraphData, case: Case, device: torch.device | str | None, policy: Policy | None
+    data: GraphData,
+    case: Case,
+    device: torch.device | str | None,
+    policy: Policy | None,
+    writes: frozenset[str] | None,
 ) -> tuple[str, ...]:
-    """The nodes whose results differ between two runs although their operands are equal, with what they call."""
-    one, other = (_results(data, case, device, policy) for _ in range(2))
+    """The nodes whose results differ between two runs although their operands are equal, with what they call.
+
+    ``writes`` are the names of all that a call may write to; None where that is not known.
+    """
+    one, other = (_results(data, case, device, policy, writes) for _ in range(2))
     return tuple(
         dict.fromkeys(
             f"{ours.path} ({_called(ours.node)})"
@@ -69,13 +75,16 @@ def unstable(
 
 
 def _results(
-    data: GraphData, case: Case, device: torch.device | str | None, policy: Policy | None
+    data: GraphData,
+    case: Case,
+    device: torch.device | str | None,
+    policy: Policy | None,
+    writes: frozenset[str] | None,
 ) -> list[_Result]:
     observer = _Results()
     reference = Reference(data, policy, device=device, observe=observer)
-    copies = TensorCopies()
-    start = {name: copies(tensor) for name, tensor in reference.tensors.items()}
-    run_in_a_row(Side(reference, reference.tensors, data.live_modules), start, case, 1)
+    side = Side(reference, reference.tensors_by(writes or ()), data.live_modules, writes=writes)
+    run_in_a_row(side, side.values(), case, 1)
     return observer.found
 
 

@@ -13,6 +13,7 @@ from fx2py.compare.coverage import Coverage
 from fx2py.compare.determinism import noise_of, uninitialised, unstable, without_noise
 from fx2py.compare.report import EquivalenceReport, RunOutcome
 from fx2py.compare.sides import CALLS, Side, compare_case
+from fx2py.compare.state import Storages, Unwritten, shared
 from fx2py.compare.statements import Statements, compare_statements
 from fx2py.compare.stepping import first_divergence
 from fx2py.compare.tensors import compare_values
@@ -41,6 +42,11 @@ class Pair:
         """The cases of ``cases_of``, on the device of the pair."""
         return cases_of(self.data, given, limit=limit, seed=seed, device=self.device, policy=self.policy)
 
+    def writing(self, names: frozenset[str] | None) -> Pair:
+        """The pair, of which is known what of their state both sides may write to."""
+        sides = {name: replace(getattr(self, name), writes=names) for name in ("reference", "candidate")}
+        return replace(self, **sides)
+
 
 def bind_pair(
     data: GraphData,
@@ -57,14 +63,17 @@ def bind_pair(
     """
     generated, own = artifact.without_compiled(), device_b or device
     placed = generated if own is None else generated.to(own)
-    candidate = placed.bind(policy=policy)
     reference = Reference(data, policy, device=device)
     state = reference.tensors_by(placed.tensors)
     _require_same_weights(state, placed.tensors)
+    if device_b is None:
+        placed = replace(placed, tensors=shared(placed.tensors, state))
+    candidate = placed.bind(policy=policy)
     apart = None if device_b is None else torch.device(device_b)
     live = data.live_modules
     sides = Side(reference, state, live), Side(candidate, placed.tensors, live, apart)
-    return Pair(data, artifact, *sides, device, policy)
+    compared = artifact if own is not None else replace(artifact, tensors=placed.tensors)
+    return Pair(data, compared, *sides, device, policy)
 
 
 _SEARCHED = 16
@@ -87,6 +96,7 @@ def diff_pair(
     make the same calls. Raises ReplayError where given inputs do not fit.
     """
     said = statements_of(pair)
+    pair = pair.writing(said.written)
     is_alone = not _is_one_of_several()
     limit = (cases or (_SEARCHED if said.differing else None)) if is_alone else 1
     tries, device, policy = _Tries(pair, is_alone, manner), pair.device, pair.policy
@@ -95,7 +105,7 @@ def diff_pair(
         for case in pair.cases(given, limit, seed):
             differs = tries.differ_on(case)
             if tries.is_noisy and not unknown:
-                unknown = unstable(pair.data, case, device, policy)
+                unknown = unstable(pair.data, case, device, policy, said.written)
             if differs:
                 if is_alone and manner.home is None:  # kernels of two devices differ everywhere
                     first = first_divergence(pair.data, pair.artifact, case, device=device, policy=policy)
@@ -114,6 +124,7 @@ def diff_pair(
     unseen = report.differing_unseen
     if unseen and is_alone and not tries.is_noisy:
         unseen = tuple(shown_by_trial(pair, next(pair.cases(given, 1, seed)), unseen, manner))
+    tries.unwritten.require_no_change()
     return replace(report, tried=unseen)  # what cannot be tried counts
 
 
@@ -164,6 +175,9 @@ class _Tries:
         self._watched = replace(pair.candidate, call=self.coverage.watched(pair.candidate.call))
         self._is_alone = is_alone
         self._manner = manner
+        written = Storages([*pair.reference.written, *pair.candidate.written])
+        both = {**pair.candidate.state, **pair.reference.state}
+        self.unwritten = Unwritten({name: each for name, each in both.items() if each not in written})
 
     def differ_on(self, case: Case) -> bool:
         """Run a case, and return whether it differs."""
@@ -172,6 +186,7 @@ class _Tries:
             noise = noise_of(self._pair.reference, case, self._pair.data)
             found = tuple(without_noise(run, noise) for run in found)
             self.is_noisy = self.is_noisy or bool(noise)
+        self.unwritten.require_no_write()
         self.runs += found
         return _differs(found)
 

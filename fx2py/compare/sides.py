@@ -11,6 +11,7 @@ import torch
 from fx2py.compare.cases import Case
 from fx2py.compare.report import EquivalenceReport, RunOutcome
 from fx2py.compare.runs import Run, compare_runs, record_run
+from fx2py.compare.state import Storages, values_of
 from fx2py.compare.tolerance import BIT_FOR_BIT, Manner
 from fx2py.graph.tensors import EqualStorages, TensorCopies, write_back
 from fx2py.replay.inputs import Inputs
@@ -21,13 +22,26 @@ class Side:
     """A callable with its ``state``, the tensors that it reads and may change, by path.
 
     ``modules`` are the live modules that it calls, whose code may replace their own attributes and parameters. Inputs are
-    moved to ``device`` before they are passed; None passes them as they are.
+    moved to ``device`` before they are passed; None passes them as they are. ``writes`` are the names of all of the state
+    that a call may write to; None where that is not known.
     """
 
     call: Callable[..., object]
     state: Mapping[str, torch.Tensor] = field(default_factory=dict)
     modules: tuple[torch.nn.Module, ...] = ()
     device: torch.device | None = None
+    writes: frozenset[str] | None = None
+
+    @property
+    def written(self) -> list[torch.Tensor]:
+        """What of the state a call may write to."""
+        if self.writes is None or not self.writes <= self.state.keys():
+            return list(self.state.values())
+        return [self.state[name] for name in self.writes]
+
+    def values(self) -> dict[str, torch.Tensor]:
+        """The state as it is now, copied where a call may write to it."""
+        return values_of(self.state, Storages(self.written))
 
 
 def diff_callables(
@@ -66,9 +80,8 @@ def compare_case(
 
     With ``own_state`` the candidate starts from its own state, not from the reference's.
     """
-    copies = TensorCopies()
     moved = TensorCopies(candidate.device) if candidate.device is not None else None
-    start = {name: copies(tensor) for name, tensor in reference.state.items()}
+    start = values_of(reference.state, Storages([*reference.written, *candidate.written]))
     names = () if own_state else [name for name in candidate.state if name in start]
     shared = {name: start[name] if moved is None else moved(start[name]) for name in names}
     expected = run_in_a_row(reference, start, case, calls, manner.home)
@@ -87,9 +100,7 @@ def run_in_a_row(
 
     What the runs hold is on the device ``home``; None is where it was made.
     """
-    copies, have_equal_bits = TensorCopies(), EqualStorages()
-    starts_so = all(name in start and have_equal_bits(each, start[name]) for name, each in side.state.items())
-    old = start if starts_so else {name: copies(tensor) for name, tensor in side.state.items()}
+    old = _old_values(side, start)
     write_back({name: side.state[name] for name in start}, start)
     known = {name: start.get(name, old[name]) for name in side.state}
     inputs = case.inputs.on(side.device)
@@ -114,6 +125,15 @@ def run_in_a_row(
     finally:
         write_back(side.state, old)
     return found
+
+
+def _old_values(side: Side, start: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state of a side before it gets the values ``start``, which are the old ones themselves where they are equal."""
+    have_equal_bits = EqualStorages()
+    equal = {name for name in side.state if name in start and have_equal_bits(side.state[name], start[name])}
+    others = {name: tensor for name, tensor in side.state.items() if name not in equal}
+    overwritten = [tensor for name, tensor in others.items() if name in start]
+    return {**start, **values_of(others, Storages([*side.written, *overwritten]))}
 
 
 @contextmanager

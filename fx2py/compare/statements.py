@@ -16,6 +16,7 @@ from typing import Any
 
 from fx2py.artifact.artifact import Artifact, is_edited, program_of
 from fx2py.collector import collector_paused
+from fx2py.compare.calls import with_overloads
 from fx2py.compare.differences import Difference, Place, differences
 from fx2py.compare.meaning import Body, Tables, body_of
 from fx2py.compare.repair import read_repaired
@@ -23,12 +24,13 @@ from fx2py.compare.report import Divergence, Kind
 from fx2py.compare.tables import table_divergences
 from fx2py.emit.audit import flattened
 from fx2py.emit.expressions import TextScope, value_text
-from fx2py.emit.module import SOURCE, statement_text
+from fx2py.emit.module import SOURCE, TABLES, statement_text
 from fx2py.emit.nesting import without_looks
 from fx2py.emit.older_schemas import parse_any
 from fx2py.emit.parse import GrammarError, Parsed
 from fx2py.emit.validate import path_normal
 from fx2py.graph.data import GraphData, Node
+from fx2py.program.analyses.written_tensors import written_tensors
 from fx2py.program.exact_text import exact_key, key_of
 from fx2py.program.ir import Delete, Function, Lines, Loop, Operand, Program, Statement, bound_tensors
 from fx2py.program.options import GenerateOptions
@@ -40,10 +42,12 @@ class Statements:
     """What differs, in the order of the files; None where nothing of the code can be read.
 
     ``unreadable`` says what cannot be read: a statement of another form counts as one that says something else.
+    ``written`` are the names of all tensors that graph or code may write to; None where that is not known.
     """
 
     differing: tuple[Divergence, ...] | None
     unreadable: str = ""
+    written: frozenset[str] | None = None
 
 
 @collector_paused()
@@ -64,7 +68,22 @@ def compare_statements(data: GraphData, artifact: Artifact) -> Statements:
     if is_edited(artifact):  # what fx2py wrote looks at nothing
         parsed = replace(parsed, functions=without_looks(parsed.functions))
     program = program_of(data, options_of(artifact))
-    return Statements(tuple(_differing(program, parsed, artifact)), unreadable)
+    differing = tuple(_differing(program, parsed, artifact))
+    written = None if unreadable else _written(program, parsed if differing else None, artifact)
+    return Statements(differing, unreadable, written)
+
+
+def _written(program: Program, parsed: Parsed | None, artifact: Artifact) -> frozenset[str] | None:
+    """What the graph and the code may write to; ``parsed`` is what the code says where it says something else."""
+    own = written_tensors(program)
+    if parsed is None:
+        return own
+    if any(edit.file == TABLES for edit in artifact.edits):
+        return None
+    try:
+        return own | written_tensors(with_overloads(flattened(parsed).program(artifact.tensors)))
+    except (ValueError, RecursionError):
+        return None
 
 
 def options_of(artifact: Artifact) -> GenerateOptions:

@@ -201,7 +201,7 @@ class _Trial:
         bind = placed.binder(pair.policy, self._code_side.of)
         code = bind(placed.tensors, placed.live_modules())
         self._sides = (
-            replace(pair.reference, call=reference, state=reference.tensors_by(placed.tensors)),
+            Side(reference, reference.tensors_by(placed.tensors), pair.reference.modules),
             Side(code, placed.tensors, pair.candidate.modules),
         )
         self._places = self._code_side.places

@@ -43,9 +43,7 @@ from fx2py.program.ir import (
     Program,
     Slot,
     Statement,
-    Submodule,
     Unpack,
-    Weight,
     bound_tensors,
     is_expression,
 )
@@ -135,15 +133,8 @@ def _program_of_code(artifact: Artifact) -> Program:
         raise ArtifactError(
             f"{where}{line}: {error}, so its statements cannot be compared.", "Generate the folder again."
         ) from None
-    tables = parsed.tables
-    return Program(
-        parsed.functions if is_flat else tuple(map(_named, parsed.functions)),
-        parsed.op_aliases,
-        tables.containers,
-        tuple([Weight(*item) for item in list(artifact.tensors.items())[: tables.weight_count]]),
-        tuple([Submodule(path, None) for path, _ in tables.modules]),
-        tuple([Constant("constant", value) for value in tables.consts]),
-    )
+    functions = parsed.functions if is_flat else tuple(map(_named, parsed.functions))
+    return replace(parsed, functions=functions).program(artifact.tensors)
 
 
 def _modules_of_lines(source: str) -> Iterator[str]:

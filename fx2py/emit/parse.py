@@ -161,6 +161,21 @@ class Parsed:
     def input_table(self) -> ir.InputTable | None:
         return self.tables.input_table
 
+    def program(self, tensors: Mapping[str, torch.Tensor]) -> ir.Program:
+        """The functions and their tables as a Program, without the records of modules; the first ``tensors`` are its weights."""
+        tables = self.tables
+        held = (
+            (path, module.name if isinstance(module, ir.Local) else None) for path, module in tables.modules
+        )
+        return ir.Program(
+            self.functions,
+            self.op_aliases,
+            tables.containers,
+            tuple([ir.Weight(*item) for item in list(tensors.items())[: tables.weight_count]]),
+            tuple([ir.Submodule(path, None, function=function) for path, function in held]),
+            tuple([ir.Constant("constant", value) for value in tables.consts]),
+        )
+
 
 def parse(texts: Texts) -> Parsed:
     """Read generated files; raises GrammarError with the file and the line where a text leaves the grammar."""

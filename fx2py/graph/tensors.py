@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from fx2py.errors import ReplayError
+from fx2py.graph.pages import bytes_of_storage, hold_the_same
 
 _COMPRESSED = {
     torch.sparse_csr: ("crow_indices", "col_indices"),
@@ -87,7 +88,7 @@ class TensorCopies:
         """The copied storage as a tensor of bytes; a tensor, because a fake tensor has no storage that can be shared."""
         key = storage._cdata
         if key not in self._storages:
-            flat = _bytes_of(storage)
+            flat = bytes_of_storage(storage)
             self._storages[key] = (storage, flat.to(self._device or storage.device, copy=True))
         return self._storages[key][1]
 
@@ -178,12 +179,14 @@ class EqualStorages:
 
     def __call__(self, one: torch.Tensor, other: torch.Tensor) -> bool:
         """True if the two tensors hold the same bits; False if only comparing elements can tell."""
+        if one is other:
+            return True
         if not (is_strided_view(one) and is_strided_view(other)) or _place(one) != _place(other):
             return False
         key = (storage_of(one), storage_of(other))
         if key not in self._known:
             pair = (one.untyped_storage(), other.untyped_storage())
-            self._known[key] = (*pair, torch.equal(*map(_bytes_of, pair)))
+            self._known[key] = (*pair, hold_the_same(*pair))
         return self._known[key][2]
 
 
@@ -204,7 +207,7 @@ def without_repetition(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
 
 
 def write_back(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
-    """Give ``tensors`` the bits of ``values`` (copies made by ``TensorCopies``), in place.
+    """Give ``tensors`` the bits of ``values`` (themselves, or copies made by ``TensorCopies``), in place.
 
     A tensor that has these bits already is not written: its memory may be read-only. A
     storage that many tensors share is written once.
@@ -212,6 +215,8 @@ def write_back(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.T
     written: dict[int, int] = {}
     for name, tensor in tensors.items():
         value = values[name]
+        if value is tensor:
+            continue
         parts = inner_tensors(tensor)
         if parts:
             write_back(parts, inner_tensors(value))
@@ -219,12 +224,8 @@ def write_back(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.T
             place, source = storage_of(tensor), storage_of(value)
             if written.get(place) != source:
                 written[place] = source
-                bits, wanted = _bytes_of(tensor.untyped_storage()), _bytes_of(value.untyped_storage())
-                if not torch.equal(bits, wanted):
-                    bits.copy_(wanted)
+                own, wanted = tensor.untyped_storage(), value.untyped_storage()
+                if not hold_the_same(own, wanted):
+                    bytes_of_storage(own).copy_(bytes_of_storage(wanted))
         else:
             tensor.detach().copy_(value.detach())
-
-
-def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:
-    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)

@@ -549,7 +549,8 @@ def modules_to_rebuild(program: Program) -> list[tuple[str, ModuleRecord]]:
     return list(ordered.values())
 
 
-def _module_tensors(path: str, record: ModuleRecord) -> Iterator[tuple[str, torch.Tensor]]:
+def module_tensors(path: str, record: ModuleRecord) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors that a module at ``path`` holds itself, by name, those among its attributes too."""
     for table in (record.parameters, record.buffers):
         for name, tensor in table.items():
             if tensor is not None:
@@ -565,7 +566,7 @@ def bound_tensors(program: Program) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     own = ((weight.path, weight.tensor) for weight in program.weights)
-    held = (item for path, record in modules_to_rebuild(program) for item in _module_tensors(path, record))
+    held = (item for path, record in modules_to_rebuild(program) for item in module_tensors(path, record))
     for source in (own, held):
         for name, tensor in source:
             if id(tensor) not in seen:
