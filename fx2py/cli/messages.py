@@ -98,6 +98,10 @@ def working(text: str) -> Iterator[None]:
 @contextmanager
 def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
     """A bar on a terminal while ``total`` things are worked on; call the result with the name of each that is done."""
+    console = terminal.stderr()
+    if terminal.is_silent() or not console.is_terminal:
+        yield lambda name: None
+        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -106,14 +110,12 @@ def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    console = terminal.stderr()
     with Progress(
         *columns,
         console=console,
         transient=True,
         redirect_stdout=False,  # see terminal.live
         redirect_stderr=False,
-        disable=terminal.is_silent() or not console.is_terminal,
     ) as bar:
         task = bar.add_task(text, total=total)
 

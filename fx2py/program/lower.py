@@ -489,8 +489,11 @@ class FunctionLowering:
         return None
 
     def _opaque(self, part: language.Opaque, frame: Frame, where: str) -> ir.Operand:
+        described = f" ({part.description})" if part.description else ""
         self.outer.refuse(
-            where, f"an argument is an object of {part.cls}, which is not data {part.description}".strip()
+            where,
+            f"an argument is an object of {part.cls}{described}, which is not data; "
+            "where a compiler put it there, save the program as it was before",
         )
         return None
 

@@ -30,7 +30,33 @@ _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MARK = b"\x80"
 """The opcode PROTO, with which every pickle of protocol 2 or later begins."""
 _HEAD = 1 << 12
+_START = 9
+"""As many bytes as tell formats apart by how they begin."""
 _NEXT_STEP = "Give a file that torch.save, torch.export.save or GraphPickler wrote of a graph."
+
+
+_BEFORE_2_9 = "serialized_exported_program.json"
+_LIBRARIES = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe")
+"""How compiled libraries begin on Linux, Windows and macOS."""
+_WITHOUT_GRAPHS: tuple[tuple[Callable[[bytes], bool], str, str], ...] = (
+    (
+        lambda start: start[4:7] == b"ET1",  # the file identifier of its flatbuffer: ET12
+        "is an ExecuTorch program, which holds instructions and no graph",
+        "Save the program that it was made of: torch.export.save(manager.exported_program(), path), with the manager that "
+        "to_edge returned.",
+    ),
+    (
+        lambda start: start.startswith(_LIBRARIES),
+        "is a compiled library, which holds no graph",
+        "The graph is in the ExportedProgram that was compiled: save it with torch.export.save(program, path).",
+    ),
+    (
+        lambda start: start[4:] == bytes(4) + b"{",  # a length of 8 bytes, then a header in JSON
+        "is a safetensors file, which holds weights and no graph",
+        _NEXT_STEP,
+    ),
+)
+"""What people take for saved graphs: how it begins, what it is, and where its graph can be had."""
 
 
 def _is_archive(names: Collection[str]) -> bool:
@@ -66,17 +92,20 @@ def reader_of(path: Path) -> FormatReader:
         raise UnknownFormatError(f"{path} is a pipe, a socket or a device, not a file.", _NEXT_STEP)
     try:
         with path.open("rb") as file:
-            head = file.read(len(_ZIP_MAGIC))
+            start = file.read(_START)
     except OSError as error:
         raise UnknownFormatError(
             f"{path} cannot be read: {error.strerror}.", "Check its permissions."
         ) from None
-    if not head:
+    if not start:
         raise UnknownFormatError(f"{path} is empty.", _NEXT_STEP)
-    if head == _ZIP_MAGIC:
+    if start.startswith(_ZIP_MAGIC):
         return _zip(path)
-    if head[:1] == _PICKLE_MARK:
+    if start[:1] == _PICKLE_MARK:
         return pickled_graphs
+    for begins, what, next_step in _WITHOUT_GRAPHS:
+        if begins(start):
+            raise UnknownFormatError(f"{path} {what}.", next_step)
     if _is_dump(path):
         return dump_graphs
     raise UnknownFormatError(f"{path} is not a saved graph: its content is of no known format.", _NEXT_STEP)
@@ -105,4 +134,9 @@ def _zip(path: Path) -> FormatReader:
     for matches, reader in _ARCHIVES:
         if matches(inner):
             return reader
+    if _BEFORE_2_9 in names:
+        raise UnknownFormatError(
+            f"{path} is an ExportedProgram in the form that executorch writes, as did torch before 2.9.",
+            "Load it with what wrote it, and save the program with torch.export.save of torch 2.10 or newer.",
+        )
     raise UnknownFormatError(f"{path} is a zip archive without a saved graph.", _NEXT_STEP)

@@ -22,6 +22,13 @@ NAMESPACES = frozenset(
         *("_dtensor", "_c10d_functional", "_c10d_functional_autograd", "debug_mode_ops"),
     }
 )
+HOMES: Mapping[str, str] = {
+    "quantized_decomposed": "torch.ao.quantization.fx._decomposed",
+    "torchao": "torchao.quantization",
+    "torchvision": "torchvision",
+    "tensorrt": "torch_tensorrt",
+}
+"""The modules that register the operators of known libraries when they are imported."""
 INDICES_UNCHECKED = frozenset(
     {
         *("_compute_linear_combination", "_ctc_loss_backward", "_cummax_helper", "_cummin_helper"),

@@ -143,8 +143,11 @@ class Policy:
         )
         if own or operators.is_registered(op):
             raise UntrustedTargetError(op.path, "ops", op.namespace, reason)
-        more = " MODULE is the one that registers the operators when it is imported."
-        raise UntrustedTargetError(op.path, "ops", f"{op.namespace}=MODULE", reason, more)
+        home = operators.HOMES.get(op.namespace, "MODULE")
+        more = (
+            " MODULE is the one that registers the operators when it is imported." if home == "MODULE" else ""
+        )
+        raise UntrustedTargetError(op.path, "ops", f"{op.namespace}={home}", reason, more)
 
     def _check_name(self, name: Name, use: Use) -> None:
         admitted = name.path in _table(use) or name.path in self.classes

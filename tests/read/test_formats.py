@@ -42,6 +42,40 @@ def test_what_is_no_graph_is_named_with_the_next_step(make, message, tmp_path):
     assert caught.value.hint
 
 
+def make_zip_of_executorch(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("serialized_exported_program.json", "{}")
+
+
+@pytest.mark.parametrize(
+    ("make", "message", "hint"),
+    [
+        (
+            lambda path: path.write_bytes(b"\x3c\0\0\0ET12eh00" + bytes(9)),
+            "is an ExecuTorch program",
+            "torch.export.save(manager.exported_program(), path)",
+        ),
+        (
+            lambda path: path.write_bytes(b"\x7fELF" + bytes(60)),
+            "is a compiled library",
+            "torch.export.save(program",
+        ),
+        (
+            lambda path: path.write_bytes((2).to_bytes(8, "little") + b"{}"),
+            "is a safetensors file, which holds weights",
+            "GraphPickler",
+        ),
+        (make_zip_of_executorch, "in the form that executorch writes", "torch.export.save of torch 2.10"),
+    ],
+    ids=["pte", "library", "safetensors", "executorch"],
+)
+def test_what_a_graph_was_made_into_says_where_the_graph_is(make, message, hint, tmp_path):
+    make(tmp_path / "thing")
+    with pytest.raises(UnknownFormatError, match=message) as caught:
+        open_graph(tmp_path / "thing")
+    assert hint in caught.value.hint
+
+
 def test_the_name_of_a_file_says_nothing(tmp_path):
     torch.save(added(), tmp_path / "graph.pt2")
     assert open_graph(tmp_path / "graph.pt2").provenance.format == "torch.save"

@@ -185,6 +185,12 @@ def test_operator_of_a_library_that_is_not_loaded_names_the_library() -> None:
         Policy(ops=frozenset({"no_such_library"})).resolve(op)
 
 
+def test_the_module_of_a_known_library_is_named() -> None:
+    with pytest.raises(UntrustedTargetError) as refused:
+        DENY.check(OpName("torchao", "choose_qparams_affine", "default"))
+    assert refused.value.admit.entry == "torchao=torchao.quantization"
+
+
 def test_an_operator_that_the_installed_torch_lacks_is_told_as_such() -> None:
     with pytest.raises(
         UntrustedTargetError, match=r"aten\.gone\.default is not an operator of torch"

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from fx2py.errors import UnknownFormatError
+from fx2py.errors import UnknownFormatError, printable
 from fx2py.graph.values import Name, Opaque, Value
 from fx2py.read.archive import Archive
 from fx2py.read.pt2.schema import DTYPES, STRIDED, PayloadMeta, SavedTensor, coded, size_of
@@ -51,6 +52,14 @@ def weights_only(data: bytes) -> object:
         return found
     except _WEIGHTS_ONLY_FAULTS:
         raise ValueError("is a pickle that is damaged or holds more than plain data") from None
+
+
+def _unread_classes(data: bytes) -> list[str]:
+    """The names in a pickle that torch's weights-only reader does not admit; empty where it is damaged."""
+    try:
+        return [printable(name) for name in get_unsafe_globals_in_checkpoint(io.BytesIO(data))]
+    except _WEIGHTS_ONLY_FAULTS:
+        return []
 
 
 def _config(archive: Archive, folder: str, model: str, kind: str) -> Mapping[str, PayloadMeta]:
@@ -108,7 +117,7 @@ class _Payload:
         member = self._folder + entry.path_name
         try:
             if entry.use_pickle:
-                return self._unpickled(member)
+                return self._unpickled(member, path)
             view = _view(entry.tensor_meta)
             key = (member, view, entry.is_param)
             if key not in self._tensors:
@@ -125,10 +134,18 @@ class _Payload:
             return torch.nn.Parameter(tensor, view.requires_grad)
         return tensor.requires_grad_() if view.requires_grad else tensor
 
-    def _unpickled(self, member: str) -> torch.Tensor:
+    def _unpickled(self, member: str, path: str) -> torch.Tensor:
+        data = self._archive.read(member, self._archive.limit)
         try:
-            value = weights_only(self._archive.read(member, self._archive.limit))
+            value = weights_only(data)
         except ValueError as error:
+            if classes := _unread_classes(data):
+                raise UnknownFormatError(
+                    f"{self._archive.path}: member {member} ({printable(path)}) is a pickle of more than plain tensors: "
+                    f"{', '.join(classes)}.",
+                    "If it wraps plain tensors, as those of torchao do, save program.run_decompositions({}) instead: "
+                    "that program holds what they wrap.",
+                ) from None
             raise Damaged(str(error)) from None
         if isinstance(value, torch.Tensor) and type(value) in (torch.Tensor, torch.nn.Parameter):
             return value
