@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from fx2py.compare.repair import UNBOUND
-from fx2py.emit.validate import kind_of_container, path_normal
-from fx2py.graph.values import CONTAINERS, List, Name, Ref, Set, children, walk
-from fx2py.program.exact_text import exact_key
+from fx2py.graph.values import List, Name, Ref, walk
+from fx2py.program.exact_text import exact_key, key_of, path_normal
 from fx2py.program.ir import (
     TABLE_NAMES,
     WHOLE,
@@ -204,12 +203,9 @@ class _Reading:
 
     def _operand(self, value: Operand) -> tuple[Hashable, tuple[Use, ...]]:
         uses: list[Use] = []
-        return self._shape(value, uses), tuple(uses)
+        return key_of(value, lambda leaf: self._leaf(leaf, uses)), tuple(uses)
 
-    def _shape(self, value: Operand, uses: list[Use]) -> Hashable:
-        if type(value) in CONTAINERS:
-            parts = tuple([self._shape(part, uses) for part in children(value)])
-            return (type(value), kind_of_container(value), frozenset(parts) if type(value) is Set else parts)
+    def _leaf(self, value: Operand, uses: list[Use]) -> Hashable:
         if type(value) is Ref:
             uses.append(self._variable(value.name))
             return _USE

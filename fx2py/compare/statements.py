@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tokenize
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from posixpath import basename
 from typing import Any
@@ -28,11 +28,10 @@ from fx2py.emit.module import SOURCE, TABLES, statement_text
 from fx2py.emit.nesting import without_looks
 from fx2py.emit.older_schemas import parse_any
 from fx2py.emit.parse import GrammarError, Parsed
-from fx2py.emit.validate import path_normal
 from fx2py.graph.data import GraphData, Node
 from fx2py.program.analyses.written_tensors import written_tensors
-from fx2py.program.exact_text import exact_key, key_of
-from fx2py.program.ir import Delete, Function, Lines, Loop, Operand, Program, Statement, bound_tensors
+from fx2py.program.exact_text import text_key
+from fx2py.program.ir import Delete, Function, Lines, Loop, Program, Statement, bound_tensors
 from fx2py.program.options import GenerateOptions
 from fx2py.program.structure.outline import structured
 
@@ -112,10 +111,6 @@ def _says_the_same_inlined(program: Program, parsed: Parsed, artifact: Artifact)
     except (ValueError, RecursionError):
         return False
     return not any(_Comparison(program, flat, artifact).functions(flat.functions))
-
-
-def _default(value: Operand) -> Hashable:
-    return key_of(value, lambda leaf: exact_key(path_normal(leaf)))
 
 
 def _signature(function: Function) -> str:
@@ -242,11 +237,11 @@ class _Place:
         public = {own: name for name, own in renamed}
         is_entry = self.ours is self.comparison.program.entry
         ours = [
-            (each.public_name if is_entry else "", each.kind, _default(each.default))
+            (each.public_name if is_entry else "", each.kind, text_key(each.default))
             for each in self.ours.parameters
         ]
         theirs = [
-            (public.get(each.name, each.name) if is_entry else "", each.kind, _default(each.default))
+            (public.get(each.name, each.name) if is_entry else "", each.kind, text_key(each.default))
             for each in self.theirs.parameters
         ]
         if ours != theirs:

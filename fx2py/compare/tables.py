@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from fx2py.compare.report import Divergence, Kind
 from fx2py.emit.module import SOURCE, TABLES
-from fx2py.emit.parse import Parsed, path_name
+from fx2py.emit.parse import Parsed
 from fx2py.emit.validate import ReadBack, same, same_input_table, same_module
+from fx2py.program.exact_text import path_name
 from fx2py.program.ir import CHECK_INPUTS, Program, bound_tensors
 
 

@@ -29,7 +29,7 @@ from fx2py.errors import ArtifactError
 from fx2py.graph.data import GraphData, ModuleFrame, Node, NodeMeta
 from fx2py.graph.tensors import shape_of
 from fx2py.graph.values import Live, Ref, map_leaves
-from fx2py.program.exact_text import exact_key, key_of
+from fx2py.program.exact_text import text_key
 from fx2py.program.ir import (
     ENTRY,
     WEIGHTS,
@@ -350,7 +350,7 @@ def _described(name: str, tensor: torch.Tensor) -> str:
 def _constant_key(constant: Constant) -> Hashable:
     if isinstance(constant.value, Live):
         return constant.value.description
-    return key_of(constant.value, exact_key)
+    return text_key(constant.value)
 
 
 def _computing(function: Function) -> Iterator[Statement]:

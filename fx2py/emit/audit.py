@@ -22,7 +22,6 @@ from fx2py.emit.parse import (
     GrammarError,
     Parsed,
     StoredTensor,
-    path_name,
 )
 from fx2py.errors import (
     Admit,
@@ -34,6 +33,7 @@ from fx2py.errors import (
 )
 from fx2py.graph.values import Dict, EnumMember, Name, OpName, Ref, Value, children, walk
 from fx2py.program import ir
+from fx2py.program.exact_text import path_name
 from fx2py.program.structure.inlined import inlined
 from fx2py.program.structure.written import reached, require_structured
 from fx2py.runtime.weight_tree import weight_tree

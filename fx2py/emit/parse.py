@@ -34,6 +34,7 @@ from fx2py.emit.tables import (
 )
 from fx2py.graph import values as language
 from fx2py.program import ir
+from fx2py.program.exact_text import path_name
 from fx2py.program.identifiers import MODULE_ALIASES, MODULES, RESERVED
 from fx2py.runtime.checks import Integer, Shape
 from fx2py.runtime.weight_tree import WeightTree, weight_tree
@@ -424,12 +425,6 @@ class ReadNames:
         if not known and hasattr(builtins, node.id):
             return ".".join(["builtins", node.id, *reversed(parts)])
         return ""
-
-
-def path_name(path: str) -> language.Name:
-    """A dotted path as a Name; text does not say where the module ends, so all but the last part count as the module."""
-    module, _, name = path.rpartition(".")
-    return language.Name(module, name)
 
 
 # -- expressions: values -----------------------------------------------------------------------------------------

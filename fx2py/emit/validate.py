@@ -5,8 +5,7 @@ So a mistake in the printer is an InternalError when the text is generated, neve
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -23,7 +22,6 @@ from fx2py.emit.parse import (
     Parsed,
     StoredTensor,
     parse,
-    path_name,
 )
 from fx2py.emit.tables import NOT_IN_FILE, why_unwritable
 from fx2py.emit.text import comment
@@ -31,7 +29,7 @@ from fx2py.errors import InternalError
 from fx2py.graph import values as language
 from fx2py.graph.data import ModuleRecord
 from fx2py.program import ir
-from fx2py.program.exact_text import bits_of, needs_slot
+from fx2py.program.exact_text import bits_of, needs_slot, path_name, text_key
 
 
 def validate(program: ir.Program, texts: Texts) -> None:
@@ -288,49 +286,8 @@ def same_module(meant: BoundModule, read: BoundModule) -> bool:
 # -- sameness -------------------------------------------------------------------------------------------------------
 
 
-def path_normal(value: ir.Operand) -> ir.Operand:
-    """Names as text gives them, which does not show where in a dotted path the module ends."""
-    if type(value) is language.Name:
-        return path_name(value.path)
-    if type(value) is language.EnumMember:
-        return language.Name(value.cls.path, value.member)
-    return path_name(str(value)) if isinstance(value, language.TORCH_NAMED) else value
-
-
 def same(one: ir.Operand, other: ir.Operand) -> bool:
     """Whether two values are of the same type and bits (0.0 is not -0.0, True is not 1, nan is nan)."""
     if type(one) is language.Ref or type(one) is language.OpName:
         return one == other
-    one, other = path_normal(one), path_normal(other)
-    if type(one) is not type(other):
-        return False
-    if type(one) is float and type(other) is float:
-        return struct.pack("<d", one) == struct.pack(
-            "<d", other
-        )  # ``==`` tells nan from itself, but not 0.0 from -0.0
-    if type(one) is complex and type(other) is complex:
-        return same((one.real, one.imag), (other.real, other.imag))
-    if type(one) is language.Set and type(other) is language.Set:
-        return one.frozen == other.frozen and _same_members(one.items, other.items)
-    if type(one) not in language.CONTAINERS:
-        return one == other
-    inner, theirs = language.children(one), language.children(other)
-    return (
-        kind_of_container(one) == kind_of_container(other)
-        and len(inner) == len(theirs)
-        and all(map(same, inner, theirs))
-    )
-
-
-def kind_of_container(container: ir.Operand) -> tuple[Hashable, ...]:
-    """What a container is beside the values in it."""
-    if type(container) is language.Dict:
-        return container.cls, path_normal(container.factory)
-    if type(container) is language.Record:
-        return path_normal(container.cls), *[name for name, _ in container.fields]
-    return ()
-
-
-def _same_members(ours: ir.Arguments, theirs: ir.Arguments) -> bool:
-    """Whether two sets have the same members, each once, in any order."""
-    return len(ours) == len(theirs) and all(any(same(item, other) for other in theirs) for item in ours)
+    return text_key(one) == text_key(other)

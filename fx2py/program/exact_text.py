@@ -66,9 +66,32 @@ def key_of(value: Operand, leaf: Callable[[Operand], Hashable]) -> Hashable:
     """A key that is equal only for values of one structure, classes and field names included, with equal keys of leaves."""
     if type(value) not in language.CONTAINERS:
         return leaf(value)
-    settings = tuple([getattr(value, name, None) for name in ("cls", "frozen", "factory")])
+    parts = tuple([key_of(part, leaf) for part in language.children(value)])
+    if isinstance(value, language.Set):  # its members have no order
+        return (type(value), value.frozen, frozenset(parts))
+    classes = tuple([cls and cls.path for name in ("cls", "factory") for cls in [getattr(value, name, None)]])
     fields = tuple([name for name, _ in value.fields]) if isinstance(value, language.Record) else ()
-    return (type(value), settings, fields, tuple([key_of(part, leaf) for part in language.children(value)]))
+    return (type(value), classes, fields, parts)
+
+
+def path_name(path: str) -> language.Name:
+    """A dotted path as a Name; text does not say where the module ends, so all but the last part count as the module."""
+    module, _, name = path.rpartition(".")
+    return language.Name(module, name)
+
+
+def path_normal(value: Operand) -> Operand:
+    """Names as text gives them, which does not show where in a dotted path the module ends."""
+    if type(value) is language.Name:
+        return path_name(value.path)
+    if type(value) is language.EnumMember:
+        return language.Name(value.cls.path, value.member)
+    return path_name(str(value)) if isinstance(value, language.TORCH_NAMED) else value
+
+
+def text_key(value: Operand) -> Hashable:
+    """A key that is equal only for values of the same type and bits, names by their paths, as text has them."""
+    return key_of(value, lambda leaf: exact_key(path_normal(leaf)))
 
 
 def fault_of(value: Operand) -> str:
