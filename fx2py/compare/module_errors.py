@@ -19,12 +19,11 @@ from fx2py.compare.cases import Case
 from fx2py.compare.correspondence import Correspondence, correspondence
 from fx2py.compare.diff import Pair
 from fx2py.compare.leaves import leaves_with_paths
-from fx2py.compare.runs import restored_modes
-from fx2py.compare.sides import restored_attributes
+from fx2py.compare.sides import undone
 from fx2py.compare.tensors import compare_values, dense_parts
 from fx2py.errors import UnsupportedGraphError
 from fx2py.graph.data import GraphData, Node
-from fx2py.graph.tensors import TensorCopies, shape_of, write_back
+from fx2py.graph.tensors import TensorCopies, shape_of
 from fx2py.program.ir import Program
 from fx2py.program.structure.regions import Region, flat_body, regions
 from fx2py.program.translate import translate
@@ -144,13 +143,11 @@ def _run(call: Any, state: Mapping[str, torch.Tensor], data: GraphData, case: Ca
     A copy of its result, None where it raised.
     """
     result = None
-    old = {name: TensorCopies()(tensor) for name, tensor in state.items()}
-    with restored_attributes(data.live_modules), torch.random.fork_rng(), restored_modes():
+    with undone(state, data.live_modules):
         torch.manual_seed(case.seed)
         args, kwargs = TensorCopies().of((case.inputs.args, dict(case.inputs.kwargs)))
         with contextlib.suppress(Exception):  # whatever a graph raises; the comparison itself has told of it
             result = TensorCopies().of(call(*args, **kwargs))
-    write_back(state, old)
     return result
 
 

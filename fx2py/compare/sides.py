@@ -10,7 +10,7 @@ import torch
 
 from fx2py.compare.cases import Case
 from fx2py.compare.report import EquivalenceReport, RunOutcome
-from fx2py.compare.runs import Run, compare_runs, record_run
+from fx2py.compare.runs import Run, compare_runs, record_run, restored_modes
 from fx2py.compare.state import Storages, values_of
 from fx2py.compare.tolerance import BIT_FOR_BIT, Manner
 from fx2py.graph.tensors import EqualStorages, TensorCopies, write_back
@@ -134,6 +134,16 @@ def _old_values(side: Side, start: Mapping[str, torch.Tensor]) -> dict[str, torc
     others = {name: tensor for name, tensor in side.state.items() if name not in equal}
     overwritten = [tensor for name, tensor in others.items() if name in start]
     return {**start, **values_of(others, Storages([*side.written, *overwritten]))}
+
+
+@contextmanager
+def undone(state: Mapping[str, torch.Tensor], modules: tuple[torch.nn.Module, ...]) -> Iterator[None]:
+    """Afterwards tensors, live modules, random generators and modes are as they were before the block."""
+    copies = TensorCopies()
+    old = {name: copies(tensor) for name, tensor in state.items()}
+    with restored_attributes(modules), torch.random.fork_rng(), restored_modes():
+        yield
+    write_back(state, old)
 
 
 @contextmanager

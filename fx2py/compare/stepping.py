@@ -26,12 +26,12 @@ from fx2py.compare.digests import outside_transforms, unwrapped
 from fx2py.compare.leaves import describe, leaves_with_paths
 from fx2py.compare.pairing import Odd, Pairs, paired
 from fx2py.compare.report import Divergence
-from fx2py.compare.runs import named_inputs, restored_modes
-from fx2py.compare.sides import CALLS, restored_attributes
+from fx2py.compare.runs import named_inputs
+from fx2py.compare.sides import CALLS, undone
 from fx2py.compare.statements import source_line
 from fx2py.compare.steps import CodeStep, CodeSteps, GraphStep, GraphSteps, Seen, Watch, is_traced
 from fx2py.graph.data import GraphData, Node
-from fx2py.graph.tensors import TensorCopies, is_strided_view, write_back
+from fx2py.graph.tensors import TensorCopies, is_strided_view
 from fx2py.replay.interpreter import Reference
 from fx2py.trust import Policy
 
@@ -108,10 +108,7 @@ class _Sides:
 
     def _run(self, call: Any, observer: GraphSteps | CodeSteps, state: Mapping[str, torch.Tensor]) -> None:
         """Run the calls from the state as it is, which is put back afterwards."""
-        live = tuple(record.original for _, record in self.data.root.walk() if record.original is not None)
-        copies = TensorCopies()
-        old = {name: copies(tensor) for name, tensor in state.items()}
-        with restored_attributes(live), torch.random.fork_rng(), restored_modes():
+        with undone(state, self.data.live_modules):
             for _ in range(self.calls):
                 torch.manual_seed(self.case.seed)
                 inputs = self.case.inputs
@@ -125,7 +122,6 @@ class _Sides:
                     observer.raised(error)
                     break
                 observer.watch.end()
-        write_back(state, old)
 
 
 # -- looking at steps

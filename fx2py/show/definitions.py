@@ -11,7 +11,7 @@ from fx2py.program.ir import WEIGHTS
 from fx2py.syntax import steps_of
 
 EACH = "*"
-"""In a path of steps: a place in a list, each in its turn."""
+"""A step that stands for every index of a list in turn."""
 Steps: TypeAlias = tuple["str | int", ...]
 
 
@@ -101,7 +101,7 @@ def _steps(node: ast.expr, records: Mapping[str, Steps]) -> Steps | None:
 
 
 class _Finder:
-    """Collects the calls and the weights of statements."""
+    """Collects the calls of statements and the weights that they read."""
 
     def __init__(self, lines: list[str], names: frozenset[str], records: Mapping[str, Steps]) -> None:
         self.lines, self.names, self.records = lines, names, records
@@ -126,7 +126,7 @@ class _Finder:
             self.read(each)
 
     def _is_weight(self, node: ast.expr, span: Span) -> bool:
-        """Whether it is one; notes it down."""
+        """Record the reading if an expression is a weight, and return whether it is."""
         steps = _steps(node, self.records)
         if steps is None or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)):
             return False

@@ -21,7 +21,7 @@ from fx2py.show.highlighted import code_block, highlighted
 from fx2py.show.markup import Markup, document, element, joined
 from fx2py.show.outline import Outline, paths_around
 from fx2py.show.parts import code_sections, table_section
-from fx2py.show.plot import error_plot, said
+from fx2py.show.plot import error_plot, error_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,12 @@ def _marked(report: EquivalenceReport, outline: Outline) -> frozenset[int]:
 
 def _verdict(done: Compared) -> Markup:
     kind = "uncompared" if done.verdict == "not compared" else done.verdict
-    return element("p", element("b", done.verdict), element("span", _said_of(done)), class_=f"verdict {kind}")
+    return element(
+        "p", element("b", done.verdict), element("span", _verdict_text(done)), class_=f"verdict {kind}"
+    )
 
 
-def _said_of(done: Compared) -> str:
+def _verdict_text(done: Compared) -> str:
     report = done.report
     if done.verdict == "equivalent":
         return "Both give the same, in every case."
@@ -195,7 +197,7 @@ def _plot(done: Compared) -> Iterator[Markup]:
     text = (
         "Every module gives the same numbers in the first call; what differs is something else, or in a later one."
         if first is None
-        else f"{first.path or 'The result of the model'} is the first that differs: {said(first)}."
+        else f"{first.path or 'The result of the model'} is the first that differs: {error_text(first)}."
     )
     yield element("p", text)
     yield error_plot(plotted(done.errors), {} if done.outline is None else _lines(done.outline))

@@ -13,13 +13,13 @@ from fx2py.show.definitions import Definition, Span
 from fx2py.show.markup import Markup, element, escape, joined
 
 _CHUNK = 200
-"""Lines that a browser lays out together: it need not lay out those that are out of view."""
+"""The lines of one block: a browser skips the layout of blocks that are out of view."""
 _PLAIN_NAMES = frozenset(dir(builtins))
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A part of the text that is more than plain: from where to where, its class, the line or weight that it leads to."""
+    """A highlighted part of the text: its range, its class, and the line or weight that it links to."""
 
     start: tuple[int, int]
     end: tuple[int, int]
@@ -58,7 +58,7 @@ def code_block(
 ) -> Markup:
     """Some lines of a text as one block with numbers; ``marked`` ones stand out.
 
-    Each line is a place that links lead to, except in an excerpt, which a page may have beside the whole.
+    Each line is the target of links, except in an excerpt, which a page may show beside the whole code.
     """
     rows = [
         element(
@@ -127,7 +127,7 @@ def _kind_of_name(name: str, before: str, after: str, is_function: bool, plain: 
 
 
 def _module_level(lines: Sequence[str]) -> frozenset[str]:
-    """What a text imports, or defines at its top: no variables."""
+    """The names that a text imports or defines at module level, which are no variables."""
     found: set[str] = set()
     for words in (line.split() for line in lines if line[:1].isidentifier()):
         if words[0] in ("import", "from"):

@@ -1,4 +1,4 @@
-"""HTML that no text from a file can become part of: escaped text, elements, and the frame of a self-contained page.
+"""HTML in which text from a file is always escaped: elements, and the frame of a self-contained page.
 
 A page is one file that loads nothing and runs one script, which its Content-Security-Policy names by its hash.
 """
@@ -25,7 +25,7 @@ class Markup(str):
 
 
 def escape(text: str) -> Markup:
-    """Text as HTML, in an element or in a quoted attribute; what cannot be seen is shown by its escape in Python."""
+    """Text as HTML, in an element or in a quoted attribute; invisible characters are shown as Python escapes."""
     if isinstance(text, Markup):
         return text
     if text.isalnum():

@@ -82,7 +82,7 @@ class Outline:
         return [each for each in self.modules.values() if each.function == function and not each.is_inline]
 
     def held(self, module: Module) -> str:
-        """What a part of a path holds that is no module itself: ``12 × Block``."""
+        """A summary of the children, for a part of a path that is no module itself: ``12 × Block``."""
         counts: dict[str, int] = defaultdict(int)
         for path in module.children:
             counts[self.modules[path].class_name] += 1
@@ -179,7 +179,7 @@ class _Building:
         return list(dict.fromkeys(found))
 
     def _noted(self) -> dict[str, list[Span]]:
-        """Of flat code: the lines of each module, by the comments that lead back to the model."""
+        """The lines of each module in flat code, found by the comments that lead back to the model."""
         entry = self.functions.get(ENTRY)
         found: dict[str, list[Span]] = defaultdict(list)
         current, last = "", 0
@@ -275,7 +275,7 @@ _CLOSEST = 4
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a name means: modules of one path or class, and the functions whose text has them."""
+    """The modules of one path or class that a name means, and the functions whose text computes them."""
 
     modules: tuple[Module, ...]
     functions: tuple[str, ...]

@@ -134,7 +134,7 @@ def _row(outline: Outline, number: int, module: Module) -> Markup:
 
 
 def _shapes(module: Module) -> str:
-    """What goes in and what comes out, the first of each, and how many more."""
+    """The first input and the first output, and how many more there are of each."""
     ends = [
         f"{values[0]} +{len(values) - 1}" if len(values) > 1 else "".join(values)
         for values in ([each for each in values if each] for values in (module.inputs, module.outputs))
@@ -197,7 +197,7 @@ def _operators(manifest: Manifest) -> Markup:
 
 
 def _searched(target: str) -> str:
-    """What to search a text for to find the calls of a target: the operator of an overload, else its last name."""
+    """The search text that finds the calls of a target: the operator of an overload, else its last name."""
     parts = target.split(".")
     return parts[3] if target.startswith("torch.ops.") and len(parts) > 3 else parts[-1]
 
@@ -206,7 +206,7 @@ def _searched(target: str) -> str:
 
 
 def _data(outline: Outline) -> object:
-    """What the script needs: modules in the order of the tree, functions, weights."""
+    """The data of the script: modules in the order of the tree, functions, weights."""
     numbers = {path: number for number, path in enumerate(outline.modules)}
     modules = [
         {**module.to_json(), "depth": module.depth, "children": [numbers[path] for path in module.children]}

@@ -83,7 +83,7 @@ def _row(error: ModuleError, x: float, y: int, *, is_first: bool, line: int) -> 
     note = [_note(x, y)] if is_first else []
     return element(
         "g",
-        element("title", f"{path}: {said(error)}"),
+        element("title", f"{path}: {error_text(error)}"),
         element("a", label, href=f"#L{line}") if line else label,
         element("circle", cx=f"{x:.1f}", cy=y, r=5 if is_first else 3.5),
         *note,
@@ -104,8 +104,8 @@ def _note(x: float, y: int) -> Markup:
     )
 
 
-def said(error: ModuleError) -> str:
-    """What an error is, in words."""
+def error_text(error: ModuleError) -> str:
+    """An error in words."""
     if error.is_equal:
         return "equal"
     if not error.is_comparable:
