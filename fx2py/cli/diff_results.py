@@ -138,7 +138,7 @@ _WIDTH = 80
 
 
 def _print_places(console: Console, done: Diffed) -> None:
-    """The statement to look at first with the lines around it, and where else the code says something else."""
+    """The statement to look at first with the lines around it, and the other statements that differ."""
     place = done.report.divergence
     if place is None:
         return

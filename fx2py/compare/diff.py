@@ -92,7 +92,7 @@ def diff_pair(
 
     On that one both run again, statement by statement, if they are on one device: also within tolerances the first
     statement whose bits differ is the one that a difference comes from. More cases are tried where a
-    statement says something else. Where several processes run the graph together, all of them run one case: they must
+    statement differs. Where several processes run the graph together, all of them run one case: they must
     make the same calls. Raises ReplayError where given inputs do not fit.
     """
     said = statements_of(pair)

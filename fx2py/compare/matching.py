@@ -22,8 +22,8 @@ _FARTHEST = 60
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matching:
-    """``partners`` has for each of their steps the one of ours that it stands for, or None; ``changed`` are those of their
-    steps that say something else than their partners."""
+    """``partners`` has for each of their steps the corresponding one of ours, or None; ``changed`` are those of their steps
+    that differ from their partners."""
 
     ours: Body
     theirs: Body

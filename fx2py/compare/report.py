@@ -9,9 +9,9 @@ from typing import Literal, TypeAlias
 Verdict: TypeAlias = Literal["equivalent", "different", "not compared"]
 Found: TypeAlias = Literal["static", "dynamic"]
 Kind: TypeAlias = Literal["changed", "missing", "surplus", "order", "result", "table", "inputs"]
-"""In what a statement differs: it says something else, only one side has it, or it stands in another place where that
-matters; ``result``: a function returns something else; ``table``, ``inputs``: what the code is bound to, and what it
-demands of its caller."""
+"""How a statement differs: it computes something else, only one side has it, or it stands in another order where that
+matters. ``result``: a function returns another value. ``table``, ``inputs``: an entry of a table, or an input check,
+differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class NotRun:
 class EquivalenceReport:
     """What comparing a reference and a candidate found: each call of each case, and the statements that differ.
 
-    ``statements`` has what says something else, by reading both sides alone; None where the code cannot be read, which
+    ``statements`` has the statements that differ statically; None where the code cannot be parsed, which
     ``unreadable`` explains. ``first_divergent`` is the first statement whose results differ, by running both.
     ``nondeterministic`` names operators whose results two runs of the reference do not share; ``obstacle`` says why
     nothing could be run. ``precision`` has the distances of both sides from the graph in double precision, if asked for.
@@ -186,7 +186,7 @@ class EquivalenceReport:
 
     @property
     def verdict(self) -> Verdict:
-        """``different`` where a run differs, or a statement that no run can have settled says something else.
+        """``different`` where a run differs, or a statement differs that no run can have settled.
 
         A statement whose difference showed neither in a case nor on other values is left to the runs' verdict.
         """
@@ -211,8 +211,8 @@ class EquivalenceReport:
     def divergence(self) -> Divergence | None:
         """The place to look at first.
 
-        It is the first statement whose results differ: what it says, if that differs too, with what it gave. Else it is
-        the statement before that one that says something else: it is the cause.
+        It is the first statement whose result differs, with its text if that differs too. If it does not, it is the last
+        statement before that one whose text differs, which is the cause.
         """
         ran, found = self.first_divergent, self.statements or ()
         if ran is None:
@@ -234,8 +234,8 @@ class EquivalenceReport:
 
     @property
     def unsettled(self) -> tuple[Divergence, ...]:
-        """Statements that say something else and that show it on other values than those of the cases, those that no case
-        ran, and tables and demands, which no run exercises whole."""
+        """The statements whose difference shows on other values than those of the cases, those that no case ran, and tables
+        and input checks, which no run exercises completely."""
         asleep = {each.function for each in self.not_run}
         return (
             *self.tried,
@@ -248,7 +248,7 @@ class EquivalenceReport:
 
     @property
     def differing_unseen(self) -> tuple[Divergence, ...]:
-        """Statements that say something else, where nothing else makes the two different."""
+        """The statements that differ although the two are equivalent."""
         return (self.statements or ()) if self.verdict == "equivalent" else ()
 
     @property

@@ -40,7 +40,7 @@ from fx2py.program.structure.outline import structured
 class Statements:
     """What differs, in the order of the files; None where nothing of the code can be read.
 
-    ``unreadable`` says what cannot be read: a statement of another form counts as one that says something else.
+    ``unreadable`` says what cannot be read: a statement of another form counts as one that differs.
     ``written`` are the names of all tensors that graph or code may write to; None where that is not known.
     """
 

@@ -1,4 +1,4 @@
-"""A statement that says something else, though no case shows it, tried on other values.
+"""A statement that differs although no case shows it, run on other values.
 
 What enters it is overwritten on both sides where it is made: by far larger and smaller numbers, zeros, infinite ones, and the
 literals that the two texts have. So a bound, a mask or a threshold that no input comes to decides all the same. A

@@ -102,13 +102,13 @@ def _verdict(done: Compared) -> Markup:
 def _verdict_text(done: Compared) -> str:
     report = done.report
     if done.verdict == "equivalent":
-        return "Both give the same, in every case."
+        return "Both return the same in every case."
     if done.verdict == "not compared":
         return f"{report.reason.removesuffix('.')}."
     run = report.shown
     if run.verdict == "different":
         return f"The two differ in call {run.call} of the case {run.case!r}."
-    return "The code says something else than its graph; the results of no case show it."
+    return "A statement of the code differs from its graph, though the results of no case show it."
 
 
 def _place(report: EquivalenceReport, outline: Outline | None) -> Iterator[Markup]:

@@ -224,7 +224,7 @@ def test_an_edited_folder_is_named_as_such_whatever_it_is_compared_with(fx2py, g
     ("others", "said"),
     [
         (("act.pt2",), "Statements that changed"),
-        (("same.pt2",), "Both give the same, in every case."),
+        (("same.pt2",), "Both return the same in every case."),
         (("--against", "eager.py:build", "--trust"), "The code"),
     ],
 )
