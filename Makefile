@@ -37,7 +37,7 @@ help:
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
 	@echo "make bench   measure speed, memory and generation, and write the table of tests/README.md"
 	@echo "make gpu     run on a CUDA device what needs one, and print a table; GPU_PYTHON=python3 takes its torch as it is"
-	@echo "make versions   run a sample of the suite under each release of torch in VERSIONS, each in an environment of its own"
+	@echo "make versions   run a sample of the suite under each release of torch in VERSIONS, and with the lowest versions of what fx2py needs"
 	@echo "make clean   remove .venv and everything that was generated"
 
 # torch comes first and alone: once it is there, nothing that follows asks for another build of it.
@@ -115,14 +115,18 @@ gpu:
 # Each release in an environment of its own, which is made once; on Linux a release from the default index brings CUDA.
 VERSIONS ?= 2.10.0 2.11.0 2.12.1 2.13.0 2.14.1 2.15.0
 VERSIONS_SAMPLE ?= tests/versions tests/read tests/operators tests/program tests/emit tests/cli tests/artifact
+LOWEST := $(shell sed -n '/^dependencies = /{s/.*\[//;s/\].*//;s/[",]//g;s/>=/==/g;p}' pyproject.toml)
+LOWEST_SAMPLE ?= tests/cli tests/emit tests/show
 versions:
 	@for version in $(VERSIONS); do \
 	  echo "torch $$version" && \
 	  $(MAKE) --no-print-directory versions-of VENV=.venv-$$version TORCH=torch==$$version || exit 1; \
 	done
+	@echo "$(LOWEST)"
+	@$(MAKE) --no-print-directory versions-of VENV=.venv-lowest TORCH="$(LOWEST)" VERSIONS_SAMPLE="$(LOWEST_SAMPLE)"
 
 versions-of: $(INSTALLED)
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) $(VERSIONS_SAMPLE)
 
 clean:
-	rm -rf $(VENV) $(VERSIONS:%=.venv-%) demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VERSIONS:%=.venv-%) .venv-lowest demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis
