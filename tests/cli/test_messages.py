@@ -53,7 +53,9 @@ def test_what_is_logged_stays_for_other_handlers_what_it_was(capsys):
 
 def test_only_the_command_line_speaks_of_options():
     for path in FILES:
-        if room(path) not in ("cli", "bench") and path.name != "embedded.py":  # a command line of each folder's own
+        if (
+            room(path) not in ("cli", "bench") and path.name != "embedded.py"
+        ):  # a command line of each folder's own
             tree = ast.parse(path.read_text())
             texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
             spoken = [text for text in texts if type(text) is str and "torchrun --" not in text]
