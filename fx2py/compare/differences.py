@@ -95,11 +95,48 @@ class _Causes:
             return None
         maker = one.given or self._maker(one)
         if other.given is not None:
-            return Difference("changed", maker, other.given)
+            return self._other_name(one, other, maker)
+        if one.given is not None and id(one.given) not in self._kept_names():
+            return Difference("missing", one.given, self._following(one.given))
         if other.source[0] == one.source[0] == "parameter":
             return Difference("inputs", None, "parameters")
         renamed = self._renamed(one, other)
         return None if renamed is None or maker is None else Difference("changed", maker, renamed.statement)
+
+    def _other_name(self, one: Use, other: Use, maker: Statement | None) -> Difference:
+        """What their statement, which gives a name to a value that was there before, stands for; where it stands for
+        another one of ours, the one that gives the name again is missing."""
+        assert other.given is not None
+        pairs = self._kept_names()
+        is_kept = any(each is other.given for each in pairs.values())
+        if one.given is not None and id(one.given) not in pairs and is_kept:
+            return Difference("missing", one.given, self._following(one.given))
+        if id(one.given) in pairs and not is_kept:
+            return Difference("surplus", None, other.given, near=maker)
+        return Difference("changed", maker, other.given)
+
+    def _kept_names(self) -> dict[int, Statement]:
+        """For each statement of ours, by its id, that gives a name to a value that was there before, theirs that gives it
+        to the same value."""
+        waiting = list(self.matching.theirs.given)
+        found: dict[int, Statement] = {}
+        for use in self.matching.ours.given:
+            same = next(
+                (each for each in waiting if each.name == use.name and self.matching.is_same(use, each)), None
+            )
+            if same is not None and use.given is not None and same.given is not None:
+                found[id(use.given)] = same.given
+                waiting.remove(same)
+        return found
+
+    def _following(self, statement: Statement) -> Place:
+        """Their statement for the first of ours behind one that has any."""
+        body, matching = self.matching.ours.statements, self.matching
+        theirs = {partner: place for place, partner in enumerate(matching.partners) if partner is not None}
+        places = {id(step.statement): theirs.get(index) for index, step in enumerate(matching.ours.steps)}
+        behind = body[next((i for i, each in enumerate(body) if each is statement), 0) + 1 :]
+        place = next((found for each in behind if (found := places.get(id(each))) is not None), None)
+        return "result" if place is None else matching.theirs.steps[place].statement
 
     def _renamed(self, one: Use, other: Use) -> Step | None:
         """Their step that binds its result to another name than ours does, so that the name has another value."""

@@ -85,11 +85,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
-    """The steps of a function or a loop, in order, and its result."""
+    """The steps of a function or a loop, in order, and its result; ``given`` are the names that a load or another
+    variable alone gave a value, in order."""
 
     function: Function
+    statements: tuple[Statement, ...]
     steps: tuple[Step, ...]
     result: Operands
+    given: tuple[Use, ...] = ()
 
     def walk(self) -> Iterator[Step]:
         """Every step, those inside loops too."""
@@ -129,7 +132,7 @@ def body_of(function: Function, tables: Tables) -> Body:
     }
     reading = _Reading(function, tables, places)
     steps = reading.steps(function.body)
-    return Body(function, steps, reading.operands(function.result))
+    return Body(function, function.body, steps, reading.operands(function.result), tuple(reading.given))
 
 
 class _Reading:
@@ -140,19 +143,18 @@ class _Reading:
         self.variables = dict(variables)
         self.lists: dict[str, deque[tuple[Hashable, tuple[Use, ...]]]] = {}
         self.made: list[Step] = []
+        self.given: list[Use] = []
 
     def steps(self, body: Sequence[Statement]) -> tuple[Step, ...]:
         moved = {part.name for each in body for part in walk(*each.operands) if isinstance(part, Take)}
         for statement in body:
             if isinstance(statement, Load):
-                source = self.tables.source(statement.slot)
-                self.variables[statement.target] = Use(source, statement.target, statement)
+                self._give(self.tables.source(statement.slot), statement)
             elif isinstance(statement, Bind) and statement.target in moved and type(statement.value) is List:
                 # The list only moves arguments into a call, which is a matter of memory.
                 self.lists[statement.target] = deque(map(self._operand, statement.value.items))
             elif isinstance(statement, Bind) and type(statement.value) is Ref:
-                source = self._variable(statement.value.name).source
-                self.variables[statement.target] = Use(source, statement.target, statement)
+                self._give(self._variable(statement.value.name).source, statement)
             elif isinstance(statement, Loop):
                 self._loop(statement)
             elif isinstance(statement, Assign) and statement.call.callee == UNBOUND:
@@ -161,6 +163,12 @@ class _Reading:
             elif not isinstance(statement, Delete):
                 self._step(statement)
         return tuple(self.made)
+
+    def _give(self, source: Source, statement: Load | Bind) -> None:
+        """A name for a value that was there before."""
+        use = Use(source, statement.target, statement)
+        self.variables[statement.target] = use
+        self.given.append(use)
 
     def _step(self, statement: Assign | Bind | Unpack) -> None:
         operands = self.operands(*statement.operands)
@@ -187,7 +195,8 @@ class _Reading:
         )
         inner.variables[loop.item] = Use(("item",), loop.item)
         steps = inner.steps(loop.body)
-        body = Body(self.function, steps, inner.operands(*[Ref(name) for name in assigned]))
+        given = inner.operands(*[Ref(name) for name in assigned])
+        body = Body(self.function, loop.body, steps, given, tuple(inner.given))
         shape = (Loop, operands.shapes, rounds)
         self._add(Step(shape, operands, operands.all_uses, assigned, loop, body))
 

@@ -50,6 +50,9 @@ def _with_unbound_names(source: str) -> str:
     edits: list[tuple[ast.stmt, str]] = []
     for function in (node for node in tree if isinstance(node, ast.FunctionDef)):
         known = outer | {each.arg for each in ast.walk(function.args) if isinstance(each, ast.arg)}
+        known |= {
+            name for node in ast.walk(function) if isinstance(node, ast.For) for name in _bound(node.target)
+        }
         for node in _statements(function.body):
             if isinstance(node, ast.Delete):
                 edits.append((node, ""))
@@ -101,8 +104,8 @@ def _read(node: ast.stmt) -> Iterator[str]:
     )
 
 
-def _bound(node: ast.stmt) -> Iterator[str]:
-    """The names that a statement binds."""
+def _bound(node: ast.stmt | ast.expr) -> Iterator[str]:
+    """The names that a statement, or the target of a loop, binds."""
     if isinstance(node, ast.FunctionDef):
         yield node.name
         return
