@@ -72,7 +72,7 @@ LEAVES: tuple[Column[LeafOutcome], ...] = (
     Column("expected", lambda row: row.expected),
     Column("outcome", lambda row: _outcome(row)),
     Column("elements", lambda row: f"{row.differing:,}" if row.differing else "", is_number=True),
-    Column("largest", lambda row: short(row.max_difference), is_number=True),
+    Column("largest", lambda row: _largest(row), is_number=True),
 )
 """The table of outputs: how many elements differ, and by how much at most."""
 
@@ -143,8 +143,12 @@ def _print_places(console: Console, done: Diffed) -> None:
     if place is None:
         return
     print_line(console, f"{place.file}:{place.line}", "bold")
+    is_missing = place.kind == "missing"
     for number, line in _around(done.texts.get(place.file, ""), place):
-        is_meant = place.line <= number <= place.end_line
+        if is_missing and number == place.line:
+            indent = line[: len(line) - len(line.lstrip())]
+            print_line(console, cut(f">        {indent}{place.expected}  (missing)", _WIDTH), "red")
+        is_meant = place.line <= number <= place.end_line and not is_missing
         text = cut(f"{'>' if is_meant else ' '} {number:>5}  {line}", _WIDTH)
         print_line(console, text, "red" if is_meant else "dim")
     console.print()
@@ -153,8 +157,8 @@ def _print_places(console: Console, done: Diffed) -> None:
         each for each in done.report.statements or () if each.line != place.line or each.file != place.file
     ]
     for each in others[:_SHOWN_PLACES]:
-        text = f"also {each.file}:{each.line}: {each.actual or each.kind}"
-        print_line(console, cut(text, _WIDTH), "yellow")
+        what = f"{each.expected}  (missing before it)" if each.kind == "missing" else each.actual or each.kind
+        print_line(console, cut(f"also {each.file}:{each.line}: {what}", _WIDTH), "yellow")
     if len(others) > _SHOWN_PLACES:
         print_line(
             console, f"and {len(others) - _SHOWN_PLACES:,} more statements; --json has all of them", "dim"
@@ -173,6 +177,10 @@ def _around(source: str, place: Divergence) -> Iterator[tuple[int, str]]:
 def _facts_of_place(place: Divergence) -> dict[str, str]:
     verb = "says" if place.found == "static" else "gives"
     expected, actual = _where_they_part(place.expected, place.actual)
+    if place.kind == "missing":
+        actual = "nothing: the statement is missing"
+    elif place.kind == "surplus":
+        expected = "nothing: the statement is too much"
     facts = {f"graph {verb}": expected, f"code {verb}": actual}
     facts |= {"module": place.module_path, "model": place.source_line, "node": place.node}
     facts["within"] = ", ".join(place.chain)
@@ -248,6 +256,12 @@ def _counted(count: int, noun: str) -> str:
 def _most_telling(report: EquivalenceReport) -> tuple[LeafOutcome, ...]:
     """The outputs that differ, else all of them."""
     return report.differing or (*report.outputs, *report.mutations)
+
+
+def _largest(leaf: LeafOutcome) -> str:
+    """The largest difference; where there is none among finite numbers, what the numbers are instead."""
+    is_other = leaf.differing > 0 and leaf.max_difference is None and leaf.expected == leaf.actual
+    return "NaN or inf" if is_other and "float" in leaf.expected else short(leaf.max_difference)
 
 
 def _outcome(leaf: LeafOutcome) -> Text:

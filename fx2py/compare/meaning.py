@@ -80,7 +80,12 @@ class Step:
     @property
     def names(self) -> tuple[str, ...]:
         """The variables that the results are assigned to; a result inside an expression has none."""
-        return tuple([name for name in self.targets if not is_expression(name)])
+        return tuple([_written(name) for name in self.targets if not is_expression(name)])
+
+
+def _written(variable: str) -> str:
+    """The name of a variable in the text; flat code that assigns a name again has a variable for each time."""
+    return variable.partition("<")[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,7 +171,7 @@ class _Reading:
 
     def _give(self, source: Source, statement: Load | Bind) -> None:
         """A name for a value that was there before."""
-        use = Use(source, statement.target, statement)
+        use = Use(source, _written(statement.target), statement)
         self.variables[statement.target] = use
         self.given.append(use)
 
@@ -202,7 +207,7 @@ class _Reading:
 
     def _add(self, step: Step) -> None:
         for part, name in enumerate(step.targets):
-            shown = "" if is_expression(name) else name
+            shown = "" if is_expression(name) else _written(name)
             self.variables[name] = Use(("made", len(self.made), part), shown)
         self.made.append(step)
 

@@ -20,7 +20,7 @@ class LeafOutcome:
 
     ``differences`` names aspects: ``structure``, ``type``, ``dtype``, ``shape``, ``stride``, ``device``, ``layout``,
     ``requires_grad``, ``aliasing``, ``values``, ``change``. ``differing`` counts elements whose bits differ;
-    ``max_difference`` is the largest absolute difference among them, None where no values differ or none are compared.
+    ``max_difference`` is the largest absolute difference among those that are finite on both sides, None where none are.
     ``is_telling``: False where equality proves nothing, as for None and for tensors of nothing but NaN; and not
     ``is_deterministic`` where two runs of the reference differ too.
     """

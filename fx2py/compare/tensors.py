@@ -77,8 +77,9 @@ def compare_values(
             differ &= close.exceeded(one, other)
         here = int(differ.sum()) * times
         if here:
-            distance = _distance(one, other, differ)
-            largest = distance if largest is None else max(largest, distance)
+            largest = max(
+                [each for each in (largest, _distance(one, other, differ)) if each is not None], default=None
+            )
         count += here
     return count, largest
 
@@ -116,10 +117,12 @@ def is_all_nan(tensor: torch.Tensor) -> bool:
     )
 
 
-def _distance(expected: torch.Tensor, actual: torch.Tensor, where: torch.Tensor) -> float:
+def _distance(expected: torch.Tensor, actual: torch.Tensor, where: torch.Tensor) -> float | None:
+    """The largest distance of numbers that are finite on both sides; None where there are none."""
     wide = torch.complex128 if expected.is_complex() else torch.float64
     distance = (expected[where].to(wide) - actual[where].to(wide)).abs()
-    return float(distance.nan_to_num(nan=float("inf")).max())
+    finite = distance[distance.isfinite()]
+    return float(finite.max()) if finite.numel() else None
 
 
 def dense_parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from fx2py.compare.cases import Case
 from fx2py.compare.correspondence import Meaning, correspondence
 from fx2py.compare.report import Divergence
 from fx2py.compare.sides import Side, compare_case
+from fx2py.compare.state import Storages
 from fx2py.compare.steps import is_traced
 from fx2py.compare.tolerance import Manner
 from fx2py.graph.data import Graph, Node
@@ -154,10 +155,15 @@ class _Overwriting:
         self.wanted: frozenset[tuple[object, int]] = frozenset()
         self.change: _Change | None = None
         self._counts: Counter[object] = Counter()
+        self._kept = Storages()
 
     def of(self, places: tuple[Place, ...]) -> _Places:
         self.places = places
         return _Places(self)
+
+    def keep(self, state: Iterable[torch.Tensor]) -> None:
+        """Leave what shares memory with the state as it is: a view of a weight is no other value for the next call."""
+        self._kept = Storages(state)
 
     def begin(self, wanted: frozenset[tuple[object, int]], change: _Change) -> None:
         self.wanted, self.change = wanted, change
@@ -170,7 +176,13 @@ class _Overwriting:
         self.given(path, value)
 
     def given(self, key: object, value: object) -> None:
-        if (key, self._counts[key]) in self.wanted and self.change is not None:
+        is_wanted = (key, self._counts[key]) in self.wanted
+        if (
+            is_wanted
+            and self.change is not None
+            and isinstance(value, torch.Tensor)
+            and value not in self._kept
+        ):
             self.change.overwrite(value)
         self._counts[key] += 1
 
@@ -200,10 +212,13 @@ class _Trial:
         reference = Reference(pair.data, pair.policy, device=pair.device, observe=self._graph_side)
         bind = placed.binder(pair.policy, self._code_side.of)
         code = bind(placed.tensors, placed.live_modules())
+        state, modules = reference.tensors_by(placed.tensors), pair.reference.modules
         self._sides = (
-            Side(reference, reference.tensors_by(placed.tensors), pair.reference.modules),
-            Side(code, placed.tensors, pair.candidate.modules),
+            Side(reference, state, modules, writes=pair.reference.writes),
+            Side(code, placed.tensors, modules, writes=pair.candidate.writes),
         )
+        for side in (self._graph_side, self._code_side):
+            side.keep([*state.values(), *placed.tensors.values()])
         self._places = self._code_side.places
         self._meanings = correspondence(pair.data, placed, self._places).meanings
         self._moments = dict(_moments(self._meanings))

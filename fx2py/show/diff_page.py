@@ -137,12 +137,15 @@ def _excerpt(outline: Outline, found: Divergence) -> list[Markup]:
     last = min(max(found.line, found.end_line), count)
     span = Span(max(1, found.line - _AROUND), min(count, last + _AROUND))
     lines = highlighted(outline.source, outline.functions)
-    return [code_block(lines, span, range(found.line, last + 1), is_excerpt=True)]
+    marked = () if found.kind == "missing" else range(found.line, last + 1)
+    return [code_block(lines, span, marked, is_excerpt=True)]
 
 
 def _facts(found: Divergence) -> Iterator[tuple[str, str, str]]:
     """The name, the text and the class of each fact of a place."""
     where = f"{found.file}, line {found.line}" if found.line else found.file
+    if found.kind == "missing":
+        where = f"a statement is missing before {where}"
     yield "place", (
         element("a", where, href=f"#L{found.line}") if found.file == SOURCE and found.line else where
     ), ""
@@ -156,7 +159,7 @@ def _facts(found: Divergence) -> Iterator[tuple[str, str, str]]:
     yield from _given("also for", ", ".join(found.serves))
     yield from _given("entered", ", ".join(found.entered))
     for each in found.deviations:
-        yield "off by", _deviation(each), ""
+        yield "result", _deviation(each), ""
     if found.explains_rest is not None:
         yield "later", (
             "all that differs later follows from it"

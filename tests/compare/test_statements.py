@@ -14,9 +14,14 @@ from torch import nn
 import fx2py
 from fx2py import GenerateOptions
 from fx2py.artifact import Artifact
+from fx2py.artifact.artifact import program_of
 from fx2py.compare import Divergence
+from fx2py.compare.differences import differences
+from fx2py.compare.meaning import Body, Tables, body_of
 from fx2py.compare.statements import compare_statements
+from fx2py.emit.parse import ReadNames, read_functions, statements_of
 from fx2py.graph.data import GraphData
+from fx2py.program.ir import Bind
 from fx2py.read import open_graph
 from tests.mutants.graphs import Branches, Encoder, InPlace, floats
 
@@ -408,3 +413,35 @@ def test_use_of_a_deleted_variable_is_named(data: GraphData) -> None:
     code = edited(flat_code(data), ("    mul = matmul * 0.5", "    del linear\n    mul = matmul * 0.5"))
     (found,) = compare_statements(data, code).differing or ()
     assert found.line == line_of(code, "matmul_1 = softmax @ linear")
+
+
+ALIASES = """
+    residual = x
+    x = torch.sin(x)
+    x = residual + x
+    residual = x
+    x = torch.cos(x)
+    x = residual + x
+"""
+
+
+def body_of_lines(lines: str) -> Body:
+    (node,) = statements_of(f"def execution_fn(x):{lines.rstrip()}\n    return x\n")
+    assert isinstance(node, ast.FunctionDef)
+    (function,) = read_functions([node], ReadNames(modules={"torch": "torch"}))
+    return body_of(function, Tables((), (), (), {}))
+
+
+def test_a_dropped_second_name_is_missing_where_it_stood(data: GraphData) -> None:
+    first, second, third = ALIASES.split("    residual = x\n")
+    theirs = body_of_lines(f"{first}    residual = x\n{second}{third}")
+    (found,) = differences(body_of_lines(ALIASES), theirs, program_of(data))
+    assert (found.kind, type(found.ours)) == ("missing", Bind)
+    assert "cos" in str(found.place)
+
+
+def test_a_second_name_that_is_too_much_is_named_itself(data: GraphData) -> None:
+    more = ALIASES.replace("    x = torch.cos(x)\n", "    x = torch.cos(x)\n    residual = x\n")
+    theirs = body_of_lines(more)
+    (found,) = differences(body_of_lines(ALIASES), theirs, program_of(data))
+    assert found.place is theirs.given[-1].given
