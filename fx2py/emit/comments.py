@@ -6,6 +6,8 @@ import posixpath
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+import torch
+
 from fx2py.emit import text
 from fx2py.emit.layout import WIDTH
 from fx2py.graph.data import Node, SourceLine
@@ -52,6 +54,11 @@ class Headings:
         yield from _wrapped(f"weights: {weights}" if weights else "")
         if function.module is not None:
             yield from _wrapped(function.module.differs)
+
+    def constant(self, slot: ir.Slot) -> str:
+        """The device that a slot of the constants holds; '' for anything else."""
+        value = self.program.consts[slot.index].value if slot.table == "consts" else None
+        return text.comment(str(value)) if isinstance(value, torch.device) else ""
 
     def _flow(self, function: ir.Function, entry: ir.ModuleEntry) -> str:
         """What goes in and what comes out, as far as it was recorded."""

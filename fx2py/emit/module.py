@@ -168,7 +168,9 @@ def _function(
     scope.taken.clear()
     scope.inside.clear()
     scope.operations.clear()
-    lines = list(_structured_lines(function, scope) if headings else _lines(function, scope, options))
+    lines = list(
+        _structured_lines(function, scope, headings) if headings else _lines(function, scope, options)
+    )
     needed = {*function.tables, *scope.taken}
     scope.takes[function.name] = tuple([name for name in order if name in needed])
     heading = [f"# {text.comment(line)}" for line in headings.of(function)] if headings else []
@@ -226,7 +228,7 @@ def _lines(function: ir.Function, scope: TextScope, options: GenerateOptions) ->
     yield Line(_return(function.result, scope), above)
 
 
-def _structured_lines(function: ir.Function, scope: TextScope) -> Iterator[Line]:
+def _structured_lines(function: ir.Function, scope: TextScope, headings: Headings) -> Iterator[Line]:
     """The lines of a body of structured code: each line of the model once, and shapes where they change."""
     above: tuple[str, ...] = ()
     notes, shape = LineNotes(function), ""
@@ -239,6 +241,8 @@ def _structured_lines(function: ir.Function, scope: TextScope) -> Iterator[Line]
             after, shape = ("" if after == shape else after), after
         if isinstance(statement, ir.Loop):
             after = _rounds(statement)
+        elif isinstance(statement, ir.Load):
+            after = headings.constant(statement.slot)
         elif isinstance(statement, ir.Bind) and statement.target == MOVED:
             after = "given away here, so that the call can free it"
         for line in written:
@@ -248,7 +252,9 @@ def _structured_lines(function: ir.Function, scope: TextScope) -> Iterator[Line]
 
 
 def _rounds(loop: ir.Loop) -> str:
-    return f"{loop.stop - loop.start} {'times' if isinstance(loop.over, int) else f'{loop.item}s'}"
+    """Which of a list a loop runs over, so that one of them is found by its number."""
+    item = loop.item.rstrip("_")
+    return "" if isinstance(loop.over, int) else f"{item}s {loop.start} to {loop.stop - 1}"
 
 
 def _origins(body: tuple[ir.Statement, ...]) -> list[Node | None]:

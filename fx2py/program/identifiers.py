@@ -23,7 +23,7 @@ MODULE_NAMES = (
 RESERVED = frozenset(
     {
         *keyword.kwlist,
-        *keyword.softkwlist,
+        *(set(keyword.softkwlist) - {"_"}),
         *dir(builtins),
         *TABLE_NAMES,
         *FROM_RUNTIME,

@@ -75,8 +75,8 @@ def test_a_line_of_the_model_is_shown_once_in_a_function_and_whole(stack: str) -
     assert "  query, key, value = self.qkv(x).split(x.shape[-1], dim=-1)\n" in stack
 
 
-def test_a_loop_says_how_many_rounds_it_has(stack: str) -> None:
-    assert "for layer in weights.layers:  # 3 layers\n" in stack
+def test_a_loop_says_which_of_a_list_it_runs_over(stack: str) -> None:
+    assert "for layer in weights.layers:  # layers 0 to 2\n" in stack
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
+import torch
+
 from fx2py.graph.values import GETITEM, List, Ref, map_leaves, walk
 from fx2py.program import ir
 from fx2py.program.exact_text import exact_key
@@ -81,6 +83,7 @@ class Outline:
         self.body = flat_body(program.entry)
         self.tree = weight_tree([weight.path for weight in program.weights])
         self.origins = variable_origins(program, self.body)
+        self.devices = _the_device(program, self.body)
         self.root = regions(self.body)
         self.comparison = Comparison(self.body, program)
         self._interfaces = {
@@ -241,7 +244,7 @@ class Outline:
         return list(order.values())[::-1]
 
     def _named(self, draft: _Draft, parameters: Mapping[str, str], moves: Moves, kept: Kept) -> ir.Function:
-        wishes = replace(draft.wishes, names={**draft.wishes.names, **parameters})
+        wishes = replace(draft.wishes, names={**draft.wishes.names, **parameters, **self.devices})
         return Naming(draft.function, wishes, self.body.loads, moves, self.module_names, kept).run()
 
     def items(self, region: Region) -> Iterator[Item]:
@@ -259,6 +262,16 @@ class Outline:
 
     def _inline(self, index: int) -> Inline:
         return Inline(index, self.body.statements[index])
+
+
+def _the_device(program: ir.Program, body: FlatBody) -> Mapping[str, str]:
+    """The variables of the device, called so where a program names no other."""
+    slots = [
+        ir.Slot("consts", place)
+        for place, each in enumerate(program.consts)
+        if isinstance(each.value, torch.device)
+    ]
+    return {name: "device" for name, load in body.loads.items() if [load.slot] == slots}
 
 
 class _FunctionWriter:
@@ -519,9 +532,10 @@ def _name_of(argument: ir.Operand, own: str) -> str:
 
 
 def _item_name(over: ir.Field, cls: str) -> str:
-    """A name for one of a list of records: ``layer`` for ``layers``, else after the class of their modules."""
+    """A name for one of a list of records: ``layer`` for ``layers`` and ``layer1``, else after the class of their modules."""
     name = str(over.path[-1]) if over.path else ""
-    return name[:-1] if len(name) > 2 and name.endswith("s") else _snake(cls).rpartition("_")[2]
+    one = name.rstrip("0123456789").rstrip("_").removesuffix("s")
+    return one if len(one) > 1 and one != name else _snake(cls).rpartition("_")[2]
 
 
 def _without_number(name: str) -> str:

@@ -13,11 +13,9 @@ from functools import lru_cache
 from fx2py.graph.data import Node, SourceLine
 from fx2py.read.origin import parts_between_commas
 
-_TARGETS = re.compile(
-    r"\(?\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*,?\s*\)?\s*(?::[^=]+)?(?:[-+*/@&|]|//|\*\*)?=(?!=)"
-)
 _RETURN = re.compile(r"return\s+(.+)$")
 _RETURNED = re.compile(r"([A-Za-z_]\w*)(?:\.\w+\([^()]*\))*$")
+_TARGET = re.compile(r"\*?(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:\[.*\])?(?:\s*:.*)?$")
 _STRING = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NAME = re.compile(r"(?<![\w.])([A-Za-z_]\w*)(?!\w)(?!\s*\()(?!\s*=(?!=))")
 _OPERATION = re.compile(r"\s(?:[-+*/@]|//)\s")
@@ -29,23 +27,57 @@ _NO_VALUES = frozenset(
 
 @lru_cache(maxsize=4096)
 def targets_of(code: str) -> tuple[str, ...]:
-    """The names that a line assigns to, or the variables that it returns; () where there are none."""
-    match = _TARGETS.match(code)
-    if match:
-        return tuple([name.strip() for name in match[1].split(",")])
+    """The names that a line assigns to, or the variables that it returns; () where there are none.
+
+    Of ``a, b = x, f(y)`` only ``b`` is made there. An attribute counts by its own name, an item by that of its container,
+    and what is returned without a name as ''.
+    """
+    left, right = _sides(code)
+    values = [part.strip() for part in parts_between_commas(right)]
+    returned = [_returned(value) for value in values] if _RETURN.match(code) else []
+    found = _targets(left) if left else returned
+    if len(found) == len(values) > 1:
+        found = [name for name, value in zip(found, values, strict=True) if not _IDENTIFIER.fullmatch(value)]
+    return tuple(found) if any(found) else ()
+
+
+def _sides(code: str) -> tuple[str, str]:
+    """What a line assigns to, '' where it does not, and the value that it assigns, returns or is."""
+    depth = 0
+    for place, sign in enumerate(code):
+        depth += (sign in "[({") - (sign in "])}")
+        if sign == "=" and depth == 0:
+            before = code[:place]
+            before = before.removesuffix("<<").removesuffix(">>")
+            if code[place + 1 : place + 2] == "=" or before.endswith(("=", "!", "<", ">")):
+                break
+            return before.rstrip("+-*/@&|%^ "), code[place + 1 :].strip()
     returned = _RETURN.match(code)
-    found = (
-        [_RETURNED.fullmatch(part.strip()) for part in parts_between_commas(returned[1])]
-        if returned
-        else [None]
-    )
-    return tuple([each[1] for each in found if each]) if all(found) and "self" not in code[:12] else ()
+    return "", returned[1] if returned else code
+
+
+def _targets(left: str) -> list[str]:
+    """The names on the left of an assignment; [] where one of them is something else."""
+    found: list[str] = []
+    for part in map(str.strip, parts_between_commas(left.strip())):
+        if part[:1] + part[-1:] in ("()", "[]"):
+            found += _targets(part[1:-1])
+        elif match := _TARGET.fullmatch(part):
+            found.append(match[1])
+        elif part:
+            return []
+    return found
+
+
+def _returned(value: str) -> str:
+    match = _RETURNED.fullmatch(value)
+    return match[1] if match and match[1] not in _NO_VALUES else ""
 
 
 @lru_cache(maxsize=4096)
 def names_read(code: str) -> tuple[str, ...]:
     """The variables that a line reads, each once, in the order of the text."""
-    found = _NAME.findall(_STRING.sub("", _value(code)))
+    found = _NAME.findall(_STRING.sub("", _sides(code)[1]))
     return tuple(dict.fromkeys([name for name in found if name not in _NO_VALUES]))
 
 
@@ -60,7 +92,7 @@ def name_given_to(module: str, code: str) -> str:
 @lru_cache(maxsize=4096)
 def operands_of(code: str) -> tuple[str, str]:
     """The names of the two operands of a line that ends in one operation on two values, '' for one without a name."""
-    value = _value(code)
+    value = _sides(code)[1]
     depth = 0
     flat = []
     for sign in value:
@@ -72,15 +104,6 @@ def operands_of(code: str) -> tuple[str, str]:
     sides = (value[: found[0].start()].strip(), value[found[0].end() :].strip())
     left, right = (side if _IDENTIFIER.fullmatch(side) else "" for side in sides)
     return left, right
-
-
-def _value(code: str) -> str:
-    """What stands on the right of an assignment, or behind ``return``."""
-    match = _TARGETS.match(code)
-    if match:
-        return code[match.end() :].strip()
-    returned = _RETURN.match(code)
-    return returned[1] if returned else code
 
 
 def line_at(node: Node | None, depth: int) -> SourceLine | None:

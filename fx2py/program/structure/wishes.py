@@ -12,20 +12,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fx2py.graph.data import SourceLine
-from fx2py.graph.values import Name, OpName, Ref, walk
+from fx2py.graph.values import GETATTR, GETITEM, Name, OpName, Ref, walk
 from fx2py.program.ir import Assign, Bind, Load, Method
 from fx2py.program.native import operator_of
 from fx2py.program.structure.regions import FlatBody, Interface, Region
 from fx2py.program.structure.source_text import line_at, name_given_to, names_read, operands_of, targets_of
-
-KINDS = {
-    **dict.fromkeys(("arange", "range"), "positions"),
-    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "isnan", "isinf", "logical_not"), "mask"),
-    **dict.fromkeys(("ones", "ones_like", "new_ones"), "ones"),
-    **dict.fromkeys(("zeros", "zeros_like", "new_zeros"), "zeros"),
-    **dict.fromkeys(("full", "full_like", "new_full", "scalar_tensor"), "filled"),
-}
-"""What a value is that no line of its own assigns, by the operator that makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +98,8 @@ class _Wanted:
             for part in parts:
                 if part.child is not None:
                     self._child(part.child)
-            self._line(region, line, parts)
+            for each in self._rounds(parts):
+                self._line(region, line, each)
 
     def _child(self, child: Region) -> None:
         known = self.known(child)
@@ -147,6 +139,20 @@ class _Wanted:
         if group:
             yield before, group
 
+    def _rounds(self, parts: Sequence[_Part]) -> Iterator[Sequence[_Part]]:
+        """The parts of a line, those of each round for themselves where the line calls modules in a loop."""
+        kinds = [self._kind_of(part) for part in parts]
+        length = len(parts)
+        if any(part.child is not None for part in parts):
+            lengths = (each for each in range(1, length) if length % each == 0)
+            length = next((each for each in lengths if kinds[each:] == kinds[:-each]), length)
+        return (parts[start : start + length] for start in range(0, len(parts), length))
+
+    def _kind_of(self, part: _Part) -> tuple[str, bool]:
+        if part.child is not None:
+            return part.child.frame.cls, True
+        return _kind(self.body.statements[part.start]), False
+
     def _parts(self, region: Region) -> Iterator[_Part]:
         index = region.start
         for child in region.children:
@@ -166,8 +172,8 @@ class _Wanted:
         if any(self._gives_several(part) for part in parts):
             names = self._in_order(results, names)
         kept = results[-len(names) :] if names else []
-        given = dict(zip(kept, names, strict=False))
-        ahead = ""
+        given = {result: name for result, name in zip(kept, names, strict=False) if name}
+        ahead = names[-1] if names else ""
         for part in reversed(parts):
             for name in reversed(part.outputs):
                 ahead = given.get(name, ahead)
@@ -187,7 +193,7 @@ class _Wanted:
         is_item = _kind(statement) == "getitem"
         operands = [] if part.child is not None or is_item else self._tensors(statement)
         made = self.made.get(operands[0], -1) if len(operands) == 1 else -1
-        if not name or made < start or _kind(self.body.statements[made]) in KINDS:
+        if not name or made < start:
             return
         if self.body.last_use.get(operands[0]) == part.start:
             self.found.names[operands[0]] = name
@@ -213,10 +219,10 @@ class _Wanted:
         operands = self._tensors(statement)
         if part.child is not None and not (kind == "dropout" and part.end == part.start + 1):
             if name == part.outputs[-1] and not self._gives_several(part):
-                self.found.names[name] = _module_name(part.child, region)
+                self._of_module(region, part.child, name, ahead)
             return
-        if kind in KINDS:
-            self.found.names[name] = KINDS[kind]
+        if key := _key(statement):
+            self.found.names[name] = key
         elif kind.endswith("_") and not kind.startswith("_") and operands and operands[0]:
             self.found.like[name] = operands[0]  # an operator that writes to its operand returns it
         elif len(operands) == 1 and operands[0]:
@@ -227,6 +233,15 @@ class _Wanted:
             self.found.names[name] = next(each.target for each in self._loads(statement))
         elif first := next(filter(None, operands), ""):
             self.found.like[name] = first
+
+    def _of_module(self, region: Region, child: Region, name: str, ahead: str) -> None:
+        """What a module gives on the way: named after it; one of a Sequential keeps the name of what it was given."""
+        given = [each for each in self.interface(child).inputs if isinstance(each, str)]
+        called = _module_name(child, region) or ahead
+        if called:
+            self.found.names[name] = called
+        elif given:
+            self.found.like[name] = given[0]
 
     def _loads(self, statement: Assign | Bind) -> Iterator[Load]:
         """The weights that a statement reads."""
@@ -266,8 +281,14 @@ def _kind(statement: Assign | Bind) -> str:
     return callee.name if isinstance(callee, Method | OpName) else ""
 
 
+def _key(statement: Assign | Bind) -> str:
+    """The key of the item, or the name of the attribute, that a statement takes; '' for any other."""
+    call = statement.call if isinstance(statement, Assign) else None
+    key = call.args[1] if call is not None and call.callee in (GETITEM, GETATTR) else None
+    return key if isinstance(key, str) and key.isidentifier() else ""
+
+
 def _module_name(child: Region, region: Region) -> str:
-    """What a module is called in the one around it; one of a list as the list."""
+    """What a module is called in the one around it; one of a list as the list, '' for one of a Sequential."""
     parts = child.frame.path.removeprefix(region.prefix).split(".")
-    named = [part for part in parts if not part.isdigit()]
-    return named[-1] if named else child.frame.cls.rpartition(".")[2].lower() or "module"
+    return next((part for part in reversed(parts) if not part.isdigit()), "")
