@@ -15,6 +15,7 @@ from fx2py.artifact import Artifact, open_artifact
 from fx2py.cli.diff_results import Diffed, named
 from fx2py.cli.options import CaseOptions, SideOptions
 from fx2py.cli.targets import is_generated, recorded_graph
+from fx2py.compare.cases import cases_of
 from fx2py.compare.diff import diff_sides, statements_of
 from fx2py.compare.leaves import as_builtin_containers
 from fx2py.compare.report import EquivalenceReport
@@ -46,17 +47,8 @@ def code_compared(
     else:
         assert asked.against is not None
         kind, named_so, other = "against", asked.against, module_side(asked.against)
-    report = diff_sides(
-        ready.pair.data,
-        own,
-        other,
-        ready.given,
-        cases=count,
-        seed=cases.seed,
-        policy=policy,
-        manner=manner,
-        calls=calls,
-    )
+    tried = cases_of(ready.pair.data, ready.given, limit=count, seed=cases.seed, policy=policy)
+    report = diff_sides(own, other, tried, manner, calls=calls)
     said = statements_of(ready.pair)
     return Diffed(
         *(ready.code, named_so, named(close)),
@@ -81,18 +73,10 @@ def models_compared(
         if data is None:
             hint = "Name the graph of one of them instead of its folder."
             raise ReplayError(f"the graphs of {paths[0]} and {paths[1]} are not there any more.", hint)
-        report = diff_sides(
-            data,
-            _side_of(opened[0], policy, cases.device),
-            _side_of(opened[1], policy, cases.device),
-            tuple(map(load_inputs, cases.files or ())),
-            cases=cases.count,
-            seed=cases.seed,
-            device=cases.device,
-            policy=policy,
-            manner=manner_of(close).of_another_program(),
-            own_state=True,
-        )
+        given, device = tuple(map(load_inputs, cases.files or ())), cases.device
+        tried = cases_of(data, given, limit=cases.count, seed=cases.seed, device=device, policy=policy)
+        old, new = (_side_of(version, policy, device) for version in opened)
+        report = diff_sides(old, new, tried, manner_of(close).of_another_program(), own_state=True)
     labels = (str(paths[0]), str(paths[1]))
     return Diffed(*labels, named(close), report, {}, kinds=("old", "new"), versions=versions)
 

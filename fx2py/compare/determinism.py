@@ -6,7 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch._ops import OpOverload
@@ -19,7 +19,9 @@ from fx2py.graph.data import GraphData, Node
 from fx2py.graph.values import Name, OpName
 from fx2py.operators.interception import Operator, intercepted
 from fx2py.replay.interpreter import Reference
-from fx2py.trust import Policy
+
+if TYPE_CHECKING:
+    from fx2py.compare.diff import Pair
 
 _UNINITIALISED = frozenset(
     {"empty", "empty_like", "empty_strided", "empty_permuted", "empty_quantized"}
@@ -53,18 +55,9 @@ def noise_of(reference: Side, case: Case, data: GraphData) -> Noise:
     return noise
 
 
-def unstable(
-    data: GraphData,
-    case: Case,
-    device: torch.device | str | None,
-    policy: Policy | None,
-    writes: frozenset[str] | None,
-) -> tuple[str, ...]:
-    """The nodes whose results differ between two runs although their operands are equal, with what they call.
-
-    ``writes`` are the names of all that a call may write to; None where that is not known.
-    """
-    one, other = (_results(data, case, device, policy, writes) for _ in range(2))
+def unstable(pair: Pair, case: Case) -> tuple[str, ...]:
+    """The nodes whose results differ between two runs although their operands are equal, with what they call."""
+    one, other = (_results(pair, case) for _ in range(2))
     return tuple(
         dict.fromkeys(
             f"{ours.path} ({_called(ours.node)})"
@@ -74,15 +67,9 @@ def unstable(
     )
 
 
-def _results(
-    data: GraphData,
-    case: Case,
-    device: torch.device | str | None,
-    policy: Policy | None,
-    writes: frozenset[str] | None,
-) -> list[_Result]:
-    observer = _Results()
-    reference = Reference(data, policy, device=device, observe=observer)
+def _results(pair: Pair, case: Case) -> list[_Result]:
+    observer, data, writes = _Results(), pair.data, pair.reference.writes
+    reference = Reference(data, pair.policy, device=pair.device, observe=observer)
     side = Side(reference, reference.tensors_by(writes or ()), data.live_modules, writes=writes)
     run_in_a_row(side, side.values(), case, 1)
     return observer.found

@@ -99,16 +99,18 @@ def diff_pair(
     pair = pair.writing(said.written)
     is_alone = not _is_one_of_several()
     limit = (cases or (_SEARCHED if said.differing else None)) if is_alone else 1
-    tries, device, policy = _Tries(pair, is_alone, manner), pair.device, pair.policy
+    tries = _Tries(pair, is_alone, manner)
     obstacle, first, unknown = "", None, tries.unknown
     try:
         for case in pair.cases(given, limit, seed):
             differs = tries.differ_on(case)
             if tries.is_noisy and not unknown:
-                unknown = unstable(pair.data, case, device, policy, said.written)
+                unknown = unstable(pair, case)
             if differs:
                 if is_alone and manner.home is None:  # kernels of two devices differ everywhere
-                    first = first_divergence(pair.data, pair.artifact, case, device=device, policy=policy)
+                    first = first_divergence(
+                        pair.data, pair.artifact, case, device=pair.device, policy=pair.policy
+                    )
                 break
     except NoInputsError as fault:
         obstacle = fault.message
@@ -129,23 +131,18 @@ def diff_pair(
 
 
 def diff_sides(
-    data: GraphData,
     one: Side,
     other: Side,
-    given: Sequence[Inputs] = (),
+    cases: Iterable[Case],
+    manner: Manner,
     *,
-    cases: int | None = None,
-    seed: int = 0,
-    device: torch.device | str | None = None,
-    policy: Policy | None = None,
-    manner: Manner = BIT_FOR_BIT,
     calls: int = CALLS,
     own_state: bool = False,
 ) -> EquivalenceReport:
-    """Compare any two sides that take the inputs of a graph, on the cases of ``cases_of`` up to the first that differs."""
+    """Compare any two sides on the cases of ``cases_of``, up to the first that differs."""
     runs: list[RunOutcome] = []
     try:
-        for case in cases_of(data, given, limit=cases, seed=seed, device=device, policy=policy):
+        for case in cases:
             found = compare_case(one, other, case, calls=calls, manner=manner, own_state=own_state)
             runs += found
             if _differs(found):
