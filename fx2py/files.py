@@ -1,8 +1,7 @@
-"""Files: their digests, writing one whole or not at all, and what damaged zip archives raise."""
+"""Files: writing one whole or not at all, and what damaged zip archives raise."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 import zipfile
@@ -16,15 +15,6 @@ ZIP_FAULTS = (
     *(struct.error, zlib.error),
 )
 """What zipfile raises on a damaged archive; NotImplementedError stands for a feature that it does not support."""
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def is_running(process: int) -> bool:

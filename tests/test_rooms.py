@@ -17,6 +17,8 @@ ORDER = (
         "arguments",
         "collector",
         "files",
+        "digests",
+        "mapped",
         "typed_json",
         "graph",
         "syntax",

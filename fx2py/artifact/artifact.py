@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import errno
 import hashlib
 import inspect
 import io
 import logging
 import os
 import pickle
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +36,9 @@ from fx2py.artifact.manifest import (
     with_own_digest,
 )
 from fx2py.artifact.samples import packed_samples, unpacked_samples
+from fx2py.artifact.weights import WEIGHTS, write_weights
 from fx2py.collector import collector_paused
+from fx2py.digests import sha256_of
 from fx2py.emit.audit import admitted_classes, audit, flattened
 from fx2py.emit.embedded import MAIN, fixed_files, is_fx2pys
 from fx2py.emit.module import SOURCE, TABLES, Texts, emit
@@ -55,7 +55,6 @@ from fx2py.errors import (
     UnsupportedGraphError,
     with_article,
 )
-from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, SampleInputs
 from fx2py.graph.tensors import TensorCopies
 from fx2py.graph.values import Live, walk
@@ -72,7 +71,6 @@ from fx2py.splitting.data import calls_graphs, split_data
 from fx2py.trust import Policy
 
 _log = logging.getLogger(__name__)
-WEIGHTS = "weights.pt"
 COMPILED = "compiled"
 """The folder, in the generated one, of compiled pieces."""
 
@@ -320,8 +318,8 @@ class Artifact:
         if self.tables is not None:
             texts |= {TABLES: self.tables, **(self.fixed or fixed_files())}
         for name, text in texts.items():
-            (staging / name).write_text(text, encoding="utf-8")
-        _save_weights(dict(self.tensors), staging / WEIGHTS)
+            (staging / name).write_bytes(text.encode())
+        files = {WEIGHTS: write_weights(self.tensors, staging / WEIGHTS)}
         origin = self.manifest.graph
         if origin.path is not None:
             base = Path(origin.path) if self.folder is None else self.folder / origin.path
@@ -331,15 +329,14 @@ class Artifact:
             (staging / name).write_bytes(content)
         if self.samples:
             (staging / SAMPLES).write_bytes(self.samples)
-        data_files = (WEIGHTS, SAMPLES) if self.samples else (WEIGHTS,)
-        files = {name: sha256_of(staging / name) for name in (*texts, *data_files)}
+            files[SAMPLES] = hashlib.sha256(self.samples).hexdigest()
         schema = SCHEMA if self.tables is not None else IN_ONE_FILE
         manifest = with_own_digest(
             dataclasses.replace(
                 self.manifest,
                 schema=schema,
                 graph=origin,
-                files=files,
+                files={**{name: _digest(text) for name, text in texts.items()}, **files},
                 original={name: packed(text) for name, text in self.code_files.items()},
             )
         )
@@ -530,27 +527,16 @@ def _as_it_stands(function: Bound, weights: list[torch.Tensor]) -> Bound:
     return function
 
 
-def _save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """``torch.save``, with the reason where a disk is full: torch says only that writing failed."""
-    try:
-        torch.save(tensors, path)
-    except RuntimeError:
-        if shutil.disk_usage(path.parent).free < _NO_SPACE:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
-        raise
-
-
-_NO_SPACE = 2**20
-"""Fewer free bytes than this are none: a file system keeps some for itself."""
-
-
 def is_edited(artifact: Artifact) -> bool:
     """Whether the code of an opened folder, or what it is bound to, differs from what was generated."""
     files = artifact.manifest.files
     return artifact.folder is not None and any(
-        files.get(name) != hashlib.sha256(text.encode()).hexdigest()
-        for name, text in artifact.code_files.items()
+        files.get(name) != _digest(text) for name, text in artifact.code_files.items()
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _refuse_live_constants(program: Program) -> None:

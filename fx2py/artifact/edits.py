@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fx2py.artifact.manifest import MANIFEST, is_as_written, read_manifest
-from fx2py.files import sha256_of
+from fx2py.digests import sha256_of
 
 _MADE_BY_PYTHON = "__pycache__"
 

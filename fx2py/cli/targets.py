@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fx2py.errors import ArtifactError, Choose, Hint, ReplayError
+from fx2py.errors import ArtifactError, Choose, Fx2pyError, Hint, ReplayError
 
 if TYPE_CHECKING:
     from fx2py.artifact import Artifact
@@ -155,7 +155,7 @@ _NOT_THERE = "Generate the folder again, or say what to use: 'fx2py diff GRAPH F
 
 def recorded_graph(artifact: Artifact, folder: Path) -> GraphData:
     """The graph that a folder was generated from; raises ArtifactError if it is not there as it was."""
-    from fx2py.files import sha256_of
+    from fx2py.digests import sha256_of
     from fx2py.read import open_graph
 
     origin = artifact.manifest.graph
@@ -166,15 +166,15 @@ def recorded_graph(artifact: Artifact, folder: Path) -> GraphData:
     path = Path(os.path.normpath(folder / origin.path))
     if not os.path.exists(path):  # which, unlike Path.exists, takes a name that no file can have
         raise ArtifactError(f"{folder} was generated from {path}, which is not there any more.", _NOT_THERE)
+    changed = ArtifactError(f"{path} has changed since {folder} was generated from it.", _NOT_THERE)
     try:
-        is_other = path.is_file() and sha256_of(path) != origin.sha256
+        data = open_graph(path, model=origin.model)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}.", _NOT_THERE) from None
-    if is_other:
-        raise ArtifactError(f"{path} has changed since {folder} was generated from it.", _NOT_THERE)
-    data = open_graph(path, model=origin.model)
+    except Fx2pyError as fault:
+        raise (changed if path.is_file() and sha256_of(path) != origin.sha256 else fault) from None
     if data.provenance.sha256 != origin.sha256:
-        raise ArtifactError(f"{path} has changed since {folder} was generated from it.", _NOT_THERE)
+        raise changed
     return data
 
 

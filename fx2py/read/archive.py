@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import struct
 import zipfile
 import zlib
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 import torch
 
+from fx2py.digests import Digest, is_hashing, pieces, remember, remembered
 from fx2py.errors import UnknownFormatError, printable
 from fx2py.files import ZIP_FAULTS
+from fx2py.mapped import map_file
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ALIGNMENT = 16
@@ -38,7 +44,10 @@ class Archive:
             raise UnknownFormatError(f"{self.path} is not a zip archive, or is damaged: {error}") from None
         self._size, self._taken = Path(path).stat().st_size, 0
         self._members = self._index()
+        self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 __exit__ closes it
         self._mapped: mmap.mmap | None = None
+        self._taken_storages: list[str] = []
+        self._digest: tuple[str | None, frozenset[str]] | None = None
 
     def __enter__(self) -> Archive:
         return self
@@ -47,6 +56,7 @@ class Archive:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._zip.close()
+        self._file.close()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,20 +92,71 @@ class Archive:
             raise self.fault(name, f"is damaged: {error}") from None
 
     def storage(self, name: str) -> torch.UntypedStorage:
-        """The bytes of a stored (not compressed) member as a storage that maps the file; writes stay in memory."""
+        """The bytes of a stored (not compressed) member as a storage that maps the file; writes stay in memory.
+
+        Its checksum is verified by ``sha256``, which must be called before the storage is used.
+        """
         member = self._member(name)
         if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
             raise self.fault(name, "holds tensor bytes in compressed or encrypted form")
         if member.file_size == 0:
             return torch.empty(0, dtype=torch.uint8).untyped_storage()
         data = self._map()
-        start = self._data_offset(member, data)
+        start = self._data_offset(member)
         if member.file_size != member.compress_size or start + member.file_size > len(data):
             raise self.fault(name, "reaches beyond the end of the file")
         view = torch.frombuffer(data, dtype=torch.uint8, count=member.file_size, offset=start)
-        if zlib.crc32(memoryview(data)[start : start + member.file_size]) != member.CRC:
-            raise self.fault(name, "is damaged: its checksum does not match")
+        self._taken_storages.append(name)
         return view.untyped_storage() if view.data_ptr() % _ALIGNMENT == 0 else view.clone().untyped_storage()
+
+    def sha256(self) -> str | None:
+        """The digest of the file, which is read once; None where large files are not to be hashed.
+
+        Raises UnknownFormatError for a storage that was taken and whose checksum does not match.
+        """
+        if self._digest is None:
+            self._digest = self._read_whole() if is_hashing(Path(self.path)) else (None, frozenset())
+        sha256, damaged = self._digest
+        for name in self._taken_storages:
+            if name in damaged:
+                raise self.fault(name, "is damaged: its checksum does not match")
+        return sha256
+
+    def _read_whole(self) -> tuple[str, frozenset[str]]:
+        """The digest of the file, and the stored members whose checksums do not match.
+
+        The file is read, not the map of it: pages of a map that were touched count as memory of this process.
+        """
+        path = Path(self.path)
+        known = remembered(path)
+        if known is not None and known.is_sound:
+            return known.sha256, frozenset()
+        before, digest, position, damaged, found = path.stat(), hashlib.sha256(), 0, set(), 0
+        waiting = deque(sorted(self._stored_spans()))
+        for piece in pieces(path):
+            digest.update(piece)
+            end = position + len(piece)
+            while waiting and waiting[0][0] < end:
+                start, stop, name = waiting[0]
+                found = zlib.crc32(piece[max(start - position, 0) : stop - position], found)
+                if stop > end:
+                    break
+                if found != self._members[name].CRC:
+                    damaged.add(name)
+                waiting.popleft()
+                found = 0
+            position = end
+        damaged |= {name for _, _, name in waiting}
+        remember(path, Digest(digest.hexdigest(), not damaged), before)
+        return digest.hexdigest(), frozenset(damaged)
+
+    def _stored_spans(self) -> Iterator[tuple[int, int, str]]:
+        """Where the bytes of each stored member begin and end; of what cannot be found, nothing."""
+        for name, member in self._members.items():
+            if member.compress_type == zipfile.ZIP_STORED and member.file_size and not member.flag_bits & 1:
+                with suppress(UnknownFormatError):  # of a member that is not used
+                    start = self._data_offset(member)
+                    yield start, start + member.file_size, name
 
     def fault(self, name: str, reason: str) -> UnknownFormatError:
         return UnknownFormatError(
@@ -137,16 +198,17 @@ class Archive:
 
     def _map(self) -> mmap.mmap:
         if self._mapped is None:
-            with Path(self.path).open("rb") as file:
-                self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            self._mapped = map_file(Path(self.path))
         return self._mapped
 
-    def _data_offset(self, member: zipfile.ZipInfo, data: mmap.mmap) -> int:
+    def _data_offset(self, member: zipfile.ZipInfo) -> int:
         """Where a member's bytes begin: after its local header, whose name and extra field may differ in length from the index."""
         start = member.header_offset
-        if start < 0 or start + _LOCAL_HEADER.size > len(data):
+        self._file.seek(max(start, 0))
+        header = self._file.read(_LOCAL_HEADER.size)
+        if start < 0 or len(header) < _LOCAL_HEADER.size:
             raise self.fault(member.filename, "begins beyond the end of the file")
-        magic, name_length, extra_length = _LOCAL_HEADER.unpack_from(data, start)
+        magic, name_length, extra_length = _LOCAL_HEADER.unpack(header)
         if magic != b"PK\x03\x04":
             raise self.fault(member.filename, "has no local header")
         return int(start + _LOCAL_HEADER.size + name_length + extra_length)

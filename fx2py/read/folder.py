@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
+from fx2py.digests import sha256_of
 from fx2py.errors import UnknownFormatError
-from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, ModuleRecord, Provenance
 from fx2py.graph.names import underscored_names
 from fx2py.graph.values import Name, TensorValue, Value, map_leaves
@@ -163,6 +163,7 @@ class _Folder:
             modules = PickledModules(ArchiveStorages(archive))
             record = modules.record(root, name)
             self.notes.extend(modules.notes)
+            archive.sha256()
             return record
 
     def _state(self, path: Path) -> dict[str, torch.Tensor]:
@@ -174,6 +175,7 @@ class _Folder:
             tensors = PickledModules(ArchiveStorages(archive)).tensors
             entries = Pairs(root.pairs).by_name()
             found = {key: tensors.tensor(obj) for key, obj in entries.items() if is_tensor(obj)}
+            archive.sha256()
         views: dict[object, torch.Tensor] = {}
         return {key: views.setdefault(_place(tensor), tensor) for key, tensor in found.items()}
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, Provenance
 from fx2py.graph_file.schema import check_version, decode_graph
 from fx2py.graph_file.writing import GRAPH_MEMBER
@@ -36,8 +35,9 @@ def _read(path: Path) -> GraphData:
         document = parse(archive.read(GRAPH_MEMBER, archive.limit))
         check_version(document, str(path))
         data = decode_graph(document, _tensors(archive))
+        sha256 = archive.sha256()
     saved = data.provenance
-    own = Provenance(FORMAT, str(path), sha256_of(path), saved.torch_version, origin=saved.origin or saved)
+    own = Provenance(FORMAT, str(path), sha256, saved.torch_version, origin=saved.origin or saved)
     return replace(data, provenance=own)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import multiprocessing
@@ -12,7 +13,6 @@ import stat
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import pytest
@@ -122,7 +122,7 @@ def test_a_read_only_place_is_named(tmp_path: Path) -> None:
         fx2py.generate(scaled(2.0)).write(tmp_path / "out")
 
 
-@pytest.mark.parametrize("step", ["torch.save", "artifact.manifest_text", "put_in_place"])
+@pytest.mark.parametrize("step", ["write_weights", "artifact.manifest_text", "put_in_place"])
 def test_a_failure_leaves_the_older_folder_as_it_was(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +132,7 @@ def test_a_failure_leaves_the_older_folder_as_it_was(
     fx2py.generate(scaled(2.0)).write(tmp_path / "out")
     before = contents(tmp_path / "out")
     places = {
-        "torch.save": "torch.save",
+        "write_weights": "fx2py.artifact.artifact.write_weights",
         "artifact.manifest_text": "fx2py.artifact.artifact.manifest_text",
         "put_in_place": "fx2py.artifact.artifact.put_in_place",
     }
@@ -211,13 +211,10 @@ def test_a_file_that_a_killed_process_left_is_swept_by_the_next_one(tmp_path: Pa
 
 
 def test_a_full_disk_is_named_as_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: object, **kwargs: object) -> None:
-        raise RuntimeError(
-            "[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file data/0"
-        )
+    def fail(*args: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("torch.save", fail)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=0))
+    monkeypatch.setattr("fx2py.artifact.weights._Sink.write", fail)
     with pytest.raises(ArtifactError, match=r"out cannot be written: No space left on device\."):
         fx2py.generate(scaled(2.0)).write(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ import torch
 
 import fx2py
 from fx2py.cli.app import main
-from fx2py.files import sha256_of
+from fx2py.digests import sha256_of
 from tests.cli.conftest import Net
 from tests.security.test_pickle_attacks import Call
 

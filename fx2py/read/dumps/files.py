@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
+from fx2py.digests import sha256_of
 from fx2py.errors import UnknownFormatError
-from fx2py.files import sha256_of
 from fx2py.graph.data import Graph, GraphData, ModuleRecord, Node, Provenance, ValueMeta
 from fx2py.graph.names import underscored_names
 from fx2py.graph.values import Name, OpName, Ref, Value, references

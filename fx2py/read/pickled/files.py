@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
+from fx2py.digests import sha256_of
 from fx2py.errors import UnknownFormatError, printable
-from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, Provenance, SampleInputs
+from fx2py.mapped import map_file
 from fx2py.read.archive import Archive
 from fx2py.read.pickled.contents import SAVE, description, graphs_in, graphs_inside, sample_inputs
 from fx2py.read.pickled.modules import PickledModules
@@ -34,7 +35,8 @@ def checkpoint_graphs(path: Path) -> Iterator[Graphs]:
         with faults_of(path):
             check_byte_order(archive)
             root = root_of(archive)
-        yield graphs_of(path, "torch.save", root, lambda: PickledModules(ArchiveStorages(archive)))
+        modules = partial(PickledModules, ArchiveStorages(archive))
+        yield _required(path, _entries("torch.save", root, modules, path, archive.sha256), root)
 
 
 def root_of(archive: Archive, member: str = _ROOT) -> object:
@@ -52,16 +54,16 @@ def check_byte_order(archive: Archive) -> None:
 @contextmanager
 def pickled_graphs(path: Path) -> Iterator[Graphs]:
     """The GraphModules in a pickle or an older stream of ``torch.save``; UnknownFormatError if there are none."""
-    data = _contents(path)
+    data, sha256 = _contents(path), cache(partial(sha256_of, path))
     with faults_of(path):
         parts = list(islice(_parts(data), _MOST_PARTS + 1))
         if len(parts) > _MOST_PARTS:
             raise PickleFault(f"it holds more than {_MOST_PARTS:,} pickles, one behind the other")
     if len(parts) == 1:
-        yield graphs_of(path, *parts[0])
+        yield _required(path, _entries(*parts[0], path, sha256), parts[0][1])
         return
-    graphs = [graph for number, part in enumerate(parts) for graph in _entries(path, *part, f"{number}")]
-    yield _required(path, graphs, parts[0][1])
+    found = [_entries(*part, path, sha256, f"{number}") for number, part in enumerate(parts)]
+    yield _required(path, [graph for each in found for graph in each], parts[0][1])
 
 
 def _parts(data: Data) -> Iterator[tuple[str, object, Callable[[], PickledModules]]]:
@@ -80,7 +82,7 @@ def _contents(path: Path) -> Data:
     """The bytes of a file; a large one is mapped, so that its tensors share the memory of the file."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > _MAPPED_FROM:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            return map_file(path)
         return file.read(_MAPPED_FROM)
 
 
@@ -99,12 +101,8 @@ def faults_of(path: Path) -> Iterator[None]:
         ) from None
 
 
-def graphs_of(path: Path, written_by: str, root: object, modules: Callable[[], PickledModules]) -> Graphs:
-    """The graphs in a pickle, each with the inputs stored beside it; UnknownFormatError if there are none."""
-    return _required(path, _entries(path, written_by, root, modules), root)
-
-
 def _required(path: Path, graphs: Graphs, root: object) -> Graphs:
+    """The graphs of a file whose first pickle is ``root``; UnknownFormatError if there are none."""
     if not graphs:
         held, next_step = description(root)
         raise UnknownFormatError(f"{path} holds {held}.", next_step)
@@ -112,18 +110,25 @@ def _required(path: Path, graphs: Graphs, root: object) -> Graphs:
 
 
 def _entries(
-    path: Path, written_by: str, root: object, modules: Callable[[], PickledModules], before: str = ""
+    written_by: str,
+    root: object,
+    modules: Callable[[], PickledModules],
+    path: Path,
+    sha256: Callable[[], str | None],
+    before: str = "",
 ) -> list[Entry]:
-    """The graphs of one pickle; their names begin with ``before``, its place in the file."""
+    """The graphs of one pickle, each with the inputs stored beside it; their names begin with ``before``, its place in the file.
+
+    ``sha256`` is that of the file, and verifies what was taken of it.
+    """
     with faults_of(path):
         direct = graphs_in(root)
         found = {**direct, **graphs_inside(root, direct)}
-    sha256 = cache(partial(sha256_of, path))
 
     def read(graph: Built, name: str) -> GraphData:
         with faults_of(path):
-            provenance = Provenance(written_by, str(path), sha256(), model=name or None)
-            return _graph_data(provenance, root, graph, modules())
+            data = _graph_data(Provenance(written_by, str(path), model=name or None), root, graph, modules())
+            return replace(data, provenance=replace(data.provenance, sha256=sha256()))
 
     names = {name: ".".join(filter(None, (before, name))) for name in found}
     return [
@@ -172,7 +177,9 @@ def package_graphs(path: Path) -> Iterator[Graphs]:
             check_byte_order(archive)
             roots = {name: root_of(archive, name) for name in archive.names if name.endswith(_PICKLE)}
         root = next(iter(roots.values())) if len(roots) == 1 else Pairs(list(roots.items()))
-        yield graphs_of(path, "torch.package", root, lambda: _modules(archive))
+        yield _required(
+            path, _entries("torch.package", root, partial(_modules, archive), path, archive.sha256), root
+        )
 
 
 def _modules(archive: Archive) -> PickledModules:

@@ -6,15 +6,14 @@ compiled libraries, pickled objects and extra files in it are not touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from fx2py.errors import UnknownFormatError, printable
-from fx2py.files import sha256_of
 from fx2py.graph.data import GraphData, Provenance, SampleInputs, Tree
 from fx2py.graph.values import Value
 from fx2py.read.archive import Archive
@@ -42,19 +41,16 @@ def archive_graphs(path: Path) -> Iterator[Graphs]:
     """
     with Archive(path) as archive:
         _check_version(archive)
-        sha256 = cache(partial(sha256_of, path))
-        yield [
-            Entry(name, "ExportedProgram", partial(_read, archive, name, sha256)) for name in _names(archive)
-        ]
+        yield [Entry(name, "ExportedProgram", partial(_read, archive, name)) for name in _names(archive)]
 
 
-def _read(archive: Archive, name: str, sha256: Callable[[], str]) -> GraphData:
+def _read(archive: Archive, name: str) -> GraphData:
     member = f"{MODELS}{name}{SUFFIX}"
     try:
         document = _document(archive.read(member, archive.limit))
         program = _lifted(document, read_state(archive, name), read_constants(archive, name))
         samples, notes = _samples(archive, name)
-        provenance = Provenance("pt2", archive.path, sha256(), document.torch_version, name)
+        provenance = Provenance("pt2", archive.path, archive.sha256(), document.torch_version, name)
         return graph_data(program, provenance, samples, notes)
     except RecursionError:
         raise archive.fault(member, "is nested too deeply") from None
