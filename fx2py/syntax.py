@@ -64,7 +64,7 @@ def parsed(text: str) -> list[ast.stmt]:
     """
     if len(text) > _LONGEST:
         raise NotPython("is too long")
-    if _FORMATTED.search(text) and text.count("{") > _MOST_BRACES:
+    if text.count("{") > _MOST_BRACES and _FORMATTED.search(text):
         # Before 3.12 Python's parser takes hours over a huge f-string; neither FX nor fx2py writes any.
         raise NotPython("holds formatted strings")
     try:
@@ -145,6 +145,8 @@ class ValueReader(ABC):
 
     def value(self, node: ast.expr) -> Value:
         """The value that an expression stands for."""
+        if type(node) is ast.Name:
+            return self.name(node)
         handler = _HANDLERS.get(type(node))
         if handler is None:
             raise self.unknown(node)
@@ -166,7 +168,7 @@ class ValueReader(ABC):
 
     def arguments(self, node: ast.Call) -> tuple[tuple[Value, ...], tuple[tuple[str, Value], ...]]:
         """The positional and the keyword arguments of a call."""
-        return self.values(node.args), tuple(self.keywords(node).items())
+        return self.values(node.args), tuple(self.keywords(node).items()) if node.keywords else ()
 
     def constructed(self, node: ast.Call, path: str) -> Value:
         """What a call builds of the constructor at ``path``, which must be one of ``constructors``."""
@@ -231,7 +233,6 @@ def _complex(reader: ValueReader, node: ast.BinOp) -> complex:
 
 _HANDLERS: Mapping[type[ast.expr], Callable[[ValueReader, Any], Value]] = {
     ast.Constant: _constant,
-    ast.Name: lambda reader, node: reader.name(node),
     ast.Attribute: lambda reader, node: reader.attribute(node),
     ast.Tuple: lambda reader, node: reader.values(node.elts),
     ast.List: lambda reader, node: List(reader.values(node.elts)),

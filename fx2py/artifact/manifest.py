@@ -305,14 +305,18 @@ def _module_libraries(program: Program) -> set[str]:
     }
 
 
+_NAMED = (Name, OpName, EnumMember)
+
+
 def _targets(program: Program) -> Iterator[TargetEntry]:
-    counts: Counter[tuple[str, str]] = Counter()
+    parts: Counter[Name | OpName | EnumMember] = Counter()
     for function in program.functions:
         for statement in function.body:
             if isinstance(statement, Assign):
-                for part in walk(*statement.operands):
-                    if isinstance(part, Name | OpName | EnumMember):
-                        counts[_target(part)] += 1
+                parts.update(part for part in statement.parts.named if isinstance(part, _NAMED))
+    counts: Counter[tuple[str, str]] = Counter()
+    for part, calls in parts.items():
+        counts[_target(part)] += calls
     for (name, library), calls in sorted(counts.items()):
         yield TargetEntry(name, calls, library)
 

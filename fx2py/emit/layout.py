@@ -41,7 +41,9 @@ class Line:
 
 def is_settled(statement: str) -> bool:
     """Whether black leaves an indented one-line statement as it is: it fits, and has no quotes that black would change."""
-    return all(fits(line, _ROOM) for line in statement.split("\n")) and "'" not in statement
+    if "'" in statement:
+        return False
+    return fits(statement, _ROOM) or all(fits(line, _ROOM) for line in statement.split("\n"))
 
 
 def lay_out(lines: Sequence[Line]) -> list[str]:
@@ -49,7 +51,8 @@ def lay_out(lines: Sequence[Line]) -> list[str]:
     formatted = _formatted(dict.fromkeys(line.text for line in lines if not is_settled(line.text)))
     body: list[str] = []
     for line in lines:
-        body.extend([f"{INDENT}# {note}" if note else "" for note in line.above])
+        if line.above:
+            body.extend([f"{INDENT}# {note}" if note else "" for note in line.above])
         written = formatted.get(line.text)
         if written is None:
             written = [f"{INDENT}{part}" for part in line.text.split("\n")]

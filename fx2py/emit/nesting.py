@@ -65,6 +65,8 @@ class Nesting(ValueReader):
         """Whether an expression is a number with its signs."""
 
     def value(self, node: ast.expr) -> Value:
+        if type(node) is ast.Name:
+            return self.name(node)
         handler = _HANDLERS.get(type(node))
         found = handler(self, node) if handler is not None else None
         return super().value(node) if found is None else found
@@ -90,6 +92,8 @@ class Nesting(ValueReader):
 
     def looks(self, node: ast.stmt) -> bool:
         """Read a statement that looks at values and binds none; False for any other."""
+        if type(node) not in _LOOKING_STATEMENTS:
+            return False
         self._only_looks = True
         try:
             return self._looks(node)
@@ -125,6 +129,7 @@ class Nesting(ValueReader):
         return self.values(nodes) if self._only_looks else None
 
 
+_LOOKING_STATEMENTS = frozenset[type]({ast.Assert, ast.If, ast.Expr, ast.Pass})
 _LOOKING = {
     path: Name("builtins", path.removeprefix("builtins."))
     for path in ("builtins.print", "builtins.breakpoint")

@@ -364,7 +364,7 @@ class ReadNames:
         if name in self.records or (name not in self.local and self.is_variable(name)):
             raise fault(node, f"{name!r} hides what the function takes under this name")
         self.local.add(name)
-        self.given[name] += 1
+        self.given[name] = self.given.get(name, 0) + 1
         return self.variable(name)
 
     def variable(self, name: str) -> str:
@@ -566,7 +566,7 @@ class FunctionReader(Nesting, CodeReader):
 
 
 def _operator(name: str, *args: language.Value) -> ir.Call:
-    return ir.Call(language.Name("operator", name), args)
+    return ir.Call(path_name(f"operator.{name}"), args)
 
 
 def _binary_call(node: ast.BinOp, reader: FunctionReader) -> ir.Call:
@@ -725,13 +725,26 @@ def _lines(node: ast.stmt) -> ir.Lines:
     return node.lineno, node.end_lineno or node.lineno
 
 
+def _located(statement: ir.Statement, node: ast.stmt) -> ir.Statement:
+    """A statement with the lines that it was read from."""
+    lines = _lines(node)
+    if type(statement) is ir.Assign:  # most are, and ``replace`` takes four times as long
+        return ir.Assign(statement.target, statement.call, lines=lines)
+    return (
+        ir.Delete(statement.names, lines=lines)
+        if type(statement) is ir.Delete
+        else replace(statement, lines=lines)
+    )
+
+
 def _read_statement(node: ast.stmt, body: list[ir.Statement], reader: FunctionReader) -> None:
     """Read a statement, after the calls inside it; the results of those end where they are taken."""
     found = None if reader.looks(node) else _statement(node, reader)
+    takes_results = bool(reader.before)
     _take_before(node, body, reader)
     if found is not None:
-        _append(body, replace(found, lines=_lines(node)))
-    if isinstance(found, ir.Assign | ir.Unpack):
+        _append(body, _located(found, node))
+    if takes_results and isinstance(found, ir.Assign | ir.Unpack):
         for end in let_go(found.call):
             _append(body, end)
 
@@ -780,6 +793,8 @@ def _statement(node: ast.stmt, reader: FunctionReader) -> ir.Statement:
     match node:
         case ast.Assign(targets=[ast.Name(id=target)], value=value):
             return _assignment(target, value, reader)
+        case ast.Delete():
+            return _delete(node, reader.names)
         case ast.Assign(targets=[ast.Subscript(value=base, slice=index)], value=value):
             item = reader.value(value)  # Python evaluates it before the place
             return ir.Assign(None, ir.Call(language.SETITEM, (*reader.values([base, index]), item)))
@@ -790,8 +805,6 @@ def _statement(node: ast.stmt, reader: FunctionReader) -> ir.Statement:
             return ir.Assign(reader.names.assign(node, target), changed)
         case ast.For() if reader.names.tree is not None:
             return _loop(node, reader)
-        case ast.Delete():
-            return _delete(node, reader.names)
         case ast.Expr(value=value) if (call := reader.last_call(value)) is not None:
             return ir.Assign(None, call)
     raise fault(node, f"{type(node).__name__} is not a statement of generated code")
@@ -866,16 +879,14 @@ def _loop_body(node: ast.For, reader: FunctionReader) -> tuple[ir.Statement, ...
 
 def _delete(node: ast.Delete, names: ReadNames) -> ir.Delete:
     deleted: list[str] = []
-    targets = (
-        part for each in node.targets for part in (each.elts if isinstance(each, ast.Tuple) else [each])
-    )
-    for target in targets:
-        if not isinstance(target, ast.Name):
-            raise fault(node, "something other than a variable is deleted")
-        if target.id not in names.local:
-            raise names.unbound(target)
-        names.local.remove(target.id)
-        deleted.append(names.variable(target.id))
+    for each in node.targets:
+        for target in each.elts if isinstance(each, ast.Tuple) else (each,):
+            if not isinstance(target, ast.Name):
+                raise fault(node, "something other than a variable is deleted")
+            if target.id not in names.local:
+                raise names.unbound(target)
+            names.local.remove(target.id)
+            deleted.append(names.variable(target.id))
     return ir.Delete(tuple(deleted))
 
 

@@ -62,14 +62,18 @@ def _requoted(literal: str) -> str:
 
 def comment(text: str) -> str:
     """One printable line that no tool takes for a directive; at most 82 characters, so that it fits where code fits."""
+    if not text:
+        return ""
     line = one_line(text).strip()
     return line if len(line) <= _LONGEST_COMMENT else f"{line[:_LONGEST_COMMENT - 3]}..."
 
 
 def one_line(text: str) -> str:
     """Printable text that no tool takes for a directive."""
-    line = "".join(char if char.isprintable() else " " for char in text)
-    return _ENCODING.sub("coding ", _PRAGMA.sub(r"\1 ;", line)).rstrip()
+    line = text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+    if ":" in line or "=" in line:  # without one, nothing is a directive
+        line = _ENCODING.sub("coding ", _PRAGMA.sub(r"\1 ;", line))
+    return line.rstrip()
 
 
 def docstring(lines: Sequence[str]) -> str:

@@ -111,12 +111,12 @@ def _same_loop(one: ir.Loop, other: ir.Loop) -> bool:
 
 
 def _same_call(one: ir.Call, other: ir.Call) -> bool:
-    return (
-        same(one.callee, other.callee)
-        and same(one.args, other.args)
-        and [name for name, _ in one.kwargs] == [name for name, _ in other.kwargs]
-        and all(same(ours, theirs) for (_, ours), (_, theirs) in zip(one.kwargs, other.kwargs, strict=True))
-    )
+    if one.kwargs or other.kwargs:
+        if [name for name, _ in one.kwargs] != [name for name, _ in other.kwargs]:
+            return False
+        if not same(*[tuple([value for _, value in call.kwargs]) for call in (one, other)]):
+            return False
+    return same(one.callee, other.callee) and same(one.args, other.args)
 
 
 # -- imports --------------------------------------------------------------------------------------------------------
@@ -129,13 +129,13 @@ _NEED_NO_IMPORT = frozenset({"builtins", "operator"})
 
 def import_differences(program: ir.Program, imports: tuple[str, ...]) -> Iterator[str]:
     """What ``execution_fn.py`` imports without need, needs without importing, or imports out of order."""
-    values = (value for function in program.functions for value in _values_in(function))
-    yield from _differences(_homes_in(values) | {"torch"}, imports)
+    parts = (part for function in program.functions for part in _named_in(function))
+    yield from _differences(_homes(parts) | {"torch"}, imports)
 
 
 def table_import_differences(program: ir.Program, imports: tuple[str, ...]) -> Iterator[str]:
     """The same of ``_tables.py``, which need not import torch."""
-    yield from _differences(_homes_in(_values_in_tables(program)), imports)
+    yield from _differences(_homes(language.walk(*_values_in_tables(program))), imports)
 
 
 def _differences(homes: set[str], imports: tuple[str, ...]) -> Iterator[str]:
@@ -147,19 +147,19 @@ def _differences(homes: set[str], imports: tuple[str, ...]) -> Iterator[str]:
         yield "the imports are doubled or out of order"
 
 
-def _homes_in(values: Iterable[ir.Operand]) -> set[str]:
-    return {home for part in language.walk(*values) for home in _homes(part)}
-
-
-def _homes(part: ir.Operand) -> Iterator[str]:
-    if isinstance(part, language.Name):
-        yield part.module
-    elif isinstance(part, language.EnumMember):
-        yield part.cls.module
-    elif isinstance(part, language.Dict):
-        yield from (name.module for name in (part.cls, part.factory) if name is not None)
-    elif isinstance(part, (*language.TORCH_NAMED, language.Size)):
-        yield "torch"
+def _homes(parts: Iterable[ir.Operand]) -> set[str]:
+    """The modules in which the names of parts are."""
+    found: set[str] = set()
+    for part in parts:
+        if isinstance(part, language.Name):
+            found.add(part.module)
+        elif isinstance(part, language.EnumMember):
+            found.add(part.cls.module)
+        elif isinstance(part, language.Dict):
+            found.update(name.module for name in (part.cls, part.factory) if name is not None)
+        elif isinstance(part, (*language.TORCH_NAMED, language.Size)):
+            found.add("torch")
+    return found
 
 
 def _values_in_tables(program: ir.Program) -> Iterator[ir.Operand]:
@@ -171,9 +171,9 @@ def _values_in_tables(program: ir.Program) -> Iterator[ir.Operand]:
         yield language.Dict(program.input_table.demands)
 
 
-def _values_in(function: ir.Function) -> Iterator[ir.Operand]:
-    yield from function.operands
-    yield from (parameter.default for parameter in function.parameters)
+def _named_in(function: ir.Function) -> Iterator[ir.Operand]:
+    yield from function.named
+    yield from language.walk(*[parameter.default for parameter in function.parameters])
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------
@@ -286,8 +286,16 @@ def same_module(meant: BoundModule, read: BoundModule) -> bool:
 # -- sameness -------------------------------------------------------------------------------------------------------
 
 
+_EQUAL = frozenset[type]({type(None), bool, int, str, language.Ref, language.OpName})
+"""The types of which two values that are equal are the same."""
+
+
 def same(one: ir.Operand, other: ir.Operand) -> bool:
     """Whether two values are of the same type and bits (0.0 is not -0.0, True is not 1, nan is nan)."""
-    if type(one) is language.Ref or type(one) is language.OpName:
-        return one == other
+    kind = type(one)
+    if kind in _EQUAL:
+        return kind is type(other) and bool(one == other)
+    if kind is tuple or kind is language.List:
+        inner, theirs = language.children(one), language.children(other)
+        return kind is type(other) and len(inner) == len(theirs) and all(map(same, inner, theirs))
     return text_key(one) == text_key(other)

@@ -6,6 +6,7 @@ import builtins
 import math
 import struct
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -74,6 +75,7 @@ def key_of(value: Operand, leaf: Callable[[Operand], Hashable]) -> Hashable:
     return (type(value), classes, fields, parts)
 
 
+@lru_cache(4096)
 def path_name(path: str) -> language.Name:
     """A dotted path as a Name; text does not say where the module ends, so all but the last part count as the module."""
     module, _, name = path.rpartition(".")

@@ -7,6 +7,7 @@ import keyword
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Set
+from functools import lru_cache
 
 from fx2py.program.ir import TABLE_NAMES
 
@@ -39,6 +40,7 @@ _CAPTURED_WORDS = re.compile("_(?:modules|parameters|buffers)(?:_+(?:modules|par
 """The words between module names in Dynamo's placeholder for a weight: ``l_self_modules_layers_modules_0_...``."""
 
 
+@lru_cache(2**14)
 def is_identifier(text: str) -> bool:
     """Whether ``text`` is an identifier in the NFKC form in which Python stores it, and no keyword."""
     is_normal = text.isascii() or unicodedata.normalize("NFKC", text) == text

@@ -48,9 +48,11 @@ def planned_peaks(program: ir.Program) -> tuple[tuple[int, ...], str]:
     for statement in program.entry.body:
         plan.peak = 0
         plan.step(statement)
+        if plan.unknown:
+            return (), plan.unknown
         if type(statement) is not ir.Delete:
             found.append(plan.peak)
-    return tuple(found), plan.unknown
+    return tuple(found), ""
 
 
 def planned_storages(program: ir.Program) -> Mapping[str, Storages]:

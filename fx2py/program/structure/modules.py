@@ -10,7 +10,7 @@ from torch import nn
 
 from fx2py.graph.data import Node, ValueMeta
 from fx2py.program.ir import ModuleEntry, Program, Weight
-from fx2py.program.structure.regions import FlatBody, Region, flat_body, regions
+from fx2py.program.structure.regions import FlatBody, Region, flat_body, names_modules, regions
 
 Ends: TypeAlias = "tuple[Sequence[str], Sequence[str]]"
 """The variables that go into a region, and those that come out."""
@@ -51,10 +51,10 @@ def module_tree(
 
 def flat_module_tree(program: Program) -> ModuleEntry | None:
     """The tree of a program that is written flat; None where the graph recorded no modules."""
+    if not names_modules(program.entry):
+        return None
     body = flat_body(program.entry)
     root = regions(body)
-    if not root.children:
-        return None
     entry = program.entry.name
     return module_tree(program, body, root, lambda region: "" if region.depth else entry, _ends_in(body))
 

@@ -25,7 +25,16 @@ from fx2py.program.structure.naming import (
     wish_of,
 )
 from fx2py.program.structure.nesting import Kept
-from fx2py.program.structure.regions import Comparison, FlatBody, Interface, Place, Region, flat_body, regions
+from fx2py.program.structure.regions import (
+    Comparison,
+    FlatBody,
+    Interface,
+    Place,
+    Region,
+    flat_body,
+    names_modules,
+    regions,
+)
 from fx2py.program.structure.wishes import Wishes, parameter_wish, wishes_of
 from fx2py.runtime.weight_tree import Steps, weight_tree
 
@@ -577,7 +586,7 @@ def _snake(cls: str) -> str:
 
 def structured(program: ir.Program) -> ir.Program:
     """The Program with functions for its modules, in its own right: ``inlined`` gives the flat one back."""
-    if not regions(flat_body(program.entry)).children:  # no statement says which module it comes from
+    if not names_modules(program.entry):
         return program
     try:
         outline = Outline(program)

@@ -63,6 +63,14 @@ def flat_body(function: Function) -> FlatBody:
     )
 
 
+def names_modules(function: Function) -> bool:
+    """Whether a statement says which module, other than the root, it comes from."""
+    stacks = (
+        each.origin.meta.stack for each in function.body if isinstance(each, Assign | Bind) and each.origin
+    )
+    return any(stack and (len(stack) > 1 or stack[0].path) for stack in stacks)
+
+
 def _from_root(stack: Stack) -> Stack:
     """The stack with the root module first, which torch.compile leaves out."""
     return stack if stack and not stack[0].path else (ROOT, *stack)

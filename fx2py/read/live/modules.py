@@ -10,6 +10,7 @@ from torch.fx.graph import CodeGen, _PyTreeCodeGen
 
 from fx2py.errors import Finding, UnsupportedGraphError
 from fx2py.graph.data import (
+    NO_META,
     CallingConvention,
     Graph,
     GraphData,
@@ -51,11 +52,16 @@ def module_record(module: torch.nn.Module) -> ModuleRecord:
 
 def graph_of(graph: fx.Graph) -> Graph:
     """The nodes of a live graph."""
-    return Graph(tuple([_node(node) for node in graph.nodes]))
+    named: dict[int, Target] = {}
+    return Graph(tuple([_node(node, named) for node in graph.nodes]))
 
 
-def _node(node: fx.Node) -> Node:
-    target: Target = target_of(node.target) if node.op == "call_function" else str(node.target)
+def _node(node: fx.Node, named: dict[int, Target]) -> Node:
+    """One node; ``named`` keeps the names of the functions that are called, by identity."""
+    target: Target = str(node.target)
+    if node.op == "call_function":
+        key = id(node.target)
+        target = named[key] if key in named else named.setdefault(key, target_of(node.target))
     kwargs = tuple([(key, value_of(value)) for key, value in node.kwargs.items()]) if node.kwargs else ()
     args = tuple([value_of(value) for value in node.args])
     return Node(node.name, node.op, target, args, kwargs, meta_of(node))  # type: ignore[arg-type]
@@ -149,6 +155,8 @@ _NUMBER_KINDS: dict[type, NumberKind] = {torch.SymInt: "int", torch.SymFloat: "f
 def meta_of(node: fx.Node) -> NodeMeta:
     """What a live node records of its result and of its source."""
     meta = node.meta
+    if not meta and node.type is None:
+        return NO_META
     trace, stack = meta.get("stack_trace"), meta.get("nn_module_stack")
     return NodeMeta(
         value=recorded(next((meta[key] for key in RECORDED_KEYS if key in meta), None)),
