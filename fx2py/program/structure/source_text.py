@@ -38,6 +38,7 @@ def targets_of(code: str) -> tuple[str, ...]:
     found = _targets(left) if left else returned
     if len(found) == len(values) > 1:
         found = [name for name, value in zip(found, values, strict=True) if not _IDENTIFIER.fullmatch(value)]
+    found = [name for name in found if name != "_"]
     return tuple(found) if any(found) else ()
 
 

@@ -18,6 +18,9 @@ from fx2py.program.native import operator_of
 from fx2py.program.structure.regions import FlatBody, Interface, Region
 from fx2py.program.structure.source_text import line_at, name_given_to, names_read, operands_of, targets_of
 
+_LONG = 20
+"""A name that takes more columns is given to the result of its line alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -169,7 +172,7 @@ class _Wanted:
         end = parts[-1].end
         results = [name for part in parts for name in part.outputs if self.body.last_use.get(name, -1) >= end]
         names = targets_of(line.code) if line is not None else ()
-        if any(self._gives_several(part) for part in parts):
+        if len(names) > 1 and any(self._gives_several(part) for part in parts):
             names = self._in_order(results, names)
         kept = results[-len(names) :] if names else []
         given = {result: name for result, name in zip(kept, names, strict=False) if name}
@@ -196,21 +199,24 @@ class _Wanted:
         if not name or made < start:
             return
         if self.body.last_use.get(operands[0]) == part.start:
-            self.found.names[operands[0]] = name
+            self.found.names[operands[0]] = _brief(name)
 
     def _in_order(self, results: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
         """The names that a line gives to what a module returns, in the order in which the module made it; () if unsure."""
-        own = [self.found.of(name) for name in results]
-        places = [next((name for name in names if name.endswith(each)), "") for each in own]
-        left = [name for name in names if name not in places]
-        if len(names) != len(results) or places.count("") != len(left) or len(left) > 1:
-            return ()
-        return tuple([place or left[0] for place in places])
+        left = list(names)
+        found: list[str] = []
+        for result in results:
+            own = self.found.of(result)
+            found.append(next((name for name in left if name.endswith(own)), ""))
+            if found[-1]:
+                left.remove(found[-1])
+        if found.count("") == 1 == len(left):
+            return tuple([name or left[0] for name in found])
+        return () if "" in found else tuple(found)
 
     def _gives_several(self, part: _Part) -> bool:
         """Whether a module gives several values, which its own lines tell apart."""
-        inner = [self.found.of(name) for name in part.outputs] if part.child is not None else []
-        return len(set(inner)) == len(inner) > 1
+        return part.child is not None and len(part.outputs) > 1
 
     def _on_the_way(self, region: Region, part: _Part, name: str, ahead: str) -> None:
         """A value that a line makes and does not assign."""
@@ -228,7 +234,7 @@ class _Wanted:
         elif len(operands) == 1 and operands[0]:
             self.found.like[name] = operands[0]
         elif ahead:
-            self.found.names[name] = ahead
+            self.found.names[name] = _brief(ahead)
         elif len(operands) == 1:
             self.found.names[name] = next(each.target for each in self._loads(statement))
         elif first := next(filter(None, operands), ""):
@@ -279,6 +285,11 @@ def _kind(statement: Assign | Bind) -> str:
     if isinstance(callee, Name):
         return callee.qualname.rpartition(".")[2]
     return callee.name if isinstance(callee, Method | OpName) else ""
+
+
+def _brief(name: str) -> str:
+    """A name for what is on the way to a result: the result's, of a long one the last word."""
+    return name if len(name) <= _LONG else name.rpartition("_")[2]
 
 
 def _key(statement: Assign | Bind) -> str:

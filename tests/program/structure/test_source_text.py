@@ -22,6 +22,7 @@ from fx2py.program.structure.source_text import names_read, targets_of
         ("out[:, :2] = self.gate(x)", ("out",)),
         ("self.attn_weights = scores.softmax(-1)", ("attn_weights",)),
         ("a, b = x, self.make(x)", ("b",)),
+        ("hidden_states, _ = self.attn(x)", ("hidden_states",)),
         ("return logits.float()", ("logits",)),
         ("return torch.stack(steps), hidden.view(-1)", ("", "hidden")),
         ("return self.weight * hidden_states", ()),

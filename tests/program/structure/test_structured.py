@@ -350,6 +350,31 @@ def test_what_every_round_of_a_loop_reads_is_not_moved() -> None:
     assert "del mask" not in source.split("def execution_fn")[0]
 
 
+class Ordered(nn.Module):
+    """A module that makes what it returns in another order."""
+
+    class Inner(nn.Module):
+        def forward(self, x):
+            out = x.sin().exp()
+            scale = x.cos().exp()
+            return scale, out, None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = self.Inner(), self.Inner()
+
+    def forward(self, x):
+        first_scale, first_out, _ = self.one(x)
+        last_scale, last_out, _ = self.other(first_out * first_scale)
+        return last_out * last_scale
+
+
+def test_results_have_the_names_of_the_line_that_calls_a_module_in_any_order() -> None:
+    source = fx2py.generate(exported(Ordered())).source
+    assert "first_out, first_scale = inner(" in source
+    assert "last_out, last_scale = inner(" in source
+
+
 def test_a_graph_without_modules_stays_flat() -> None:
     class Plain(nn.Module):
         def forward(self, x):
