@@ -158,16 +158,23 @@ _NO_MEMORY = re.compile("DefaultCPUAllocator: |Storage size calculation overflow
 size of a storage (aten/src/ATen/EmptyTensor.cpp), and the allocators of other devices."""
 
 
+_INSTALL_TORCH = "Install torch 2.10 or newer beside fx2py: pip install torch"
+
+
+def _is_raised_by_torch(fault: ImportError) -> bool:
+    """Whether torch did not get to the end of its own import, for want of a library of the system for example."""
+    modules = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(fault.__traceback__)]
+    return "torch" in modules and "torch" not in sys.modules  # a module that fails is taken out again
+
+
 def known_fault(fault: Exception) -> Fx2pyError:
     """A fault as one that a user can be told; of those that are not fx2py's own, the lack of torch and of memory are known."""
     if isinstance(fault, Fx2pyError):
         return fault
-    if (
-        isinstance(fault, ImportError) and "torch" not in sys.modules
-    ):  # what fails to import is taken out again
-        missing = isinstance(fault, ModuleNotFoundError) and fault.name == "torch"
-        what = "is not installed" if missing else f"cannot be imported: {fault}"
-        return Fx2pyError(f"torch {what}.", "Install torch 2.10 or newer beside fx2py: pip install torch")
+    if isinstance(fault, ModuleNotFoundError) and fault.name == "torch":
+        return Fx2pyError("torch is not installed.", _INSTALL_TORCH)
+    if isinstance(fault, ImportError) and _is_raised_by_torch(fault):
+        return Fx2pyError(f"torch cannot be imported: {fault}.", _INSTALL_TORCH)
     if isinstance(fault, MemoryError) or (isinstance(fault, RuntimeError) and _NO_MEMORY.search(str(fault))):
         return Fx2pyError(
             "there is not enough memory for this.", "The graph, or what came out of it, is too large."

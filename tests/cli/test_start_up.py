@@ -72,12 +72,11 @@ WITHOUT_TORCH = (
     "class Absent:\n"
     "    def find_spec(name, path=None, target=None):\n"
     "        if name == 'torch':\n"
-    "            {failure}\n"
+    "            raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
     "sys.meta_path.insert(0, Absent)\n"
     "sys.argv = ['fx2py', *{arguments!r}]\n"
     "from fx2py.cli.app import main; main()\n"
 )
-NOT_INSTALLED = "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')"
 GRAPH_COMMANDS = [
     *(["gen", "x.pt2"], ["show", "x.pt2"], ["run", "x.pt2"], ["diff", "x.pt2"], ["bench", "x.pt2"]),
     ["split", "x.pt2", "--at", "aten::mm"],
@@ -86,7 +85,7 @@ GRAPH_COMMANDS = [
 
 @pytest.mark.parametrize("arguments", GRAPH_COMMANDS, ids=lambda arguments: arguments[0])
 def test_without_torch_a_command_says_so_and_what_to_install(arguments):
-    done = in_new_process(WITHOUT_TORCH.format(failure=NOT_INSTALLED, arguments=[*arguments, "--json"]))
+    done = in_new_process(WITHOUT_TORCH.format(arguments=[*arguments, "--json"]))
     assert done.returncode == 2
     assert done.stderr == (
         "error: torch is not installed.\n" "Install torch 2.10 or newer beside fx2py: pip install torch\n"
@@ -94,8 +93,13 @@ def test_without_torch_a_command_says_so_and_what_to_install(arguments):
     assert json.loads(done.stdout)["error"] == "torch is not installed."
 
 
-def test_a_torch_that_cannot_be_imported_says_why():
-    failure = "raise ImportError('libcudart.so.12: cannot open shared object file')"
-    done = in_new_process(WITHOUT_TORCH.format(failure=failure, arguments=["gen", "x.pt2"]))
+def test_a_torch_that_cannot_be_imported_says_why(tmp_path):
+    package = tmp_path / "torch"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "raise ImportError('libcudart.so.12: cannot open shared object file')"
+    )
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ['fx2py', 'gen', 'x.pt2']\n"
+    done = in_new_process(f"{code}from fx2py.cli.app import main; main()")
     assert done.returncode == 2
     assert done.stderr.startswith("error: torch cannot be imported: libcudart.so.12: cannot open")

@@ -87,7 +87,11 @@ def _list_changes(node: ast.AST, field: str, items: list[Any]) -> Iterator[tuple
 
         if len(items) > 1 or field in ("args", "keywords", "elts", "keys"):
             yield f"a part of {field} dropped", drop
-        if field not in ("ops", "comparators", "defaults", "kw_defaults", "kwonlyargs"):
+        # An item of a set that stands there twice is the same set.
+        if (
+            field not in ("ops", "comparators", "defaults", "kw_defaults", "kwonlyargs")
+            and type(node) is not ast.Set
+        ):
             yield f"a part of {field} doubled", double
         if index + 1 < len(items):
             yield f"parts of {field} swapped", swap
