@@ -18,7 +18,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance check format-check lint types clean fuzz attack mutants survey-indices bench bench-reading
+.PHONY: help demo test conformance check format-check lint types clean fuzz attack mutants survey-indices bench bench-reading bench-sizes
 .PHONY: golden released operators gpu versions versions-of kills
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo "make mutants damage generated code in fifteen ways, and say what diff finds and names, some minutes"
 	@echo "make attack  compose graphs that try to get hold of code, for ATTACK_SECONDS (1800)"
 	@echo "make survey-indices   every admitted operator with indices that index nothing, half an hour"
+	@echo "make bench-sizes   memory and time for models of gigabytes, some minutes; needs 10 GB of disk and of memory"
 	@echo "make bench-reading   time to read each saved graph, beside torch's own loader"
 	@echo "make bench   measure speed, memory and generation, and write the table of tests/README.md"
 	@echo "make gpu     run on a CUDA device what needs one, and print a table; GPU_PYTHON=python3 takes its torch as it is"
@@ -105,6 +106,10 @@ survey-indices: $(INSTALLED)
 
 bench-reading: $(INSTALLED)
 	$(BIN)/python -W ignore -m tests.bench.reading
+
+# SIZES="llama vit" measures two of the models.
+bench-sizes: $(INSTALLED)
+	$(BIN)/python -m tests.bench.sizes tests/README.md $(SIZES)
 
 # Nothing is installed: the Python may be any with torch, black, typer and rich, and is that of .venv if there is one.
 GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),$(PYTHON))

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from tests.bench import compiled, gap, generation, models, peaks, reading, structure
-from tests.bench.rows import Row, markdown
+from tests.bench.rows import Row, markdown, put_between
 
 PARTS = (gap, models, compiled, structure, peaks, generation, reading)
 """Modules with a function ``rows``; a new one is added here."""
@@ -29,11 +29,7 @@ def main() -> int:
     table = markdown(rows)
     print(table)
     for readme in map(Path, sys.argv[1:]):
-        head, start, rest = readme.read_text(encoding="utf-8").partition(START)
-        _, end, tail = rest.partition(END)
-        if not (start and end):
-            sys.exit(f"{readme} does not hold the marks {START.strip()} and {END}")
-        readme.write_text(f"{head}{start}{table}{end}{tail}", encoding="utf-8")
+        put_between(readme, START, END, table)
     return 0 if all(row.met for row in rows) else 1
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -36,3 +38,12 @@ def markdown(rows: Iterable[Row]) -> str:
         met = ("yes" if row.met else "no") if row.bar else ""
         lines.append(f"| {row.what} | {row.value:.2f} | {row.bar} | {met} | {row.detail} |")
     return "\n".join(lines) + "\n"
+
+
+def put_between(readme: Path, start: str, end: str, table: str) -> None:
+    """Replace what stands between two marks of a file; exits where they are not there."""
+    head, found, rest = readme.read_text(encoding="utf-8").partition(start)
+    _, closed, tail = rest.partition(end)
+    if not (found and closed):
+        sys.exit(f"{readme} does not hold the marks {start.strip()} and {end}")
+    readme.write_text(f"{head}{start}{table}{end}{tail}", encoding="utf-8")
