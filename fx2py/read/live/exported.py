@@ -12,8 +12,10 @@ from torch.utils._sympy.value_ranges import ValueRanges
 from fx2py.errors import Finding, UnsupportedGraphError
 from fx2py.graph.data import GraphData, ModuleRecord, Provenance, SampleInputs
 from fx2py.graph.objects import value_of
+from fx2py.graph.tensors import inner_tensors
 from fx2py.graph.values import Value
 from fx2py.read.exported.program import TRAINING, InputRole, LiftedInput, LiftedOutput, LiftedProgram, Mutated
+from fx2py.read.exported.subclasses import Subclass, UsedAsWholeError, without_subclasses
 from fx2py.read.exported.unlifted import graph_data
 from fx2py.read.live.modules import read_graph_module
 from fx2py.read.module_state import GRAPH_MODULE
@@ -40,7 +42,7 @@ def read_exported_program(program: ExportedProgram) -> GraphData:
     samples = SampleInputs(*program.example_inputs) if program.example_inputs else None
     provenance = Provenance("live", torch_version=str(torch.__version__))
     try:
-        return graph_data(_lifted(program), provenance, samples)
+        return graph_data(_taken_apart(_lifted(program)), provenance, samples)
     except ValueError as error:
         raise UnsupportedGraphError((Finding("the signature", str(error)),)) from None
 
@@ -63,6 +65,23 @@ def _lifted(program: ExportedProgram) -> LiftedProgram:
         guards=tuple(program._guards_code),
         keeps_tokens=program.dialect == TRAINING,
     )
+
+
+def _taken_apart(program: LiftedProgram) -> LiftedProgram:
+    """The program with tensor subclasses taken apart, as an archive has it; as it is where the graph uses one as a whole."""
+    found = {path: _subclass(tensor) for path, tensor in program.state.items() if inner_tensors(tensor)}
+    try:
+        return without_subclasses(program, found)
+    except UsedAsWholeError:
+        return program
+
+
+def _subclass(tensor: torch.Tensor) -> Subclass:
+    cls = type(tensor)
+    parts = {
+        name: _subclass(part) if inner_tensors(part) else part for name, part in inner_tensors(tensor).items()
+    }
+    return Subclass(f"{cls.__module__}.{cls.__qualname__}", parts)
 
 
 def _constant(value: object) -> Value | torch.Tensor:

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import torch
 
-from fx2py.read.archive import Archive
 from fx2py.read.pickled.stream import Built, Data, Global, Pairs, Persistent, PickleFault, read_pickle
 
 STREAM_MAGIC = 0x1950A86A20F9469CFC6C
@@ -44,10 +43,16 @@ class Storages(Protocol):
     def find(self, reference: object) -> Storage: ...
 
 
+class HoldsStorages(Protocol):
+    """An archive, of which a member is the bytes of a storage."""
+
+    def storage(self, name: str) -> torch.UntypedStorage: ...
+
+
 class ArchiveStorages:
     """Storages as members ``<folder><key><suffix>`` of a zip archive."""
 
-    def __init__(self, archive: Archive, folder: str = "data/", suffix: str = "") -> None:
+    def __init__(self, archive: HoldsStorages, folder: str = "data/", suffix: str = "") -> None:
         self._archive, self._folder, self._suffix = archive, folder, suffix
         self._found: dict[str, torch.UntypedStorage] = {}
 

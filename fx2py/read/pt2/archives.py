@@ -18,6 +18,7 @@ from fx2py.graph.data import GraphData, Provenance, SampleInputs, Tree
 from fx2py.graph.values import Value
 from fx2py.read.archive import Archive
 from fx2py.read.exported.program import TRAINING, InputRole, LiftedInput, LiftedOutput, LiftedProgram, Mutated
+from fx2py.read.exported.subclasses import Subclass, UsedAsWholeError, without_subclasses
 from fx2py.read.exported.unlifted import graph_data
 from fx2py.read.pt2 import schema
 from fx2py.read.pt2.graph import CONSTANTS, read_graph
@@ -48,12 +49,20 @@ def _read(archive: Archive, name: str) -> GraphData:
     member = f"{MODELS}{name}{SUFFIX}"
     try:
         document = _document(archive.read(member, archive.limit))
-        program = _lifted(document, read_state(archive, name), read_constants(archive, name))
+        state = read_state(archive, name)
+        plain = {path: value for path, value in state.items() if isinstance(value, torch.Tensor)}
+        apart = {path: value for path, value in state.items() if isinstance(value, Subclass)}
+        program = _lifted(document, plain, read_constants(archive, name))
         samples, notes = _samples(archive, name)
         provenance = Provenance("pt2", archive.path, archive.sha256(), document.torch_version, name)
-        return graph_data(program, provenance, samples, notes)
+        return graph_data(without_subclasses(program, apart), provenance, samples, notes)
     except RecursionError:
         raise archive.fault(member, "is nested too deeply") from None
+    except UsedAsWholeError as fault:
+        raise UnknownFormatError(
+            f"{archive.path}: {fault}",
+            "Save program.run_decompositions({}) instead, which leaves the tensors inside it.",
+        ) from None
     except ValueError as fault:
         raise archive.fault(member, str(fault)) from None
 

@@ -17,6 +17,9 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 from fx2py.errors import UnknownFormatError, printable
 from fx2py.graph.values import Name, Opaque, Value
 from fx2py.read.archive import Archive
+from fx2py.read.exported.subclasses import Subclass
+from fx2py.read.pickled.stream import PickleFault
+from fx2py.read.pt2.pickled_subclasses import subclass_in
 from fx2py.read.pt2.schema import DTYPES, STRIDED, PayloadMeta, SavedTensor, coded, size_of
 from fx2py.typed_json import Damaged, exact, field, parse
 
@@ -31,11 +34,11 @@ _WEIGHTS_ONLY_FAULTS = (
 )
 
 
-def read_state(archive: Archive, model: str) -> dict[str, torch.Tensor]:
+def read_state(archive: Archive, model: str) -> dict[str, torch.Tensor | Subclass]:
     """The parameters and buffers of a model by dotted path; tensors that were tied are one object."""
     payload = _Payload(archive, WEIGHTS)
     entries = _config(archive, WEIGHTS, model, "weights")
-    return {path: payload.tensor(path, entry) for path, entry in entries.items()}
+    return {path: payload.state(path, entry) for path, entry in entries.items()}
 
 
 def read_constants(archive: Archive, model: str) -> dict[str, Value | torch.Tensor]:
@@ -105,6 +108,7 @@ class _Payload:
         self._folder = folder
         self._storages: dict[str, torch.UntypedStorage] = {}
         self._tensors: dict[tuple[str, _View, bool], torch.Tensor] = {}
+        self._subclasses: dict[str, Subclass | None] = {}
 
     def constant(self, path: str, entry: PayloadMeta) -> Value | torch.Tensor:
         name = entry.path_name
@@ -112,6 +116,18 @@ class _Payload:
             return self.tensor(path, entry)
         cls = SCRIPT_OBJECT if name.startswith(_SCRIPT_PREFIX) else OBJECT
         return Opaque(cls, f"the object in member {self._folder}{name}")
+
+    def state(self, path: str, entry: PayloadMeta) -> torch.Tensor | Subclass:
+        """A tensor, or one of another class than torch's own; the same one for every path that names its member."""
+        member = self._folder + entry.path_name
+        if not entry.use_pickle:
+            return self.tensor(path, entry)
+        if member not in self._subclasses:
+            try:
+                self._subclasses[member] = subclass_in(self._archive.read(member, self._archive.limit))
+            except PickleFault as fault:
+                raise self._archive.fault(member, f"({path}) {fault}") from None
+        return self._subclasses[member] or self.tensor(path, entry)
 
     def tensor(self, path: str, entry: PayloadMeta) -> torch.Tensor:
         member = self._folder + entry.path_name
