@@ -17,7 +17,7 @@ from fx2py.cli.results import Summary
 from fx2py.emit.module import SOURCE
 from fx2py.errors import Fx2pyError, ReplayError
 from fx2py.graph.data import GraphData
-from fx2py.graph.tensors import is_wrapper, shape_of, without_repetition
+from fx2py.graph.tensors import PACKED, is_wrapper, shape_of, without_repetition
 from fx2py.replay.inputs import Inputs, admitted, find_inputs, load_inputs, recorded_inputs
 from fx2py.runtime.checks import InputError
 from fx2py.trust import Policy
@@ -168,6 +168,9 @@ def _has_strides(value: torch.Tensor) -> bool:
 
 def _numbers(value: torch.Tensor) -> torch.Tensor | None:
     """The values as float64 on the CPU; None for tensors that have no order or keep their numbers elsewhere."""
-    if value.is_complex() or value.is_quantized or value.device.type == "meta" or not _has_strides(value):
+    is_without = (
+        value.is_complex() or value.is_quantized or value.dtype in PACKED or value.device.type == "meta"
+    )
+    if is_without or not _has_strides(value):
         return None
     return value.detach().to("cpu", torch.float64).flatten()

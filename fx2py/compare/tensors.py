@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from fx2py.compare.tolerance import Tolerance
 from fx2py.errors import ReplayError, with_article
-from fx2py.graph.tensors import inner_tensors, is_wrapper, shape_of, sparse_parts, without_repetition
+from fx2py.graph.tensors import PACKED, inner_tensors, is_wrapper, shape_of, sparse_parts, without_repetition
 from fx2py.graph.values import PRIMITIVES
 
 EqualBits: TypeAlias = Callable[[torch.Tensor, torch.Tensor], bool]
@@ -126,7 +126,10 @@ def _distance(expected: torch.Tensor, actual: torch.Tensor, where: torch.Tensor)
 
 
 def dense_parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The dense tensors that together hold the values; none on the device meta, where there are no values."""
+    """The dense tensors that together hold the values, as bytes where torch converts their dtype to no other.
+
+    None on the device meta, where there are no values.
+    """
     if is_wrapper(tensor):
         yield from _parts_of_wrapper(tensor)
         return
@@ -142,6 +145,8 @@ def dense_parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         yield from sparse_parts(tensor)
     elif tensor.layout != torch.strided:
         yield tensor.to_dense()  # mkldnn's opaque layout, and jagged: neither has elements that can be compared in place
+    elif tensor.dtype in PACKED:
+        yield tensor.view(torch.uint8)
     else:
         yield tensor.resolve_conj().resolve_neg()
 

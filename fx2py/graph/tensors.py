@@ -21,6 +21,12 @@ _COMPRESSED = {
     torch.sparse_bsc: ("ccol_indices", "row_indices"),
 }
 
+PACKED = frozenset(
+    {torch.float4_e2m1fn_x2}
+    | {getattr(torch, f"{kind}{bits}") for kind in ("int", "uint") for bits in range(1, 8)}
+)
+"""The dtypes of which torch holds the bytes and converts nothing: a number takes less than a byte."""
+
 
 class TensorCopies:
     """Copies tensors with their strides to ``device`` (None: where they are), each tensor and each storage once."""
