@@ -56,7 +56,7 @@ from fx2py.errors import (
     with_article,
 )
 from fx2py.graph.data import GraphData, SampleInputs
-from fx2py.graph.tensors import TensorCopies
+from fx2py.graph.tensors import PACKED, TensorCopies
 from fx2py.graph.values import Live, walk
 from fx2py.operators.devices import present_device
 from fx2py.program.analyses.collectives import NAMESPACES, Collective, collectives_of
@@ -557,7 +557,7 @@ def _refuse_unreadable_weights(tensors: Mapping[str, torch.Tensor]) -> None:
     """
     findings: list[Finding] = []
     for name, tensor in tensors.items():
-        if type(tensor) in PLAIN_CLASSES and tensor.layout is torch.strided:
+        if type(tensor) in PLAIN_CLASSES and tensor.layout is torch.strided and tensor.dtype not in PACKED:
             continue
         file = io.BytesIO()
         try:

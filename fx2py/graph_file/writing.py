@@ -38,7 +38,7 @@ def save_graph(data: GraphData, path: str | os.PathLike[str]) -> None:
     try:
         with whole_file(target) as staging:
             _write(staging, json.dumps(document, separators=(",", ":"), allow_nan=False), tensors)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, KeyError) as error:  # KeyError: a dtype that torch.save does not know
         raise ArtifactError(f"{target} cannot be written: {error}.", "Choose another file.") from None
 
 

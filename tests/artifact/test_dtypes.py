@@ -15,6 +15,7 @@ from fx2py.cli.call import summarize
 from fx2py.compare.deviations import deviations
 from fx2py.compare.sides import Side, diff_callables
 from fx2py.compare.tensors import compare_values
+from fx2py.errors import ArtifactError, UnsupportedGraphError
 from fx2py.graph.tensors import PACKED
 
 BYTES = (torch.arange(64) * 37 % 251).to(torch.uint8).view(8, 8)
@@ -80,7 +81,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
         f"converted {each}": lambda each=each: Converted(each)
         for each in (torch.float16, torch.bfloat16, *FLOAT8)
     },
-    **{f"returned {each}": lambda each=each: Returned(each) for each in (*OTHERS, *PACKED_DTYPES)},
+    **{f"returned {each}": lambda each=each: Returned(each) for each in (*OTHERS, torch.float4_e2m1fn_x2)},
     "int4 in bytes": Int4,
     "shared": Shared,
 }
@@ -121,3 +122,14 @@ def test_results_of_dtypes_that_torch_converts_to_no_other_are_compared_by_bytes
     assert compare_values(one, another)[0] == 1
     assert deviations(one, another)
     assert not diff_callables(Side(lambda x: one), Side(lambda x: another), (X,)).equal
+
+
+def test_weights_of_dtypes_that_torch_cannot_save_are_refused_by_name(tmp_path: Path) -> None:
+    model = Returned(torch.int4)
+    artifact = fx2py.generate(traced(model))
+    assert artifact.bind()(X)[1] is model.weight
+    with pytest.raises(UnsupportedGraphError, match=r"weight.*torch\.int4"):
+        artifact.write(tmp_path / "folder")
+    with pytest.raises(ArtifactError, match=r"torch\.int4"):
+        fx2py.save_graph(traced(model), tmp_path / "graph.fx2py")
+    assert not list(tmp_path.iterdir())

@@ -17,9 +17,7 @@ from hypothesis import strategies as st
 from torch.export.pt2_archive import PT2ArchiveWriter
 from torch.export.pt2_archive._package import package_pt2
 
-import fx2py
 from fx2py.errors import UnknownFormatError
-from tests.graph.wrappers import Flattened
 from tests.read.archives import MODEL, SAMPLES, WEIGHTS, members_of, read_pt2, with_json, write_archive
 
 
@@ -337,28 +335,3 @@ def test_a_token_that_is_used_as_a_value_is_refused(tmp_path: Path) -> None:
     changed = with_json(members_of(path), MODEL, misused)
     with pytest.raises(UnknownFormatError, match="token getitem_2 is used as a value"):
         read_pt2(write_archive(tmp_path / "misused.pt2", changed))
-
-
-class Wrapping(torch.nn.Module):
-    """A weight of a tensor subclass, as quantization libraries make them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        weight = Flattened(torch.tensor([[1, 2]], dtype=torch.int8), torch.tensor(0.5))
-        self.weight = torch.nn.Parameter(weight, requires_grad=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.linear(x, self.weight)
-
-
-def test_a_weight_that_wraps_tensors_is_named_with_the_way_to_save_what_it_wraps(tmp_path: Path) -> None:
-    x = torch.tensor([[3.0, 4.0]])
-    program = torch.export.export(Wrapping(), (x,))
-    torch.export.save(program, tmp_path / "wrapping.pt2")
-    with pytest.raises(
-        UnknownFormatError, match=r"\(weight\) is a pickle of more than plain tensors: .*Flattened"
-    ) as caught:
-        read_pt2(tmp_path / "wrapping.pt2")
-    assert "program.run_decompositions({})" in caught.value.hint
-    torch.export.save(program.run_decompositions({}), tmp_path / "plain.pt2")
-    assert torch.equal(fx2py.generate(tmp_path / "plain.pt2").bind()(x), Wrapping()(x))

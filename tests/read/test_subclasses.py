@@ -129,7 +129,7 @@ def repickled(data: bytes, old: bytes, new: bytes) -> bytes:
         (lambda data: data[: len(data) // 2], "no file of torch.save"),
         (lambda data: data.replace(b"numbers", b"numbersx", 1)[:-1], "damaged"),
         (lambda data: repickled(data, b"numbers", b"numberz"), "which has no such tensor"),
-        (lambda data: repickled(data, b"wrapper_subclass", b"wrapper_subclasx"), "more than plain data"),
+        (lambda data: repickled(data, b"wrapper_subclass", b"wrapper_subclasx"), "more than plain tensors"),
         (lambda data: repickled(data, b"CharStorage", b"LongStorage"), "it should"),
     ],
     ids=["cut", "shifted", "no such tensor", "rebuilt by something else", "a larger dtype"],
