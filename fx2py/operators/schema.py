@@ -21,11 +21,18 @@ def schemas_of(op: OpName) -> list[FunctionSchema]:
     return torch._C._jit_get_schemas_for_operator(f"{op.namespace}::{op.name}")
 
 
-@cache
 def schema_of(op: OpName) -> FunctionSchema | None:
-    """The schema of one overload; None where no loaded library registers it."""
-    wanted = "" if op.overload in (None, "default") else op.overload
-    return next((schema for schema in schemas_of(op) if schema.overload_name == wanted), None)
+    """The schema of one overload; None where no library registers it that is loaded by now."""
+    if op not in _known_schemas:
+        wanted = "" if op.overload in (None, "default") else op.overload
+        found = next((schema for schema in schemas_of(op) if schema.overload_name == wanted), None)
+        if found is None:
+            return None
+        _known_schemas[op] = found
+    return _known_schemas[op]
+
+
+_known_schemas: dict[OpName, FunctionSchema] = {}
 
 
 def arguments_of(op: OpName, args: Sequence[T], kwargs: Sequence[tuple[str, T]]) -> dict[str, T]:

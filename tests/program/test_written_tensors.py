@@ -65,6 +65,20 @@ def test_what_is_given_to_a_call_of_which_nothing_is_known_may_be_written() -> N
     }
 
 
+@torch.library.custom_op("fx2py_written::count", mutates_args={"total"})
+def count(x: torch.Tensor, weight: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+    total += 1
+    return x * weight
+
+
+def test_a_librarys_operator_writes_to_what_its_schema_says() -> None:
+    def build(graph: fx.Graph, x: fx.Node) -> fx.Node:
+        operands = (x, graph.get_attr("weight"), graph.get_attr("total"))
+        return graph.call_function(torch.ops.fx2py_written.count.default, operands)
+
+    assert written(holding(weight=torch.ones(2), total=torch.zeros(2)), build) == {"total"}
+
+
 @pytest.mark.parametrize(("training", "expected"), [(True, {"mean", "var"}), (False, set())])
 def test_batch_norm_writes_in_training(training: bool, expected: set[str]) -> None:
     root = holding(mean=torch.zeros(3), var=torch.ones(3))

@@ -8,6 +8,8 @@ if the storage of one is unknown, all of them do. Devices and numbers have no me
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fx2py.graph.tensors import storages_of
 from fx2py.graph.values import GETITEM, PRIMITIVES, OpName, Ref
 from fx2py.operators.facts import Memory, facts_of
@@ -40,10 +42,16 @@ class AliasClasses:
     """Classes of variables and weights that may share memory, each identified by one of them, as ``memory_in`` names them.
 
     ``returned``: the classes that the function returns; ``written``: those that it may write to; ``weights``: the slots of
-    the weights that it reads.
+    the weights that it reads. ``is_fresh`` says whether the result of a call shares memory with no operand.
     """
 
-    def __init__(self, function: ir.Function, program: ir.Program) -> None:
+    def __init__(
+        self,
+        function: ir.Function,
+        program: ir.Program,
+        is_fresh: Callable[[ir.Assign], bool] = lambda statement: memory_of(statement) == "fresh",
+    ) -> None:
+        self._is_fresh = is_fresh
         self._parents: dict[str, str] = {}
         self._written: list[str] = []
         self._storages: dict[int, str] = {}
@@ -78,7 +86,7 @@ class AliasClasses:
             ):
                 self._without_memory.add(statement.target)
         elif isinstance(statement, ir.Assign):
-            if memory_of(statement) != "fresh":
+            if not self._is_fresh(statement):
                 self._join(statement.target, names)
             self._written += written_names(statement)
         elif isinstance(statement, ir.Bind):

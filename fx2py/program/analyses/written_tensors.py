@@ -1,6 +1,6 @@
 """Which of the tensors that a Program is bound to its calls may write to: all others are after a call what they were before.
 
-By alias analysis, function by function. A weight that a function other than the entry returns counts as written, since its
+By alias analysis, function by function. Of a library's own operators their schemas say what they write to. A weight that a function other than the entry returns counts as written, since its
 caller may write to it. What a module holds counts as written unless the module is one of torch's that only read.
 """
 
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
+from torch._C import FunctionSchema
+
 from fx2py.graph.data import ModuleRecord
 from fx2py.graph.values import OpName
+from fx2py.operators.schema import schema_of
 from fx2py.program import ir
-from fx2py.program.analyses.aliasing import AliasClasses, written_names
+from fx2py.program.analyses.aliasing import AliasClasses, memory_in, memory_of, written_names
 
 _READING_MODULES = frozenset(
     {
@@ -24,6 +27,7 @@ _READING_MODULES = frozenset(
 """The modules of torch with tensors of their own, to which their forward writes in no mode; embeddings do with a
 ``max_norm``."""
 _LIBRARY = "torch.nn.modules."
+_TORCH, _HIGHER_ORDER = "aten", "higher_order"
 
 
 def written_tensors(program: ir.Program) -> frozenset[str]:
@@ -54,7 +58,7 @@ class _Writes:
 
     def __init__(self, function: ir.Function, program: ir.Program, clean: set[str]) -> None:
         self._program, self._clean = program, clean
-        aliases = AliasClasses(function, program)
+        aliases = AliasClasses(function, program, _is_fresh)
         written = {aliases.class_of(name) for each in function.body for name in self._written(each)}
         handed_on = written if function is program.entry else written | aliases.returned
         self.weights = [slot.index for slot in aliases.weights if aliases.class_of(str(slot)) in handed_on]
@@ -64,7 +68,10 @@ class _Writes:
         if not isinstance(statement, ir.Assign):
             return []
         called = self._called(statement)
-        return [] if called and called <= self._clean else written_names(statement)
+        if called and called <= self._clean:
+            return []
+        schema = _schema_of_library(statement)
+        return written_names(statement) if schema is None else _declared_writes(schema, statement.call)
 
     def _called(self, statement: ir.Assign) -> set[str]:
         """The generated functions that a call calls itself, or gives to a higher-order operator."""
@@ -73,6 +80,34 @@ class _Writes:
             return {part.name for part in statement.parts.named if isinstance(part, ir.Local)}
         function = self._program.submods[callee.index].function if _is_submodule(callee) else None
         return {function} if function else set()
+
+
+def _is_fresh(statement: ir.Assign) -> bool:
+    schema = _schema_of_library(statement)
+    if schema is None:
+        return memory_of(statement) == "fresh"
+    return not any(result.alias_info for result in schema.returns)
+
+
+def _schema_of_library(statement: ir.Assign) -> FunctionSchema | None:
+    """What a library says that its operator writes to and returns; None for any other call, or if it is not loaded.
+
+    torch relies on it too (``mutates_args`` of ``torch.library.custom_op``). Of torch's own operators some write to more
+    than theirs says, as batch norm does.
+    """
+    op = statement.call.callee
+    if not isinstance(op, OpName) or op.namespace in (_TORCH, _HIGHER_ORDER):
+        return None
+    return schema_of(op)
+
+
+def _declared_writes(schema: FunctionSchema, call: ir.Call) -> list[str]:
+    names = [each.name for each in schema.arguments]
+    given = {**dict(zip(names, call.args, strict=False)), **dict(call.kwargs)}
+    written = [
+        each.name for each in schema.arguments if each.alias_info is not None and each.alias_info.is_write
+    ]
+    return memory_in(ir.Parts.of(*[given[name] for name in written if name in given]))
 
 
 def _is_submodule(callee: ir.Callee) -> TypeGuard[ir.Slot]:
