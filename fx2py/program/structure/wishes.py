@@ -172,7 +172,7 @@ class _Wanted:
         end = parts[-1].end
         results = [name for part in parts for name in part.outputs if self.body.last_use.get(name, -1) >= end]
         names = targets_of(line.code) if line is not None else ()
-        if len(names) > 1 and any(self._gives_several(part) for part in parts):
+        if any(self._gives_several(part, len(names)) for part in parts):
             names = self._in_order(results, names)
         kept = results[-len(names) :] if names else []
         given = {result: name for result, name in zip(kept, names, strict=False) if name}
@@ -214,9 +214,12 @@ class _Wanted:
             return tuple([name or left[0] for name in found])
         return () if "" in found else tuple(found)
 
-    def _gives_several(self, part: _Part) -> bool:
-        """Whether a module gives several values, which its own lines tell apart."""
-        return part.child is not None and len(part.outputs) > 1
+    def _gives_several(self, part: _Part, names: int) -> bool:
+        """Whether a module gives several values, which a line of so many names, or the module's own lines, tell apart."""
+        if part.child is None or len(part.outputs) < 2:
+            return False
+        own = {self.found.of(name) for name in part.outputs}
+        return names > 1 or len(own) == len(part.outputs)
 
     def _on_the_way(self, region: Region, part: _Part, name: str, ahead: str) -> None:
         """A value that a line makes and does not assign."""
@@ -224,7 +227,7 @@ class _Wanted:
         kind = _kind(statement)
         operands = self._tensors(statement)
         if part.child is not None and not (kind == "dropout" and part.end == part.start + 1):
-            if name == part.outputs[-1] and not self._gives_several(part):
+            if name == part.outputs[-1] and not self._gives_several(part, len(part.outputs)):
                 self._of_module(region, part.child, name, ahead)
             return
         if key := _key(statement):

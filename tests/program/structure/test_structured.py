@@ -375,6 +375,32 @@ def test_results_have_the_names_of_the_line_that_calls_a_module_in_any_order() -
     assert "last_out, last_scale = inner(" in source
 
 
+class Rotated(nn.Module):
+    """A module whose two results its caller's line takes as one tuple."""
+
+    class Rotary(nn.Module):
+        def forward(self, x):
+            cos = x.cos().exp()
+            sin = x.sin().exp()
+            return cos, sin
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = self.Rotary(), self.Rotary()
+
+    def forward(self, x):
+        position_embeddings = self.one(x)
+        x = x * position_embeddings[0] + position_embeddings[1]
+        position_embeddings = self.other(x)
+        return x * position_embeddings[0] + position_embeddings[1]
+
+
+def test_results_that_a_line_takes_as_one_tuple_keep_the_names_of_the_module_that_returns_them() -> None:
+    source = fx2py.generate(exported(Rotated())).source
+    assert source.count("cos, sin = rotary(") == 2
+    assert "position_embeddings =" not in re.sub("#.*", "", source)
+
+
 def test_a_graph_without_modules_stays_flat() -> None:
     class Plain(nn.Module):
         def forward(self, x):
