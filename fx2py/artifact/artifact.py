@@ -62,7 +62,8 @@ from fx2py.operators.devices import present_device
 from fx2py.program.analyses.collectives import NAMESPACES, Collective, collectives_of
 from fx2py.program.ir import Program, bound_tensors
 from fx2py.program.options import DEFAULT, GenerateOptions
-from fx2py.program.structure.inlined import Unsound, require_same
+from fx2py.program.structure.bodies import Unsound
+from fx2py.program.structure.inlined import require_same
 from fx2py.program.structure.outline import structured
 from fx2py.program.translate import Stage, stages, translate
 from fx2py.runtime.once import PLAIN_CLASSES

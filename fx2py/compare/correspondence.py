@@ -14,11 +14,9 @@ from fx2py.compare.statements import options_of
 from fx2py.compare.steps import OUTPUT
 from fx2py.errors import Fx2pyError
 from fx2py.graph.data import GraphData
-from fx2py.graph.values import Ref
 from fx2py.program.ir import (
     COMPUTE_ONCE,
     Assign,
-    Bind,
     Delete,
     Load,
     Local,
@@ -27,6 +25,7 @@ from fx2py.program.ir import (
     Statement,
     Unpack,
     is_expression,
+    is_other_name,
 )
 from fx2py.program.structure.inlined import inlined
 from fx2py.program.structure.outline import structured
@@ -145,7 +144,7 @@ def _in_order(body: Sequence[Statement]) -> Iterator[Statement]:
 
 def _nodes_of_entry(flat: Program, form: Program) -> dict[int, list[str]]:
     """The node that each run of a statement is, for those that one call of the entry runs, by the statement's id."""
-    meant = [each for each in flat_body(flat.entry).statements if not _renames(each)]
+    meant = [each for each in flat_body(flat.entry).statements if not is_other_name(each)]
     sources: Sequence[Statement] = meant
     if form is not flat:
         sources = inlined(form.functions, [weight.path for weight in flat.weights]).sources
@@ -158,10 +157,6 @@ def _nodes_of_entry(flat: Program, form: Program) -> dict[int, list[str]]:
             whole = not isinstance(source.call.callee, Local)
             nodes[id(source)] = nodes[id(source)][:: len(source.targets) + 1] if whole else []
     return nodes
-
-
-def _renames(statement: Assign | Bind) -> bool:
-    return isinstance(statement, Bind) and isinstance(statement.value, Ref)
 
 
 # -- edited code

@@ -229,6 +229,11 @@ class Bind(_Statement):
         return replace(self, value=map_leaves(self.value, change))
 
 
+def is_other_name(statement: Statement) -> bool:
+    """Whether a statement only gives a variable another name, which calls nothing."""
+    return isinstance(statement, Bind) and isinstance(statement.value, Ref)
+
+
 @dataclass(frozen=True, slots=True)
 class Unpack(_Statement):
     """``first, second = call``: the items of a tuple, each under a name."""

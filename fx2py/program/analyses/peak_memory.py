@@ -30,38 +30,75 @@ def planned_peak(program: ir.Program) -> PlannedPeak:
     Inputs, weights and what is computed once are not counted, because they outlive the call; nor is what an operator or
     a called module allocates inside. A result that may be a view counts as one.
     """
-    peaks, unknown = planned_peaks(program)
-    return PlannedPeak(None, unknown) if unknown else PlannedPeak(max(peaks, default=0))
-
-
-def planned_peaks(program: ir.Program) -> tuple[tuple[int, ...], str]:
-    """The most bytes alive during each statement of the entry but its deletions; and why they are unknown, or ''."""
-    peaks: dict[str, int] = {}
-    for function in program.functions[:-1]:
-        plan = _Plan(program, peaks)
-        plan.run(function)
+    plan = _entry_plan(program)
+    for statement in program.entry.body:
         if plan.unknown:
-            return (), plan.unknown
-        peaks[function.name] = plan.peak
-    plan = _Plan(program, peaks)
-    found: list[int] = []
+            return PlannedPeak(None, plan.unknown)
+        plan.step(statement)
+    return PlannedPeak(None, plan.unknown) if plan.unknown else PlannedPeak(plan.peak)
+
+
+def _entry_plan(program: ir.Program) -> _Plan:
+    """The plan of the entry before its first statement; the functions that it calls have been run."""
+    inside: dict[str, int] = {}
+    unknown = ""
+    for function in program.functions[:-1]:
+        plan = _Plan(program, inside)
+        plan.run(function)
+        unknown = unknown or plan.unknown
+        inside[function.name] = plan.peak
+    return _Plan(program, inside, unknown=unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """The bytes alive during each call of the entry, and the storages of its result; ``unknown`` says why not, or ''.
+
+    ``freed`` has the number of calls after which nothing holds a storage any more; those of the entry's result are left out.
+    """
+
+    peaks: Sequence[int]
+    storages: Sequence[Sequence[int]]
+    sizes: Sequence[int]
+    freed: Mapping[int, int]
+    unknown: str
+
+    @property
+    def peak(self) -> int:
+        return max(self.peaks, default=0)
+
+    def freed_later(self, ends: Sequence[int]) -> Mapping[int, tuple[int, int]]:
+        """The storages that live longer if each result lives for so many calls: when each is freed now, and then."""
+        last: dict[int, int] = {}
+        for held, end in zip(self.storages, ends, strict=True):
+            for storage in held:
+                last[storage] = max(last.get(storage, 0), end)
+        pairs = ((storage, self.freed.get(storage, end), end) for storage, end in last.items())
+        return {storage: (now, then) for storage, now, then in pairs if now < then}
+
+    def peaks_until(self, ends: Sequence[int]) -> Sequence[int]:
+        """The bytes alive during each call if each result lives for so many calls."""
+        more = [0] * (len(self.peaks) + 1)
+        for storage, (start, end) in self.freed_later(ends).items():
+            more[start] += self.sizes[storage]
+            more[end] -= self.sizes[storage]
+        return [peak + added for peak, added in zip(self.peaks, itertools.accumulate(more), strict=False)]
+
+
+def lifetimes(program: ir.Program) -> Lifetimes:
+    """The lives of storages in one call of the entry; what is moved into a call that frees it counts as freed before."""
+    plan = _entry_plan(program)
+    peaks: list[int] = []
+    storages: list[Sequence[int]] = []
     for statement in program.entry.body:
         plan.peak = 0
         plan.step(statement)
-        if plan.unknown:
-            return (), plan.unknown
-        if type(statement) is not ir.Delete:
-            found.append(plan.peak)
-    return tuple(found), ""
-
-
-def planned_storages(program: ir.Program) -> Mapping[str, Storages]:
-    """The storages that each variable of the entry holds, numbered; those of inputs and weights are left out."""
-    plan = _Plan(program, {})
-    for statement in program.entry.body:
-        if type(statement) is not ir.Delete:
-            plan.step(statement)
-    return {name: tuple(itertools.chain(*parts)) for name, parts in plan.variables.items()}
+        if isinstance(statement, ir.Assign | ir.Bind) and not ir.is_other_name(statement):
+            held = plan.variables.get(statement.target or "", ())
+            storages.append(list(itertools.chain(*held)))
+            peaks.append(plan.peak)
+            plan.calls = len(peaks)
+    return Lifetimes(peaks, storages, plan.sizes, plan.freed, plan.unknown)
 
 
 @dataclass(slots=True)
@@ -76,6 +113,8 @@ class _Plan:
     live: int = 0
     peak: int = 0
     unknown: str = ""
+    calls: int = 0
+    freed: dict[int, int] = field(default_factory=dict)
 
     def run(self, function: ir.Function) -> None:
         for statement in function.body:
@@ -174,6 +213,7 @@ class _Plan:
             self.holders[storage] -= 1
             if not self.holders[storage]:
                 self.live -= self.sizes[storage]
+                self.freed[storage] = self.calls
 
 
 def _tensors(meta: ValueMeta, statement: ir.Assign, plan: _Plan) -> Iterator[TensorMeta]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias, get_args
 
-from fx2py.program.analyses.peak_memory import planned_peak, planned_peaks, planned_storages
-from fx2py.program.ir import Delete, Program
-from fx2py.program.structure.inlined import CallSpan, Inlined, inlined, is_other_name
+from fx2py.graph.values import Ref
+from fx2py.program.analyses.peak_memory import Lifetimes, lifetimes
+from fx2py.program.ir import Program
+from fx2py.program.structure.bodies import Body, Span, body_of
 from fx2py.program.structure.nesting import Kept
-from fx2py.program.structure.regions import flat_body
 
 Moves: TypeAlias = Mapping[str, frozenset[int]]
 """By the name of a function, the places of the arguments that its calls move."""
@@ -34,87 +33,67 @@ def within_the_peak(flat: Program, form: _Form) -> Program:
     ``form`` takes the moves, and what expressions may keep to the end of their statement. Where sizes vary, so that no
     peak is planned, whatever would outlive its last use is moved.
     """
-    most = planned_peak(flat).bytes
+    found = lifetimes(flat)
     *freer, strictest = get_args(Kept)
-    if most is not None:
+    if not found.unknown:
         for kept in freer:
-            made = _with_moves(flat, functools.partial(form, kept=kept), most)
-            if (peak_of(flat, made) or 0) <= most:
+            made, body = _with_moves(flat, functools.partial(form, kept=kept), found)
+            if max(found.peaks_until(body.ends), default=0) <= found.peak:
                 return made
-    return _with_moves(flat, functools.partial(form, kept=strictest), most)
+    return _with_moves(flat, functools.partial(form, kept=strictest), found)[0]
 
 
-def _with_moves(flat: Program, form: Callable[[Moves], Program], most: int | None) -> Program:
+def _with_moves(flat: Program, form: Callable[[Moves], Program], found: Lifetimes) -> tuple[Program, Body]:
     """The form with the moves that it takes; each round adds what the one before left, and two are enough for most."""
     moves: Moves = {}
     while True:
         made = form(moves)
-        needed = _needed(flat, made, most)
+        body = _body(made)
+        needed = _needed(made, body, found)
         if all(places <= moves.get(name, frozenset()) for name, places in needed.items()):
-            return made
+            return made, body
         names = dict.fromkeys((*moves, *needed))
         moves = {each: moves.get(each, frozenset()) | needed.get(each, frozenset()) for each in names}
 
 
 def peak_of(flat: Program, made: Program) -> int | None:
     """The planned peak of the structured form of a flat Program; None where its sizes vary."""
-    return planned_peak(_as_flat(flat, _inlined(made))).bytes
+    found = lifetimes(flat)
+    return None if found.unknown else max(found.peaks_until(_body(made).ends), default=0)
 
 
-def _inlined(made: Program) -> Inlined:
-    return inlined(made.functions, [weight.path for weight in made.weights])
+def _body(made: Program) -> Body:
+    return body_of(made.functions, [weight.path for weight in made.weights])
 
 
-def _as_flat(flat: Program, done: Inlined) -> Program:
-    """The flat Program with the deletions of the structured one, whose own nodes are those of first instances."""
-    meant = (each for each in flat_body(flat.entry).statements if not is_other_name(each))
-    body = [
-        each if isinstance(each, Delete) else replace(each, origin=next(meant).origin)
-        for each in done.statements
-    ]
-    entry = replace(flat.entry, body=tuple(body), result=done.result)
-    return replace(flat, functions=(*flat.functions[:-1], entry))
-
-
-def _needed(flat: Program, made: Program, most: int | None) -> Moves:
-    """The arguments that outlive their last use, where that takes more than ``most`` bytes.
+def _needed(made: Program, body: Body, found: Lifetimes) -> Moves:
+    """The arguments that outlive their last use, where that takes more than the planned peak of the flat Program.
 
     An argument that a loop gives to each of its rounds is left out, and what is passed on of it.
     """
-    done = _inlined(made)
-    program = _as_flat(flat, done)
-    is_above = [True] * len(done.sources)
-    if most is not None:
-        is_above = [peak > most for peak in planned_peaks(program)[0]]
-    above = [0, *itertools.accumulate(is_above)]
-    storages = planned_storages(program)
-    overdue = {each: start for each, start, end in _overdue(done, storages) if above[end] > above[start]}
-    found: dict[str, set[int]] = {}
-    shared: dict[int, CallSpan] = {}
-    for call in reversed(done.calls):  # outer ones before those inside them
-        for place, names in enumerate(call.arguments):
-            for each in {each for name in names for each in storages.get(name, ())} & overdue.keys():
+    overdue = _overdue(body.ends, found)
+    given = [Ref(each.name) for each in made.entry.parameters]
+    needed: dict[str, set[int]] = {}
+    shared: dict[int, Span] = {}
+    for call in body.calls(given) if overdue else ():
+        for number, argument in enumerate(call.arguments):
+            places = [place for place in argument if type(place) is int]
+            for each in {each for place in places for each in found.storages[place]} & overdue.keys():
                 if each in shared and call.end <= shared[each].end and call.start >= shared[each].start:
                     continue
-                if place in call.shared:
+                if number in call.shared:
                     shared[each] = call
                 elif call.start < overdue[each] <= call.end:
-                    found.setdefault(call.function, set()).add(place)
-    return {name: frozenset(places) for name, places in found.items()}
+                    needed.setdefault(call.function, set()).add(number)
+    return {name: frozenset(places) for name, places in needed.items()}
 
 
-def _overdue(done: Inlined, storages: Mapping[str, Collection[int]]) -> Iterator[tuple[int, int, int]]:
-    """Each storage that outlives its last use, with the first statement after that and the end of its life."""
-    starts: dict[int, int] = {}
-    ends: dict[int, int] = {}
-    last_use, index = done.body.last_use, 0
-    for statement in done.statements:
-        if not isinstance(statement, Delete):
-            index += 1
-            continue
-        for name in statement.names:
-            last = last_use.get(name, index)
-            for each in storages.get(name, ()):
-                starts[each] = max(starts.get(each, 0), last + 1)
-                ends[each] = index
-    return ((each, start, ends[each]) for each, start in starts.items() if start < ends[each])
+def _overdue(ends: Sequence[int], found: Lifetimes) -> Mapping[int, int]:
+    """Each storage that outlives its last use, with the end of its life in the flat Program, where that is above the peak."""
+    is_above = [True] * len(ends)
+    if not found.unknown:
+        most = found.peak
+        is_above = [peak > most for peak in found.peaks_until(ends)]
+    above = [0, *itertools.accumulate(is_above)]
+    later = found.freed_later(ends)
+    return {each: start for each, (start, end) in later.items() if above[end] > above[start]}

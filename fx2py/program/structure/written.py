@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from fx2py.graph.values import GETATTR, GETITEM, List, Ref, walk
 from fx2py.program import ir
-from fx2py.program.structure.inlined import Unsound
+from fx2py.program.structure.bodies import Unsound
 from fx2py.program.structure.naming import MOVED
 from fx2py.runtime.weight_tree import WeightTree
 

@@ -15,7 +15,8 @@ from fx2py.errors import ArtifactError, Fx2pyError, UntrustedTargetError
 from fx2py.graph.values import Ref
 from fx2py.program.ir import Assign, Call, CalledModule, Function, Local, Loop, Parameter
 from fx2py.program.options import GenerateOptions
-from fx2py.program.structure.inlined import Unsound, inlined, require_same
+from fx2py.program.structure.bodies import Unsound
+from fx2py.program.structure.inlined import inlined, require_same
 from fx2py.program.structure.outline import structured
 
 
