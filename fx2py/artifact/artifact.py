@@ -19,9 +19,8 @@ import torch
 
 from fx2py.arguments import FLAG, NAMED, PATH, Kind, instance_of, require
 from fx2py.artifact.compiled import Compiled, GeneratedCode, listed
-from fx2py.artifact.debugging import audited_breakpoint
 from fx2py.artifact.edits import EditedText, edited_files, edited_text, packed
-from fx2py.artifact.execution import Bound, Observing, binding_hint, execute
+from fx2py.artifact.execution import Bound, Observing, audited_breakpoint, binding_hint, execute
 from fx2py.artifact.folder import mode_of_new_folders, put_in_place, staging_folder, unchanging
 from fx2py.artifact.manifest import (
     IN_ONE_FILE,

@@ -7,6 +7,8 @@ import functools
 import hashlib
 import itertools
 import linecache
+import os
+import pdb
 import sys
 import types
 import weakref
@@ -231,3 +233,23 @@ def _admits(policy: Policy, cls: str) -> bool:
     except UntrustedTargetError:
         return False
     return True
+
+
+# -- breakpoints ----------------------------------------------------------------------------------------------------
+
+
+def audited_breakpoint() -> Callable[..., object]:
+    """The function to put in the place of Python's ``breakpoint``, which imports whatever ``PYTHONBREAKPOINT`` names.
+
+    It is the hook that the host has set, such as an IDE, a notebook or the command line, else one that stops in pdb.
+    """
+    return _stop if sys.breakpointhook is sys.__breakpointhook__ else sys.breakpointhook
+
+
+def _stop() -> None:
+    """Stop the caller in pdb; no file of commands is run, since ``.pdbrc`` may be one of the folder's.
+
+    ``PYTHONBREAKPOINT=0`` turns it off, as it does Python's own.
+    """
+    if os.environ.get("PYTHONBREAKPOINT") != "0":
+        pdb.Pdb(readrc=False).set_trace(sys._getframe(1))
