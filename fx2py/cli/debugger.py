@@ -46,7 +46,7 @@ def stop() -> None:
     """Stop the caller in pdb; ``PYTHONBREAKPOINT`` can turn that off, but names no other function here."""
     if os.environ.get("PYTHONBREAKPOINT") == "0":
         return
-    if terminal.who():
+    if terminal.rank_prefix():
         messages.print_note("breakpoint() is passed over: several ranks run, and there is one terminal.")
     else:
         from fx2py.cli.prompt import Prompt  # imports pdb, which few commands need

@@ -211,7 +211,7 @@ def exit_code_of(work: Callable[[], None]) -> int:
 def print_fault(fault: Fx2pyError, name: str = "") -> None:
     """One message: what is wrong, with which graph of the file where it has a name, then the next step."""
     console = terminal.faults()
-    label = terminal.who() if isinstance(fault, InternalError) else f"{terminal.who()}error: "
+    label = terminal.rank_prefix() if isinstance(fault, InternalError) else f"{terminal.rank_prefix()}error: "
     message = with_options(f"{name}: {fault.message}" if name else fault.message)
     console.print(terminal.shown(label, "bold red") + terminal.shown_lines(message), soft_wrap=True)
     if fault.hint:

@@ -22,7 +22,7 @@ class Prompt(Pdb):
         self.left = left
 
     def interaction(self, frame: FrameType | None, traceback: TracebackType | None) -> None:
-        with streams.handed_back():
+        with streams.original_streams():
             super().interaction(frame, traceback)
 
     def do_quit(self, arg: str) -> bool | None:

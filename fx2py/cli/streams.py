@@ -105,7 +105,7 @@ def with_own_stdout(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def call(*args: P.args, **kwargs: P.kwargs) -> None:
-        with _strays_apart():
+        with _strays_redirected():
             command(*args, **kwargs)
 
     return call
@@ -116,12 +116,12 @@ _before: tuple[TextIO, TextIO] | None = None
 
 
 @contextmanager
-def _strays_apart() -> Iterator[None]:
+def _strays_redirected() -> Iterator[None]:
     global _before
     outer, _before = _before, (sys.stdout, sys.stderr)
     strays = Strays()
     error = sys.stderr or io.StringIO()
-    with _descriptor_apart(sys.stdout, strays) as own, terminal.writing_to(own, error):
+    with _descriptor_redirected(sys.stdout, strays) as own, terminal.writing_to(own, error):
         sys.stdout = sys.stderr = strays
         try:
             yield
@@ -132,14 +132,14 @@ def _strays_apart() -> Iterator[None]:
 
 
 @contextmanager
-def handed_back() -> Iterator[None]:
+def original_streams() -> Iterator[None]:
     """Inside the block the process has its terminal as before the command, to talk to the user.
 
     Where standard output is none, it holds the result and nothing else, so that the talk is on standard error.
     """
     streams = sys.stdout, sys.stderr
     output, error = _before or streams
-    with terminal.still(), _descriptor_back(terminal.out()):
+    with terminal.paused(), _descriptor_restored(terminal.out()):
         sys.stdout, sys.stderr = output if terminal.out().isatty() else error, error
         try:
             yield
@@ -148,7 +148,7 @@ def handed_back() -> Iterator[None]:
 
 
 @contextmanager
-def _descriptor_back(own: TextIO) -> Iterator[None]:
+def _descriptor_restored(own: TextIO) -> Iterator[None]:
     """Descriptor 1 leads to where the command's own stream leads."""
     if _before is None or not _is_descriptor(_before[0], _STDOUT):
         yield
@@ -164,7 +164,7 @@ def _descriptor_back(own: TextIO) -> Iterator[None]:
 
 
 @contextmanager
-def _descriptor_apart(stream: TextIO, strays: Strays) -> Iterator[TextIO]:
+def _descriptor_redirected(stream: TextIO, strays: Strays) -> Iterator[TextIO]:
     """A stream to the target of ``stream``, while descriptor 1 is redirected to a file, whose content ``strays`` gets."""
     if not _is_descriptor(stream, _STDOUT):
         yield stream

@@ -91,7 +91,7 @@ def live(console: Console, shown_meanwhile: ConsoleRenderable) -> Iterator[None]
 
 
 @contextmanager
-def still() -> Iterator[None]:
+def paused() -> Iterator[None]:
     """Nothing moves on the screen inside the block."""
     moving = _moving
     if moving is not None:
@@ -108,7 +108,7 @@ def faults() -> Console:
     return Console(file=_streams[1], stderr=True, highlight=False)
 
 
-def who() -> str:
+def rank_prefix() -> str:
     """The name of this process among several, to put before a fault."""
     return f"rank {_rank.index}: " if _rank.size > 1 else ""
 

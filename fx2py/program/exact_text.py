@@ -68,8 +68,8 @@ def key_of(value: Operand, leaf: Callable[[Operand], Hashable]) -> Hashable:
     if type(value) not in language.CONTAINERS:
         return leaf(value)
     parts = tuple([key_of(part, leaf) for part in language.children(value)])
-    if isinstance(value, language.Set):  # its members have no order
-        return (type(value), value.frozen, frozenset(parts))
+    if isinstance(value, language.Set):  # its members have no order, but a text may repeat one
+        return (type(value), value.frozen, len(parts), frozenset(parts))
     classes = tuple([cls and cls.path for name in ("cls", "factory") for cls in [getattr(value, name, None)]])
     fields = tuple([name for name, _ in value.fields]) if isinstance(value, language.Record) else ()
     return (type(value), classes, fields, parts)

@@ -18,7 +18,7 @@ from fx2py.graph.values import Live, Name, OpName, TensorValue, Value, reference
 from fx2py.replay.contract import checks_of
 from fx2py.replay.devices import Moved
 from fx2py.replay.objects import Env, ModuleBuilder, ObjectBuilder, Tensors
-from fx2py.replay.running import RunningModules, handed_on
+from fx2py.replay.running import RunningModules, passed_as_values
 from fx2py.replay.signature import bind_parameters, bind_placeholders, flatten_inputs, unflatten
 from fx2py.runtime import graph_module
 from fx2py.trust import Policy
@@ -85,7 +85,7 @@ class Reference:
                     check_graph(record, record.graph, self._policy, is_root=record is data.root)
                     self._check_reads(record)
                     self._plans[id(record)] = self._plan(record.graph)
-                    self._objects[id(record)] = handed_on(record.graph)
+                    self._objects[id(record)] = passed_as_values(record.graph)
         self.tensors: Mapping[str, torch.Tensor] = {
             path: self._bound(tensor) for path, tensor in _recorded_tensors(data.root)
         }
@@ -116,7 +116,7 @@ class Reference:
         nodes = record.graph.nodes if record.graph is not None else ()
         # The first path of a call is that of the module that it calls, which nothing reads.
         for path in (path for node in nodes for path in list(node.paths)[node.op == "call_module" :]):
-            owner = self._running.on_the_way(record, path)
+            owner = self._running.owner(record, path)
             if owner:
                 self._policy.check_read(path.removeprefix(f"{owner}."))
 
@@ -242,7 +242,7 @@ class Reference:
         place = _join(path, target)
         if place in self._submods:
             return self._submods[place]
-        owner = self._running.on_the_way(record, target)
+        owner = self._running.owner(record, target)
         if owner:
             module = self._attribute(record, path, owner, as_object=True)
             return attrgetter(target.removeprefix(f"{owner}."))(module)

@@ -1,4 +1,4 @@
-"""Modules whose own code runs while a graph does: what the graph reads of them is read from the module, each time."""
+"""Modules whose own code runs inside a graph: their attributes may be rebound, so each read asks the module anew."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from fx2py.graph.data import Graph, ModuleRecord
 from fx2py.graph.values import OpName, references
 
 _OF_TORCH = "torch.nn.modules."
-"""Modules of these classes write into their tensors, but put no others in their place; hooks of the user might."""
+"""Modules of these classes write to their tensors, as batch norm does, but do not rebind them; hooks may."""
 
 
 class RunningModules:
-    """The modules that a graph hands to functions, with all below them, and those that it calls, unless they are torch's."""
+    """The modules that a graph passes to functions, those that it calls unless they are torch's, and all below both."""
 
     def __init__(self, root: ModuleRecord) -> None:
         self._running: set[int] = set()
@@ -21,22 +21,22 @@ class RunningModules:
                     if module is None or (module.graph is not None and not module.hooks):
                         continue
                     below = [each for _, each in module.walk()]
-                    if node.op != "call_module" or not all(map(_only_writes, below)):
+                    if node.op != "call_module" or not all(map(_rebinds_nothing, below)):
                         self._running.update(map(id, below))
 
-    def on_the_way(self, record: ModuleRecord, path: str) -> str:
-        """The path of the first such module above what stands at ``path``; '' for none, and above a graph."""
+    def owner(self, record: ModuleRecord, path: str) -> str:
+        """The path of the outermost such module around ``path``; '' if there is none, and for a graph."""
         target = record.find_module(path)
         above = record.above(path) if target is None or target.graph is None else ()
         return next((outer for outer, each in above if id(each) in self._running), "")
 
 
-def _only_writes(module: ModuleRecord) -> bool:
+def _rebinds_nothing(module: ModuleRecord) -> bool:
     return module.cls.module.startswith(_OF_TORCH) and not module.hooks
 
 
-def handed_on(graph: Graph) -> frozenset[str]:
-    """The nodes that something else than a higher-order operator and a called module receives, or the caller."""
+def passed_as_values(graph: Graph) -> frozenset[str]:
+    """The nodes whose values are returned, or passed to anything but a higher-order operator or a called module."""
     found: set[str] = set()
     for node in graph.nodes:
         of_graphs = isinstance(node.target, OpName) and node.target.is_higher_order
