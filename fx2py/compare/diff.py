@@ -109,7 +109,12 @@ def diff_pair(
             if differs:
                 if is_alone and manner.home is None:  # kernels of two devices differ everywhere
                     first = first_divergence(
-                        pair.data, pair.artifact, case, device=pair.device, policy=pair.policy
+                        pair.data,
+                        pair.artifact,
+                        case,
+                        device=pair.device,
+                        policy=pair.policy,
+                        writes=said.written,
                     )
                 break
     except NoInputsError as fault:

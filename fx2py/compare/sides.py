@@ -11,7 +11,7 @@ import torch
 from fx2py.compare.cases import Case
 from fx2py.compare.report import EquivalenceReport, RunOutcome
 from fx2py.compare.runs import Run, compare_runs, record_run, restored_modes
-from fx2py.compare.state import Storages, values_of
+from fx2py.compare.state import Storages, may_be_written, values_of
 from fx2py.compare.tolerance import BIT_FOR_BIT, Manner
 from fx2py.graph.tensors import EqualStorages, TensorCopies, write_back
 from fx2py.replay.inputs import Inputs
@@ -35,9 +35,7 @@ class Side:
     @property
     def written(self) -> list[torch.Tensor]:
         """What of the state a call may write to."""
-        if self.writes is None or not self.writes <= self.state.keys():
-            return list(self.state.values())
-        return [self.state[name] for name in self.writes]
+        return list(may_be_written(self.state, self.writes).values())
 
     def values(self) -> dict[str, torch.Tensor]:
         """The state as it is now, copied where a call may write to it."""
@@ -139,8 +137,7 @@ def _old_values(side: Side, start: Mapping[str, torch.Tensor]) -> dict[str, torc
 @contextmanager
 def undone(state: Mapping[str, torch.Tensor], modules: tuple[torch.nn.Module, ...]) -> Iterator[None]:
     """Afterwards tensors, live modules, random generators and modes are as they were before the block."""
-    copies = TensorCopies()
-    old = {name: copies(tensor) for name, tensor in state.items()}
+    old = values_of(state, Storages(state.values()))
     with restored_attributes(modules), torch.random.fork_rng(), restored_modes():
         yield
     write_back(state, old)

@@ -28,6 +28,16 @@ class Storages:
         return own is None or self._may_be_any or not self._known.isdisjoint(own)
 
 
+def may_be_written(
+    state: Mapping[str, torch.Tensor], names: frozenset[str] | None
+) -> dict[str, torch.Tensor]:
+    """What of a state a call may write to that writes to nothing but the tensors at ``names``; all where that is not known."""
+    if names is None or not names <= state.keys():
+        return dict(state)
+    written = Storages([state[name] for name in names])
+    return {name: tensor for name, tensor in state.items() if tensor in written}
+
+
 def values_of(state: Mapping[str, torch.Tensor], written: Storages) -> dict[str, torch.Tensor]:
     """The state as it is now: copies of the tensors that are in ``written``, the others themselves."""
     copies = TensorCopies()

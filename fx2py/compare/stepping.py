@@ -28,6 +28,7 @@ from fx2py.compare.pairing import Odd, Pairs, paired
 from fx2py.compare.report import Divergence
 from fx2py.compare.runs import named_inputs
 from fx2py.compare.sides import CALLS, undone
+from fx2py.compare.state import may_be_written
 from fx2py.compare.statements import source_line
 from fx2py.compare.steps import CodeStep, CodeSteps, GraphStep, GraphSteps, Seen, Watch, is_traced
 from fx2py.graph.data import GraphData, Node
@@ -49,14 +50,16 @@ def first_divergence(
     device: torch.device | str | None = None,
     policy: Policy | None = None,
     calls: int = CALLS,
+    writes: frozenset[str] | None = None,
 ) -> Divergence | None:
     """The first statement whose result differs in one of ``calls`` calls in a row; None where every step agrees.
 
-    Nodes whose results two runs of the graph do not share are passed over. Raises as ``bind_pair`` does.
+    Nodes whose results two runs of the graph do not share are passed over. ``writes`` are the names of all tensors that
+    graph or code may write to; None where that is not known. Raises as ``bind_pair`` does.
     """
     generated = artifact.without_compiled()
     placed = generated if device is None else generated.to(device)
-    return _Search(data, placed, _Sides(data, placed, case, device, policy, calls)).divergence()
+    return _Search(data, placed, _Sides(data, placed, case, device, policy, calls, writes)).divergence()
 
 
 # -- running either side
@@ -90,6 +93,7 @@ class _Sides:
     device: torch.device | str | None
     policy: Policy | None
     calls: int
+    writes: frozenset[str] | None
 
     def run_graph(self, observer: GraphSteps) -> None:
         reference = Reference(self.data, self.policy, device=self.device, observe=observer)
@@ -108,6 +112,7 @@ class _Sides:
 
     def _run(self, call: Any, observer: GraphSteps | CodeSteps, state: Mapping[str, torch.Tensor]) -> None:
         """Run the calls from the state as it is, which is put back afterwards."""
+        state = may_be_written(state, self.writes)
         with undone(state, self.data.live_modules):
             for _ in range(self.calls):
                 torch.manual_seed(self.case.seed)

@@ -58,6 +58,19 @@ def test_weights_that_nothing_writes_to_are_never_copied(saved: Path) -> None:
     assert calls.count > 0
 
 
+def test_the_first_statement_that_differs_is_found_without_a_copy_of_the_weights(saved: Path) -> None:
+    code = saved.with_name("folder") / "execution_fn.py"
+    text = code.read_text("utf-8")
+    assert "F.linear(x, " in text
+    code.write_text(text.replace("F.linear(x, ", "F.linear(torch.sin(x), "))
+    pair = opened(saved)
+    with Copying(pair.reference.state["linear.weight"].untyped_storage().nbytes()) as weights:
+        report = diff_pair(pair)
+    assert report.divergence is not None
+    assert "torch.sin" in pair.artifact.source.splitlines()[report.divergence.line - 1]
+    assert weights.count == 0
+
+
 def test_an_edit_that_writes_to_a_weight_is_a_difference_and_leaves_the_weight(saved: Path) -> None:
     code = saved.with_name("folder") / "execution_fn.py"
     text = code.read_text("utf-8")
