@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from typing import NamedTuple
 
 from fx2py.artifact import Artifact, generate
 from fx2py.artifact.observed import Place, observed
@@ -53,8 +54,7 @@ class Meaning:
         return self.nodes[count] if count < len(self.nodes) else ""
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(NamedTuple):
     """A generated statement that was removed from the code: it stood before the place of index ``before``."""
 
     before: int
