@@ -120,7 +120,8 @@ class Naming:
         self.ended = []
         for name in bound:
             if name not in self.names:
-                self._take(name, self._wish_beside(name, bound))
+                is_read = self.last[name] > index or len(bound) == 1
+                self._take(name, self._wish_beside(name, bound) if is_read else "_")
         if isinstance(changed, ir.Loop):
             changed = replace(changed, item=self._take(changed.item, self._wish(changed.item)))
             changed = replace(

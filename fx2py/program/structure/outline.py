@@ -13,11 +13,12 @@ import torch
 
 from fx2py.graph.values import GETITEM, List, Ref, map_leaves, walk
 from fx2py.program import ir
+from fx2py.program.analyses.peak_memory import planned_peak
 from fx2py.program.exact_text import exact_key
 from fx2py.program.identifiers import FreshNames
 from fx2py.program.structure.differences import differences
 from fx2py.program.structure.modules import Ends, module_tree, variable_origins
-from fx2py.program.structure.moves import Moves, within_the_peak
+from fx2py.program.structure.moves import Moves, peak_of, within_the_peak
 from fx2py.program.structure.naming import (
     MOVED,
     Naming,
@@ -40,6 +41,8 @@ from fx2py.runtime.weight_tree import Steps, weight_tree
 
 SHORT = 2
 """A module of so many calls stays inline, however often it is called."""
+_FEW = 3
+"""So many times as many calls must need all that a function gives as do not."""
 SHORT_ONCE = 12
 """A module that is called once and is so many calls long stays inline; the call of a function counts as one."""
 
@@ -85,10 +88,13 @@ class _Draft:
 
 
 class Outline:
-    """The functions of one Program's entry."""
+    """The functions of one Program's entry.
 
-    def __init__(self, program: ir.Program) -> None:
-        self.program = program
+    ``sharing``: where few calls need less of what a function gives than all others, they are given the rest too.
+    """
+
+    def __init__(self, program: ir.Program, sharing: bool) -> None:
+        self.program, self.sharing = program, sharing
         self.body = flat_body(program.entry)
         self.tree = weight_tree([weight.path for weight in program.weights])
         self.origins = variable_origins(program, self.body)
@@ -108,9 +114,11 @@ class Outline:
 
     def _groups(self) -> list[Group]:
         found: dict[Hashable, list[tuple[Region, Interface]]] = {}
+        if self.sharing:
+            self._share()
         for region in self.root.walk():
             interface = self.interface(region)
-            found.setdefault(interface.key, []).append((region, interface))
+            found.setdefault((interface.key, interface.results), []).append((region, interface))
         names = FreshNames(self.program.module_names)
         alike = [pair for each in found.values() for pair in _with_few_numbers(each)]
         kept = self._worth_a_function([[region for region, _ in each] for each, _ in alike])
@@ -120,25 +128,50 @@ class Outline:
             if place in kept
         ]
 
+    def _share(self) -> None:
+        """Give what most calls of a module give to the few that would give less of it."""
+        alike: dict[Hashable, dict[tuple[int, ...], list[Region]]] = {}
+        for region in self.root.walk():
+            interface = self.interface(region)
+            alike.setdefault(interface.key, {}).setdefault(interface.results, []).append(region)
+        for by_results in alike.values():
+            results, most = max(by_results.items(), key=lambda item: len(item[1]))
+            for fewer, few in by_results.items():
+                if set(fewer) < set(results) and _FEW * len(few) <= len(most):
+                    for region in few:
+                        self._give(region, results)
+
+    def _give(self, region: Region, results: tuple[int, ...]) -> None:
+        targets = [self.body.statements[region.start + offset].target for offset in results]
+        outputs = tuple([target for target in targets if target is not None])
+        self._interfaces[id(region)] = replace(self.interface(region), outputs=outputs, results=results)
+
     def _worth_a_function(self, alike: Sequence[Sequence[Region]]) -> set[int]:
         """Which of the regions that are alike become a function, by their places."""
         place_of = {id(region): place for place, each in enumerate(alike) for region in each}
+        around = {id(child): place_of[id(region)] for region in self.root.walk() for child in region.children}
+        at_one_place = [_is_at_one_place(each, alike, around) for each in alike]
         kept: set[int] = set()
         lengths: dict[int, int] = {}
+        calls: dict[int, int] = {}
         for region in reversed(list(self.root.walk())):  # inner ones first
-            length = region.size
+            length, called = region.size, 0
             before = -1
             for child in region.children:
                 place = place_of[id(child)]
                 length -= child.size
                 if place not in kept:
                     length += lengths[id(child)]
+                    called += calls[id(child)]
                 elif place != before:  # equal ones in a row may be a loop
                     length += 1
+                    called += 1
                 before = place
-            lengths[id(region)] = length
+            lengths[id(region)], calls[id(region)] = length, called
             place = place_of[id(region)]
-            if (region.size > SHORT) if len(alike[place]) > 1 else (length > SHORT_ONCE):
+            same = alike[place]
+            is_short = length <= SHORT_ONCE if len(same) == 1 else length - called <= SHORT
+            if region.size > SHORT and not (is_short and at_one_place[place]):
                 kept.add(place)
         return kept
 
@@ -271,6 +304,15 @@ class Outline:
 
     def _inline(self, index: int) -> Inline:
         return Inline(index, self.body.statements[index])
+
+
+def _is_at_one_place(
+    same: Sequence[Region], alike: Sequence[Sequence[Region]], around: Mapping[int, int]
+) -> bool:
+    """Whether one line would call a function for these regions: each is in another of the same function."""
+    outer = {around.get(id(each)) for each in same}
+    place = outer.pop()
+    return len(same) == 1 or (not outer and place is not None and len(same) == len(alike[place]))
 
 
 def _the_device(program: ir.Program, body: FlatBody) -> Mapping[str, str]:
@@ -504,7 +546,7 @@ def _feeds_only_the_next(body: FlatBody, instances: Sequence[Instance], carried:
     for one, other in itertools.pairwise(instances):
         if set(carried.values()) != set(range(len(one.interface.outputs))):
             return False
-        if any(body.last_use[name] >= other.region.end for name in one.interface.outputs):
+        if any(body.last_use.get(name, -1) >= other.region.end for name in one.interface.outputs):
             return False
     return len(set(carried.values())) == len(carried)
 
@@ -589,10 +631,16 @@ def structured(program: ir.Program) -> ir.Program:
     if not names_modules(program.entry):
         return program
     try:
-        outline = Outline(program)
+        most = planned_peak(program).bytes
+        shared = _with_outline(program, Outline(program, sharing=most is not None))
+        if most is None or (peak_of(program, shared) or 0) <= most:
+            return shared
+        return _with_outline(program, Outline(program, sharing=False))
     except ValueError:  # two weights whose paths are no places in one tree
         return program
 
+
+def _with_outline(program: ir.Program, outline: Outline) -> ir.Program:
     def form(moves: Moves, kept: Kept) -> ir.Program:
         functions = (*map(outline.with_names, program.functions[:-1]), *outline.functions(moves, kept))
         return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)

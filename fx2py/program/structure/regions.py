@@ -139,11 +139,13 @@ class Place(NamedTuple):
 class Interface:
     """What a region takes and gives: variables and weights of others in the order of their first use, and results.
 
-    Regions with equal keys compute the same but for ``numbers``, the integers and floats in their calls.
+    Regions with equal keys compute the same but for ``numbers``, the integers and floats in their calls; ``results`` are
+    the offsets of the statements whose values are given.
     """
 
     inputs: tuple[str | Slot, ...]
     outputs: tuple[str, ...]
+    results: tuple[int, ...]
     uses_weights: bool
     key: Hashable
     numbers: Mapping[Place, int | float]
@@ -168,6 +170,7 @@ class _Reading:
         self.numbers: dict[str | Slot, int] = {}
         self.inputs: list[str | Slot] = []
         self.outputs: list[str] = []
+        self.results: list[int] = []
         self.uses_weights = False
         self.literals: dict[Place, int | float] = {}
         self.offset = self.number = 0
@@ -177,7 +180,8 @@ class _Reading:
     def run(self) -> Interface:
         parts = [self._statement(index) for index in range(self.region.start, self.region.end)]
         key = (self.region.frame.cls, tuple(parts))
-        return Interface(tuple(self.inputs), tuple(self.outputs), self.uses_weights, key, self.literals)
+        outputs, results = tuple(self.outputs), tuple(self.results)
+        return Interface(tuple(self.inputs), outputs, results, self.uses_weights, key, self.literals)
 
     def _statement(self, index: int) -> Hashable:
         statement = self.body.statements[index]
@@ -188,10 +192,10 @@ class _Reading:
         if target is None:
             return (values, names, self._below(index))
         self.numbers[target] = len(self.numbers)
-        is_output = self.body.last_use.get(target, -1) >= self.region.end
-        if is_output:
+        if self.body.last_use.get(target, -1) >= self.region.end:
             self.outputs.append(target)
-        return (type(statement), values, names, is_output, self._below(index))
+            self.results.append(self.offset)
+        return (type(statement), values, names, self._below(index))
 
     def _below(self, index: int) -> Hashable:
         """The modules inside the region that a statement stands in: they are to be functions in all alike."""

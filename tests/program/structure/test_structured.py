@@ -402,6 +402,56 @@ def test_results_that_a_line_takes_as_one_tuple_keep_the_names_of_the_module_tha
     assert "position_embeddings =" not in re.sub("#.*", "", source)
 
 
+class Wrapped(nn.Module):
+    """Layers that call one module and add to it, below a norm that gives its input's other form too, but for the last."""
+
+    class Norm(nn.Module):
+        def forward(self, x):
+            x = x.to(torch.float32)
+            y = x * x.pow(2).mean(-1, keepdim=True).rsqrt()
+            return x, y
+
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8))
+
+        def forward(self, x):
+            return x + self.inner(x)
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.around = Wrapped.Norm(), Wrapped.Around()
+
+        def forward(self, x):
+            residual, x = self.norm(x)
+            return (residual + self.around(x)).relu()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([self.Layer() for _ in range(3)])
+        self.norm = self.Norm()
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        _, x = self.norm(x)
+        return x
+
+
+def test_what_only_calls_another_at_one_place_stays_inline() -> None:
+    source = fx2py.generate(exported(Wrapped())).source
+    assert "def around" not in source
+    assert "def sequential(" in source
+
+
+def test_a_call_that_needs_less_of_a_function_is_given_the_rest_too() -> None:
+    source = fx2py.generate(exported(Wrapped())).source
+    assert "_, x = norm(x" in source
+    assert source.count("def norm") == 1
+
+
 def test_a_graph_without_modules_stays_flat() -> None:
     class Plain(nn.Module):
         def forward(self, x):
