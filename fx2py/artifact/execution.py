@@ -24,9 +24,10 @@ import torch
 from fx2py import runtime
 from fx2py.artifact.manifest import Manifest
 from fx2py.artifact.observed import OBSERVER, CodeObserver, Place, observed
+from fx2py.emit.audit import MEND_OR_ANEW
 from fx2py.emit.embedded import RUNTIME, fixed_files
 from fx2py.emit.module import SOURCE, TABLES, Texts
-from fx2py.errors import Admit, Argument, Hint, ReplayError, UntrustedTargetError
+from fx2py.errors import Admit, Argument, ArtifactError, Hint, ReplayError, UntrustedTargetError
 from fx2py.graph.names import dotted_name
 from fx2py.graph.values import Name
 from fx2py.program.ir import TABLE_NAMES
@@ -115,13 +116,19 @@ def _executed(
         _forget_with(module, filename)
     module.__file__ = filename
     module.__dict__.update(names)
-    text: str | ast.Module = source
-    if observing is not None:
-        text = ast.parse(source)
-        module.__dict__[OBSERVER] = observing(observed(text))
-        ast.fix_missing_locations(text)
     try:
-        exec(compile(text, filename, "exec"), module.__dict__)
+        text: str | ast.Module = source
+        if observing is not None:
+            text = ast.parse(source)
+            module.__dict__[OBSERVER] = observing(observed(text))
+            ast.fix_missing_locations(text)
+        compiled = compile(text, filename, "exec")
+    except (SyntaxError, ValueError) as error:  # code that is trusted is read here for the first time
+        line = f", line {error.lineno}," if isinstance(error, SyntaxError) and error.lineno else ""
+        where = f"{place.removesuffix(SOURCE)}{name}{line}"
+        raise ArtifactError(f"{where} is no Python: {getattr(error, 'msg', error)}.", MEND_OR_ANEW) from None
+    try:
+        exec(compiled, module.__dict__)
     except (ImportError, AttributeError, NameError) as error:
         admitted = Admit("ops", "NAMESPACE=MODULE")
         hint = Hint("Import the library that provides it first; for operators, ", admitted, " does.")

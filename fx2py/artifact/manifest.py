@@ -198,9 +198,14 @@ def read_manifest(path: Path, shown: Path | None = None) -> Manifest:
         manifest = typed(Manifest, data)
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
-            f"{named} is not a readable manifest ({printable(str(error))}).", "Generate the folder again."
+            f"{named} is not a readable manifest ({printable(str(error))}).", generate_again(named.parent)
         ) from None
     return manifest
+
+
+def generate_again(folder: Path) -> str:
+    """What to do about a folder whose files are damaged or missing."""
+    return f"Restore the file, or write the folder anew from its graph: fx2py gen GRAPH -o {folder} --force."
 
 
 # -- from a Program ----------------------------------------------------------------------------------------------

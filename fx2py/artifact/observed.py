@@ -86,7 +86,7 @@ class _Observed:
                 target=ast.Name() as target, value=ast.expr()
             ):
                 return self._assigned(node, target)
-            case ast.Assign() | ast.AugAssign():
+            case ast.Assign() | ast.AugAssign() | ast.Assert():
                 return self._written(node)
             case ast.Expr(value=value) if not isinstance(value, ast.Constant):
                 return self._reporting(node, "called", value)
@@ -112,7 +112,7 @@ class _Observed:
         return [before, node, ast.copy_location(ast.Assign([into], self._after(index, given)), node)]
 
     def _written(self, node: ast.stmt) -> list[ast.stmt]:
-        """An assignment to a part of something, which gives no value of its own."""
+        """An assignment to a part of something, or an assertion, which give no value of their own."""
         index = self._place("called", node, node, self._reads(node))
         after = ast.copy_location(ast.Expr(self._after(index, ast.Constant(None))), node)
         return [self._before(index, node), node, after]

@@ -81,7 +81,7 @@ def _written(program: Program, parsed: Parsed | None, artifact: Artifact) -> fro
         return None
     try:
         return own | written_tensors(with_overloads(flattened(parsed).program(artifact.tensors)))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, IndexError):  # the last for an entry that its table does not have
         return None
 
 

@@ -529,7 +529,7 @@ def _joined(digests: Sequence[tuple[bytes, ...]]) -> list[bytes]:
 
 def _only_shows(place: Place) -> bool:
     return place.key.startswith(
-        ("Expr(value=Call(func=Name(id='print'", "Expr(value=Call(func=Name(id='breakpoint'")
+        ("Expr(value=Call(func=Name(id='print'", "Expr(value=Call(func=Name(id='breakpoint'", "Assert(")
     )
 
 

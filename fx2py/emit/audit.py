@@ -20,6 +20,7 @@ from fx2py.emit.parse import (
     BoundTables,
     BuiltModule,
     GrammarError,
+    NotPythonError,
     Parsed,
     StoredTensor,
 )
@@ -56,8 +57,12 @@ def audit(texts: Texts, policy: Policy, place: str) -> None:
         return
     try:
         parsed = parse_any(texts)
+    except NotPythonError as error:
+        line = f", line {error.line}," if error.line else ""
+        raise ArtifactError(f"{_beside(place, error.file)}{line} {error.reason}.", MEND_OR_ANEW) from None
     except GrammarError as error:
-        raise _unreadable(f"{_beside(place, error.file)}, line {error.line}: {error}") from None
+        line = f", line {error.line}" if error.line else ""
+        raise _unreadable(f"{_beside(place, error.file)}{line}: {error}") from None
     except RecursionError:
         raise _unreadable(f"{place}: its expressions are nested too deeply") from None
     parsed = _as_flat(parsed, place)
@@ -72,6 +77,9 @@ def audit(texts: Texts, policy: Policy, place: str) -> None:
         _check_imports(parsed.imports, code if texts.tables is not None else [*code, *tables])
     with refusals_name(beside):
         _check_imports(parsed.table_imports, tables)
+
+
+MEND_OR_ANEW = "Mend it, or write the folder anew from its graph: fx2py gen GRAPH --force."
 
 
 def _unreadable(what: str) -> ArtifactError:

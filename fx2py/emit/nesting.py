@@ -77,7 +77,7 @@ class Nesting(ValueReader):
         if call is None:
             raise self.fault(node, reason)
         if self._only_looks and _may_write(call):
-            raise self.fault(node, "a look at values may change one, where an if or -O can leave it out")
+            raise self.fault(node, "a call inside an assert, an if or a print may change a value")
         return self.result(call)
 
     def result(self, call: Call) -> Value:
@@ -110,9 +110,7 @@ class Nesting(ValueReader):
                 self._passed_to("bool", test)
                 for part in (*body, *other):
                     if not self._looks(part):
-                        raise self.fault(
-                            part, "a condition stands before something other than a look at values"
-                        )
+                        raise self.fault(part, "an if stands around more than print, assert and breakpoint()")
             case ast.Expr(value=ast.Call(func=func) as call) if self.path(func) in _LOOKING:
                 self._make(None, Call(_LOOKING[self.path(func)], *self.arguments(call)))
             case ast.Pass():

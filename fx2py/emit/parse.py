@@ -54,6 +54,14 @@ class GrammarError(Exception):
         self.line, self.file = line, file
 
 
+class NotPythonError(GrammarError):
+    """The text is no Python; ``reason`` is a predicate about it."""
+
+    def __init__(self, reason: str, line: int) -> None:
+        super().__init__(f"it {reason}", line)
+        self.reason = reason
+
+
 def fault(node: ast.AST, message: str) -> GrammarError:
     """The error at the line of a syntax node."""
     return GrammarError(message, getattr(node, "lineno", 0))
@@ -241,7 +249,7 @@ def statements_of(text: str) -> list[ast.stmt]:
     try:
         statements = parsed(text)
     except NotPython as error:
-        raise GrammarError(f"it {error.reason}", error.line or 0) from None
+        raise NotPythonError(error.reason, error.line or 0) from None
     for node in statements:
         if isinstance(node, ast.FunctionDef):
             _refuse_more_than_a_function(node)
@@ -807,7 +815,27 @@ def _statement(node: ast.stmt, reader: FunctionReader) -> ir.Statement:
             return _loop(node, reader)
         case ast.Expr(value=value) if (call := reader.last_call(value)) is not None:
             return ir.Assign(None, call)
-    raise fault(node, f"{type(node).__name__} is not a statement of generated code")
+    raise fault(node, f"{_KINDS.get(type(node), type(node).__name__)} is not a statement that fx2py reads")
+
+
+_KINDS: Mapping[type[ast.stmt], str] = {
+    ast.While: "a while loop",
+    ast.For: "a loop in flat code",
+    ast.With: "a with block",
+    ast.Try: "a try block",
+    ast.FunctionDef: "a function in a function",
+    ast.ClassDef: "a class",
+    ast.Return: "a return before the end",
+    ast.Import: "an import in a function",
+    ast.ImportFrom: "an import in a function",
+    ast.Global: "a global statement",
+    ast.Raise: "a raise",
+    ast.Assign: "an assignment to something other than a variable, an item or a tuple of variables",
+    ast.AnnAssign: "an assignment with an annotation",
+    ast.AugAssign: "an augmented assignment to something other than a variable",
+    ast.Expr: "an expression that calls nothing",
+}
+"""What people call the statements that generated code does not have."""
 
 
 def _assignment(target: str, node: ast.expr, reader: FunctionReader) -> ir.Statement:
@@ -851,21 +879,25 @@ def _loop(node: ast.For, reader: FunctionReader) -> ir.Loop:
             type(count) is int
         ):
             return ir.Loop(item, count, 0, count, count, _loop_body(node, reader))
-        case ast.Subscript(
-            value=base,
-            slice=ast.Slice(lower=ast.Constant(value=start), upper=ast.Constant(value=stop), step=None),
-        ) if (
-            type(start) is int and type(stop) is int
-        ):
-            over = names.weight(base)
+        case ast.Subscript(value=base, slice=ast.Slice(lower=lower, upper=upper, step=None)):
+            over, start, stop = names.weight(base), _end(lower, 0), _end(upper, ir.WHOLE)
         case _:
             over, start, stop = names.weight(node.iter), 0, ir.WHOLE
-    if over is None:
-        raise fault(node, "a loop runs over something else than records of weights")
+    if over is None or start is None or stop is None:
+        raise fault(
+            node, "a loop runs over something else than weights.layers, weights.layers[2:4] or range(3)"
+        )
     names.records.add(item)
     body = _loop_body(node, reader)
     names.records.remove(item)
     return ir.Loop(item, over, start, stop, ir.WHOLE, body)
+
+
+def _end(node: ast.expr | None, default: int) -> int | None:
+    """An end of a slice; None where it is not a whole number from 0."""
+    if node is None:
+        return default
+    return node.value if isinstance(node, ast.Constant) and type(node.value) is int else None
 
 
 def _loop_body(node: ast.For, reader: FunctionReader) -> tuple[ir.Statement, ...]:

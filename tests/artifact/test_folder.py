@@ -353,3 +353,21 @@ def test_parameters_stay_parameters(shared: Artifact) -> None:
     assert kinds["frozen"] == (nn.Parameter, False)
     assert kinds["one.weight"] == (nn.Parameter, True)
     assert kinds["rows"] == (torch.Tensor, False)
+
+
+@pytest.mark.parametrize("name", [SOURCE, TABLES])
+@pytest.mark.parametrize("trusted", [False, True])
+def test_an_edit_that_is_no_python_is_named_with_its_line(folder: Path, name: str, trusted: bool) -> None:
+    text = (folder / name).read_text()
+    (folder / name).write_text(f"{text}    x = (\n")
+    with pytest.raises(ArtifactError, match=rf"{name}, line \d+, is no Python") as refused:
+        fx2py.open_artifact(folder).bind(policy=Policy(trust_all=trusted))
+    assert "fx2py gen GRAPH --force" in str(refused.value.hint)
+
+
+def test_weights_that_are_cut_short_are_said_to_be_so(folder: Path) -> None:
+    weights = folder / "weights.pt"
+    weights.write_bytes(weights.read_bytes()[:300])
+    with pytest.raises(ArtifactError, match=r"weights.pt is cut short") as refused:
+        fx2py.open_artifact(folder)
+    assert f"-o {folder} --force" in str(refused.value.hint)

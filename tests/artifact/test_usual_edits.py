@@ -239,8 +239,14 @@ MISTAKES = {
         "the name 'nothing' is not defined",
     ),
     "a value after its end": (after("torch.tanh(", "y = {x} + 1\ndel y\nprint(y)"), "'y' was deleted before"),
-    "a loop": (after("torch.tanh(", "while True:\n    pass"), "While is not a statement of generated code"),
-    "a choice": (after("torch.tanh(", "if {x}.max() > 0:\n    {x} = {x} + 1"), "a condition stands before"),
+    "a loop": (
+        after("torch.tanh(", "while True:\n    pass"),
+        "a while loop is not a statement that fx2py reads",
+    ),
+    "a choice": (
+        after("torch.tanh(", "if {x}.max() > 0:\n    {x} = {x} + 1"),
+        "an if stands around more than print, assert and breakpoint",
+    ),
     "a package": (after("torch.tanh(", "print(np.asarray({x}))"), "the name 'np' is not defined"),
 }
 

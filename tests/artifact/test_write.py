@@ -287,3 +287,17 @@ def test_live_objects_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedGraphError, match="a live object that no file can hold"):
         fx2py.generate(fx.GraphModule(nn.Module(), graph)).write(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_whose_manifest_is_cut_short_is_written_anew_by_force(tmp_path: Path) -> None:
+    artifact = fx2py.generate(scaled(2.0))
+    folder = artifact.write(tmp_path / "out").folder
+    assert folder is not None
+    whole = contents(folder)
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text()[:100])
+    with pytest.raises(ArtifactError, match="its manifest cannot be read") as refused:
+        artifact.write(folder)
+    assert "--force" in str(refused.value.hint)
+    artifact.write(folder, force=True)
+    assert contents(folder) == whole

@@ -77,7 +77,16 @@ def test_a_comparison_that_was_left_has_compared_nothing(edited) -> None:
     edited("breakpoint()")
     done = talk("diff", "--json", says="q\n")
     assert done.returncode == 3
-    assert json.loads(done.stdout) == {"left": "in the debugger, before the end", "exit_code": 3}
+    left = {"left": "in the debugger, before the end", "exit_code": 3}
+    assert json.loads(done.stdout) == left | {"verdict": "not compared", "equal": False}
+
+
+def test_where_nobody_can_answer_the_run_goes_on(edited) -> None:
+    edited("breakpoint()")
+    done = talk("diff", "--json", says="")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["verdict"] == "equivalent"
+    assert "passed over" in done.stderr
 
 
 def test_nothing_that_lies_here_or_stands_in_the_environment_is_run_at_a_breakpoint(

@@ -445,3 +445,23 @@ def test_a_second_name_that_is_too_much_is_named_itself(data: GraphData) -> None
     theirs = body_of_lines(more)
     (found,) = differences(body_of_lines(ALIASES), theirs, program_of(data))
     assert found.place is theirs.given[-1].given
+
+
+@pytest.mark.parametrize("entry", ["weights[77]", "consts[77]"])
+def test_an_entry_that_its_table_does_not_have_is_named(entry: str) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x * self.scale).to("meta" if entry == "" else "cpu")
+
+    data = exported(Scaled(), torch.ones(2, 2))
+    artifact = flat_code(data)
+    table = entry.partition("[")[0]
+    assert f"{table}[0]" in artifact.source, artifact.source
+    report = fx2py.diff(data, edited(artifact, (f"{table}[0]", entry)))
+    assert report.verdict == "different"
+    assert report.divergence is not None
+    assert report.divergence.line == line_of(edited(artifact, (f"{table}[0]", entry)), entry)
