@@ -16,7 +16,9 @@ Args = tuple[Any, ...]
 GRAPH_MODULE_FORMATS = frozenset({"pt", "pickle", "graph_pickler", "to_folder", "package", "fx2py"})
 PROGRAM_FORMATS = frozenset({"pt2", "fx2py"})
 GRAPH_PICKLER_OF_2_10 = ("graph_pickler",) if torch.__version__ < "2.11" else ()
-"""GraphPickler as torch 2.10 has it writes no structure of inputs, no slice of nodes and no function inside a function."""
+"""GraphPickler as torch 2.10 has it writes no structure of inputs and no function that was made inside another."""
+GRAPH_PICKLER_BEFORE_2_12 = ("graph_pickler",) if torch.__version__ < "2.12" else ()
+"""GraphPickler as torch had it before 2.12 writes no slice of nodes."""
 PROGRAM_KINDS = frozenset({"export", "export_non_strict", "export_decomposed"})
 
 
