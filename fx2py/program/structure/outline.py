@@ -428,11 +428,12 @@ class _FunctionWriter:
             self._weight(each) if isinstance(each, ir.Slot) else Ref(each) for each in item.interface.inputs
         ]
         places = {name: place for place, name in reversed(list(item.numbers.items()))}
-        numbers = [self._number(item, places[name]) for name in dict.fromkeys(item.numbers.values())]
+        numbers = [self.number(item, places[name]) for name in dict.fromkeys(item.numbers.values())]
         weights = [self.record(item.region)] if item.interface.uses_weights else []
         return (*inputs, *numbers, *weights)
 
-    def _number(self, item: Instance, place: Place) -> ir.Operand:
+    def number(self, item: Instance, place: Place) -> ir.Operand:
+        """A number that a call is given, as it stands in this function: one of its own parameters where its calls differ."""
         offset = item.region.start + place.offset - self.region.start
         name = self.numbers.get(Place(offset, place.number))
         return item.interface.numbers[place] if name is None else Ref(name)
@@ -478,19 +479,25 @@ class _LayerRun:
 
     @classmethod
     def at(cls, writer: _FunctionWriter, items: Sequence[Item], index: int) -> _LayerRun | None:
-        """The longest run that begins at ``items[index]``; None where there is none."""
-        first = items[index]
-        if not isinstance(first, Instance):
-            return None
-        same = [first]
-        for item in items[index + 1 :]:
-            if not isinstance(item, Instance) or item.function != first.function:
-                break
-            same.append(item)
-        return next(
-            (run for count in range(len(same), 1, -1) if (run := cls._of(writer, same[:count])) is not None),
-            None,
-        )
+        """The longest run that begins at ``items[index]``; None where there is none.
+
+        Whatever a run begins with, two calls or more, is one too: its length is found by doubling, then by halving.
+        """
+        found, length, too_long = None, 1, 2
+        while (longer := cls._among(writer, items[index : index + too_long], too_long)) is not None:
+            found, length, too_long = longer, too_long, 2 * too_long
+        while too_long - length > 1:
+            middle = (length + too_long) // 2
+            longer = cls._among(writer, items[index : index + middle], middle)
+            found, length, too_long = (
+                (found, length, middle) if longer is None else (longer, middle, too_long)
+            )
+        return found
+
+    @classmethod
+    def _among(cls, writer: _FunctionWriter, items: Sequence[Item], count: int) -> _LayerRun | None:
+        calls = [each for each in items if isinstance(each, Instance) and each.function == _called(items[0])]
+        return cls._of(writer, calls) if len(calls) == count else None
 
     @classmethod
     def _of(cls, writer: _FunctionWriter, instances: Sequence[Instance]) -> _LayerRun | None:
@@ -509,7 +516,7 @@ class _LayerRun:
             carried[place] = sources.pop()
         if not _feeds_only_the_next(writer.outline.body, instances, carried):
             return None
-        numbers = [[each.interface.numbers[place] for place in each.numbers] for each in instances]
+        numbers = [[exact_key(writer.number(each, place)) for place in each.numbers] for each in instances]
         if any(each != numbers[0] for each in numbers):
             return None
         over = _records(writer, instances)
@@ -539,6 +546,10 @@ class _LayerRun:
             else self.length
         )
         yield ir.Loop(item, self.over, self.start, self.start + self.length, length, (call,))
+
+
+def _called(item: Item) -> str:
+    return item.function if isinstance(item, Instance) else ""
 
 
 def _feeds_only_the_next(body: FlatBody, instances: Sequence[Instance], carried: Mapping[int, int]) -> bool:
@@ -601,16 +612,16 @@ def _with_few_numbers(
     alike: list[tuple[Region, Interface]],
 ) -> Iterator[tuple[list[tuple[Region, Interface]], Mapping[Place, str]]]:
     """The regions that one function serves, and the names of the numbers that it is given; too many: several functions."""
-    columns: dict[tuple[int | float, ...], list[Place]] = {}
+    columns: dict[tuple[Hashable, ...], list[Place]] = {}
     for place in alike[0][1].numbers:
-        column = tuple([interface.numbers[place] for _, interface in alike])
-        if any(exact_key(number) != exact_key(column[0]) for number in column):
+        column = tuple([exact_key(interface.numbers[place]) for _, interface in alike])
+        if any(number != column[0] for number in column):
             columns.setdefault(column, []).append(place)
     if len(columns) <= _MOST_NUMBERS:
         found: dict[Place, str] = {}
-        for column, places in columns.items():
-            name = unlike_any_node("size" if type(column[0]) is int else "factor", len(found))
-            found |= dict.fromkeys(places, name)
+        for places in columns.values():
+            wish = "size" if type(alike[0][1].numbers[places[0]]) is int else "factor"
+            found |= dict.fromkeys(places, unlike_any_node(wish, len(found)))
         yield alike, dict(sorted(found.items(), key=lambda item: (item[0].offset, item[0].number)))
         return
     exact: dict[Hashable, list[tuple[Region, Interface]]] = {}
@@ -641,8 +652,10 @@ def structured(program: ir.Program) -> ir.Program:
 
 
 def _with_outline(program: ir.Program, outline: Outline) -> ir.Program:
+    others = tuple(map(outline.with_names, program.functions[:-1]))
+
     def form(moves: Moves, kept: Kept) -> ir.Program:
-        functions = (*map(outline.with_names, program.functions[:-1]), *outline.functions(moves, kept))
+        functions = (*others, *outline.functions(moves, kept))
         return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)
 
     return replace(within_the_peak(program, form), modules=outline.modules())

@@ -73,7 +73,7 @@ def parameter_wish(region: Region, body: FlatBody, variable: str, argument: str)
         line = line_at(statement.origin, region.depth)
         if line is None:
             continue
-        if any(part == Ref(variable) for part in walk(*statement.operands)):
+        if variable in statement.parts.variables:
             read = names_read(line.code)
             stack = statement.origin.meta.stack if statement.origin is not None else ()
             called = next((name_given_to(frame.path, line.code) for frame in stack[-1:]), "")
