@@ -49,10 +49,10 @@ def stop() -> None:
     """Stop the caller in pdb; ``PYTHONBREAKPOINT`` can turn that off, but names no other function here."""
     if os.environ.get("PYTHONBREAKPOINT") == "0":
         return
-    if _is_nobody_there():
-        messages.print_note("breakpoint() is passed over: the standard input is at its end.")
-    elif terminal.rank_prefix():
+    if terminal.rank_prefix():
         messages.print_note("breakpoint() is passed over: several ranks run, and there is one terminal.")
+    elif _is_nobody_there():
+        messages.print_note("breakpoint() is passed over: the standard input is at its end.")
     else:
         from fx2py.cli.prompt import Prompt  # imports pdb, which few commands need
 

@@ -167,9 +167,9 @@ def _is_look(statement: Assign) -> bool:
 
 
 def _is_only_looked_at(statement: Assign, wanted: Collection[str]) -> bool:
-    callee, target = statement.call.callee, statement.target
+    target = statement.target
     is_unread = target is not None and is_expression(target) and target not in wanted
-    return is_unread and isinstance(callee, Name | Method) and not _writes(callee)
+    return is_unread and not _may_write(statement.call)
 
 
 def _may_write(call: Call) -> bool:

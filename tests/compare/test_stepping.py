@@ -21,6 +21,7 @@ from fx2py.graph.data import GraphData
 from fx2py.read import open_graph
 from fx2py.replay.inputs import Inputs
 from fx2py.trust import Policy
+from tests.mutants.graphs import Encoder, floats
 
 PLAIN = GenerateOptions(flat=True, comments=False)
 STRUCTURED = GenerateOptions(comments=False)
@@ -323,3 +324,15 @@ def test_deviations_count_what_is_off() -> None:
     assert (found.differing, found.ulps) == (2, 2)
     assert deviations(torch.ones(2), torch.ones(3)) == ()
     assert deviations([torch.ones(2)], [torch.ones(2)]) == ()
+
+
+def test_an_assertion_that_fails_in_a_function_is_named_by_its_own_line() -> None:
+    data = open_graph(torch.export.export(Encoder(3).eval(), floats((2, 4, 8))(0)))
+    made = fx2py.generate(data)
+    head, _, rest = made.source.partition("    return ")
+    source = f"{head}    assert weights is None\n    return {rest}"
+    report = fx2py.diff(data, replace(made, source=source, program=None))
+    line = head.count("\n") + 1
+    assert report.verdict == "different"
+    assert report.first_divergent is not None
+    assert report.first_divergent.line == line
