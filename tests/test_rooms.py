@@ -16,6 +16,7 @@ ORDER = (
         "errors",
         "arguments",
         "collector",
+        "recursion",
         "files",
         "digests",
         "mapped",

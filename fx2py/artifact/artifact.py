@@ -66,6 +66,7 @@ from fx2py.program.structure.bodies import Unsound
 from fx2py.program.structure.inlined import require_same
 from fx2py.program.structure.outline import structured
 from fx2py.program.translate import Stage, stages, translate
+from fx2py.recursion import deep_calls
 from fx2py.runtime.once import PLAIN_CLASSES
 from fx2py.runtime.sample_run import SAMPLES
 from fx2py.splitting.data import calls_graphs, split_data
@@ -366,6 +367,7 @@ class Artifact:
 
 
 @collector_paused()
+@deep_calls()
 def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     """The artifact of a graph: lowered, emitted, and validated against its program.
 
@@ -384,7 +386,7 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
         texts = emit(form, options)
         validate(form, texts)
     except RecursionError:
-        too_deep = Finding("the graph", "its values are nested deeper than Python's own stack")
+        too_deep = Finding("the graph", "its modules or values are nested deeper than Python's own stack")
         raise UnsupportedGraphError((too_deep,), data.provenance.path or "the graph") from None
     samples, notes = packed_samples(data.sample_inputs)
     manifest = describe(program, form, options)

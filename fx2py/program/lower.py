@@ -43,6 +43,7 @@ from fx2py.program.module_use import ChangingModules, used_as_objects
 from fx2py.program.native import native_call
 from fx2py.program.options import DEFAULT, Embedding, GenerateOptions
 from fx2py.program.verify import verify
+from fx2py.recursion import DEEPEST
 from fx2py.runtime.checks import Shape
 
 _FROZENSET = language.Name("builtins", "frozenset")
@@ -55,8 +56,8 @@ _TAKES_GRAPH_MODULES = frozenset(
 Source: torch/_higher_order_ops/wrap.py and run_const_graph.py, ``AutogradFunctionApply`` in
 torch/_functorch/autograd_function.py.
 """
+TOO_DEEP = f"its modules are nested more than {DEEPEST} deep"
 _MUTABLE = (language.List, language.Dict, language.Set)
-_DEEPEST = 100
 _REPEATED_ANYWAY, _REPEATED_A_NODE, _REPEATED_AT_MOST = 10_000, 100, 100_000
 """How many nodes and tuples inlining may repeat: proportional to the file, so that a small file cannot cost much."""
 
@@ -118,7 +119,7 @@ class ProgramLowering:
         self.lowered: dict[str, ir.Function] = {}
         """The functions of nested graphs by name, in the order in which they were finished."""
         self._inlined_once: set[int] = set()
-        self._repeated = 0
+        self._repeated = self._depth = 0
         self._may_repeat = _most_repeated(data)
         self.input_table: ir.InputTable | None = None
         self.notes: tuple[str, ...] = ()
@@ -182,7 +183,12 @@ class ProgramLowering:
         if id(record) not in self._built:
             name = self._function_names[id(record)]
             self._built[id(record)] = ir.Local(name)
+            if self._depth >= DEEPEST:
+                self.refuse(path, TOO_DEEP)
+                return self._built[id(record)]
+            self._depth += 1
             self.lowered[name] = FunctionLowering(self, record, path).run(name)
+            self._depth -= 1
         return self._built[id(record)]
 
     def function_in(self, slot: ir.Slot) -> ir.Function | None:
@@ -365,6 +371,7 @@ class FunctionLowering:
             handler = _HANDLERS.get(node.op)
             if handler is not None:
                 handler(self, node, frame)
+                frame.env.setdefault(node.name, None)  # of a node that was refused, so that its users are not
 
     # -- values
 
@@ -649,8 +656,8 @@ class FunctionLowering:
 
     def _inline(self, node: Node, frame: Frame, record: ModuleRecord, path: str) -> None:
         graph = record.graph
-        if graph is None or frame.depth >= _DEEPEST:
-            self.outer.refuse(node.name, f"modules are nested more than {_DEEPEST} deep")
+        if graph is None or frame.depth >= DEEPEST:
+            self.outer.refuse(node.name, TOO_DEEP)
             return
         self.outer.count_inlined(record, graph)
         self.outer.inlined.setdefault(path, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 
 import torch
@@ -19,14 +20,35 @@ def identical_pieces(submods: Iterable[Submodule]) -> Mapping[str, str]:
     Two pieces are identical if the same compiled code serves both: equal calls, constants and inputs, and weights that
     differ in nothing but their values.
     """
+    pieces = [
+        (each, each.record) for each in submods if each.function is not None and each.record is not None
+    ]
+    sizes: dict[int, int] = {}
+    of_size = Counter(_size(record, sizes) for _, record in pieces)
     first: dict[Hashable, str] = {}
     repeats: dict[str, str] = {}
-    for entry in submods:
-        if entry.function is not None and entry.record is not None:
-            original = first.setdefault(_Key().module(entry.record), entry.path)
+    for entry, record in pieces:
+        if (
+            of_size[sizes[id(record)]] > 1
+        ):  # a key holds all that is below, which for pieces in pieces would add up
+            original = first.setdefault(_Key().module(record), entry.path)
             if original != entry.path:
                 repeats[entry.path] = original
     return repeats
+
+
+def _size(record: ModuleRecord, known: dict[int, int]) -> int:
+    """How many nodes and modules a key of the piece holds; ``known`` has those of the modules that were counted."""
+    if id(record) not in known:
+        below = list(record.children.values())
+        nodes = record.graph.nodes if record.graph else ()
+        if record.graph:
+            below = [record.find_module(str(each.target)) for each in nodes if each.op in _TO_PATHS]
+        known[id(record)] = 1 + len(nodes) + sum(_size(each, known) for each in below if each is not None)
+    return known[id(record)]
+
+
+_TO_PATHS = ("get_attr", "call_module")
 
 
 class _Key:
@@ -67,7 +89,7 @@ class _Key:
     def _target(self, node: Node, record: ModuleRecord) -> Hashable:
         if node.op == "placeholder":
             return node.meta.value
-        return self._path(str(node.target), record) if node.op in ("get_attr", "call_module") else node.target
+        return self._path(str(node.target), record) if node.op in _TO_PATHS else node.target
 
     def _path(self, path: str, record: ModuleRecord) -> Hashable:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -41,13 +41,14 @@ def planned_peak(program: ir.Program) -> PlannedPeak:
 def _entry_plan(program: ir.Program) -> _Plan:
     """The plan of the entry before its first statement; the functions that it calls have been run."""
     inside: dict[str, int] = {}
+    entered: dict[Hashable, int] = {}
     unknown = ""
     for function in program.functions[:-1]:
-        plan = _Plan(program, inside)
+        plan = _Plan(program, inside, entered)
         plan.run(function)
         unknown = unknown or plan.unknown
         inside[function.name] = plan.peak
-    return _Plan(program, inside, unknown=unknown)
+    return _Plan(program, inside, entered, unknown=unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,14 @@ def lifetimes(program: ir.Program) -> Lifetimes:
 
 @dataclass(slots=True)
 class _Plan:
-    """Abstract execution of one function: which storages are alive after each statement."""
+    """Abstract execution of one function: which storages are alive after each statement.
+
+    ``entered`` has the peak of each call that arguments were moved into, beyond what was alive before it.
+    """
 
     program: ir.Program
     peaks: Mapping[str, int]
+    entered: dict[Hashable, int]
     sizes: list[int] = field(default_factory=list)
     holders: Counter[int] = field(default_factory=Counter)
     variables: dict[str, tuple[Storages, ...]] = field(default_factory=dict)
@@ -149,17 +154,30 @@ class _Plan:
 
     def _enter(self, call: ir.Call, moved: tuple[Storages, ...]) -> None:
         name = self._function(call.callee) if isinstance(call.callee, ir.Slot) else ""
-        function = next(item for item in self.program.functions if item.name == name)
-        places = [place for place, value in enumerate(call.args) if type(value) is ir.Take]
-        outer = self.variables
-        self.variables = {
-            function.parameters[place].name: (storages,)
-            for place, storages in zip(places, moved, strict=False)
-        }
-        self.run(function)
-        for parts in self.variables.values():
-            self._release(parts)
-        self.variables = outer
+        key = self._entered(name, moved)
+        before, live = self.peak, self.live
+        if key in self.entered:
+            self._release(moved)
+        else:
+            function = next(item for item in self.program.functions if item.name == name)
+            places = [place for place, value in enumerate(call.args) if type(value) is ir.Take]
+            outer, self.peak = self.variables, live
+            self.variables = {
+                function.parameters[place].name: (storages,)
+                for place, storages in zip(places, moved, strict=False)
+            }
+            self.run(function)
+            for parts in self.variables.values():
+                self._release(parts)
+            self.variables = outer
+            self.entered[key] = self.peak - live
+        self.peak = max(before, live + self.entered[key])
+
+    def _entered(self, name: str, moved: tuple[Storages, ...]) -> Hashable:
+        """All that the peak inside a call depends on: the function, and the storages that are moved into it."""
+        order: dict[int, int] = {}
+        places = tuple([tuple([order.setdefault(each, len(order)) for each in parts]) for parts in moved])
+        return name, places, tuple([(self.sizes[each], self.holders[each]) for each in order])
 
     def _parts(self, statement: ir.Statement, read: Sequence[str]) -> tuple[Storages, ...]:
         """The storages of a statement's result: one entry for a tensor, one for each item of a tuple."""

@@ -32,6 +32,7 @@ from fx2py.read.live.guards import GUARDS_CLASS, graph_of_guards
 from fx2py.read.module_state import CALL_HOOKS, GRAPH_MODULE, MODULE_STATE, ROOT_HOOKS
 from fx2py.read.origin import RECORDED_KEYS, module_frame, source_line
 from fx2py.read.pytree import Signature, convention_of, tree_of_spec
+from fx2py.recursion import deep_calls
 
 
 def read_graph_module(gm: fx.GraphModule) -> GraphData:
@@ -45,6 +46,7 @@ def read_graph_module(gm: fx.GraphModule) -> GraphData:
     return GraphData(root, provenance, convention=root.convention, notes=notes)
 
 
+@deep_calls()
 def module_record(module: torch.nn.Module) -> ModuleRecord:
     """A live module of any class, and all below it."""
     return _Modules().record(module)
