@@ -48,10 +48,15 @@ _watch: ContextVar[_Watch] = ContextVar("watch", default=_Watch())  # noqa: B039
 
 @contextmanager
 def hashing(
-    is_wanted: bool, report: Callable[[Path, int, int], None] = lambda path, done, total: None
+    *, is_wanted: bool | None = None, report: Callable[[Path, int, int], None] | None = None
 ) -> Iterator[None]:
-    """In this block large files are hashed, or not; ``report`` is called while one is: path, bytes done, bytes in all."""
-    before = _watch.set(_Watch(is_wanted, report))
+    """In this block large files are hashed, or not; ``report`` is called while one is: path, bytes done, bytes in all.
+
+    None leaves it as it is around the block.
+    """
+    around = _watch.get()
+    is_hashing = around.is_hashing if is_wanted is None else is_wanted
+    before = _watch.set(_Watch(is_hashing, report or around.report))
     try:
         yield
     finally:

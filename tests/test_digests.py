@@ -110,6 +110,6 @@ def test_the_oldest_are_forgotten(cache: Path, file: Path, monkeypatch: pytest.M
 
 def test_whoever_waits_hears_how_far_it_is(cache: Path, file: Path) -> None:
     heard: list[tuple[Path, int, int]] = []
-    with hashing(True, lambda *progress: heard.append(progress)):
+    with hashing(report=lambda *progress: heard.append(progress)):
         sha256_of(file)
     assert heard == [(file, 2000, 2000)]

@@ -29,6 +29,8 @@ from fx2py.artifact.manifest import (
     SCHEMA,
     VERSION,
     Manifest,
+    WeightsMode,
+    WeightsOrigin,
     describe,
     generate_again,
     manifest_text,
@@ -36,7 +38,7 @@ from fx2py.artifact.manifest import (
     with_own_digest,
 )
 from fx2py.artifact.samples import packed_samples, unpacked_samples
-from fx2py.artifact.weights import WEIGHTS, write_weights
+from fx2py.artifact.weights import leave_weights, link_weights, write_weights
 from fx2py.collector import collector_paused
 from fx2py.digests import sha256_of
 from fx2py.emit.audit import admitted_classes, audit, flattened
@@ -69,6 +71,7 @@ from fx2py.program.translate import Stage, stages, translate
 from fx2py.recursion import deep_calls
 from fx2py.runtime.once import PLAIN_CLASSES
 from fx2py.runtime.sample_run import SAMPLES
+from fx2py.runtime.weight_files import WEIGHTS_FILE, WEIGHTS_LIST, read_weights
 from fx2py.splitting.data import calls_graphs, split_data
 from fx2py.trust import Policy
 
@@ -80,6 +83,7 @@ COMPILED = "compiled"
 _RESIZING = ("resize_", "resize_as_", "set_(", ".set_")
 """What stands in code that gives a tensor another storage, or its storage another size."""
 _POLICY = instance_of(Policy).or_none()
+_WEIGHTS_MODE = Kind("copy, link or none", lambda value: value in ("copy", "link", "none"))
 _OBSERVING = Kind("a function", callable).or_none()
 Binder = Callable[[Mapping[str, torch.Tensor], Mapping[str, Bound]], Bound]
 """Binds audited code to tensors and submodules, by name."""
@@ -92,7 +96,8 @@ class Artifact:
     ``tables`` is the text of ``_tables.py``; ``fixed`` holds the files that are the same in every folder of a release,
     when it was opened; a folder of schema 1 or 2 has neither. ``program`` is set when it was generated in this process,
     ``folder`` when it was opened or written, ``device`` and ``modules`` when its tensors and live modules were moved,
-    ``compiled_files`` (by the names in the manifest) when pieces were compiled; ``samples`` is what ``sample_inputs.pt`` holds.
+    ``compiled_files`` (by the names in the manifest) when pieces were compiled; ``samples`` is what ``sample_inputs.pt`` holds,
+    ``state`` the names of the tensors that a state dict of the model has.
     """
 
     source: str = field(repr=False)
@@ -106,6 +111,7 @@ class Artifact:
     compiled_files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     fixed: Mapping[str, str] = field(default_factory=dict, repr=False)
     samples: bytes = field(default=b"", repr=False)
+    state: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def sample_inputs(self) -> SampleInputs | None:
@@ -286,8 +292,13 @@ class Artifact:
         table[:] = [made.get(name, piece) for name, piece in zip(names, table, strict=True)]
         return listed(faults)
 
-    def write(self, folder: str | os.PathLike[str], *, force: bool = False) -> Artifact:
+    def write(
+        self, folder: str | os.PathLike[str], *, force: bool = False, weights: WeightsMode = "copy"
+    ) -> Artifact:
         """Write the folder whole or not at all, in place of an older one; returns the artifact of that folder.
+
+        ``weights`` says where the weights are: copied to the folder, in the graph file, which the folder refers to (``link``), or
+        with the caller of ``load`` (``none``).
 
         Raises UnsupportedGraphError when the code is bound to a live object that no file can hold, EditedFolderError
         when files of the older folder were changed or added by hand, unless ``force`` is set, and ArtifactError when
@@ -295,33 +306,34 @@ class Artifact:
         """
         require("folder", folder, PATH)
         require("force", force, FLAG)
+        require("weights", weights, _WEIGHTS_MODE)
         if self.program is not None:
             _refuse_live_constants(self.program)
         _refuse_unreadable_weights(self.tensors)
         target = Path(folder)
         try:
             _check_replaceable(target, force)
-            manifest = self._write_folder(target.resolve())
+            manifest = self._write_folder(target.resolve(), weights)
         except (OSError, RuntimeError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or error
             raise ArtifactError(f"{target} cannot be written: {reason}.", "Choose another folder.") from None
         return dataclasses.replace(self, manifest=manifest, folder=target)
 
-    def _write_folder(self, target: Path) -> Manifest:
+    def _write_folder(self, target: Path, weights: WeightsMode) -> Manifest:
         target.parent.mkdir(parents=True, exist_ok=True)
         with staging_folder(target) as staging:
-            manifest = self._write_files(staging, target)
+            manifest = self._write_files(staging, target, weights)
             staging.chmod(mode_of_new_folders(staging))
             put_in_place(staging, target)
         return manifest
 
-    def _write_files(self, staging: Path, target: Path) -> Manifest:
+    def _write_files(self, staging: Path, target: Path, weights: WeightsMode) -> Manifest:
         texts = {SOURCE: self.source}
         if self.tables is not None:
             texts |= {TABLES: self.tables, **(self.fixed or fixed_files())}
         for name, text in texts.items():
             (staging / name).write_bytes(text.encode())
-        files = {WEIGHTS: write_weights(self.tensors, staging / WEIGHTS)}
+        weights_origin, files = self._write_tensors(staging, target, weights)
         origin = self.manifest.graph
         if origin.path is not None:
             base = Path(origin.path) if self.folder is None else self.folder / origin.path
@@ -338,12 +350,28 @@ class Artifact:
                 self.manifest,
                 schema=schema,
                 graph=origin,
+                weights_origin=weights_origin,
                 files={**{name: _digest(text) for name, text in texts.items()}, **files},
                 original={name: packed(text) for name, text in self.code_files.items()},
             )
         )
         (staging / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
         return manifest
+
+    def _write_tensors(
+        self, staging: Path, target: Path, weights: WeightsMode
+    ) -> tuple[WeightsOrigin, dict[str, str]]:
+        """Write the tensors, or where they are; the digests of the files."""
+        graph = self.manifest.graph
+        if weights == "copy":
+            return WeightsOrigin(), {WEIGHTS_FILE: write_weights(self.tensors, staging / WEIGHTS_FILE)}
+        if self.program is None or (graph.path is None and weights == "link"):
+            raise ArtifactError(
+                "only code that was made of a graph file here can do without a copy of its weights."
+            )
+        if weights == "none":
+            return leave_weights(self.tensors, staging, self.state)
+        return link_weights(self.tensors, staging, target, Path(str(graph.path)).resolve(), graph.sha256)
 
     def _place(self) -> str:
         if self.folder:
@@ -391,7 +419,27 @@ def generate(data: GraphData, options: GenerateOptions = DEFAULT) -> Artifact:
     samples, notes = packed_samples(data.sample_inputs)
     manifest = describe(program, form, options)
     manifest = dataclasses.replace(manifest, notes=(*manifest.notes, *notes))
-    return Artifact(texts.source, manifest, bound_tensors(program), texts.tables, program, samples=samples)
+    return Artifact(
+        texts.source,
+        manifest,
+        bound_tensors(program),
+        texts.tables,
+        program,
+        samples=samples,
+        state=_state_names(data),
+    )
+
+
+def _state_names(data: GraphData) -> frozenset[str]:
+    """The names of the tensors that a state dict of the model has."""
+    return frozenset(
+        f"{path}.{name}" if path else name
+        for path, record in data.root.walk()
+        for name in (
+            *record.parameters,
+            *(each for each in record.buffers if each not in record.non_persistent),
+        )
+    )
 
 
 def program_of(data: GraphData, options: GenerateOptions = DEFAULT) -> Program:
@@ -413,8 +461,12 @@ def _split(data: GraphData, options: GenerateOptions) -> tuple[GraphData, Genera
     return data, dataclasses.replace(options, keep_submodules=keep, flat=flat)
 
 
-def open_artifact(folder: str | os.PathLike[str]) -> Artifact:
+def open_artifact(
+    folder: str | os.PathLike[str], *, weights: Mapping[str, torch.Tensor] | None = None
+) -> Artifact:
     """The artifact in a generated folder; its code is read, not run.
+
+    ``weights``, a state dict by name, has the weights where the folder leaves them to the caller.
 
     A folder that another process replaces at the same time is read as it was before or after, never as a mixture. Raises
     ArtifactError when a file is missing, or when the weights are not those that the manifest names.
@@ -427,7 +479,7 @@ def open_artifact(folder: str | os.PathLike[str]) -> Artifact:
         )
     try:
         with unchanging(place) as files:
-            return _read(files, place)
+            return _read(files, place, weights)
     except _DAMAGE as error:
         raise ArtifactError(f"{place} is incomplete or damaged: {error}.", generate_again(place)) from None
 
@@ -436,21 +488,18 @@ _DAMAGE = (*(OSError, ValueError, TypeError, LookupError, RuntimeError, EOFError
 """What reading damaged files raises: that of the files, of torch.load and of the manifest."""
 
 
-def _read(files: Path, place: Path) -> Artifact:
+def _read(files: Path, place: Path, weights: Mapping[str, torch.Tensor] | None) -> Artifact:
     """The artifact whose files are in ``files``, of the folder ``place``."""
     manifest = read_manifest(files / MANIFEST, place / MANIFEST)
     source = _text_of(files / SOURCE)
     is_older = manifest.schema <= IN_ONE_FILE
     tables = None if is_older else _text_of(files / TABLES)
     fixed = {} if is_older else {name: _text_of(files / name) for name in _fixed_names(manifest)}
-    tensors = _tensors_of(files / WEIGHTS)
-    if sha256_of(files / WEIGHTS) != manifest.files.get(WEIGHTS):
-        raise ArtifactError(
-            f"{place / WEIGHTS} is not the file that the manifest names.", generate_again(place)
-        )
+    tensors = _tensors_of(files, place, manifest, weights)
+    _check_weights(files, place, manifest)
     if type(tensors) is not dict or not all(isinstance(each, torch.Tensor) for each in tensors.values()):
         raise ArtifactError(
-            f"{place / WEIGHTS} holds something else than tensors by name.", generate_again(place)
+            f"{place / WEIGHTS_FILE} holds something else than tensors by name.", generate_again(place)
         )
     compiled, samples = _compiled_files(files, manifest), _samples_of(files, place, manifest)
     return Artifact(
@@ -516,14 +565,38 @@ def _text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _tensors_of(path: Path) -> object:
-    """What the file holds. Its digest is taken afterwards: a file that changed between would not have the digest."""
-    if not path.is_file():
-        raise ValueError(f"{path.name} is missing")
+def _tensors_of(
+    files: Path, place: Path, manifest: Manifest, weights: Mapping[str, torch.Tensor] | None
+) -> object:
+    """What the files hold. Their digests are taken afterwards: a file that changed between would not have the digest."""
+    if WEIGHTS_LIST not in manifest.files and not (files / WEIGHTS_FILE).is_file():
+        raise ValueError(f"{WEIGHTS_FILE} is missing")
     try:
-        return torch.load(path, weights_only=True, mmap=True)
-    except (RuntimeError, EOFError):  # torch's words for a cut file lead to its own archive reader
-        raise ValueError(f"{path.name} is cut short, or was not written by torch") from None
+        return read_weights(str(files / SOURCE), None, weights)
+    except (RuntimeError, EOFError) as error:
+        if manifest.weights_origin.mode != "copy":
+            raise ArtifactError(f"{place}: {error}.") from None
+        # torch's words for a cut file lead to its own archive reader
+        raise ValueError(f"{WEIGHTS_FILE} is cut short, or was not written by torch") from None
+
+
+def _check_weights(files: Path, place: Path, manifest: Manifest) -> None:
+    """Raise ArtifactError unless the weights are those that the manifest names."""
+    for name in (WEIGHTS_FILE, WEIGHTS_LIST):
+        if ((files / name).exists() or name in manifest.files) and sha256_of(
+            files / name
+        ) != manifest.files.get(name):
+            raise ArtifactError(
+                f"{place / name} is not the file that the manifest names.", "Generate the folder again."
+            )
+    linked = manifest.weights_origin
+    if linked.path is not None and linked.sha256 is not None:
+        path = Path(os.path.normpath(place.resolve() / linked.path))
+        if path.is_file() and sha256_of(path) != linked.sha256:
+            raise ArtifactError(
+                f"{path}, in which the weights of {place} lie, has changed.",
+                "Put it back, or generate the folder again.",
+            )
 
 
 def _as_it_stands(function: Bound, weights: list[torch.Tensor]) -> Bound:

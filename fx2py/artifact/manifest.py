@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 
@@ -119,6 +120,24 @@ class MemoryEntry:
     unknown: str = ""
 
 
+WeightsMode: TypeAlias = Literal["copy", "link", "none"]
+"""Where a folder has its weights: in itself, in the graph file, or with the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsOrigin:
+    """Where the weights are; with ``link``, the graph file: its path from the folder, size, time of change and digest.
+
+    ``sha256`` is None where it was not hashed: then size and time alone tell whether it is the same file.
+    """
+
+    mode: WeightsMode = "copy"
+    path: str | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    sha256: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything about a generated folder but its code and tensors; ``files`` maps file names to sha256.
@@ -139,6 +158,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     optimizations: tuple[Applied, ...] = ()
     memory: MemoryEntry = MemoryEntry()
+    weights_origin: WeightsOrigin = WeightsOrigin()
     compiled: Compiled | None = None
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     original: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -1,10 +1,15 @@
-"""The file of weights: what ``torch.save`` writes, of storages that go from file to file and are never in memory whole."""
+"""The weights of a folder: the file that holds them, or the list of where else they are.
+
+The file is what ``torch.save`` writes; the bytes of storages go from file to file and are never in memory as a whole.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
 import io
+import json
+import os
 import pickle
 import struct
 import sys
@@ -16,12 +21,13 @@ from typing import Any
 import torch
 from torch.serialization import location_tag
 
+from fx2py.artifact.manifest import WeightsOrigin
 from fx2py.digests import Digest, remember
 from fx2py.errors import ArtifactError
 from fx2py.graph.tensors import is_strided_view, storage_of
 from fx2py.mapped import FilePlace, place_of
+from fx2py.runtime.weight_files import WEIGHTS_FILE, WEIGHTS_LIST
 
-WEIGHTS = "weights.pt"
 _FOLDER = "archive"
 _PIECE = 2**20
 _ALIGNMENT = 64
@@ -34,6 +40,73 @@ _FICLONERANGE = 0x4020940D
 """The request of Linux's ioctl_ficlonerange(2)."""
 _AS_READ = 1
 """The version of a tensor that was made on a storage by ``set_``, which torch counts as a write, and not written to since."""
+
+
+def link_weights(
+    tensors: Mapping[str, torch.Tensor], staging: Path, target: Path, graph: Path, sha256: str | None
+) -> tuple[WeightsOrigin, dict[str, str]]:
+    """Write where in the graph file the tensors of the folder ``target`` are, and those that are not in it; digests of what was written.
+
+    Raises OSError, and ArtifactError where the graph file has changed or holds none of the tensors uncompressed.
+    """
+    places = places_in_files(tensors)
+    linked = {
+        name: places[storage_of(tensor)]
+        for name, tensor in tensors.items()
+        if is_strided_view(tensor) and storage_of(tensor) in places
+    }
+    linked = {name: place for name, place in linked.items() if place.file.path == graph}
+    if not linked:
+        raise ArtifactError(
+            f"{graph} holds no weights that could be mapped in place.", "Write them to the folder."
+        )
+    file = next(iter(linked.values())).file
+    if not file.is_unchanged:
+        raise _changed(graph)
+    origin = WeightsOrigin("link", os.path.relpath(graph, target), file.size, file.mtime_ns, sha256)
+    entries = [_linked_entry(name, each, linked.get(name)) for name, each in tensors.items()]
+    return origin, _write_list(origin, entries, tensors, staging)
+
+
+def leave_weights(
+    tensors: Mapping[str, torch.Tensor], staging: Path, state: frozenset[str]
+) -> tuple[WeightsOrigin, dict[str, str]]:
+    """Write which tensors of ``state`` the caller is to give, and the other tensors; digests of what was written."""
+    entries: list[list[object]] = [
+        [name, _dtype(tensor), list(tensor.shape)] if name in state else [name]
+        for name, tensor in tensors.items()
+    ]
+    return WeightsOrigin("none"), _write_list(WeightsOrigin("none"), entries, tensors, staging)
+
+
+def _write_list(
+    origin: WeightsOrigin, entries: list[list[object]], tensors: Mapping[str, torch.Tensor], staging: Path
+) -> dict[str, str]:
+    place = {"path": origin.path, "size": origin.size, "mtime_ns": origin.mtime_ns, "sha256": origin.sha256}
+    text = json.dumps({**place, "tensors": entries}, indent=0).encode()
+    (staging / WEIGHTS_LIST).write_bytes(text)
+    files = {WEIGHTS_LIST: hashlib.sha256(text).hexdigest()}
+    own = {str(entry[0]): tensors[str(entry[0])] for entry in entries if len(entry) == 1}
+    if own:
+        files[WEIGHTS_FILE] = write_weights(own, staging / WEIGHTS_FILE)
+    return files
+
+
+def _linked_entry(name: str, tensor: torch.Tensor, place: FilePlace | None) -> list[object]:
+    """A tensor as ``MappedWeights`` of the runtime reads it; its name alone where it is in the folder's own file."""
+    if place is None:
+        return [name]
+    view = [list(tensor.shape), list(tensor.stride()), tensor.storage_offset()]
+    kind = [isinstance(tensor, torch.nn.Parameter), tensor.requires_grad]
+    return [name, _dtype(tensor), *view, place.offset, place.size, *kind]
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _changed(path: Path) -> ArtifactError:
+    return ArtifactError(f"{path} has changed since it was read.", "Generate from it again.")
 
 
 def write_weights(tensors: Mapping[str, torch.Tensor], path: Path) -> str:
@@ -153,7 +226,7 @@ def _write_storage(
             pieces = _pieces_in_file(source, place, sink)
             _write_member(archive, sink, name, pieces, place.offset % _BLOCK if shares else None)
     if not place.file.is_unchanged:
-        raise ArtifactError(f"{place.file.path} has changed since it was read.", "Generate from it again.")
+        raise _changed(place.file.path)
 
 
 def _pieces_in_file(source: io.FileIO, place: FilePlace, sink: _Sink) -> Iterator[memoryview]:

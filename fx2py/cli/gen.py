@@ -13,6 +13,7 @@ from fx2py.cli import launch, options, results, terminal
 from fx2py.cli.messages import print_note, progress, working
 from fx2py.cli.results import Failure, Generated
 from fx2py.cli.targets import FoldersOfGraphs, beside_edits, default_folder, same_folder
+from fx2py.digests import hashing
 from fx2py.distributed.launcher import PLACEHOLDER
 from fx2py.errors import EditedFolderError, Fx2pyError
 
@@ -34,6 +35,14 @@ class Compiler(Enum):
     INDUCTOR = "inductor"
 
 
+class Weights(Enum):
+    """Where a folder has its weights."""
+
+    COPY = "copy"
+    LINK = "link"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class _Settings:
     """What to generate, and how."""
@@ -45,6 +54,7 @@ class _Settings:
     policy: Policy
     force: bool
     keep_edits: bool
+    weights: Weights
 
 
 def gen(
@@ -106,6 +116,20 @@ def gen(
             help="Compile for the shapes of these inputs, torch.save'd. Without it: for the recorded shapes.",
         ),
     ] = None,
+    weights: Annotated[
+        Weights,
+        typer.Option(
+            "--weights",
+            help="Copy the weights to the folder; link: use those in the graph file, where it lies; "
+            "none: leave them to the caller of load().",
+        ),
+    ] = Weights.COPY,
+    no_hash: Annotated[
+        bool,
+        typer.Option(
+            "--no-hash", help="With --weights link: know the graph file by size and time; read no weights."
+        ),
+    ] = False,
     no_comments: Annotated[bool, typer.Option("--no-comments", help="Leave the comments out.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a folder whose files were edited or added by hand.")
@@ -142,6 +166,7 @@ def gen(
             "--inputs and the trust options are for --compile, which alone runs the code.",
         ),
     )
+    _refuse((no_hash and weights is not Weights.LINK, "--no-hash is for --weights link; drop it."))
     folders = dict(zip(graphs, _folders(graphs, output, every), strict=True))
     policy = trust.policy()
     wanted = replace(
@@ -156,8 +181,9 @@ def gen(
     elif stdout:
         terminal.print_code(terminal.stdout(), _source(graphs[0], code.model, wanted))
     else:
-        settings = _Settings(code.model, every, wanted, inputs, policy, force, keep_edits)
-        done, failures = _generate_and_write(folders, settings)
+        settings = _Settings(code.model, every, wanted, inputs, policy, force, keep_edits, weights)
+        with hashing(is_wanted=not no_hash):
+            done, failures = _generate_and_write(folders, settings)
         results.print_generated(done, failures, as_json)
         if failures:
             raise typer.Exit(max(failure.fault.exit_code for failure in failures))
@@ -231,13 +257,13 @@ def _write_each(
 def _write(artifact: Artifact, folder: Path, settings: _Settings) -> Artifact:
     """Write the folder; where that would lose edits which are to be kept, write one beside it."""
     try:
-        return artifact.write(folder, force=settings.force)
+        return artifact.write(folder, force=settings.force, weights=settings.weights.value)
     except EditedFolderError:
         if not settings.keep_edits:
             raise
     beside = beside_edits(folder)
     print_note(f"{folder} was edited and stays as it is; the new code is in {beside}.")
-    return artifact.write(beside)
+    return artifact.write(beside, weights=settings.weights.value)
 
 
 def _generated(graph: Path, name: str, artifact: Artifact) -> Generated:

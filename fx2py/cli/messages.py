@@ -97,12 +97,17 @@ def working(text: str) -> Iterator[None]:
 
 @contextmanager
 def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal while ``total`` things are worked on; call the result with the name of each that is done."""
+    """A bar on a terminal while ``total`` things are worked on; call the result with the name of each that is done.
+
+    While a large file is hashed there is a bar for it too, in mebibytes.
+    """
     console = terminal.stderr()
     if terminal.is_silent() or not console.is_terminal:
         yield lambda name: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    from fx2py.digests import hashing
 
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -118,11 +123,18 @@ def progress(text: str, total: int) -> Iterator[Callable[[str], None]]:
         redirect_stderr=False,
     ) as bar:
         task = bar.add_task(text, total=total)
+        hashed: dict[Path, TaskID] = {}
+
+        def report(path: Path, done: int, of: int) -> None:
+            if path not in hashed:
+                hashed[path] = bar.add_task(terminal.shown(f"hashing {path.name}, MiB").plain, total=of >> 20)
+            bar.update(hashed[path], completed=done >> 20, visible=done < of)
 
         def advance(name: str) -> None:
             bar.update(task, advance=1, description=terminal.shown(f"{text} (done: {name})").plain)
 
-        yield advance
+        with hashing(report=report):
+            yield advance
 
 
 # -- files ---------------------------------------------------------------------------------------------------------

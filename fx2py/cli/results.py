@@ -180,9 +180,21 @@ def _facts(item: Generated) -> dict[str, str]:
         "calls": f"{_calls(manifest)}, of {len(manifest.targets)} functions and operators",
         "modules": str(len(manifest.submodules)),
         "tensors": f"{len(_tensors(manifest))}, of {_numbers(manifest):,} numbers",
+        **_weights_fact(manifest),
         **({} if manifest.compiled is None else {"compiled": str(manifest.compiled)}),
         **({"to run": f"needs {', '.join(needs)}"} if needs else {}),
     }
+
+
+def _weights_fact(manifest: Manifest) -> dict[str, str]:
+    """Where the weights are, if not in the folder."""
+    origin = manifest.weights_origin
+    if origin.mode == "copy":
+        return {}
+    if origin.mode == "none":
+        return {"weights": "not in the folder: load(weights=model.state_dict())"}
+    known = "known by size and time, not hashed" if origin.sha256 is None else f"sha256 {origin.sha256:.12}"
+    return {"weights": f"in {origin.path} from the folder, {known}"}
 
 
 def _class_needed(cls: str) -> str:

@@ -21,12 +21,13 @@ _PACKAGE_TEXT = '''"""A graph that fx2py turned into Python: execution_fn.py is 
 from . import _runtime, _tables, execution_fn
 
 
-def load(device="cpu", submods=None):
-    """The graph as a callable on `device`, with the weights of the file weights.pt beside this one.
+def load(device="cpu", submods=None, weights=None):
+    """The graph as a callable on `device`.
 
-    `submods` replaces submodules by name, each with any callable.
+    `submods` replaces submodules by name, each with any callable. `weights`, a state dict by name, has the weights where the
+    folder leaves them to the caller.
     """
-    tensors = _runtime.read_weights(__file__, device)
+    tensors = _runtime.read_weights(__file__, device, weights)
     return _tables.bind(_runtime, execution_fn, tensors, device, submods)
 '''
 _MAIN_TEXT = '''"""The graph on the sample inputs that were saved with it: `python -m` with the name of this folder, or `python` with its path."""

@@ -5,11 +5,12 @@ them. fx2py binds generated code with the same functions.
 """
 
 from fx2py.runtime.autograd import below_autograd
-from fx2py.runtime.binding import assemble, from_bits, live, read_weights, retarget
+from fx2py.runtime.binding import assemble, from_bits, live, retarget
 from fx2py.runtime.checks import Fields, InputError, Integer, Shape, input_checks
 from fx2py.runtime.modules import Missing, ModuleCalls, build, graph_module
 from fx2py.runtime.records import container, field_names, fields_of
 from fx2py.runtime.sample_run import CannotRun, run_samples
+from fx2py.runtime.weight_files import read_weights
 from fx2py.runtime.weight_tree import weight_records
 
 __all__ = [

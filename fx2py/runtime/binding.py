@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import pathlib
 import struct
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -17,17 +16,6 @@ from fx2py.runtime.once import kept_results
 from fx2py.runtime.records import fields_of
 
 Function: TypeAlias = Callable[..., Any]
-
-
-def read_weights(file: str, device: str | torch.device) -> dict[str, torch.Tensor]:
-    """The tensors of ``weights.pt`` beside a generated file, by name; opening them executes nothing."""
-    path = pathlib.Path(file).with_name("weights.pt")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise RuntimeError(f"the device {str(device)!r} is not there") from error
-    tensors: dict[str, torch.Tensor] = torch.load(path, map_location=device, weights_only=True, mmap=True)
-    return tensors
 
 
 def live(name: str, description: str) -> object:
