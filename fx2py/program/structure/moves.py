@@ -27,23 +27,22 @@ class _Form(Protocol):
     def __call__(self, moves: Moves, kept: Kept) -> Program: ...
 
 
-def within_the_peak(flat: Program, form: _Form) -> Program:
+def within_the_peak(found: Lifetimes, form: _Form) -> Program:
     """The form of a flat Program that keeps to its planned peak: moves what would raise it, else nests fewer expressions.
 
-    ``form`` takes the moves, and what expressions may keep to the end of their statement. Where sizes vary, so that no
-    peak is planned, whatever would outlive its last use is moved.
+    ``found`` is of the flat Program; ``form`` takes the moves, and what expressions may keep to the end of their
+    statement. Where sizes vary, so that no peak is planned, whatever would outlive its last use is moved.
     """
-    found = lifetimes(flat)
     *freer, strictest = get_args(Kept)
     if not found.unknown:
         for kept in freer:
-            made, body = _with_moves(flat, functools.partial(form, kept=kept), found)
+            made, body = _with_moves(functools.partial(form, kept=kept), found)
             if max(found.peaks_until(body.ends), default=0) <= found.peak:
                 return made
-    return _with_moves(flat, functools.partial(form, kept=strictest), found)[0]
+    return _with_moves(functools.partial(form, kept=strictest), found)[0]
 
 
-def _with_moves(flat: Program, form: Callable[[Moves], Program], found: Lifetimes) -> tuple[Program, Body]:
+def _with_moves(form: Callable[[Moves], Program], found: Lifetimes) -> tuple[Program, Body]:
     """The form with the moves that it takes; each round adds what the one before left, and two are enough for most."""
     moves: Moves = {}
     while True:
@@ -58,8 +57,16 @@ def _with_moves(flat: Program, form: Callable[[Moves], Program], found: Lifetime
 
 def peak_of(flat: Program, made: Program) -> int | None:
     """The planned peak of the structured form of a flat Program; None where its sizes vary."""
-    found = lifetimes(flat)
+    return _peak(lifetimes(flat), made)
+
+
+def _peak(found: Lifetimes, made: Program) -> int | None:
     return None if found.unknown else max(found.peaks_until(_body(made).ends), default=0)
+
+
+def keeps_to_the_peak(found: Lifetimes, made: Program) -> bool:
+    """Whether a structured form takes no more than its flat Program, whose ``found`` is."""
+    return (_peak(found, made) or 0) <= found.peak
 
 
 def _body(made: Program) -> Body:

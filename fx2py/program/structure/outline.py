@@ -13,12 +13,12 @@ import torch
 
 from fx2py.graph.values import GETITEM, List, Ref, map_leaves, walk
 from fx2py.program import ir
-from fx2py.program.analyses.peak_memory import planned_peak
+from fx2py.program.analyses.peak_memory import Lifetimes, lifetimes
 from fx2py.program.exact_text import exact_key
 from fx2py.program.identifiers import FreshNames
 from fx2py.program.structure.differences import differences
 from fx2py.program.structure.modules import Ends, module_tree, variable_origins
-from fx2py.program.structure.moves import Moves, peak_of, within_the_peak
+from fx2py.program.structure.moves import Moves, keeps_to_the_peak, within_the_peak
 from fx2py.program.structure.naming import (
     MOVED,
     Naming,
@@ -642,23 +642,23 @@ def structured(program: ir.Program) -> ir.Program:
     if not names_modules(program.entry):
         return program
     try:
-        most = planned_peak(program).bytes
-        shared = _with_outline(program, Outline(program, sharing=most is not None))
-        if most is None or (peak_of(program, shared) or 0) <= most:
+        found = lifetimes(program)
+        shared = _with_outline(program, Outline(program, sharing=not found.unknown), found)
+        if found.unknown or keeps_to_the_peak(found, shared):
             return shared
-        return _with_outline(program, Outline(program, sharing=False))
+        return _with_outline(program, Outline(program, sharing=False), found)
     except ValueError:  # two weights whose paths are no places in one tree
         return program
 
 
-def _with_outline(program: ir.Program, outline: Outline) -> ir.Program:
+def _with_outline(program: ir.Program, outline: Outline, found: Lifetimes) -> ir.Program:
     others = tuple(map(outline.with_names, program.functions[:-1]))
 
     def form(moves: Moves, kept: Kept) -> ir.Program:
         functions = (*others, *outline.functions(moves, kept))
         return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)
 
-    return replace(within_the_peak(program, form), modules=outline.modules())
+    return replace(within_the_peak(found, form), modules=outline.modules())
 
 
 def _with_tables(functions: Sequence[ir.Function]) -> Iterator[ir.Function]:
