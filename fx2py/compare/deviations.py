@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import torch
 
-from fx2py.compare.digests import in_pieces
 from fx2py.compare.leaves import leaves_with_paths
 from fx2py.compare.report import Deviation
-from fx2py.compare.tensors import dense_parts, same_bits
+from fx2py.compare.tensors import dense_parts, in_pieces, same_bits
 from fx2py.graph.tensors import shape_of
 
 _ORDERED = {2: torch.int16, 4: torch.int32, 8: torch.int64}

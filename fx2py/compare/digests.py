@@ -12,24 +12,11 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor
 
 from fx2py.compare.leaves import leaves_with_paths
-from fx2py.compare.tensors import dense_parts, quantizer
+from fx2py.compare.tensors import dense_parts, in_pieces, quantizer
 from fx2py.graph.tensors import shape_of, storage_of, without_repetition
 from fx2py.graph.values import PRIMITIVES
 
-PIECE = 1 << 22
-"""The number of elements of a large tensor that are read at once."""
 _WITH_NAN = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
-
-
-def in_pieces(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """A dense tensor as flat tensors of at most ``PIECE`` elements, in the order of its elements; they may be copies."""
-    if tensor.numel() <= PIECE:
-        yield tensor.reshape(-1)
-        return
-    first = next(place for place, size in enumerate(tensor.shape) if size > 1)
-    rows = max(1, PIECE * tensor.shape[first] // tensor.numel())
-    for start in range(0, tensor.shape[first], rows):
-        yield from in_pieces(tensor.narrow(first, start, min(rows, tensor.shape[first] - start)))
 
 
 class Digests:

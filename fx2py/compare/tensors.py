@@ -16,6 +16,8 @@ from fx2py.graph.values import PRIMITIVES
 EqualBits: TypeAlias = Callable[[torch.Tensor, torch.Tensor], bool]
 """Whether two tensors are known to hold the same bits; False where only their elements can tell."""
 
+PIECE = 1 << 22
+"""How many elements of a large tensor are looked at at once."""
 _INTEGERS_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _WITH_NAN = frozenset(
     {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128}
@@ -71,17 +73,33 @@ def compare_values(
     if [(part.dtype, part.shape) for part in parts] != [(part.dtype, part.shape) for part in others]:
         return max(*[part.numel() for part in (*parts, *others)], 1), None
     for one, other in zip(parts, others, strict=True):
-        one, other, times = _without_repetition(one, other.to(one.device))
-        differ = ~same_bits(one, other)
-        if close is not None and bool(differ.any()):
-            differ &= close.exceeded(one, other)
-        here = int(differ.sum()) * times
-        if here:
-            largest = max(
-                [each for each in (largest, _distance(one, other, differ)) if each is not None], default=None
-            )
-        count += here
+        one, other, times = _without_repetition(one, other)
+        for piece, its in zip(in_pieces(one), in_pieces(other), strict=True):
+            here, distance = _compare_piece(piece, its.to(piece.device), close)
+            count += here * times
+            largest = max([each for each in (largest, distance) if each is not None], default=None)
     return count, largest
+
+
+def in_pieces(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """A dense tensor as flat tensors of at most ``PIECE`` elements, in the order of its elements; they may be copies."""
+    if tensor.numel() <= PIECE:
+        yield tensor.reshape(-1)
+        return
+    first = next(place for place, size in enumerate(tensor.shape) if size > 1)
+    rows = max(1, PIECE * tensor.shape[first] // tensor.numel())
+    for start in range(0, tensor.shape[first], rows):
+        yield from in_pieces(tensor.narrow(first, start, min(rows, tensor.shape[first] - start)))
+
+
+def _compare_piece(
+    one: torch.Tensor, other: torch.Tensor, close: Tolerance | None
+) -> tuple[int, float | None]:
+    differ = ~same_bits(one, other)
+    if close is not None and bool(differ.any()):
+        differ &= close.exceeded(one, other)
+    count = int(differ.sum())
+    return count, _distance(one, other, differ) if count else None
 
 
 def _without_repetition(one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:

@@ -15,6 +15,7 @@ import fx2py
 from fx2py.cli.call import summarize
 from fx2py.compare.sides import Side, diff_callables
 from fx2py.compare.tensors import compare_values
+from fx2py.replay.memory import measured_peak
 
 TEBI = 2**40
 
@@ -137,3 +138,17 @@ def test_weights_that_no_call_writes_into_are_copied_once() -> None:
     with Copying(weight.untyped_storage().nbytes()) as copying:
         assert diff_callables(*sides, (torch.ones(2),), calls=2).equal
     assert copying.count == 1
+
+
+@pytest.mark.parametrize("shape", [(100, 1000), (1, 100_000), (50, 10, 200)])
+def test_large_results_are_compared_in_pieces(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fx2py.compare.tensors.PIECE", 1000)
+    one = torch.arange(100_000.0).view(shape)
+    other = one.clone()
+    other.view(-1)[::1000] += 2
+    found: list[tuple[int, float | None]] = []
+    peak = measured_peak(lambda x, y: found.append(compare_values(x, y)), (one, other), {})
+    assert found == [(100, 2.0)]
+    assert peak < one.nbytes // 4
