@@ -12,6 +12,8 @@ from torch import fx, nn
 from fx2py.artifact.artifact import program_of
 from fx2py.compare.runs import record_run
 from fx2py.errors import UnsupportedGraphError
+from fx2py.graph.values import OpName
+from fx2py.operators.facts import facts_of
 from fx2py.program.analyses.written_tensors import written_tensors
 from fx2py.program.options import GenerateOptions
 from fx2py.read import open_graph
@@ -77,6 +79,14 @@ def test_a_librarys_operator_writes_to_what_its_schema_says() -> None:
         return graph.call_function(torch.ops.fx2py_written.count.default, operands)
 
     assert written(holding(weight=torch.ones(2), total=torch.zeros(2)), build) == {"total"}
+
+
+def test_an_operator_that_was_not_measured_writes_to_what_its_schema_says() -> None:
+    def build(graph: fx.Graph, x: fx.Node) -> fx.Node:
+        return graph.call_function(ATEN._int_mm.default, (x, graph.get_attr("weight")))
+
+    assert facts_of(OpName("aten", "_int_mm", "default")).memory is None
+    assert written(holding(weight=torch.ones(2, 2, dtype=torch.int8)), build) == set()
 
 
 @pytest.mark.parametrize(("training", "expected"), [(True, {"mean", "var"}), (False, set())])

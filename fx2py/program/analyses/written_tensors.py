@@ -1,6 +1,6 @@
 """Which of the tensors that a Program is bound to its calls may write to: all others are after a call what they were before.
 
-By alias analysis, function by function. Of a library's own operators their schemas say what they write to. A weight that a function other than the entry returns counts as written, since its
+By alias analysis, function by function. Of operators that were not measured their schemas say what they write to. A weight that a function other than the entry returns counts as written, since its
 caller may write to it. What a module holds counts as written unless the module is one of torch's that only read.
 """
 
@@ -15,6 +15,7 @@ from fx2py.graph.values import OpName
 from fx2py.operators.schema import schema_of
 from fx2py.program import ir
 from fx2py.program.analyses.aliasing import AliasClasses, memory_in, memory_of, written_names
+from fx2py.program.native import operator_of
 
 _READING_MODULES = frozenset(
     {
@@ -70,8 +71,12 @@ class _Writes:
         called = self._called(statement)
         if called and called <= self._clean:
             return []
-        schema = _schema_of_library(statement)
-        return written_names(statement) if schema is None else _declared_writes(schema, statement.call)
+        callee = statement.call.callee
+        op = callee if isinstance(callee, OpName) else operator_of(statement)
+        schema = None if op is None or op.is_higher_order else schema_of(op)
+        if schema is None or memory_of(statement) is not None:
+            return written_names(statement)
+        return _declared_writes(schema, statement.call)
 
     def _called(self, statement: ir.Assign) -> set[str]:
         """The generated functions that a call calls itself, or gives to a higher-order operator."""
@@ -90,10 +95,9 @@ def _is_fresh(statement: ir.Assign) -> bool:
 
 
 def _schema_of_library(statement: ir.Assign) -> FunctionSchema | None:
-    """What a library says that its operator writes to and returns; None for any other call, or if it is not loaded.
+    """What a library says that its operator returns; None for any other call, or if it is not loaded.
 
-    torch relies on it too (``mutates_args`` of ``torch.library.custom_op``). Of torch's own operators some write to more
-    than theirs says, as batch norm does.
+    torch relies on it too. Of torch's own operators some return an operand without a word.
     """
     op = statement.call.callee
     if not isinstance(op, OpName) or op.namespace in (_TORCH, _HIGHER_ORDER):
@@ -102,10 +106,13 @@ def _schema_of_library(statement: ir.Assign) -> FunctionSchema | None:
 
 
 def _declared_writes(schema: FunctionSchema, call: ir.Call) -> list[str]:
+    """What an operator of which nothing is measured writes to, as its schema says, and the statistics of a norm beside that."""
     names = [each.name for each in schema.arguments]
     given = {**dict(zip(names, call.args, strict=False)), **dict(call.kwargs)}
     written = [
-        each.name for each in schema.arguments if each.alias_info is not None and each.alias_info.is_write
+        each.name
+        for each in schema.arguments
+        if (each.alias_info is not None and each.alias_info.is_write) or each.name.startswith("running_")
     ]
     return memory_in(ir.Parts.of(*[given[name] for name in written if name in given]))
 
