@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from tests.bench import compiled, gap, generation, models, peaks, reading, structure
+from tests.bench import compiled, gap, generation, growth, models, peaks, reading, structure
 from tests.bench.rows import Row, markdown, put_between
 
-PARTS = (gap, models, compiled, structure, peaks, generation, reading)
+PARTS = (gap, models, compiled, structure, peaks, generation, growth, reading)
 """Modules with a function ``rows``; a new one is added here."""
 START, END = "<!-- bench -->\n", "<!-- /bench -->"
 
