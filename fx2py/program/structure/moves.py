@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias, get_args
 
 from fx2py.graph.values import Ref
@@ -22,24 +22,44 @@ Moves: TypeAlias = Mapping[str, frozenset[int]]
 
 
 class _Form(Protocol):
-    """Makes the structured Program."""
+    """Makes the structured Program; ``kept`` says of each function what its expressions may keep to their end."""
 
-    def __call__(self, moves: Moves, kept: Kept) -> Program: ...
+    def __call__(self, moves: Moves, kept: Callable[[str], Kept]) -> Program: ...
 
 
 def within_the_peak(found: Lifetimes, form: _Form) -> Program:
     """The form of a flat Program that keeps to its planned peak: moves what would raise it, else nests fewer expressions.
 
-    ``found`` is of the flat Program; ``form`` takes the moves, and what expressions may keep to the end of their
-    statement. Where sizes vary, so that no peak is planned, whatever would outlive its last use is moved.
+    Functions that do not reach the peak nest as many as they like. Where sizes vary, so that no peak is planned, whatever
+    would outlive its last use is moved.
     """
-    *freer, strictest = get_args(Kept)
-    if not found.unknown:
-        for kept in freer:
-            made, body = _with_moves(functools.partial(form, kept=kept), found)
-            if max(found.peaks_until(body.ends), default=0) <= found.peak:
-                return made
-    return _with_moves(functools.partial(form, kept=strictest), found)[0]
+    levels: Sequence[Kept] = get_args(Kept)
+    if found.unknown:
+        return _with_moves(functools.partial(form, kept=lambda name: levels[-1]), found)[0]
+    kept: dict[str, int] = {}
+    while True:
+        level = functools.partial(_level, levels, dict(kept))
+        made, body = _with_moves(functools.partial(form, kept=level), found)
+        stricter = [each for each in _above(made, body, found) if kept.get(each, 0) + 1 < len(levels)]
+        if not stricter:
+            return made
+        kept |= {each: kept.get(each, 0) + 1 for each in stricter}
+
+
+def _level(levels: Sequence[Kept], kept: Mapping[str, int], name: str) -> Kept:
+    return levels[kept.get(name, 0)]
+
+
+def _above(made: Program, body: Body, found: Lifetimes) -> Iterable[str]:
+    """The functions in whose own calls the planned peak of the flat Program is passed."""
+    peaks = found.peaks_until(body.ends)
+    if max(peaks, default=0) <= found.peak:
+        return ()
+    functions = [made.entry.name] * len(peaks)
+    for call in body.calls([Ref(each.name) for each in made.entry.parameters]):
+        functions[call.start : call.end] = [call.function] * (call.end - call.start)
+    pairs = zip(functions, peaks, strict=True)
+    return dict.fromkeys([name for name, peak in pairs if peak > found.peak])
 
 
 def _with_moves(form: Callable[[Moves], Program], found: Lifetimes) -> tuple[Program, Body]:

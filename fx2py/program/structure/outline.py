@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
@@ -193,10 +193,10 @@ class Outline:
 
         return module_tree(self.program, self.body, self.root, serves, ends)
 
-    def functions(self, moves: Moves, kept: Kept) -> list[ir.Function]:
+    def functions(self, moves: Moves, kept: Callable[[str], Kept]) -> list[ir.Function]:
         """Callees before callers, the entry last; ``moves`` has the places of arguments to be moved into calls.
 
-        ``kept``: what expressions may keep to the end of their statement.
+        ``kept``: what the expressions of a function may keep to the end of their statement.
 
         Names are given from the entry inwards, so that arguments name parameters.
         """
@@ -285,9 +285,12 @@ class Outline:
         visit(self.root)
         return list(order.values())[::-1]
 
-    def _named(self, draft: _Draft, parameters: Mapping[str, str], moves: Moves, kept: Kept) -> ir.Function:
+    def _named(
+        self, draft: _Draft, parameters: Mapping[str, str], moves: Moves, kept: Callable[[str], Kept]
+    ) -> ir.Function:
         wishes = replace(draft.wishes, names={**draft.wishes.names, **parameters, **self.devices})
-        return Naming(draft.function, wishes, self.body.loads, moves, self.module_names, kept).run()
+        nested = kept(draft.function.name)
+        return Naming(draft.function, wishes, self.body.loads, moves, self.module_names, nested).run()
 
     def items(self, region: Region) -> Iterator[Item]:
         """What stands in a region: its own statements and those of inlined modules, and calls of functions."""
@@ -654,7 +657,7 @@ def structured(program: ir.Program) -> ir.Program:
 def _with_outline(program: ir.Program, outline: Outline, found: Lifetimes) -> ir.Program:
     others = tuple(map(outline.with_names, program.functions[:-1]))
 
-    def form(moves: Moves, kept: Kept) -> ir.Program:
+    def form(moves: Moves, kept: Callable[[str], Kept]) -> ir.Program:
         functions = (*others, *outline.functions(moves, kept))
         return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)
 
