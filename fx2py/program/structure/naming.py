@@ -7,6 +7,8 @@ where a value dies and nothing takes its name at once.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -29,6 +31,10 @@ def unlike_any_node(wish: str, number: int) -> str:
 def wish_of(variable: str) -> str:
     """What a variable should be named for its own sake."""
     return variable.partition(_MARK)[0]
+
+
+def without_number(name: str) -> str:
+    return re.sub(r"_\d+$", "", name) or name
 
 
 def targets(statement: ir.Statement) -> tuple[str, ...]:
@@ -121,7 +127,7 @@ class Naming:
         for name in bound:
             if name not in self.names:
                 is_read = self.last[name] > index or len(bound) == 1
-                self._take(name, self._wish_beside(name, bound) if is_read else "_")
+                self._take(name, self._wish_beside(name, bound) if is_read else "_", owned)
         if isinstance(changed, ir.Loop):
             changed = replace(changed, item=self._take(changed.item, self._wish(changed.item)))
             changed = replace(
@@ -244,15 +250,21 @@ class Naming:
             each.name == name and place not in places for place, each in parameters
         )
 
-    def _take(self, variable: str, wish: str) -> str:
+    def _take(self, variable: str, wish: str, dying: Collection[str] = ()) -> str:
+        """Give a variable the name that it should have, with a number where another has it.
+
+        A name with a number is one of the ``dying`` if it can be, as assigning that again takes the place of a ``del``.
+        """
         stem = identifier_for(wish)
         if stem in RESERVED or stem in self.taken:
             stem = f"{stem}_"
         if stem == MOVED:
             stem = f"_{stem}"
-        name, number = stem, 1
-        while self._is_taken(name):
-            name, number = f"{stem}_{number}", number + 1
+        numbered = (f"{stem}_{number}" for number in itertools.count(1))
+        again = sorted(
+            (each for each in dying if without_number(each) == stem), key=lambda each: (len(each), each)
+        )
+        name = next(each for each in itertools.chain((stem,), again, numbered) if not self._is_taken(each))
         self.names[variable] = name
         self.holders[name] = variable
         return name

@@ -24,6 +24,7 @@ from fx2py.program.structure.naming import (
     Naming,
     unlike_any_node,
     wish_of,
+    without_number,
 )
 from fx2py.program.structure.nesting import Kept
 from fx2py.program.structure.regions import (
@@ -267,7 +268,7 @@ class Outline:
         return f"unlike {first.name}, {found or 'it has other numbers'}"
 
     def _parameter_wish(self, region: Region, variable: str, argument: ir.Operand) -> str:
-        name = _without_number(_name_of(argument, variable))
+        name = without_number(_name_of(argument, variable))
         return parameter_wish(region, self.body, variable, name)
 
     def _callers_first(self) -> list[Group]:
@@ -601,10 +602,6 @@ def _item_name(over: ir.Field, cls: str) -> str:
     name = str(over.path[-1]) if over.path else ""
     one = name.rstrip("0123456789").rstrip("_").removesuffix("s")
     return one if len(one) > 1 and one != name else _snake(cls).rpartition("_")[2]
-
-
-def _without_number(name: str) -> str:
-    return re.sub(r"_\d+$", "", name) or name
 
 
 _MOST_NUMBERS = 3

@@ -452,6 +452,32 @@ def test_a_call_that_needs_less_of_a_function_is_given_the_rest_too() -> None:
     assert source.count("def norm") == 1
 
 
+class Numbered(nn.Module):
+    """Values of one line, each of which dies where the next is made of it."""
+
+    class Layer(nn.Module):
+        def forward(self, x):
+            x = self.mixed(x.sin(), x.cos(), x.exp())
+            return x.tanh() * x
+
+        def mixed(self, low, mid, high):
+            high = high * low
+            return high - (mid.exp() * high).exp()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = self.Layer(), self.Layer()
+
+    def forward(self, x):
+        return self.other(self.one(x))
+
+
+def test_a_name_with_a_number_is_assigned_again_where_its_value_dies() -> None:
+    source = fx2py.generate(exported(Numbered())).source
+    assert "x_2 = torch.exp(x_2)" in source
+    assert "del x_2" not in source
+
+
 def test_a_graph_without_modules_stays_flat() -> None:
     class Plain(nn.Module):
         def forward(self, x):
