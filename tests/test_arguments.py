@@ -45,6 +45,7 @@ WRONG: dict[str, list[Any]] = {
     "seed": [Anything(), "0", 1.5, None, True],
     "path": [Anything(), 3, None, b"x", ["x"]],
     "folder": [Anything(), 3, None, b"x", ["x"]],
+    "weights": [Anything(), "linked", 3, ["copy"]],
     "force": [Anything(), 1, "yes", None],
     "observing": [Anything(), 3, "x", True],
     "submods": [Anything(), [torch.relu], {"0": 3}, {1: torch.relu}, "0", {"0": None}],

@@ -473,6 +473,7 @@ def open_artifact(
     ArtifactError when a file is missing, or when the weights are not those that the manifest names.
     """
     require("folder", folder, PATH)
+    require("weights", weights, NAMED.or_none())
     place = Path(folder)
     if not (place / MANIFEST).is_file():
         raise ArtifactError(

@@ -16,7 +16,7 @@ import torch
 from fx2py.artifact.compiled import Compiled
 from fx2py.emit.expressions import TextScope, value_text
 from fx2py.emit.text import comment
-from fx2py.errors import ArtifactError, printable
+from fx2py.errors import Argument, ArtifactError, Hint, printable
 from fx2py.graph.data import ModuleRecord, ValueMeta
 from fx2py.graph.listing import value_note
 from fx2py.graph.tensors import shape_of
@@ -223,9 +223,9 @@ def read_manifest(path: Path, shown: Path | None = None) -> Manifest:
     return manifest
 
 
-def generate_again(folder: Path) -> str:
+def generate_again(folder: Path) -> Hint:
     """What to do about a folder whose files are damaged or missing."""
-    return f"Restore the file, or write the folder anew from its graph: fx2py gen GRAPH -o {folder} --force."
+    return Hint(f"Restore the file, or write {folder} anew from its graph: ", Argument.OVERWRITE, ".")
 
 
 # -- from a Program ----------------------------------------------------------------------------------------------

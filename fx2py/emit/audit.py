@@ -26,6 +26,7 @@ from fx2py.emit.parse import (
 )
 from fx2py.errors import (
     Admit,
+    Argument,
     ArtifactError,
     Hint,
     InternalError,
@@ -79,7 +80,7 @@ def audit(texts: Texts, policy: Policy, place: str) -> None:
         _check_imports(parsed.table_imports, tables)
 
 
-MEND_OR_ANEW = "Mend it, or write the folder anew from its graph: fx2py gen GRAPH --force."
+MEND_OR_ANEW = Hint("Mend it, or write the folder anew from its graph: ", Argument.OVERWRITE, ".")
 
 
 def _unreadable(what: str) -> ArtifactError:

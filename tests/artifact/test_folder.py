@@ -20,7 +20,7 @@ from fx2py import Artifact, Policy
 from fx2py.artifact import is_edited
 from fx2py.emit.embedded import fixed_files
 from fx2py.emit.module import SOURCE, TABLES
-from fx2py.errors import ArtifactError, ReplayError, UntrustedTargetError
+from fx2py.errors import Argument, ArtifactError, ReplayError, UntrustedTargetError
 from tests.checking import assert_same
 
 
@@ -362,7 +362,7 @@ def test_an_edit_that_is_no_python_is_named_with_its_line(folder: Path, name: st
     (folder / name).write_text(f"{text}    x = (\n")
     with pytest.raises(ArtifactError, match=rf"{name}, line \d+, is no Python") as refused:
         fx2py.open_artifact(folder).bind(policy=Policy(trust_all=trusted))
-    assert "fx2py gen GRAPH --force" in str(refused.value.hint)
+    assert str(Argument.OVERWRITE) in str(refused.value.hint)
 
 
 def test_weights_that_are_cut_short_are_said_to_be_so(folder: Path) -> None:
@@ -370,4 +370,4 @@ def test_weights_that_are_cut_short_are_said_to_be_so(folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:300])
     with pytest.raises(ArtifactError, match=r"weights.pt is cut short") as refused:
         fx2py.open_artifact(folder)
-    assert f"-o {folder} --force" in str(refused.value.hint)
+    assert f"write {folder} anew from its graph: {Argument.OVERWRITE}" in str(refused.value.hint)

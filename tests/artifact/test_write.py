@@ -23,7 +23,7 @@ import fx2py
 from fx2py.artifact import folder as placing
 from fx2py.artifact import is_edited
 from fx2py.artifact.compiled import Compiled, CompiledPiece, Machine
-from fx2py.errors import ArtifactError, UnsupportedGraphError
+from fx2py.errors import Argument, ArtifactError, UnsupportedGraphError
 from tests.artifact.kills import WRITER, killed_writers
 
 
@@ -298,6 +298,6 @@ def test_a_folder_whose_manifest_is_cut_short_is_written_anew_by_force(tmp_path:
     manifest.write_text(manifest.read_text()[:100])
     with pytest.raises(ArtifactError, match="its manifest cannot be read") as refused:
         artifact.write(folder)
-    assert "--force" in str(refused.value.hint)
+    assert str(Argument.OVERWRITE) in str(refused.value.hint)
     artifact.write(folder, force=True)
     assert contents(folder) == whole
