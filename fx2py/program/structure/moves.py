@@ -27,22 +27,25 @@ class _Form(Protocol):
     def __call__(self, moves: Moves, kept: Callable[[str], Kept]) -> Program: ...
 
 
-def within_the_peak(found: Lifetimes, form: _Form) -> Program:
-    """The form of a flat Program that keeps to its planned peak: moves what would raise it, else nests fewer expressions.
+def within_the_peak(found: Lifetimes, form: _Form) -> tuple[Program, bool]:
+    """The form of a flat Program that keeps to its planned peak, and whether it does where one is planned.
+
+    Moves what would raise the peak, else nests fewer expressions.
 
     Functions that do not reach the peak nest as many as they like. Where sizes vary, so that no peak is planned, whatever
     would outlive its last use is moved.
     """
     levels: Sequence[Kept] = get_args(Kept)
     if found.unknown:
-        return _with_moves(functools.partial(form, kept=lambda name: levels[-1]), found)[0]
+        return _with_moves(functools.partial(form, kept=lambda name: levels[-1]), found)[0], True
     kept: dict[str, int] = {}
     while True:
         level = functools.partial(_level, levels, dict(kept))
         made, body = _with_moves(functools.partial(form, kept=level), found)
-        stricter = [each for each in _above(made, body, found) if kept.get(each, 0) + 1 < len(levels)]
+        above = tuple(_above(made, body, found))
+        stricter = [each for each in above if kept.get(each, 0) + 1 < len(levels)]
         if not stricter:
-            return made
+            return made, not above
         kept |= {each: kept.get(each, 0) + 1 for each in stricter}
 
 
@@ -77,16 +80,8 @@ def _with_moves(form: Callable[[Moves], Program], found: Lifetimes) -> tuple[Pro
 
 def peak_of(flat: Program, made: Program) -> int | None:
     """The planned peak of the structured form of a flat Program; None where its sizes vary."""
-    return _peak(lifetimes(flat), made)
-
-
-def _peak(found: Lifetimes, made: Program) -> int | None:
+    found = lifetimes(flat)
     return None if found.unknown else max(found.peaks_until(_body(made).ends), default=0)
-
-
-def keeps_to_the_peak(found: Lifetimes, made: Program) -> bool:
-    """Whether a structured form takes no more than its flat Program, whose ``found`` is."""
-    return (_peak(found, made) or 0) <= found.peak
 
 
 def _body(made: Program) -> Body:

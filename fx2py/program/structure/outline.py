@@ -18,7 +18,7 @@ from fx2py.program.exact_text import exact_key
 from fx2py.program.identifiers import FreshNames
 from fx2py.program.structure.differences import differences
 from fx2py.program.structure.modules import Ends, module_tree, variable_origins
-from fx2py.program.structure.moves import Moves, keeps_to_the_peak, within_the_peak
+from fx2py.program.structure.moves import Moves, within_the_peak
 from fx2py.program.structure.naming import (
     MOVED,
     Naming,
@@ -643,22 +643,22 @@ def structured(program: ir.Program) -> ir.Program:
         return program
     try:
         found = lifetimes(program)
-        shared = _with_outline(program, Outline(program, sharing=not found.unknown), found)
-        if found.unknown or keeps_to_the_peak(found, shared):
-            return shared
-        return _with_outline(program, Outline(program, sharing=False), found)
+        shared, keeps = _with_outline(program, Outline(program, sharing=not found.unknown), found)
+        return shared if keeps else _with_outline(program, Outline(program, sharing=False), found)[0]
     except ValueError:  # two weights whose paths are no places in one tree
         return program
 
 
-def _with_outline(program: ir.Program, outline: Outline, found: Lifetimes) -> ir.Program:
+def _with_outline(program: ir.Program, outline: Outline, found: Lifetimes) -> tuple[ir.Program, bool]:
+    """The Program with an outline's functions, and whether it keeps to the planned peak."""
     others = tuple(map(outline.with_names, program.functions[:-1]))
 
     def form(moves: Moves, kept: Callable[[str], Kept]) -> ir.Program:
         functions = (*others, *outline.functions(moves, kept))
         return replace(program, functions=tuple(_with_tables(functions)), is_structured=True)
 
-    return replace(within_the_peak(found, form), modules=outline.modules())
+    made, keeps = within_the_peak(found, form)
+    return replace(made, modules=outline.modules()), keeps
 
 
 def _with_tables(functions: Sequence[ir.Function]) -> Iterator[ir.Function]:
