@@ -1,4 +1,4 @@
-"""A generated folder as a package, from its path alone."""
+"""A generated folder as a package, from its path alone, and where fx2py is not installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+NO_FX2PY = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "fx2py":
+            raise ImportError("fx2py is not installed here")
+sys.meta_path.insert(0, Blocked())
+"""
+"""The first lines of a program that runs as where fx2py is not installed."""
 _numbers = itertools.count()
 
 

@@ -22,6 +22,7 @@ from fx2py.emit.embedded import fixed_files
 from fx2py.emit.module import SOURCE, TABLES
 from fx2py.errors import Argument, ArtifactError, ReplayError, UntrustedTargetError
 from tests.checking import assert_same
+from tests.folders import NO_FX2PY
 
 
 class Layers(nn.Module):
@@ -56,13 +57,8 @@ def edit(folder: Path, *changes: tuple[str, str]) -> Artifact:
     return fx2py.open_artifact(folder)
 
 
-WITHOUT_FX2PY = """
-import sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "fx2py":
-            raise ImportError("fx2py is not installed here")
-sys.meta_path.insert(0, Blocked())
+WITHOUT_FX2PY = f"""
+{NO_FX2PY}
 import torch
 sys.path.insert(0, sys.argv[1])
 from out import load

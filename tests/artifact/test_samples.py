@@ -21,6 +21,7 @@ from fx2py.errors import ArtifactError
 from fx2py.graph.data import SampleInputs
 from fx2py.graph.values import Ref
 from fx2py.runtime.sample_run import table_of_outputs
+from tests.folders import NO_FX2PY
 from tests.replay.graphs import data, output, placeholder
 
 X = torch.arange(4.0).view(1, 4)
@@ -43,13 +44,9 @@ def folder(tmp_path: Path) -> Path:
     return written
 
 
-WITHOUT_FX2PY = """
-import runpy, sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "fx2py":
-            raise ImportError("fx2py is not installed here")
-sys.meta_path.insert(0, Blocked())
+WITHOUT_FX2PY = f"""
+{NO_FX2PY}
+import runpy
 folder = sys.argv.pop(1)
 sys.path.insert(0, folder.rpartition("/")[0])
 runpy.run_module("net_fx2py", run_name="__main__", alter_sys=True)
